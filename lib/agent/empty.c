@@ -1,0 +1,1 @@
+typedef int sx_agent_empty; /* replaced by the first source file */

@@ -1,0 +1,1 @@
+typedef int sx_client_empty; /* replaced by the first source file */

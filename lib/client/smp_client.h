@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SMP clients on a libuv loop: connections to servers with SOCKS5, TLS, handshake, batching,
+ * correlation, time limits, keep-alive and reconnection (protocol/smp.md sections 4, 5 and 9).
+ * Everything here belongs to the thread of the loop; no locks.
+ *
+ * A client stands for one server (and isolation key). It connects when there is something to send
+ * or when it is wanted (sx_client_want), and reports what happens through the callbacks.
+ */
+#ifndef SX_SMP_CLIENT_H
+#define SX_SMP_CLIENT_H
+
+#include <uv.h>
+
+#include "client/session.h"
+
+struct sx_net;
+struct sx_client;
+
+enum sx_socks_mode { SX_SOCKS_ALWAYS = 0, SX_SOCKS_ONION };
+enum sx_host_mode { SX_HOSTS_ONION_VIA_SOCKS = 0, SX_HOSTS_ONION, SX_HOSTS_PUBLIC };
+
+struct sx_net_cfg { /* times in ms; 0 = the protocol's default (section 9) */
+    int64_t connect_timeout;  /* 45000: TCP, TLS and handshake together */
+    int64_t command_timeout;  /* 30000 */
+    int64_t ping_interval;    /* 600000 without data received, when wanted */
+    int64_t ping_give_up;     /* 900000 since the last data, and >= 3 pings unanswered */
+    int64_t reconnect_first;  /* 2000; x 3/2 once reconnect_grow has passed */
+    int64_t reconnect_grow;   /* 10000 */
+    int64_t reconnect_max;    /* 180000 */
+    int64_t failed_cache;     /* 3000: a failed connection answers commands at once */
+    bool has_socks;
+    char socks_host[256];
+    uint16_t socks_port;
+    bool socks_has_auth;      /* explicit credentials; otherwise isolation credentials */
+    bool socks_no_auth;       /* "@": none at all */
+    char socks_user[256], socks_password[256];
+    enum sx_socks_mode socks_mode;
+    enum sx_host_mode host_mode;
+    bool required_host_mode;
+    uint16_t min_version, max_version; /* SMP range; 0 = 6..19 */
+};
+
+/* Callbacks run on the loop, never inside a call that this header offers. */
+struct sx_net_callbacks {
+    /* The session is ready (first time and after each reconnection). */
+    void (*up)(void *user, struct sx_client *c);
+    /* The session, or the attempt to get one, ended. All requests were answered with rc before. */
+    void (*down)(void *user, struct sx_client *c, simplex_rc rc);
+    /* A transmission of the server that answers no pending request: MSG, END, DELD, NMSG ... and
+     * late answers (corr_id not empty). Slices are valid during the call. */
+    void (*event)(void *user, struct sx_client *c, const struct sx_transmission *t,
+                  const struct sx_rsp *rsp);
+};
+
+/* isolation: hashed into the SOCKS5 user name (section 9); process-unique text of the user. */
+simplex_rc sx_net_open(uv_loop_t *loop, const struct sx_net_cfg *cfg,
+                       const struct sx_net_callbacks *cb, void *user, const char *isolation,
+                       struct sx_net **out) SIMPLEX_CHECK;
+/* Closes all connections; requests are dropped without a callback. Handles are closed
+ * asynchronously: run the loop afterwards, `closed` is called when the last one is gone. */
+void sx_net_close(struct sx_net *n, void (*closed)(void *user), void *user);
+
+/* The client of a server: found or made. Lives as long as n. */
+simplex_rc sx_net_client(struct sx_net *n, const struct sx_server *server, struct sx_client **out)
+    SIMPLEX_CHECK;
+const struct sx_server *sx_client_server(const struct sx_client *c);
+bool sx_client_is_up(const struct sx_client *c);
+uint16_t sx_client_version(const struct sx_client *c); /* 0 when not up */
+/* The server's session key hash context for callers that need it. NULL when not up. */
+const struct sx_session *sx_client_session(const struct sx_client *c);
+void *sx_client_data(const struct sx_client *c); /* the owner's pointer */
+void sx_client_set_data(struct sx_client *c, void *data);
+
+/* Wanted clients reconnect by themselves with back-off and jitter, and send PINGs. */
+void sx_client_want(struct sx_client *c, bool wanted);
+/* Network came back: forget back-off and failures, connect at once what is wanted. */
+void sx_net_reconnect(struct sx_net *n);
+/* Closes the connection now (callbacks: requests fail, down); wanted clients reconnect. */
+void sx_client_disconnect(struct sx_client *c, simplex_rc why);
+
+/* rc SIMPLEX_OK: rsp is the answer (never ERR). E_SERVER: rsp is ERR. Others: rsp is NULL. */
+typedef void sx_response_fn(void *user, void *ctx, simplex_rc rc, const struct sx_rsp *rsp);
+
+struct sx_request {
+    const struct sx_cmd *cmd;     /* encoded during the call */
+    simplex_bytes entity;
+    const struct sx_keypair *key; /* NULL: unsigned */
+    const uint8_t *corr_id;       /* 24 bytes, or NULL: random */
+    sx_response_fn *done;         /* may be NULL */
+    void *ctx;
+    int64_t timeout;              /* ms, 0 = command_timeout */
+};
+/*
+ * Queues a command. When the session is not up it waits for the connection attempt (starting one)
+ * and is encoded when it is up, so everything req points to is copied. Commands of one turn of
+ * the loop to one server are batched; order is kept; order-dependent commands of one queue are
+ * never put into one block (section 5) because `alone` queues them apart.
+ */
+simplex_rc sx_client_send(struct sx_client *c, const struct sx_request *req) SIMPLEX_CHECK;
+
+#endif

@@ -1,0 +1,1 @@
+typedef int sx_crypto_empty; /* replaced by the first source file */

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Certificates of SMP servers (protocol/smp.md sections 3, 4 and 10). */
+#ifndef SX_X509_H
+#define SX_X509_H
+
+#include "crypto/crypto.h"
+
+#define SX_CHAIN_MAX 4
+
+struct sx_chain { /* DER certificates, leaf first; 2..4 for servers, borrowed */
+    simplex_bytes cert[SX_CHAIN_MAX];
+    size_t count;
+};
+
+/*
+ * The rules of smp.md section 3: 2..4 certificates, the second is the identity and its SHA-256
+ * must be `fingerprint` (32 bytes; NULL: not compared), then X.509 validation with the last one
+ * as sole anchor at time `now_s`. E_CERT, E_FINGERPRINT. Host names are not compared.
+ */
+simplex_rc sx_chain_verify(const struct sx_chain *chain, const uint8_t *fingerprint,
+                           int64_t now_s) SIMPLEX_CHECK;
+/* SHA-256 of the identity certificate: the second of 2..4. */
+simplex_rc sx_chain_fingerprint(const struct sx_chain *chain, uint8_t out[32]) SIMPLEX_CHECK;
+/* The public key of the leaf: Ed25519 or Ed448, else E_KEY. */
+simplex_rc sx_chain_leaf_key(const struct sx_chain *chain, struct sx_pub *out) SIMPLEX_CHECK;
+
+/* SignedKey: `key` (X25519 SPKI, or Ed25519 for services) signed by the leaf (smp.md section 4). */
+simplex_rc sx_signed_key_encode(struct sx_wr *w, const struct sx_pub *key,
+                                const struct sx_keypair *leaf) SIMPLEX_CHECK;
+simplex_rc sx_signed_key_verify(simplex_bytes der, const struct sx_pub *leaf,
+                                struct sx_pub *key) SIMPLEX_CHECK; /* E_DECODE, E_SIGNATURE */
+
+/*
+ * Making a server's certificates: self-signed CA and a leaf signed by it, as the reference does
+ * (CN=SMP server CA, O=SimpleX; leaf CN = host). alg: SX_ED25519 or SX_ED448. PEM, PKCS#8 keys.
+ */
+struct sx_server_certs {
+    struct sx_wr ca_key, ca_cert, key, cert; /* PEM */
+};
+simplex_rc sx_certs_make(enum sx_alg alg, const char *host, struct sx_server_certs *out)
+    SIMPLEX_CHECK;
+void sx_certs_free(struct sx_server_certs *c);
+/* PEM certificate(s) to DER, appended to `der`; chain slices point into it. */
+simplex_rc sx_pem_chain(simplex_bytes pem, struct sx_wr *der, struct sx_chain *chain) SIMPLEX_CHECK;
+simplex_rc sx_pem_key(simplex_bytes pem, struct sx_keypair *out) SIMPLEX_CHECK;
+
+#endif

@@ -1,0 +1,1 @@
+typedef int sx_ratchet_empty; /* replaced by the first source file */

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The encrypted state database (SQLCipher). One connection, one thread. Nobody else includes the
+ * database header. Records are plain structures; functions are named after what they do to rows.
+ *
+ * Transactions: sx_store_begin opens one unless one is open; everything until sx_store_commit
+ * belongs together. A handler that may fail half-way brackets its writes with _savepoint and
+ * _release or _undo. Reads see the open transaction.
+ */
+#ifndef SX_STORE_H
+#define SX_STORE_H
+
+#include "ratchet/ratchet.h"
+
+struct sx_store;
+
+struct sx_store_cfg {
+    const char *path;
+    simplex_bytes key; /* 32 bytes and raw_key, or a passphrase of any length >= 1 */
+    bool raw_key;
+    bool read_only;
+};
+/* Opens or creates, migrates. E_DB_KEY, _SCHEMA, _DAMAGED, _LOCKED, _FULL, _IO. On failure *out is
+ * NULL and the files are as they were. A second process is refused (E_DB_LOCKED). */
+simplex_rc sx_store_open(const struct sx_store_cfg *cfg, struct sx_store **out) SIMPLEX_CHECK;
+void sx_store_close(struct sx_store *s); /* rolls back what is open */
+simplex_rc sx_store_rekey(struct sx_store *s, simplex_bytes key, bool raw_key) SIMPLEX_CHECK;
+
+simplex_rc sx_store_begin(struct sx_store *s) SIMPLEX_CHECK;
+bool sx_store_in_transaction(const struct sx_store *s);
+bool sx_store_dirty(const struct sx_store *s); /* the open transaction has written something */
+simplex_rc sx_store_commit(struct sx_store *s) SIMPLEX_CHECK; /* on failure all is rolled back */
+void sx_store_rollback(struct sx_store *s);
+simplex_rc sx_store_savepoint(struct sx_store *s) SIMPLEX_CHECK; /* one level */
+simplex_rc sx_store_release(struct sx_store *s) SIMPLEX_CHECK;
+simplex_rc sx_store_undo(struct sx_store *s) SIMPLEX_CHECK;
+
+/* Fault injection for tests: the nth statement or commit from now fails with rc. */
+void sx_store_fault(struct sx_store *s, unsigned nth, simplex_rc rc);
+
+/* ---- connections ---- */
+
+enum sx_conn_state {       /* where the handshake is (agent.md section 6.1) */
+    SX_CONN_NEW = 1,       /* row only: NEW or JOIN is queued */
+    SX_CONN_INVITED,       /* I: link given out, waiting for a confirmation */
+    SX_CONN_JOINING,       /* J: confirmation stored, being delivered */
+    SX_CONN_CONFIRMED,     /* I: CONF shown, waiting for allow */
+    SX_CONN_ACCEPTED,      /* I: allowed, reply confirmation being delivered */
+    SX_CONN_READY,         /* CON was shown */
+};
+enum sx_conn_role { SX_INITIATOR = 'I', SX_JOINER = 'J' };
+
+struct sx_conn {
+    int64_t id;
+    uint8_t role;             /* enum sx_conn_role */
+    uint8_t state;            /* enum sx_conn_state */
+    uint16_t agent_version;   /* 0: not agreed yet */
+    bool pq_support;
+    bool deleted;
+    bool subscribe;           /* the application wants messages pushed */
+    int64_t last_id;          /* internal ids, both directions */
+    int64_t last_snd_id;      /* own external ids */
+    int64_t last_rcv_ext_id;  /* the peer's external id received last */
+    uint8_t last_snd_hash[32];
+    uint8_t last_rcv_hash[32];
+    bool has_snd_hash, has_rcv_hash;
+    int64_t created_at;       /* ms */
+    uint8_t sync_state;       /* ratchet: 0 ok, 1 allowed, 2 required (4: started, agreed later) */
+};
+simplex_rc sx_store_conn_add(struct sx_store *s, struct sx_conn *c) SIMPLEX_CHECK; /* sets id */
+simplex_rc sx_store_conn_get(struct sx_store *s, int64_t id, struct sx_conn *c) SIMPLEX_CHECK;
+simplex_rc sx_store_conn_update(struct sx_store *s, const struct sx_conn *c) SIMPLEX_CHECK;
+simplex_rc sx_store_conn_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK; /* cascades */
+/* ids in ascending order after `after`; fills up to *n, sets *n. */
+simplex_rc sx_store_conn_list(struct sx_store *s, int64_t after, int64_t *ids, size_t *n)
+    SIMPLEX_CHECK;
+
+/* ---- queues ---- */
+
+enum sx_queue_status { SX_Q_NEW = 1, SX_Q_CONFIRMED, SX_Q_SECURED, SX_Q_ACTIVE, SX_Q_DISABLED };
+/* stored as the reference's words: new, confirmed, secured, active, disabled */
+
+struct sx_rcv_queue {
+    int64_t id, conn_id;
+    struct sx_server server;
+    struct sx_id rcv_id, snd_id;   /* empty until IDS arrived */
+    struct sx_keypair auth;        /* Ed25519 */
+    struct sx_keypair dh;          /* X25519 with the server */
+    bool has_srv_secret;
+    uint8_t srv_secret[32];        /* DH with the server's queue key: opens MSG bodies */
+    struct sx_keypair e2e;         /* X25519: pub is in the link */
+    bool has_e2e_secret;
+    uint8_t e2e_secret[32];        /* DH with the sender */
+    struct sx_pub sender_key;      /* to be set with KEY (standard handshake); SX_NO_KEY: none */
+    uint8_t mode;                  /* enum sx_queue_mode */
+    uint16_t client_version;
+    uint8_t status;                /* enum sx_queue_status */
+    bool primary;
+    bool deleted;                  /* DEL is due */
+    uint32_t delete_errors;
+};
+simplex_rc sx_store_rcvq_add(struct sx_store *s, struct sx_rcv_queue *q) SIMPLEX_CHECK; /* sets id */
+simplex_rc sx_store_rcvq_get(struct sx_store *s, int64_t id, struct sx_rcv_queue *q) SIMPLEX_CHECK;
+/* By the address of a MSG: server by hosts and port, and rcv_id. E_NOT_FOUND. */
+simplex_rc sx_store_rcvq_find(struct sx_store *s, const struct sx_server *server,
+                              simplex_bytes rcv_id, struct sx_rcv_queue *q) SIMPLEX_CHECK;
+/* The nth queue of the connection, primary first. E_NOT_FOUND. */
+simplex_rc sx_store_rcvq_of(struct sx_store *s, int64_t conn_id, unsigned nth,
+                            struct sx_rcv_queue *q) SIMPLEX_CHECK;
+simplex_rc sx_store_rcvq_update(struct sx_store *s, const struct sx_rcv_queue *q) SIMPLEX_CHECK;
+simplex_rc sx_store_rcvq_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK;
+/* Every queue with an id above `after`, ascending; E_NOT_FOUND behind the last. */
+simplex_rc sx_store_rcvq_next(struct sx_store *s, int64_t after, struct sx_rcv_queue *q)
+    SIMPLEX_CHECK;
+
+struct sx_snd_queue {
+    int64_t id, conn_id;
+    struct sx_server server;
+    struct sx_id snd_id;
+    struct sx_keypair auth;        /* Ed25519: SKEY, or the `K` key of the confirmation */
+    struct sx_pub e2e_pub;         /* own X25519 public key, in the confirmation's header */
+    uint8_t e2e_secret[32];
+    uint8_t mode;
+    uint16_t client_version;
+    uint8_t status;
+    bool primary;
+};
+simplex_rc sx_store_sndq_add(struct sx_store *s, struct sx_snd_queue *q) SIMPLEX_CHECK;
+simplex_rc sx_store_sndq_get(struct sx_store *s, int64_t id, struct sx_snd_queue *q) SIMPLEX_CHECK;
+simplex_rc sx_store_sndq_of(struct sx_store *s, int64_t conn_id, unsigned nth,
+                            struct sx_snd_queue *q) SIMPLEX_CHECK;
+simplex_rc sx_store_sndq_update(struct sx_store *s, const struct sx_snd_queue *q) SIMPLEX_CHECK;
+simplex_rc sx_store_sndq_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK;
+simplex_rc sx_store_sndq_next(struct sx_store *s, int64_t after, struct sx_snd_queue *q)
+    SIMPLEX_CHECK;
+
+/* ---- ratchets ---- */
+
+/* With all skipped keys. E_NOT_FOUND. Free with sx_ratchet_wipe. */
+simplex_rc sx_store_ratchet_get(struct sx_store *s, int64_t conn_id, struct sx_ratchet *r)
+    SIMPLEX_CHECK;
+/* Insert or replace the state; diff NULL: skipped keys are all replaced by r's. */
+simplex_rc sx_store_ratchet_put(struct sx_store *s, int64_t conn_id, const struct sx_ratchet *r,
+                                const struct sx_skipped_diff *diff) SIMPLEX_CHECK;
+/* X3DH private keys of a link not answered yet. */
+simplex_rc sx_store_x3dh_put(struct sx_store *s, int64_t conn_id, const struct sx_x3dh_keys *k)
+    SIMPLEX_CHECK;
+simplex_rc sx_store_x3dh_get(struct sx_store *s, int64_t conn_id, struct sx_x3dh_keys *k)
+    SIMPLEX_CHECK;
+simplex_rc sx_store_x3dh_delete(struct sx_store *s, int64_t conn_id) SIMPLEX_CHECK;
+
+/* ---- messages to send ---- */
+
+struct sx_snd_msg {
+    int64_t conn_id, id;      /* internal id */
+    int64_t snd_id;           /* external id */
+    uint8_t type;             /* enum sx_msg_tag; 0: connection info (confirmation) */
+    bool notify;
+    uint16_t padded;          /* length the plaintext is padded to */
+    simplex_bytes plain;      /* get: borrowed until the next call on the store */
+    simplex_bytes key;        /* encoded sx_msg_key; same lifetime */
+    simplex_bytes e2e;        /* confirmation: encoded e2e params; empty otherwise */
+    int64_t created_at;       /* ms */
+    int64_t retry_delay;      /* ms, kept over restarts; 0: first attempt */
+    bool quota_seen;          /* the last answer was QUOTA: slow retries */
+};
+simplex_rc sx_store_snd_msg_add(struct sx_store *s, const struct sx_snd_msg *m) SIMPLEX_CHECK;
+/* A delivery of message id to a queue. */
+simplex_rc sx_store_delivery_add(struct sx_store *s, int64_t snd_queue_id, int64_t conn_id,
+                                 int64_t msg_id) SIMPLEX_CHECK;
+/* The oldest pending delivery of the queue with an id above `after` (0: the first).
+ * E_NOT_FOUND when there is none. */
+simplex_rc sx_store_delivery_next(struct sx_store *s, int64_t snd_queue_id, int64_t after,
+                                  struct sx_snd_msg *m) SIMPLEX_CHECK;
+simplex_rc sx_store_delivery_retry(struct sx_store *s, int64_t conn_id, int64_t msg_id,
+                                   int64_t retry_delay, bool quota_seen) SIMPLEX_CHECK;
+/* Removes the delivery, and the message when it was the last one. *last (may be NULL). */
+simplex_rc sx_store_delivery_done(struct sx_store *s, int64_t snd_queue_id, int64_t conn_id,
+                                  int64_t msg_id, bool *last) SIMPLEX_CHECK;
+simplex_rc sx_store_delivery_count(struct sx_store *s, int64_t conn_id, int64_t *n) SIMPLEX_CHECK;
+
+/* ---- messages received ---- */
+
+struct sx_rcv_msg_row {
+    int64_t conn_id, id;       /* internal id */
+    int64_t rcv_queue_id;
+    int64_t ext_id;            /* the sender's id */
+    struct sx_id srv_msg_id;   /* what ACK names */
+    int64_t srv_ts;            /* ms */
+    int64_t rcv_ts;            /* ms */
+    uint8_t type;              /* enum sx_msg_tag */
+    uint8_t integrity;         /* enum of simplex/agent.h */
+    int64_t gap_first, gap_last; /* skipped ids, or the bad id in gap_first */
+    bool notify, pq;
+    bool user_ack;             /* the application acknowledged; the server's ACK is due */
+    simplex_bytes body;        /* get: borrowed until the next call on the store */
+    uint8_t hash[32];          /* SHA-256 of the plaintext: for receipts */
+    uint32_t attempts;         /* times the server delivered it again */
+};
+simplex_rc sx_store_rcv_msg_add(struct sx_store *s, const struct sx_rcv_msg_row *m) SIMPLEX_CHECK;
+simplex_rc sx_store_rcv_msg_get(struct sx_store *s, int64_t conn_id, int64_t id,
+                                struct sx_rcv_msg_row *m) SIMPLEX_CHECK;
+/* By the server's message id, for repeats. E_NOT_FOUND. */
+simplex_rc sx_store_rcv_msg_find(struct sx_store *s, int64_t rcv_queue_id, simplex_bytes srv_msg_id,
+                                 struct sx_rcv_msg_row *m) SIMPLEX_CHECK;
+simplex_rc sx_store_rcv_msg_acked(struct sx_store *s, int64_t conn_id, int64_t id) SIMPLEX_CHECK;
+simplex_rc sx_store_rcv_msg_attempt(struct sx_store *s, int64_t conn_id, int64_t id) SIMPLEX_CHECK;
+simplex_rc sx_store_rcv_msg_delete(struct sx_store *s, int64_t conn_id, int64_t id) SIMPLEX_CHECK;
+/* Hashes of ratchet messages, to drop repeats silently (kept 21 days). */
+simplex_rc sx_store_rcv_hash_add(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
+                                 int64_t now) SIMPLEX_CHECK;
+simplex_rc sx_store_rcv_hash_known(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
+                                   bool *known) SIMPLEX_CHECK;
+
+/* ---- confirmations (initiator) ---- */
+
+struct sx_confirmation {
+    int64_t id, conn_id;
+    simplex_bytes info;        /* the peer's; get: borrowed until the next call on the store */
+    simplex_bytes reply_queue; /* encoded SMPQueueInfo */
+    bool accepted;
+    simplex_bytes own_info;    /* set when accepted */
+};
+simplex_rc sx_store_conf_add(struct sx_store *s, struct sx_confirmation *c) SIMPLEX_CHECK;
+simplex_rc sx_store_conf_get(struct sx_store *s, int64_t id, struct sx_confirmation *c)
+    SIMPLEX_CHECK;
+simplex_rc sx_store_conf_accept(struct sx_store *s, int64_t id, simplex_bytes own_info)
+    SIMPLEX_CHECK;
+simplex_rc sx_store_conf_delete_all(struct sx_store *s, int64_t conn_id) SIMPLEX_CHECK;
+
+/* ---- commands: what has to be done over the network, oldest first per connection ---- */
+
+struct sx_command {
+    int64_t id, conn_id;
+    uint8_t tag;               /* enum of lib/agent/command.h */
+    int64_t queue_id;          /* 0: none */
+    simplex_bytes data;        /* get: borrowed until the next call on the store */
+    int64_t created_at;
+};
+simplex_rc sx_store_command_add(struct sx_store *s, struct sx_command *c) SIMPLEX_CHECK;
+/* The oldest of the connection with an id above `after`. E_NOT_FOUND. */
+simplex_rc sx_store_command_next(struct sx_store *s, int64_t conn_id, int64_t after,
+                                 struct sx_command *c) SIMPLEX_CHECK;
+simplex_rc sx_store_command_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK;
+/* Connections that have commands, ascending after `after`. */
+simplex_rc sx_store_command_conns(struct sx_store *s, int64_t after, int64_t *ids, size_t *n)
+    SIMPLEX_CHECK;
+
+/* ---- events not shown to the application yet ---- */
+
+struct sx_event_row {
+    int64_t id, conn_id;
+    int64_t msg_id;            /* MSG: the row of rcv_messages that holds its content; else 0 */
+    simplex_bytes data;        /* encoded event; get: borrowed until the next call */
+};
+simplex_rc sx_store_event_add(struct sx_store *s, struct sx_event_row *e) SIMPLEX_CHECK;
+simplex_rc sx_store_event_next(struct sx_store *s, int64_t after, struct sx_event_row *e)
+    SIMPLEX_CHECK;
+simplex_rc sx_store_event_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK;
+simplex_rc sx_store_event_delete_msg(struct sx_store *s, int64_t conn_id, int64_t msg_id)
+    SIMPLEX_CHECK;
+
+/* Rows older than `before` (ms) of rcv hashes; at most `limit`; *n = how many went. */
+simplex_rc sx_store_cleanup(struct sx_store *s, int64_t before, unsigned limit, unsigned *n)
+    SIMPLEX_CHECK;
+
+#endif

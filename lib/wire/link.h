@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connection links, full and short, and link data (protocol/agent.md section 5). */
+#ifndef SX_WIRE_LINK_H
+#define SX_WIRE_LINK_H
+
+#include "wire/agent_msg.h"
+
+#define SX_LINK_QUEUES_MAX 8
+#define SX_LINK_TEXT_MAX 20000 /* characters of a link that is worth parsing */
+
+enum sx_link_kind { SX_LINK_INVITATION = 'I', SX_LINK_CONTACT = 'C' };
+
+/* A full link: ConnectionRequest. Owned: free with sx_link_free. */
+struct sx_link {
+    uint8_t kind;
+    struct sx_range agent_v;
+    struct sx_queue_addr *queues; /* at least one */
+    size_t n_queues;
+    bool has_data;
+    struct sx_wr data;            /* application text, UTF-8 */
+    struct sx_e2e_params e2e;     /* INVITATION only; kem.pk points into kem_pk */
+    struct sx_wr kem_pk;
+};
+void sx_link_free(struct sx_link *l);
+/* Text in either scheme, as pasted: surrounding white space is ignored. E_LINK, E_NOMEM. */
+simplex_rc sx_link_parse(simplex_bytes text, struct sx_link *l) SIMPLEX_CHECK;
+/* scheme: "simplex:" or "https://host" */
+void sx_link_print(struct sx_wr *w, const struct sx_link *l, const char *scheme);
+/* Binary ConnectionRequest, as inside link data. */
+void sx_link_encode(struct sx_wr *w, const struct sx_link *l);
+simplex_rc sx_link_decode(simplex_bytes in, struct sx_link *l) SIMPLEX_CHECK;
+
+/* Short links, their data and the verification of it: wire/short_link.h. */
+
+#endif
