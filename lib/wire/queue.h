@@ -20,6 +20,9 @@ void sx_range_encode(struct sx_wr *w, struct sx_range v);
 void sx_range_decode(struct sx_rd *r, struct sx_range *v); /* min > max is bad */
 /* min(max1, max2) when the ranges overlap, else 0. */
 uint16_t sx_range_agree(struct sx_range a, struct sx_range b);
+/* Text: "2-7", or "7" when min == max. */
+void sx_range_print(struct sx_wr *w, struct sx_range v);
+bool sx_range_parse(simplex_bytes text, struct sx_range *v);
 
 struct sx_id { /* owned queue id */
     uint8_t len;
@@ -46,6 +49,13 @@ void sx_queue_uri_decode(struct sx_rd *r, struct sx_queue_addr *q);
 /* smp://...#/?v=..&dh=..; the text is one whole queue URI. E_LINK. */
 void sx_queue_uri_print(struct sx_wr *w, const struct sx_queue_addr *q);
 simplex_rc sx_queue_uri_parse(simplex_bytes text, struct sx_queue_addr *q) SIMPLEX_CHECK;
+
+/* Reads a comma-separated list and appends it to s->hosts. E_LINK. */
+simplex_rc sx_hosts_parse(simplex_bytes text, struct sx_server *s) SIMPLEX_CHECK;
+/* Addresses of version 1 with one of six known hosts get its onion host (section 5.1). */
+simplex_rc sx_queue_add_known_onion(struct sx_server *s) SIMPLEX_CHECK;
+/* A key that can authorise commands: Ed25519, Ed448 or X25519, else bad. */
+void sx_rd_auth_key(struct sx_rd *r, struct sx_pub *out);
 
 /* QAddr: what A_QCONT, QADD, QUSE and QTEST name a queue by. */
 struct sx_queue_ref {
