@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making a server's certificates with the fields the reference has (smp.md section 10): a CA that
+ * signs itself and is the identity, and a leaf for TLS signed by it.
+ */
+#include <openssl/err.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include "crypto/ossl.h"
+#include "crypto/pem.h"
+
+#define VALID_DAYS 999999
+#define PEM_CAP 16384
+
+struct ext {
+    int nid;
+    const char *value;
+};
+
+static const struct ext ca_exts[] = {
+    { NID_subject_key_identifier, "hash" },
+    { NID_authority_key_identifier, "keyid:always" },
+    { NID_basic_constraints, "critical,CA:TRUE" },
+};
+
+static const struct ext leaf_exts[] = {
+    { NID_basic_constraints, "CA:FALSE" },
+    { NID_key_usage, "digitalSignature,nonRepudiation,keyAgreement" },
+    { NID_ext_key_usage, "serverAuth" },
+    { NID_subject_key_identifier, "hash" },
+    { NID_authority_key_identifier, "keyid:always" },
+};
+
+static bool add_exts(X509 *x, X509 *issuer, const struct ext *exts, size_t count)
+{
+    X509V3_CTX ctx;
+    bool ok = true;
+
+    X509V3_set_ctx(&ctx, issuer, x, NULL, NULL, 0);
+    for (size_t i = 0; ok && i < count; i++) {
+        X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, exts[i].nid, exts[i].value);
+
+        ok = e != NULL && X509_add_ext(x, e, -1) == 1;
+        X509_EXTENSION_free(e);
+    }
+    return ok;
+}
+
+static bool set_serial(X509 *x)
+{
+    BIGNUM *n = BN_new();
+    uint8_t bytes[20];
+
+    sx_random(bytes, sizeof bytes);
+    bytes[0] = (uint8_t)((bytes[0] & 0x7f) | 0x40);
+    bool ok = n != NULL && BN_bin2bn(bytes, sizeof bytes, n) != NULL &&
+              BN_to_ASN1_INTEGER(n, X509_get_serialNumber(x)) != NULL;
+    BN_free(n);
+    return ok;
+}
+
+static bool add_name(X509_NAME *name, const char *field, const char *value)
+{
+    return X509_NAME_add_entry_by_txt(name, field, MBSTRING_UTF8, (const unsigned char *)value, -1,
+                                      -1, 0) == 1;
+}
+
+/* An unsigned certificate of `key` with version, serial number and dates. */
+static X509 *new_cert(EVP_PKEY *key)
+{
+    X509 *x = X509_new();
+
+    if (x != NULL && X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) &&
+        X509_gmtime_adj(X509_getm_notBefore(x), 0) != NULL &&
+        X509_time_adj_ex(X509_getm_notAfter(x), VALID_DAYS, 0, NULL) != NULL &&
+        X509_set_pubkey(x, key) == 1)
+        return x;
+    X509_free(x);
+    return NULL;
+}
+
+static X509 *make_ca(EVP_PKEY *key)
+{
+    X509 *x = new_cert(key);
+    X509_NAME *name = x != NULL ? X509_get_subject_name(x) : NULL;
+
+    if (x != NULL && add_name(name, "CN", "SMP server CA") && add_name(name, "O", "SimpleX") &&
+        X509_set_issuer_name(x, name) == 1 && add_exts(x, x, ca_exts, SX_COUNT(ca_exts)) &&
+        X509_sign(x, key, NULL) > 0)
+        return x;
+    X509_free(x);
+    return NULL;
+}
+
+static X509 *make_leaf(EVP_PKEY *key, const char *host, X509 *ca, EVP_PKEY *ca_key)
+{
+    X509 *x = new_cert(key);
+
+    if (x != NULL && add_name(X509_get_subject_name(x), "CN", host) &&
+        X509_set_issuer_name(x, X509_get_subject_name(ca)) == 1 &&
+        add_exts(x, ca, leaf_exts, SX_COUNT(leaf_exts)) && X509_sign(x, ca_key, NULL) > 0)
+        return x;
+    X509_free(x);
+    return NULL;
+}
+
+static simplex_rc write_cert(struct sx_wr *w, X509 *x)
+{
+    unsigned char *der = NULL;
+    int n = i2d_X509(x, &der);
+
+    if (n > 0)
+        sx_pem_write(w, "CERTIFICATE", sx_bytes(der, (size_t)n));
+    OPENSSL_free(der);
+    return n > 0 && !w->bad ? SIMPLEX_OK : SIMPLEX_E_NOMEM;
+}
+
+static simplex_rc write_key(struct sx_wr *w, const struct sx_priv *k)
+{
+    uint8_t buf[16 + SX_KEY_MAX];
+    struct sx_wr der;
+
+    sx_wr_fixed(&der, buf, sizeof buf);
+    sx_pkcs8_encode(k, &der);
+    sx_pem_write(w, "PRIVATE KEY", sx_wr_bytes(&der));
+    sx_wipe(buf, sizeof buf);
+    return w->bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
+}
+
+static simplex_rc make_certs(const struct sx_keypair *ca_pair, const struct sx_keypair *pair,
+                             const char *host, struct sx_server_certs *out)
+{
+    simplex_rc rc = SIMPLEX_E_NOMEM;
+    EVP_PKEY *ca_key = sx_ossl_priv(&ca_pair->priv);
+    EVP_PKEY *key = sx_ossl_priv(&pair->priv);
+    X509 *ca = ca_key != NULL && key != NULL ? make_ca(ca_key) : NULL;
+    X509 *leaf = ca != NULL ? make_leaf(key, host, ca, ca_key) : NULL;
+
+    if (leaf != NULL)
+        rc = write_cert(&out->ca_cert, ca);
+    if (rc == SIMPLEX_OK)
+        rc = write_cert(&out->cert, leaf);
+    X509_free(leaf);
+    X509_free(ca);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(ca_key);
+    ERR_clear_error();
+    return rc;
+}
+
+static bool usable_host(const char *host)
+{
+    size_t n = host != NULL ? strlen(host) : 0;
+
+    return n > 0 && n <= 64; /* ub-common-name */
+}
+
+simplex_rc sx_certs_make(enum sx_alg alg, const char *host, struct sx_server_certs *out)
+{
+    struct sx_keypair ca = { 0 }, leaf = { 0 };
+    simplex_rc rc = SIMPLEX_E_KEY;
+
+    sx_wr_init(&out->ca_key, PEM_CAP);
+    sx_wr_init(&out->ca_cert, PEM_CAP);
+    sx_wr_init(&out->key, PEM_CAP);
+    sx_wr_init(&out->cert, PEM_CAP);
+    if (!usable_host(host))
+        return SIMPLEX_E_ARG;
+    if (sx_sig_len(alg) != 0)
+        rc = sx_keypair_new(alg, &ca);
+    if (rc == SIMPLEX_OK)
+        rc = sx_keypair_new(alg, &leaf);
+    if (rc == SIMPLEX_OK)
+        rc = make_certs(&ca, &leaf, host, out);
+    if (rc == SIMPLEX_OK)
+        rc = write_key(&out->ca_key, &ca.priv);
+    if (rc == SIMPLEX_OK)
+        rc = write_key(&out->key, &leaf.priv);
+    sx_keypair_wipe(&ca);
+    sx_keypair_wipe(&leaf);
+    if (rc != SIMPLEX_OK)
+        sx_certs_free(out);
+    return rc;
+}
+
+void sx_certs_free(struct sx_server_certs *c)
+{
+    sx_wr_free(&c->ca_key);
+    sx_wr_free(&c->ca_cert);
+    sx_wr_free(&c->key);
+    sx_wr_free(&c->cert);
+}
