@@ -12,46 +12,54 @@
 #include "wire/smp.h"
 
 enum sx_session_state {
-    SX_S_WAIT_HELLO,   /* client: for the server's hello; server: for the client's */
-    SX_S_WAIT_SERVICE, /* client: for the answer to its service hello */
+    SX_S_WAIT_HELLO, /* client: for the server's hello; server: for the client's */
     SX_S_READY,
-    SX_S_FAILED,       /* nothing may be fed or sealed any more */
+    SX_S_RELAY,  /* only sx_session_encode works: see sx_session_relay */
+    SX_S_FAILED, /* nothing may be fed or sealed any more */
 };
 
-struct sx_session {
+struct sx_session { /* a few hundred bytes, no heap: part of its connection */
     enum sx_session_state state;
     bool is_server;
-    uint16_t min, max;          /* own range */
-    uint16_t version;           /* agreed, once READY */
-    uint8_t id[64];             /* TLS session id (tls-unique of the client) */
+    uint16_t min, max; /* own range */
+    uint16_t version;  /* agreed, once READY */
+    uint8_t id[64];    /* TLS session id (tls-unique of the client) */
     uint8_t id_len;
-    uint8_t key_hash[32];       /* client: expected identity; server: own identity */
-    struct sx_keypair own;      /* ephemeral X25519; server: session key for authenticators */
-    struct sx_pub peer_key;     /* the other side's X25519, SX_NO_KEY when absent */
-    bool encrypted;             /* blocks are encrypted from now on */
-    bool proxy;                 /* server: the client is a proxy; client: we are */
+    uint8_t key_hash[32];     /* client: expected identity; server: own identity */
+    struct sx_keypair own;    /* ephemeral X25519; server: session key for authenticators */
+    struct sx_pub peer_key;   /* the other side's X25519, SX_NO_KEY when absent */
+    struct sx_pub leaf;       /* client: the key of the TLS leaf, until READY */
+    bool encrypted;           /* blocks are encrypted from now on */
+    bool proxy;               /* server: the client is a proxy; client: we are */
+    bool no_key;              /* client: sends no key */
+    bool has_shared;          /* both sides sent a key */
+    struct sx_box_key shared; /* of both keys: RFWD and RRES (section 8) */
     uint8_t snd_chain[32], rcv_chain[32];
-    struct sx_box_key auth_box; /* client: not used; server: see sx_session_verify_box */
 };
+
+static inline simplex_bytes sx_session_id(const struct sx_session *s)
+{
+    return (simplex_bytes){ s->id, s->id_len };
+}
 
 struct sx_session_client_cfg {
     uint16_t min, max;            /* 0: SX_SMP_MIN, SX_SMP_MAX */
     simplex_bytes session_id;     /* own tls-unique */
     const uint8_t *key_hash;      /* 32 bytes: identity in the server's address */
-    const struct sx_chain *chain; /* the chain TLS saw (already verified) */
+    const struct sx_chain *chain; /* the chain TLS saw (already verified); not kept */
     bool proxy;                   /* announce this connection as a proxy's */
     bool no_key;                  /* send no key: no block encryption (tests) */
     bool alpn;                    /* ALPN was negotiated; without it only version 6 is offered */
 };
-simplex_rc sx_session_client(struct sx_session *s, const struct sx_session_client_cfg *cfg)
-    SIMPLEX_CHECK;
+simplex_rc sx_session_client(struct sx_session *s,
+                             const struct sx_session_client_cfg *cfg) SIMPLEX_CHECK;
 
 struct sx_session_server_cfg {
-    uint16_t min, max;
+    uint16_t min, max; /* 0: SX_SMP_MIN, SX_SMP_MAX */
     simplex_bytes session_id;
     const uint8_t *key_hash;       /* own identity fingerprint */
-    const struct sx_chain *chain;  /* own chain */
-    const struct sx_keypair *leaf; /* signs the session key */
+    const struct sx_chain *chain;  /* own chain; not kept */
+    const struct sx_keypair *leaf; /* signs the session key; not kept */
     bool alpn;                     /* false: the hello offers version 6 alone */
 };
 /* hello: room for one block, to be sent first. */
@@ -60,33 +68,45 @@ simplex_rc sx_session_server(struct sx_session *s, const struct sx_session_serve
 
 /*
  * Feeds a block, which is decrypted in place. While the handshake lasts `reply` may receive a
- * block to send (*has_reply) and *content is empty. When READY, *content is the content of the
- * block (to be read with sx_batch_open). Errors put the session into SX_S_FAILED: the caller
- * closes the connection. E_HANDSHAKE, E_SESSION, E_VERSION, E_FINGERPRINT, E_SIGNATURE, E_BLOCK.
+ * block to send (*has_reply) and *content is empty; reply may be NULL once READY. When READY,
+ * *content is the content of the block (to be read with sx_batch_open). Errors put the session
+ * into SX_S_FAILED: the caller closes the connection, after sending the reply if there is one
+ * (a server refuses service certificates like that). E_HANDSHAKE, E_SESSION, E_VERSION,
+ * E_FINGERPRINT, E_SIGNATURE, E_BLOCK.
  */
-simplex_rc sx_session_input(struct sx_session *s, uint8_t block[SX_BLOCK],
-                            uint8_t reply[SX_BLOCK], bool *has_reply, simplex_bytes *content)
-    SIMPLEX_CHECK;
+simplex_rc sx_session_input(struct sx_session *s, uint8_t block[SX_BLOCK], uint8_t reply[SX_BLOCK],
+                            bool *has_reply, simplex_bytes *content) SIMPLEX_CHECK;
 
-/* Largest content of one block now, and what batches may use. */
+/* Largest content of one block now; batches use SX_BATCH_CONTENT. */
 size_t sx_session_room(const struct sx_session *s);
 /*
- * Pads (and encrypts) content into block. The size is checked before the chain advances:
- * E_TOO_LARGE leaves the session usable.
+ * Pads (and encrypts) content into block; they may not overlap. The size is checked before the
+ * chain advances: E_TOO_LARGE leaves the session usable.
  */
-simplex_rc sx_session_seal(struct sx_session *s, simplex_bytes content, uint8_t block[SX_BLOCK])
-    SIMPLEX_CHECK;
+simplex_rc sx_session_seal(struct sx_session *s, simplex_bytes content,
+                           uint8_t block[SX_BLOCK]) SIMPLEX_CHECK;
 
 /*
  * Authorises and encodes a transmission of the client: signature (Ed25519, Ed448) or
- * authenticator (X25519 with the server's session key). key NULL: unsigned. corr_id: 24 bytes.
+ * authenticator (X25519 with the server's session key; E_KEY when it sent none). key NULL:
+ * unsigned. E_ENCODE; E_TOO_LARGE when it does not fit into one block, alone. On failure out has
+ * the length it had.
  */
 simplex_rc sx_session_encode(const struct sx_session *s, const struct sx_keypair *key,
                              const uint8_t corr_id[SX_ID_LEN], simplex_bytes entity,
                              const struct sx_cmd *cmd, struct sx_wr *out) SIMPLEX_CHECK;
 /*
- * Server: does t->auth authorise t with key? False for a key of another kind. `authorized` is
- * made with sx_authorized_encode.
+ * The session of a relay behind a proxy (section 8): what PKEY tells about it is enough to
+ * encode the inner transmissions of PFWD with sx_session_encode, and for nothing else. relay_key:
+ * X25519, verified by the caller. Wipe as any session.
+ */
+simplex_rc sx_session_relay(struct sx_session *s, uint16_t version, simplex_bytes session_id,
+                            const struct sx_pub *relay_key) SIMPLEX_CHECK;
+
+/*
+ * Server: does t->auth authorise t with key? `authorized` is made with sx_authorized_encode. A
+ * key of another kind, and NULL (no such queue), answers false after verifying with a fixed key
+ * of the kind of t->auth: the time tells nothing (section 5).
  */
 bool sx_session_verify(const struct sx_session *s, const struct sx_pub *key,
                        const struct sx_transmission *t, simplex_bytes authorized);
