@@ -64,6 +64,7 @@ struct sx_skipped_diff {
 
 /* Random values of a step; NULL everywhere in production. Fields unset are generated. */
 struct sx_ratchet_fresh {
+    const struct sx_keypair *k1, *k2; /* the joiner's X3DH pairs */
     const struct sx_keypair *dh;
     const struct sx_kem_pair *kem;
     const uint8_t *ct, *ss; /* result of the encapsulation */
@@ -80,15 +81,26 @@ void sx_x3dh_params(const struct sx_x3dh_keys *k, struct sx_range v, struct sx_e
 /*
  * The joiner (J). `peer` comes from the link, `version` is the agreed e2e version. Makes own keys
  * and fills in `params`, to be sent in the confirmation (the KEM part borrows from r). pq: the
- * connection supports PQ.
+ * connection supports PQ. `own` (k1, k2, and the KEM pair when there is one) is the caller's to
+ * wipe. On failure r and own are zeros. r must not hold a ratchet: wipe it before.
  */
 simplex_rc sx_ratchet_init_send(struct sx_ratchet *r, const struct sx_e2e_params *peer,
                                 uint16_t version, bool pq, struct sx_x3dh_keys *own,
                                 struct sx_e2e_params *params,
                                 const struct sx_ratchet_fresh *fresh) SIMPLEX_CHECK;
-/* The same with own keys given (re-synchronisation); kem answer as in section 3.2. */
+/*
+ * The same with own keys that were sent already (re-synchronisation, section 6.6): own KEM key,
+ * when there is one, was proposed, so the peer's proposal is not answered here but in band.
+ */
+simplex_rc sx_ratchet_init_send_with(struct sx_ratchet *r, const struct sx_e2e_params *peer,
+                                     uint16_t version, const struct sx_x3dh_keys *own,
+                                     const struct sx_ratchet_fresh *fresh) SIMPLEX_CHECK;
 
-/* The initiator (I): own keys of the link, the peer's parameters from the confirmation. */
+/*
+ * The initiator (I): own keys of the link, the peer's parameters from the confirmation, whose
+ * version (v.min == v.max) becomes the ratchet's. E_RATCHET_KEM: the peer answered a KEM key that
+ * was never proposed.
+ */
 simplex_rc sx_ratchet_init_receive(struct sx_ratchet *r, const struct sx_x3dh_keys *own,
                                    const struct sx_e2e_params *peer, bool pq) SIMPLEX_CHECK;
 
@@ -110,16 +122,21 @@ simplex_rc sx_msg_key_decode(simplex_bytes in, struct sx_msg_key *k) SIMPLEX_CHE
 /* Advances the sending chain. E_RATCHET_NO_CHAIN. On error r is unchanged. */
 simplex_rc sx_ratchet_encrypt_header(struct sx_ratchet *r, enum sx_pq_flag pq,
                                      struct sx_msg_key *key) SIMPLEX_CHECK;
+/* The same announcing another highest e2e version than ours (tests with older peers). */
+simplex_rc sx_ratchet_encrypt_header_as(struct sx_ratchet *r, enum sx_pq_flag pq,
+                                        uint16_t max_supported,
+                                        struct sx_msg_key *key) SIMPLEX_CHECK;
 /* Length of the result for a body padded to `padded`. */
 size_t sx_ratchet_msg_len(const struct sx_msg_key *key, size_t padded);
-/* Writes the whole ratchet message. E_TOO_LARGE when plain + 2 > padded. */
+/* Appends the whole ratchet message, nothing on failure. E_TOO_LARGE when plain + 2 > padded. */
 simplex_rc sx_ratchet_encrypt_body(const struct sx_msg_key *key, simplex_bytes plain,
                                    size_t padded, struct sx_wr *out) SIMPLEX_CHECK;
 
 /*
- * Decrypts msg. plain: msg.len bytes of room; *text borrows from it (unpadded). *saved says that r
- * changed and must be stored, which is so on success and for some failures (section 3.5);
- * otherwise r is as it was. `count` receives n of EARLIER and SKIPPED errors (may be NULL).
+ * Decrypts msg. plain: msg.len bytes of room, not overlapping msg; `text` borrows from it
+ * (unpadded). `saved` says that r changed and must be stored, which is so on success and for some
+ * failures (section 3.5); otherwise r is as it was. `count` is n of the EARLIER and SKIPPED errors.
+ * E_DECODE: the message or its header is malformed (A_MESSAGE of section 3.5).
  */
 struct sx_ratchet_in {
     bool saved;
