@@ -23,13 +23,16 @@ struct sx_server {
     uint8_t key_hash[32];
 };
 
-/* Text of one host. Strict: E_ADDRESS. */
+/* Text of one host; IPv6 with or without brackets. Strict: E_ADDRESS. */
 simplex_rc sx_host_parse(simplex_bytes text, struct sx_host *out) SIMPLEX_CHECK;
 
 void sx_server_encode(struct sx_wr *w, const struct sx_server *s); /* binary `Srv` */
 void sx_server_decode(struct sx_rd *r, struct sx_server *s);
 
-/* smp://<fp>[:password]@host1[,host2...][:port]; password: borrowed from text, empty when none. */
+/*
+ * smp://<fp>[:password]@host1[,host2...][:port]; password: borrowed from text, empty when none.
+ * password == NULL: an address with a password is refused, as inside links.
+ */
 simplex_rc sx_server_parse(simplex_bytes text, struct sx_server *s, simplex_bytes *password)
     SIMPLEX_CHECK; /* E_ADDRESS */
 void sx_server_print(struct sx_wr *w, const struct sx_server *s, simplex_bytes password);
@@ -39,6 +42,11 @@ void sx_server_print_hosts(struct sx_wr *w, const struct sx_server *s);
 bool sx_server_eq(const struct sx_server *a, const struct sx_server *b); /* with key hash */
 /* Full host list and port equal, key hash ignored (agent.md section 5.2: address equality). */
 bool sx_server_same_address(const struct sx_server *a, const struct sx_server *b);
-uint16_t sx_server_port(const struct sx_server *s); /* 5223 when unset */
+/* 5223 when unset; 0 for a number that is no port (addresses may carry up to five digits). */
+uint16_t sx_server_port(const struct sx_server *s);
+/* "host1,host2[:port]" into s->hosts and s->port; the key hash stays. E_ADDRESS. */
+simplex_rc sx_server_parse_hosts(simplex_bytes text, struct sx_server *s) SIMPLEX_CHECK;
+/* What a password of NEW, PRXY and server addresses may consist of; empty is refused. */
+bool sx_password_valid(simplex_bytes p);
 
 #endif

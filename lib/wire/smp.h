@@ -97,7 +97,8 @@ struct sx_cmd {
             bool has_ntf;            /* v17+ */
             struct sx_pub ntf_auth, ntf_dh;
         } new_;
-        struct { bool has_hash; int64_t count; uint8_t hash[16]; } subs; /* SUBS NSUBS */
+        struct { bool has_hash; int64_t count; uint8_t hash[16]; } subs; /* SUBS NSUBS; v19+
+            has both and needs has_hash to be encoded, older versions have neither */
         struct { struct sx_pub key; } key;                               /* KEY SKEY LKEY */
         struct { simplex_bytes keys; uint8_t count; } rkey; /* keys: count * K, validated */
         struct { simplex_bytes link_id, fixed, user; } lset;
@@ -142,12 +143,13 @@ struct sx_rsp {
         } ids;
         struct { simplex_bytes snd_id, fixed, user; } lnk;
         struct { bool has_service_id; simplex_bytes service_id; } sok; /* v<16: OK */
-        struct { int64_t count; bool has_hash; uint8_t hash[16]; } soks; /* SOKS ENDS */
+        struct { int64_t count; bool has_hash; uint8_t hash[16]; } soks; /* SOKS ENDS; hash: v19+,
+            where has_hash must be set to encode */
         struct { simplex_bytes msg_id, body; } msg;
         struct { simplex_bytes ntf_id; struct sx_pub srv_dh; } nid;
         struct { uint8_t nonce[24]; simplex_bytes meta; } nmsg;
         struct { simplex_bytes session_id; uint16_t min, max; simplex_bytes chain; /* n*L */
-                 simplex_bytes signed_key; } pkey;
+                 simplex_bytes signed_key; } pkey; /* sx_chain_decode reads chain */
         struct { simplex_bytes body; } enc; /* PRES RRES */
         struct { simplex_bytes json; } info; /* INFO RNAME */
         struct sx_smp_err err;
@@ -176,6 +178,10 @@ simplex_rc sx_transmission_decode(simplex_bytes in, uint16_t version, struct sx_
 void sx_authorized_encode(struct sx_wr *w, simplex_bytes session_id, simplex_bytes corr_id,
                           simplex_bytes entity_id, simplex_bytes command);
 
+/* A signature is recognised by its length: 0, 64, 80 or 114. Decoding accepts any length, because
+ * the answer to a wrong one (ERR BLOCK) carries the correlation id. */
+bool sx_auth_len_valid(size_t len);
+
 /* Iterates the content of a block: count(1..255), then count * L(transmission), nothing behind. */
 struct sx_batch_rd {
     struct sx_rd rd;
@@ -194,11 +200,16 @@ simplex_rc sx_batch_plan(const size_t *len, size_t n, size_t *first, size_t *blo
 
 /* ---- handshake (section 4) ---- */
 
+#define SX_CHAIN_MAX 8
+/* n*L(cert): the chain of PKEY, whole. */
+simplex_rc sx_chain_decode(simplex_bytes chain, simplex_bytes certs[SX_CHAIN_MAX], size_t *n)
+    SIMPLEX_CHECK;
+
 struct sx_server_hello {
     uint16_t min, max;
     simplex_bytes session_id;
     bool has_key;            /* chain and signed key are present (max >= 7) */
-    simplex_bytes certs[8];  /* DER, as sent; more than 8 is a decode error */
+    simplex_bytes certs[SX_CHAIN_MAX];  /* DER, as sent; more than 8 is a decode error */
     size_t n_certs;
     simplex_bytes signed_key; /* DER */
 };
@@ -213,7 +224,7 @@ struct sx_client_hello {
     bool proxy;              /* v14+ */
     bool has_service;        /* v16+ */
     uint8_t service_role;    /* 'M' 'N' 'P' */
-    simplex_bytes certs[8];
+    simplex_bytes certs[SX_CHAIN_MAX];
     size_t n_certs;
     simplex_bytes signed_key;
 };
