@@ -132,8 +132,8 @@ static simplex_rc make_certs(const struct sx_keypair *ca_pair, const struct sx_k
                              const char *host, struct sx_server_certs *out)
 {
     simplex_rc rc = SIMPLEX_E_NOMEM;
-    EVP_PKEY *ca_key = sx_ossl_priv(&ca_pair->priv);
-    EVP_PKEY *key = sx_ossl_priv(&pair->priv);
+    EVP_PKEY *ca_key = sx_ossl_priv(&ca_pair->priv, &ca_pair->pub);
+    EVP_PKEY *key = sx_ossl_priv(&pair->priv, &pair->pub);
     X509 *ca = ca_key != NULL && key != NULL ? make_ca(ca_key) : NULL;
     X509 *leaf = ca != NULL ? make_leaf(key, host, ca, ca_key) : NULL;
 
@@ -153,6 +153,10 @@ static bool usable_host(const char *host)
 {
     size_t n = host != NULL ? strlen(host) : 0;
 
+    for (size_t i = 0; i < n; i++) {
+        if (host[i] <= ' ' || host[i] > '~')
+            return false;
+    }
     return n > 0 && n <= 64; /* ub-common-name */
 }
 

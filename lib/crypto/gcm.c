@@ -57,7 +57,7 @@ static simplex_rc run(const struct gcm *g, int encrypt, simplex_bytes in, uint8_
 
     if (!usable(g, in))
         return SIMPLEX_E_ARG;
-    EVP_CIPHER_CTX *c = sx_ossl_cipher_ctx();
+    EVP_CIPHER_CTX *c = sx_ossl_gcm_ctx();
     if (c == NULL)
         return SIMPLEX_E_NOMEM;
     bool ok = start(c, g, encrypt) && update(c, NULL, g->ad1) && update(c, NULL, g->ad2) &&

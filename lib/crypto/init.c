@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Start of the libraries, randomness and contexts. A lookup by name in OpenSSL 3 costs more than
- * hashing a message, therefore each algorithm is looked up once for the process; a context keeps
- * its provider state for the thread, so that hashing allocates only the first time.
+ * hashing a message, therefore each algorithm is looked up once for the process; contexts keep
+ * their provider state, so that hashing allocates nothing.
  */
 #include <pthread.h>
 #include <sodium.h>
@@ -13,54 +13,82 @@
 
 #include "crypto/ossl.h"
 
-static struct sx_ossl objects;
+static EVP_CIPHER *gcm;
+static EVP_MD *mds[SX_MDS];
+static EVP_MD_CTX *shared[SX_MDS]; /* from SX_MD_OWN on */
+static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static atomic_bool ready;
 static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t thread_end;
-static bool have_key;
+static bool have_thread_end;
 
-struct thread_ctx {
-    EVP_CIPHER_CTX *cipher;
-    EVP_MD_CTX *md[SX_MDS];
-};
-
-static _Thread_local struct thread_ctx mine;
+static _Thread_local struct thread_ctx {
+    EVP_CIPHER_CTX *gcm;
+    EVP_MD_CTX *md[SX_MD_OWN];
+} mine;
 
 static void free_thread_ctx(void *p)
 {
     struct thread_ctx *t = p;
 
-    EVP_CIPHER_CTX_free(t->cipher);
-    t->cipher = NULL;
-    for (size_t i = 0; i < SX_MDS; i++) {
+    EVP_CIPHER_CTX_free(t->gcm);
+    for (size_t i = 0; i < SX_MD_OWN; i++)
         EVP_MD_CTX_free(t->md[i]);
-        t->md[i] = NULL;
-    }
+    *t = (struct thread_ctx){ 0 };
+}
+
+static EVP_MD_CTX *new_md_ctx(enum sx_md md)
+{
+    EVP_MD_CTX *c = EVP_MD_CTX_new();
+
+    if (c != NULL && EVP_DigestInit_ex2(c, mds[md], NULL) == 1)
+        return c;
+    EVP_MD_CTX_free(c);
+    ERR_clear_error();
+    return NULL;
 }
 
 static void free_objects(void)
 {
-    EVP_CIPHER_free(objects.gcm);
-    for (size_t i = 0; i < SX_MDS; i++)
-        EVP_MD_free(objects.md[i]);
-    objects = (struct sx_ossl){ 0 };
+    EVP_CIPHER_free(gcm);
+    gcm = NULL;
+    for (size_t i = 0; i < SX_MDS; i++) {
+        EVP_MD_CTX_free(shared[i]);
+        EVP_MD_free(mds[i]);
+        shared[i] = NULL;
+        mds[i] = NULL;
+    }
     ERR_clear_error();
 }
 
 static simplex_rc fetch_objects(void)
 {
     static const char *const names[SX_MDS] = {
-        [SX_MD_SHA256] = "SHA2-256",     [SX_MD_SHA512] = "SHA2-512", [SX_MD_SHA3_256] = "SHA3-256",
+        [SX_MD_SHA256] = "SHA2-256",   [SX_MD_SHA512] = "SHA2-512", [SX_MD_SHA3_256] = "SHA3-256",
         [SX_MD_SHA3_384] = "SHA3-384", [SX_MD_MD5] = "MD5",
     };
-    bool ok = (objects.gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL)) != NULL;
+    bool ok = (gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL)) != NULL;
 
-    for (size_t i = 0; i < SX_MDS; i++)
-        ok = (objects.md[i] = EVP_MD_fetch(NULL, names[i], NULL)) != NULL && ok;
+    for (unsigned i = 0; ok && i < SX_MDS; i++) {
+        ok = (mds[i] = EVP_MD_fetch(NULL, names[i], NULL)) != NULL;
+        if (ok && i >= SX_MD_OWN)
+            ok = (shared[i] = new_md_ctx(i)) != NULL;
+    }
     if (ok)
         return SIMPLEX_OK;
     free_objects();
     return SIMPLEX_E_UNSUPPORTED;
+}
+
+static simplex_rc start(void)
+{
+    if (sodium_init() < 0)
+        return SIMPLEX_E_RANDOM;
+    if (!have_thread_end && pthread_key_create(&thread_end, free_thread_ctx) != 0)
+        return SIMPLEX_E_SYSTEM;
+    have_thread_end = true;
+    return fetch_objects();
 }
 
 /* Not pthread_once: a start that failed for want of memory may be tried again. */
@@ -73,34 +101,25 @@ simplex_rc sx_crypto_init(void)
     if (pthread_mutex_lock(&init_lock) != 0)
         return SIMPLEX_E_SYSTEM;
     if (!atomic_load(&ready)) {
-        if (sodium_init() < 0)
-            rc = SIMPLEX_E_RANDOM;
-        else if (!have_key && pthread_key_create(&thread_end, free_thread_ctx) != 0)
-            rc = SIMPLEX_E_SYSTEM;
-        else
-            have_key = true;
-        if (rc == SIMPLEX_OK)
-            rc = fetch_objects();
+        rc = start();
         atomic_store_explicit(&ready, rc == SIMPLEX_OK, memory_order_release);
     }
     (void)pthread_mutex_unlock(&init_lock);
     return rc;
 }
 
-const struct sx_ossl *sx_ossl(void)
+static bool thread_ready(void)
 {
-    return sx_crypto_init() == SIMPLEX_OK ? &objects : NULL;
+    return sx_crypto_init() == SIMPLEX_OK && pthread_setspecific(thread_end, &mine) == 0;
 }
 
-EVP_CIPHER_CTX *sx_ossl_cipher_ctx(void)
+EVP_CIPHER_CTX *sx_ossl_gcm_ctx(void)
 {
-    if (mine.cipher != NULL)
-        return mine.cipher;
-    if (sx_crypto_init() != SIMPLEX_OK || pthread_setspecific(thread_end, &mine) != 0)
-        return NULL;
+    if (mine.gcm != NULL || !thread_ready())
+        return mine.gcm;
     EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
-    if (c != NULL && EVP_CipherInit_ex2(c, objects.gcm, NULL, NULL, 1, NULL) == 1)
-        return mine.cipher = c;
+    if (c != NULL && EVP_CipherInit_ex2(c, gcm, NULL, NULL, 1, NULL) == 1)
+        return mine.gcm = c;
     EVP_CIPHER_CTX_free(c);
     ERR_clear_error();
     return NULL;
@@ -108,16 +127,21 @@ EVP_CIPHER_CTX *sx_ossl_cipher_ctx(void)
 
 EVP_MD_CTX *sx_ossl_md_ctx(enum sx_md md)
 {
-    if (mine.md[md] != NULL)
-        return mine.md[md];
-    if (sx_crypto_init() != SIMPLEX_OK || pthread_setspecific(thread_end, &mine) != 0)
+    if (mine.md[md] == NULL && thread_ready())
+        mine.md[md] = new_md_ctx(md);
+    return mine.md[md];
+}
+
+EVP_MD_CTX *sx_ossl_lock_md(enum sx_md md)
+{
+    if (sx_crypto_init() != SIMPLEX_OK || pthread_mutex_lock(&shared_lock) != 0)
         return NULL;
-    EVP_MD_CTX *c = EVP_MD_CTX_new();
-    if (c != NULL && EVP_DigestInit_ex2(c, objects.md[md], NULL) == 1)
-        return mine.md[md] = c;
-    EVP_MD_CTX_free(c);
-    ERR_clear_error();
-    return NULL;
+    return shared[md];
+}
+
+void sx_ossl_unlock_md(void)
+{
+    (void)pthread_mutex_unlock(&shared_lock);
 }
 
 /* libsodium asks the kernel for every call and aborts the process when it gets nothing. */

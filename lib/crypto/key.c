@@ -2,6 +2,7 @@
 /* The four kinds of keys and their DER forms (smp.md section 1: exact prefixes, nothing else). */
 #include <sodium.h>
 
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 
 #include "crypto/ossl.h"
@@ -58,18 +59,6 @@ void sx_keypair_wipe(struct sx_keypair *k)
     sx_wipe(k, sizeof *k);
 }
 
-EVP_PKEY *sx_ossl_priv(const struct sx_priv *k)
-{
-    const struct kind *kind = kind_of(k->alg);
-
-    if (kind == NULL || sx_crypto_init() != SIMPLEX_OK)
-        return NULL;
-    EVP_PKEY *p = EVP_PKEY_new_raw_private_key(kind->nid, NULL, k->b, kind->len);
-    if (p == NULL)
-        ERR_clear_error();
-    return p;
-}
-
 EVP_PKEY *sx_ossl_pub(const struct sx_pub *k)
 {
     const struct kind *kind = kind_of(k->alg);
@@ -82,9 +71,33 @@ EVP_PKEY *sx_ossl_pub(const struct sx_pub *k)
     return p;
 }
 
+EVP_PKEY *sx_ossl_priv(const struct sx_priv *k, const struct sx_pub *pub)
+{
+    const struct kind *kind = kind_of(k->alg);
+    EVP_PKEY *p = NULL;
+
+    if (kind == NULL || pub->alg != k->alg || sx_crypto_init() != SIMPLEX_OK)
+        return NULL;
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, (void *)k->b, kind->len),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)pub->b, kind->len),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(kind->nid, NULL);
+    if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &p, EVP_PKEY_KEYPAIR, params) != 1) {
+        EVP_PKEY_free(p);
+        p = NULL;
+        ERR_clear_error();
+    }
+    EVP_PKEY_CTX_free(ctx);
+    return p;
+}
+
 static simplex_rc derive_448(const struct sx_priv *priv, uint8_t *pub)
 {
-    EVP_PKEY *p = sx_ossl_priv(priv);
+    const struct kind *kind = kind_of(priv->alg);
+    EVP_PKEY *p = EVP_PKEY_new_raw_private_key(kind->nid, NULL, priv->b, kind->len);
     size_t len = SX_KEY_MAX;
 
     bool ok = p != NULL && EVP_PKEY_get_raw_public_key(p, pub, &len) == 1;

@@ -7,22 +7,23 @@
 
 #include "crypto/crypto.h"
 
+/* The hashes that libsodium has too come first. */
 enum sx_md { SX_MD_SHA256, SX_MD_SHA512, SX_MD_SHA3_256, SX_MD_SHA3_384, SX_MD_MD5, SX_MDS };
-
-struct sx_ossl {
-    EVP_CIPHER *gcm;
-    EVP_MD *md[SX_MDS];
-};
-
-/* The process-wide objects; NULL when sx_crypto_init fails. */
-const struct sx_ossl *sx_ossl(void);
+#define SX_MD_OWN SX_MD_SHA3_256
 
 /* Contexts of the calling thread, made on first use, freed when the thread ends. NULL: no memory. */
-EVP_CIPHER_CTX *sx_ossl_cipher_ctx(void);
-EVP_MD_CTX *sx_ossl_md_ctx(enum sx_md md);
+EVP_CIPHER_CTX *sx_ossl_gcm_ctx(void);
+EVP_MD_CTX *sx_ossl_md_ctx(enum sx_md md); /* below SX_MD_OWN */
+/*
+ * A context of the process for the hashes from SX_MD_OWN on, locked until it is given back. It is
+ * made by sx_crypto_init, so that hashing needs no memory. NULL (not locked) when that fails.
+ */
+EVP_MD_CTX *sx_ossl_lock_md(enum sx_md md);
+void sx_ossl_unlock_md(void);
 
-/* EVP_PKEY of one of the four kinds; NULL and an empty error queue on failure. */
-EVP_PKEY *sx_ossl_priv(const struct sx_priv *k);
+/* Key of one of the four kinds; NULL and an empty error queue on failure. */
 EVP_PKEY *sx_ossl_pub(const struct sx_pub *k);
+/* `pub` is taken as given: deriving it costs as much as the operation itself. */
+EVP_PKEY *sx_ossl_priv(const struct sx_priv *k, const struct sx_pub *pub);
 
 #endif

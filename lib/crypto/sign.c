@@ -21,7 +21,7 @@ static simplex_rc sign_25519(const struct sx_keypair *k, simplex_bytes msg, uint
 static simplex_rc sign_448(const struct sx_keypair *k, simplex_bytes msg, uint8_t *sig)
 {
     size_t len = SX_SIG_MAX;
-    EVP_PKEY *key = sx_ossl_priv(&k->priv);
+    EVP_PKEY *key = sx_ossl_priv(&k->priv, &k->pub);
     EVP_MD_CTX *ctx = key != NULL ? EVP_MD_CTX_new() : NULL;
 
     bool ok = ctx != NULL && EVP_DigestSignInit(ctx, NULL, NULL, NULL, key) == 1 &&
