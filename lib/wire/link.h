@@ -22,6 +22,10 @@ struct sx_link {
     struct sx_wr kem_pk;
 };
 void sx_link_free(struct sx_link *l);
+/* Copies pk (SX_KEM_PK bytes) and proposes it in l->e2e; an empty pk removes the proposal. */
+simplex_rc sx_link_set_kem(struct sx_link *l, simplex_bytes pk) SIMPLEX_CHECK;
+/* Copies the application text; what is not UTF-8 becomes '?'. */
+simplex_rc sx_link_set_data(struct sx_link *l, simplex_bytes text) SIMPLEX_CHECK;
 /* Text in either scheme, as pasted: surrounding white space is ignored. E_LINK, E_NOMEM. */
 simplex_rc sx_link_parse(simplex_bytes text, struct sx_link *l) SIMPLEX_CHECK;
 /* scheme: "simplex:" or "https://host" */
@@ -29,6 +33,8 @@ void sx_link_print(struct sx_wr *w, const struct sx_link *l, const char *scheme)
 /* Binary ConnectionRequest, as inside link data. */
 void sx_link_encode(struct sx_wr *w, const struct sx_link *l);
 simplex_rc sx_link_decode(simplex_bytes in, struct sx_link *l) SIMPLEX_CHECK;
+/* The same off a cursor, for a request with more behind it: E_DECODE (r is bad), E_NOMEM. */
+simplex_rc sx_link_read(struct sx_rd *r, struct sx_link *l) SIMPLEX_CHECK;
 
 /* Short links, their data and the verification of it: wire/short_link.h. */
 

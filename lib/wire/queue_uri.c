@@ -128,13 +128,8 @@ static bool parse_authority(struct sx_rd *r, struct sx_server *s)
         return false;
     (void)sx_rd_until(&rest, "/");
     simplex_bytes authority = { r->p, r->left - rest.left };
-    for (size_t i = strlen("smp://"); i < authority.len && authority.ptr[i] != '@'; i++) {
-        if (authority.ptr[i] == ':')
-            return false;
-    }
-    simplex_bytes password;
     *r = rest;
-    return sx_server_parse(authority, s, &password) == SIMPLEX_OK && password.len == 0;
+    return sx_server_parse(authority, s, NULL) == SIMPLEX_OK;
 }
 
 static bool parse_id(struct sx_rd *r, struct sx_id *id)
