@@ -19,6 +19,8 @@ struct sx_client;
 
 enum sx_socks_mode { SX_SOCKS_ALWAYS = 0, SX_SOCKS_ONION };
 enum sx_host_mode { SX_HOSTS_ONION_VIA_SOCKS = 0, SX_HOSTS_ONION, SX_HOSTS_PUBLIC };
+/* What shares a SOCKS5 user name: everything of the isolation text, or each server apart. */
+enum sx_isolation_mode { SX_ISOLATE_USER = 0, SX_ISOLATE_SERVER };
 
 struct sx_net_cfg { /* times in ms; 0 = the protocol's default (section 9) */
     int64_t connect_timeout;  /* 45000: TCP, TLS and handshake together */
@@ -30,11 +32,12 @@ struct sx_net_cfg { /* times in ms; 0 = the protocol's default (section 9) */
     int64_t reconnect_max;    /* 180000 */
     int64_t failed_cache;     /* 3000: a failed connection answers commands at once */
     bool has_socks;
-    char socks_host[256];
-    uint16_t socks_port;
+    char socks_host[256];     /* "" = 127.0.0.1 */
+    uint16_t socks_port;      /* 0 = 9050 */
     bool socks_has_auth;      /* explicit credentials; otherwise isolation credentials */
     bool socks_no_auth;       /* "@": none at all */
     char socks_user[256], socks_password[256];
+    enum sx_isolation_mode isolation;
     enum sx_socks_mode socks_mode;
     enum sx_host_mode host_mode;
     bool required_host_mode;
@@ -93,10 +96,18 @@ struct sx_request {
 };
 /*
  * Queues a command. When the session is not up it waits for the connection attempt (starting one)
- * and is encoded when it is up, so everything req points to is copied. Commands of one turn of
- * the loop to one server are batched; order is kept; order-dependent commands of one queue are
- * never put into one block (section 5) because `alone` queues them apart.
+ * and is encoded when it is up, so everything req points to is copied. The timeout runs from the
+ * moment of encoding. A command that follows a failed attempt within failed_cache is answered with
+ * the rc of that attempt. An answer of a kind that the command cannot have is E_RESPONSE.
+ *
+ * Commands of one turn of the loop to one server are batched; order is kept. Servers run the
+ * commands of a block from the last to the first (section 5), so two commands with the same
+ * entity never share a block: the second one starts a new block.
+ *
+ * E_ARG, E_NOMEM (also when SX_CLIENT_QUEUE_MAX bytes wait already), E_CLOSED, E_PROHIBITED when
+ * corr_id is in use; when up also the errors of encoding: E_TOO_LARGE, E_ENCODE, E_KEY.
  */
+#define SX_CLIENT_QUEUE_MAX (64u << 20)
 simplex_rc sx_client_send(struct sx_client *c, const struct sx_request *req) SIMPLEX_CHECK;
 
 #endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tor gives connections with different SOCKS5 user names different circuits. */
+#include "client/hosts.h"
+
+#define TEXT_MAX 4096
+
+simplex_rc sx_isolation_user(const char *isolation, const struct sx_server *server,
+                             char out[SX_ISOLATION_USER])
+{
+    struct sx_wr text, user;
+    uint8_t digest[32];
+
+    sx_wr_init(&text, TEXT_MAX);
+    sx_wr_text(&text, isolation);
+    if (server != NULL) {
+        sx_wr_u8(&text, '@');
+        sx_server_print(&text, server, (simplex_bytes){ 0 });
+    }
+    bool bad = text.bad;
+    if (!bad) {
+        sx_sha256(sx_wr_bytes(&text), digest);
+        sx_wr_fixed(&user, out, SX_ISOLATION_USER - 1);
+        sx_b64_encode(&user, sx_bytes(digest, sizeof(digest)));
+        out[user.len] = 0;
+        bad = user.bad;
+    }
+    sx_wr_free(&text);
+    return bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
+}

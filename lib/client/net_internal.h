@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What net.c, smp_client.c and conn.c share. One thread, one loop. */
+#ifndef SX_NET_INTERNAL_H
+#define SX_NET_INTERNAL_H
+
+#include "client/backoff.h"
+#include "client/conn.h"
+#include "client/outbox.h"
+#include "client/smp_client.h"
+#include "client/tls.h"
+
+#define SX_READ_BUFFER 65536
+
+struct sx_net {
+    uv_loop_t *loop;
+    struct sx_net_cfg cfg; /* without zeros */
+    struct sx_net_callbacks cb;
+    void *user;
+    char *isolation;
+    struct sx_tls_ctx *tls;
+    struct sx_client *clients;
+    struct sx_client *work_first, *work_last; /* clients with something to do this turn */
+    /* Work is done after polling, or before it when it came from elsewhere: never in a call. */
+    uv_check_t check;
+    uv_idle_t idle;
+    unsigned open; /* handles and connections that still need the loop */
+    bool closing;
+    void (*closed)(void *user);
+    void *closed_user;
+    /* Scratch shared by all connections, so that an idle one needs none. */
+    uint8_t read_buffer[SX_READ_BUFFER];
+    uint8_t in_block[SX_BLOCK], out_block[SX_BLOCK], content[SX_BLOCK];
+    struct sx_outbox outbox;
+};
+
+int64_t sx_net_now(void); /* ms, monotonic */
+void sx_net_add_work(struct sx_net *n, struct sx_client *c);
+void sx_net_released(struct sx_net *n); /* one of n->open is gone */
+
+struct sx_client {
+    struct sx_client *next, *next_work;
+    struct sx_net *net;
+    struct sx_server server;
+    void *data;
+    struct sx_conn *conn; /* while connecting or up */
+    bool up, wanted, has_work;
+    bool connect_now;      /* in the next turn */
+    bool down_pending;
+    simplex_rc down_rc;
+    uv_timer_t timer;      /* the earliest of all times below */
+    struct sx_requests requests;
+    struct sx_req_list waiting, queued, sent, finished;
+    size_t bytes_kept;     /* by waiting and queued requests */
+    struct sx_backoff backoff;
+    int64_t reconnect_at;  /* or SX_NO_DEADLINE */
+    int64_t connecting_since, up_since, last_received;
+    int64_t failed_until;  /* commands are answered with failed_rc at once */
+    simplex_rc failed_rc;
+    struct sx_req *ping;   /* the PING without an answer */
+    int64_t last_ping;
+    unsigned pings_lost;
+};
+
+/* smp_client.c */
+simplex_rc sx_client_new(struct sx_net *n, const struct sx_server *server,
+                         struct sx_client **out) SIMPLEX_CHECK;
+void sx_client_work(struct sx_client *c);      /* from the loop */
+void sx_client_reconnect(struct sx_client *c);
+void sx_client_close(struct sx_client *c);     /* drops everything, no callbacks */
+void sx_client_free(struct sx_client *c);
+
+#endif
