@@ -35,8 +35,16 @@ simplex_rc sx_store_savepoint(struct sx_store *s) SIMPLEX_CHECK; /* one level */
 simplex_rc sx_store_release(struct sx_store *s) SIMPLEX_CHECK;
 simplex_rc sx_store_undo(struct sx_store *s) SIMPLEX_CHECK;
 
-/* Fault injection for tests: the nth statement or commit from now fails with rc. */
+/*
+ * For tests. The nth statement (begin, commit and savepoints included; 0: the next one) from now
+ * fails with rc, once, and takes the open transaction with it as a full disk does. _disarm: true
+ * when it did. _exec runs SQL past all of that. _memory: failures of sx_fault_malloc reach the
+ * database's own allocations too.
+ */
 void sx_store_fault(struct sx_store *s, unsigned nth, simplex_rc rc);
+bool sx_store_fault_disarm(struct sx_store *s);
+void sx_store_fault_memory(bool on);
+simplex_rc sx_store_exec(struct sx_store *s, const char *sql) SIMPLEX_CHECK;
 
 /* ---- connections ---- */
 

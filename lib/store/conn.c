@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/db.h"
+
+static const char *const state_words[] = {
+    [SX_CONN_NEW] = "new",             [SX_CONN_INVITED] = "invited",
+    [SX_CONN_JOINING] = "joining",     [SX_CONN_CONFIRMED] = "confirmed",
+    [SX_CONN_ACCEPTED] = "accepted",   [SX_CONN_READY] = "ready",
+};
+
+static simplex_bytes hash_or_none(const uint8_t hash[32], bool has)
+{
+    return sx_bytes(hash, has ? 32 : 0);
+}
+
+/* In the order of CONN in sql.c. E_ARG when c is not what the columns can hold. */
+static void put(struct sx_q *q, const struct sx_conn *c)
+{
+    if (c->state >= SX_COUNT(state_words) || state_words[c->state] == NULL ||
+        (c->role != SX_INITIATOR && c->role != SX_JOINER)) {
+        q->rc = SIMPLEX_E_ARG;
+        return;
+    }
+    sx_q_put_text(q, c->role == SX_INITIATOR ? "I" : "J");
+    sx_q_put_text(q, state_words[c->state]);
+    sx_q_put_i64(q, c->agent_version);
+    sx_q_put_i64(q, c->pq_support);
+    sx_q_put_i64(q, c->deleted);
+    sx_q_put_i64(q, c->subscribe);
+    sx_q_put_i64(q, c->last_id);
+    sx_q_put_i64(q, c->last_snd_id);
+    sx_q_put_i64(q, c->last_rcv_ext_id);
+    sx_q_put_some(q, hash_or_none(c->last_snd_hash, c->has_snd_hash));
+    sx_q_put_some(q, hash_or_none(c->last_rcv_hash, c->has_rcv_hash));
+    sx_q_put_i64(q, c->sync_state);
+    sx_q_put_i64(q, c->created_at);
+}
+
+static void get(struct sx_q *q, struct sx_conn *c)
+{
+    static const char *const roles[] = { NULL, "I", "J" };
+
+    c->role = sx_q_word(q, roles, SX_COUNT(roles)) == 1 ? SX_INITIATOR : SX_JOINER;
+    c->state = sx_q_word(q, state_words, SX_COUNT(state_words));
+    c->agent_version = (uint16_t)sx_q_uint(q, UINT16_MAX);
+    c->pq_support = sx_q_bool(q);
+    c->deleted = sx_q_bool(q);
+    c->subscribe = sx_q_bool(q);
+    c->last_id = sx_q_i64(q);
+    c->last_snd_id = sx_q_i64(q);
+    c->last_rcv_ext_id = sx_q_i64(q);
+    c->has_snd_hash = sx_q_maybe_copy(q, c->last_snd_hash, 32);
+    c->has_rcv_hash = sx_q_maybe_copy(q, c->last_rcv_hash, 32);
+    c->sync_state = (uint8_t)sx_q_uint(q, UINT8_MAX);
+    c->created_at = sx_q_i64(q);
+}
+
+simplex_rc sx_store_conn_add(struct sx_store *s, struct sx_conn *c)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_CONN_ADD);
+    put(&q, c);
+    simplex_rc rc = sx_q_run(&q);
+    if (rc == SIMPLEX_OK)
+        c->id = sqlite3_last_insert_rowid(s->db);
+    return rc;
+}
+
+simplex_rc sx_store_conn_get(struct sx_store *s, int64_t id, struct sx_conn *c)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_CONN_GET);
+    sx_q_put_i64(&q, id);
+    simplex_rc rc = sx_q_row(&q);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    *c = (struct sx_conn){ .id = id };
+    get(&q, c);
+    return sx_q_done(&q);
+}
+
+simplex_rc sx_store_conn_update(struct sx_store *s, const struct sx_conn *c)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_CONN_UPDATE);
+    put(&q, c);
+    sx_q_put_i64(&q, c->id);
+    return sx_q_run_one(&q);
+}
+
+simplex_rc sx_store_conn_delete(struct sx_store *s, int64_t id)
+{
+    struct sx_q q;
+    bool own;
+    simplex_rc rc = sx_db_group(s, &own);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_q_start(&q, s, SQL_EVENT_DELETE_CONN);
+    sx_q_put_i64(&q, id);
+    rc = sx_q_run(&q);
+    if (rc == SIMPLEX_OK) {
+        sx_q_start(&q, s, SQL_CONN_DELETE);
+        sx_q_put_i64(&q, id);
+        rc = sx_q_run(&q);
+    }
+    return sx_db_group_end(s, own, rc);
+}
+
+simplex_rc sx_q_ids(struct sx_q *q, int64_t *ids, size_t *n)
+{
+    size_t room = *n;
+    simplex_rc rc = SIMPLEX_OK;
+
+    *n = 0;
+    while (*n < room && (rc = sx_q_row(q)) == SIMPLEX_OK)
+        ids[(*n)++] = sx_q_i64(q);
+    if (rc != SIMPLEX_OK && rc != SIMPLEX_E_NOT_FOUND)
+        return rc;
+    return sx_q_done(q);
+}
+
+simplex_rc sx_store_conn_list(struct sx_store *s, int64_t after, int64_t *ids, size_t *n)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_CONN_LIST);
+    sx_q_put_i64(&q, after);
+    sx_q_put_i64(&q, (int64_t)*n);
+    return sx_q_ids(&q, ids, n);
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The schema, as the sequence of its changes. A published migration is never edited: its SHA-256 is
+ * on record in every database. A change of the schema is a new entry at the end.
+ *
+ * Tables are named as in the reference. Ids of connections and queues are never reused
+ * (AUTOINCREMENT); ids of commands and events only grow while the store is open, which is all
+ * their readers need and saves writing the sequence table. Everything of a connection goes with it
+ * (ON DELETE CASCADE), so each such table has an index that starts with conn_id.
+ */
+#include "store/migrate.h"
+
+/* Two parts, because of what C compilers must accept as the length of a string. */
+static const char initial_queues[] =
+    "CREATE TABLE connections (\n"
+    " conn_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
+    " role TEXT NOT NULL,\n"
+    " state TEXT NOT NULL,\n"
+    " agent_version INTEGER NOT NULL,\n"
+    " pq_support INTEGER NOT NULL,\n"
+    " deleted INTEGER NOT NULL,\n"
+    " subscribe INTEGER NOT NULL,\n"
+    " last_internal_msg_id INTEGER NOT NULL,\n"
+    " last_internal_snd_msg_id INTEGER NOT NULL,\n"
+    " last_external_snd_msg_id INTEGER NOT NULL,\n"
+    " last_snd_msg_hash BLOB,\n"
+    " last_rcv_msg_hash BLOB,\n"
+    " ratchet_sync_state INTEGER NOT NULL,\n"
+    " created_at INTEGER NOT NULL\n"
+    ") STRICT;\n"
+
+    "CREATE TABLE rcv_queues (\n"
+    " rcv_queue_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
+    " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
+    " host TEXT NOT NULL,\n" /* all host names and the port: the address that a MSG is found by */
+    " port INTEGER NOT NULL,\n"
+    " server BLOB NOT NULL,\n" /* the whole server in its binary form */
+    " rcv_id BLOB,\n"
+    " snd_id BLOB,\n"
+    " rcv_auth_key BLOB,\n"
+    " rcv_dh_key BLOB,\n"
+    " rcv_dh_secret BLOB,\n"
+    " e2e_key BLOB,\n"
+    " e2e_dh_secret BLOB,\n"
+    " sender_key BLOB,\n"
+    " queue_mode INTEGER NOT NULL,\n"
+    " smp_client_version INTEGER NOT NULL,\n"
+    " status TEXT NOT NULL,\n"
+    " rcv_primary INTEGER NOT NULL,\n"
+    " deleted INTEGER NOT NULL,\n"
+    " delete_errors INTEGER NOT NULL\n"
+    ") STRICT;\n"
+    "CREATE UNIQUE INDEX rcv_queues_address ON rcv_queues (rcv_id, port, host);\n"
+    "CREATE INDEX rcv_queues_conn ON rcv_queues (conn_id, rcv_primary DESC, rcv_queue_id);\n"
+
+    "CREATE TABLE snd_queues (\n"
+    " snd_queue_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
+    " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
+    " server BLOB NOT NULL,\n"
+    " snd_id BLOB,\n"
+    " snd_auth_key BLOB,\n"
+    " e2e_pub_key BLOB,\n"
+    " e2e_dh_secret BLOB NOT NULL,\n"
+    " queue_mode INTEGER NOT NULL,\n"
+    " smp_client_version INTEGER NOT NULL,\n"
+    " status TEXT NOT NULL,\n"
+    " snd_primary INTEGER NOT NULL\n"
+    ") STRICT;\n"
+    "CREATE INDEX snd_queues_conn ON snd_queues (conn_id, snd_primary DESC, snd_queue_id);\n"
+
+    "CREATE TABLE ratchets (\n"
+    " conn_id INTEGER PRIMARY KEY REFERENCES connections ON DELETE CASCADE,\n"
+    " ratchet_state BLOB NOT NULL\n"
+    ") STRICT;\n"
+
+    "CREATE TABLE skipped_message_keys (\n"
+    " skipped_id INTEGER PRIMARY KEY,\n"
+    " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
+    " header_key BLOB NOT NULL,\n"
+    " msg_n INTEGER NOT NULL,\n"
+    " msg_key BLOB NOT NULL,\n"
+    " msg_iv BLOB NOT NULL\n"
+    ") STRICT;\n"
+    "CREATE INDEX skipped_message_keys_key ON skipped_message_keys (conn_id, header_key, msg_n);\n"
+
+    "CREATE TABLE x3dh_keys (\n"
+    " conn_id INTEGER PRIMARY KEY REFERENCES connections ON DELETE CASCADE,\n"
+    " keys BLOB NOT NULL\n"
+    ") STRICT;\n";
+
+static const char initial_messages[] =
+    "CREATE TABLE snd_messages (\n"
+    " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
+    " internal_id INTEGER NOT NULL,\n"
+    " external_snd_id INTEGER NOT NULL,\n"
+    " msg_type INTEGER NOT NULL,\n"
+    " notify INTEGER NOT NULL,\n"
+    " padded_len INTEGER NOT NULL,\n"
+    " created_at INTEGER NOT NULL,\n"
+    " retry_delay INTEGER NOT NULL,\n"
+    " quota_seen INTEGER NOT NULL,\n"
+    " e2e_params BLOB,\n"
+    " msg_key BLOB NOT NULL,\n"
+    " msg_body BLOB NOT NULL,\n" /* last: what stands before it is read without its pages */
+    " UNIQUE (conn_id, internal_id)\n"
+    ") STRICT;\n"
+
+    "CREATE TABLE snd_message_deliveries (\n"
+    " snd_queue_id INTEGER NOT NULL REFERENCES snd_queues ON DELETE CASCADE,\n"
+    " internal_id INTEGER NOT NULL,\n"
+    " conn_id INTEGER NOT NULL,\n"
+    " PRIMARY KEY (snd_queue_id, internal_id),\n"
+    " FOREIGN KEY (conn_id, internal_id) REFERENCES snd_messages (conn_id, internal_id)\n"
+    "  ON DELETE CASCADE\n"
+    ") STRICT, WITHOUT ROWID;\n"
+    "CREATE INDEX snd_message_deliveries_msg ON snd_message_deliveries (conn_id, internal_id);\n"
+
+    "CREATE TABLE rcv_messages (\n"
+    " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
+    " internal_id INTEGER NOT NULL,\n"
+    " rcv_queue_id INTEGER NOT NULL,\n" /* no reference: messages outlive a replaced queue */
+    " external_snd_id INTEGER NOT NULL,\n"
+    " broker_id BLOB NOT NULL,\n"
+    " broker_ts INTEGER NOT NULL,\n"
+    " rcv_ts INTEGER NOT NULL,\n"
+    " msg_type INTEGER NOT NULL,\n"
+    " integrity INTEGER NOT NULL,\n"
+    " gap_first INTEGER NOT NULL,\n"
+    " gap_last INTEGER NOT NULL,\n"
+    " notify INTEGER NOT NULL,\n"
+    " pq INTEGER NOT NULL,\n"
+    " user_ack INTEGER NOT NULL,\n"
+    " attempts INTEGER NOT NULL,\n"
+    " msg_hash BLOB NOT NULL,\n"
+    " msg_body BLOB NOT NULL,\n"
+    " UNIQUE (conn_id, internal_id)\n"
+    ") STRICT;\n"
+    "CREATE INDEX rcv_messages_broker ON rcv_messages (rcv_queue_id, broker_id);\n"
+
+    "CREATE TABLE rcv_message_hashes (\n"
+    " hash_id INTEGER PRIMARY KEY,\n"
+    " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
+    " hash BLOB NOT NULL,\n"
+    " created_at INTEGER NOT NULL,\n"
+    " UNIQUE (conn_id, hash)\n"
+    ") STRICT;\n"
+
+    "CREATE TABLE conn_confirmations (\n"
+    " confirmation_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
+    " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
+    " sender_conn_info BLOB NOT NULL,\n"
+    " reply_queue BLOB,\n"
+    " accepted INTEGER NOT NULL,\n"
+    " own_conn_info BLOB\n"
+    ") STRICT;\n"
+    "CREATE INDEX conn_confirmations_conn ON conn_confirmations (conn_id);\n"
+
+    "CREATE TABLE commands (\n"
+    " command_id INTEGER PRIMARY KEY,\n"
+    " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
+    " command_tag INTEGER NOT NULL,\n"
+    " queue_id INTEGER NOT NULL,\n"
+    " created_at INTEGER NOT NULL,\n"
+    " command BLOB\n"
+    ") STRICT;\n"
+    "CREATE INDEX commands_conn ON commands (conn_id, command_id);\n"
+
+    "CREATE TABLE events (\n"
+    " event_id INTEGER PRIMARY KEY,\n"
+    " conn_id INTEGER NOT NULL,\n" /* no reference: the last event tells of the deletion */
+    " msg_id INTEGER NOT NULL,\n"
+    " event BLOB NOT NULL\n"
+    ") STRICT;\n"
+    "CREATE INDEX events_conn ON events (conn_id, msg_id);\n";
+
+const struct sx_migration sx_migrations[] = {
+    { { initial_queues, initial_messages } },
+};
+const size_t sx_migrations_count = SX_COUNT(sx_migrations);

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stddef.h>
+
+#include "store/sql.h"
+
+#define CONN                                                                                       \
+    "role, state, agent_version, pq_support, deleted, subscribe, last_internal_msg_id, "           \
+    "last_internal_snd_msg_id, last_external_snd_msg_id, last_snd_msg_hash, last_rcv_msg_hash, "   \
+    "ratchet_sync_state, created_at"
+#define RCVQ                                                                                       \
+    "conn_id, server, rcv_id, snd_id, rcv_auth_key, rcv_dh_key, rcv_dh_secret, e2e_key, "          \
+    "e2e_dh_secret, sender_key, queue_mode, smp_client_version, status, rcv_primary, deleted, "    \
+    "delete_errors"
+#define SNDQ                                                                                       \
+    "conn_id, server, snd_id, snd_auth_key, e2e_pub_key, e2e_dh_secret, queue_mode, "              \
+    "smp_client_version, status, snd_primary"
+#define SND_MSG                                                                                    \
+    "conn_id, internal_id, external_snd_id, msg_type, notify, padded_len, created_at, "            \
+    "retry_delay, quota_seen, e2e_params, msg_key, msg_body"
+#define RCV_MSG                                                                                    \
+    "conn_id, internal_id, rcv_queue_id, external_snd_id, broker_id, broker_ts, rcv_ts, "          \
+    "msg_type, integrity, gap_first, gap_last, notify, pq, user_ack, attempts, msg_hash, msg_body"
+
+const char *const sx_sql_text[SQL_COUNT] = {
+    [SQL_BEGIN] = "BEGIN",
+    [SQL_COMMIT] = "COMMIT",
+    [SQL_SAVEPOINT] = "SAVEPOINT sx",
+    [SQL_RELEASE] = "RELEASE sx",
+    [SQL_UNDO] = "ROLLBACK TO sx",
+
+    [SQL_CONN_ADD] = "INSERT INTO connections (" CONN ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [SQL_CONN_GET] = "SELECT " CONN " FROM connections WHERE conn_id = ?",
+    [SQL_CONN_UPDATE] =
+        "UPDATE connections SET (" CONN ") = (?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE conn_id = ?",
+    [SQL_CONN_DELETE] = "DELETE FROM connections WHERE conn_id = ?",
+    [SQL_CONN_LIST] = "SELECT conn_id FROM connections WHERE conn_id > ? ORDER BY conn_id LIMIT ?",
+
+    [SQL_RCVQ_ADD] = "INSERT INTO rcv_queues (" RCVQ ", host, port)"
+                     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [SQL_RCVQ_GET] = "SELECT rcv_queue_id, " RCVQ " FROM rcv_queues WHERE rcv_queue_id = ?",
+    [SQL_RCVQ_FIND] = "SELECT rcv_queue_id, " RCVQ " FROM rcv_queues"
+                      " WHERE rcv_id = ? AND port = ? AND host = ?",
+    [SQL_RCVQ_OF] = "SELECT rcv_queue_id, " RCVQ " FROM rcv_queues WHERE conn_id = ?"
+                    " ORDER BY rcv_primary DESC, rcv_queue_id LIMIT 1 OFFSET ?",
+    [SQL_RCVQ_UPDATE] = "UPDATE rcv_queues SET (" RCVQ ", host, port) ="
+                        " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE rcv_queue_id = ?",
+    [SQL_RCVQ_DELETE] = "DELETE FROM rcv_queues WHERE rcv_queue_id = ?",
+    [SQL_RCVQ_NEXT] = "SELECT rcv_queue_id, " RCVQ " FROM rcv_queues WHERE rcv_queue_id > ?"
+                      " ORDER BY rcv_queue_id LIMIT 1",
+
+    [SQL_SNDQ_ADD] = "INSERT INTO snd_queues (" SNDQ ") VALUES (?,?,?,?,?,?,?,?,?,?)",
+    [SQL_SNDQ_GET] = "SELECT snd_queue_id, " SNDQ " FROM snd_queues WHERE snd_queue_id = ?",
+    [SQL_SNDQ_OF] = "SELECT snd_queue_id, " SNDQ " FROM snd_queues WHERE conn_id = ?"
+                    " ORDER BY snd_primary DESC, snd_queue_id LIMIT 1 OFFSET ?",
+    [SQL_SNDQ_UPDATE] =
+        "UPDATE snd_queues SET (" SNDQ ") = (?,?,?,?,?,?,?,?,?,?) WHERE snd_queue_id = ?",
+    [SQL_SNDQ_DELETE] = "DELETE FROM snd_queues WHERE snd_queue_id = ?",
+    [SQL_SNDQ_DELETE_MSGS] =
+        "DELETE FROM snd_messages WHERE rowid IN"
+        " (SELECT m.rowid FROM snd_message_deliveries d JOIN snd_messages m"
+        "  ON m.conn_id = d.conn_id AND m.internal_id = d.internal_id"
+        "  WHERE d.snd_queue_id = ?1 AND NOT EXISTS (SELECT 1 FROM snd_message_deliveries o"
+        "   WHERE o.conn_id = d.conn_id AND o.internal_id = d.internal_id"
+        "   AND o.snd_queue_id <> ?1))",
+    [SQL_SNDQ_NEXT] = "SELECT snd_queue_id, " SNDQ " FROM snd_queues WHERE snd_queue_id > ?"
+                      " ORDER BY snd_queue_id LIMIT 1",
+
+    [SQL_RATCHET_GET] = "SELECT ratchet_state FROM ratchets WHERE conn_id = ?",
+    [SQL_RATCHET_PUT] = "INSERT INTO ratchets (conn_id, ratchet_state) VALUES (?,?)"
+                        " ON CONFLICT (conn_id) DO UPDATE SET ratchet_state ="
+                        " excluded.ratchet_state",
+    [SQL_SKIPPED_LIST] = "SELECT header_key, msg_n, msg_key, msg_iv FROM skipped_message_keys"
+                         " WHERE conn_id = ? ORDER BY skipped_id",
+    [SQL_SKIPPED_ADD] = "INSERT INTO skipped_message_keys"
+                        " (conn_id, header_key, msg_n, msg_key, msg_iv) VALUES (?,?,?,?,?)",
+    [SQL_SKIPPED_DELETE] =
+        "DELETE FROM skipped_message_keys WHERE conn_id = ? AND header_key = ? AND msg_n = ?",
+    [SQL_SKIPPED_DELETE_ALL] = "DELETE FROM skipped_message_keys WHERE conn_id = ?",
+    [SQL_X3DH_PUT] = "INSERT INTO x3dh_keys (conn_id, keys) VALUES (?,?)"
+                     " ON CONFLICT (conn_id) DO UPDATE SET keys = excluded.keys",
+    [SQL_X3DH_GET] = "SELECT keys FROM x3dh_keys WHERE conn_id = ?",
+    [SQL_X3DH_DELETE] = "DELETE FROM x3dh_keys WHERE conn_id = ?",
+
+    [SQL_SND_MSG_ADD] = "INSERT INTO snd_messages (" SND_MSG ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+    [SQL_SND_MSG_RETRY] = "UPDATE snd_messages SET retry_delay = ?, quota_seen = ?"
+                          " WHERE conn_id = ? AND internal_id = ?",
+    [SQL_SND_MSG_DELETE_SENT] =
+        "DELETE FROM snd_messages WHERE conn_id = ?1 AND internal_id = ?2 AND NOT EXISTS"
+        " (SELECT 1 FROM snd_message_deliveries d WHERE d.conn_id = ?1 AND d.internal_id = ?2)",
+    [SQL_DELIVERY_ADD] = "INSERT INTO snd_message_deliveries (snd_queue_id, conn_id, internal_id)"
+                         " VALUES (?,?,?)",
+    [SQL_DELIVERY_NEXT] =
+        "SELECT " SND_MSG " FROM snd_messages WHERE (conn_id, internal_id) ="
+        " (SELECT conn_id, internal_id FROM snd_message_deliveries"
+        "  WHERE snd_queue_id = ? AND internal_id > ? ORDER BY internal_id LIMIT 1)",
+    [SQL_DELIVERY_DELETE] = "DELETE FROM snd_message_deliveries"
+                            " WHERE snd_queue_id = ? AND internal_id = ? AND conn_id = ?",
+    [SQL_DELIVERY_COUNT] = "SELECT count(*) FROM snd_message_deliveries WHERE conn_id = ?",
+
+    [SQL_RCV_MSG_ADD] =
+        "INSERT INTO rcv_messages (" RCV_MSG ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [SQL_RCV_MSG_GET] = "SELECT " RCV_MSG " FROM rcv_messages WHERE conn_id = ? AND internal_id = ?",
+    [SQL_RCV_MSG_FIND] = "SELECT " RCV_MSG " FROM rcv_messages"
+                         " WHERE rcv_queue_id = ? AND broker_id = ? ORDER BY rowid DESC LIMIT 1",
+    [SQL_RCV_MSG_ACKED] =
+        "UPDATE rcv_messages SET user_ack = 1 WHERE conn_id = ? AND internal_id = ?",
+    [SQL_RCV_MSG_ATTEMPT] =
+        "UPDATE rcv_messages SET attempts = attempts + 1 WHERE conn_id = ? AND internal_id = ?",
+    [SQL_RCV_MSG_DELETE] = "DELETE FROM rcv_messages WHERE conn_id = ? AND internal_id = ?",
+    [SQL_RCV_HASH_ADD] =
+        "INSERT INTO rcv_message_hashes (conn_id, hash, created_at) VALUES (?,?,?)"
+        " ON CONFLICT (conn_id, hash) DO NOTHING",
+    [SQL_RCV_HASH_KNOWN] = "SELECT 1 FROM rcv_message_hashes WHERE conn_id = ? AND hash = ?",
+    /* rows arrive in the order of time, so the oldest have the lowest ids */
+    [SQL_RCV_HASH_CLEANUP] =
+        "DELETE FROM rcv_message_hashes WHERE hash_id IN"
+        " (SELECT hash_id FROM rcv_message_hashes ORDER BY hash_id LIMIT ?) AND created_at < ?",
+
+    [SQL_CONF_ADD] = "INSERT INTO conn_confirmations"
+                     " (conn_id, sender_conn_info, reply_queue, accepted, own_conn_info)"
+                     " VALUES (?,?,?,?,?)",
+    [SQL_CONF_GET] = "SELECT conn_id, sender_conn_info, reply_queue, accepted, own_conn_info"
+                     " FROM conn_confirmations WHERE confirmation_id = ?",
+    [SQL_CONF_ACCEPT] = "UPDATE conn_confirmations SET accepted = 1, own_conn_info = ?"
+                        " WHERE confirmation_id = ?",
+    [SQL_CONF_DELETE_ALL] = "DELETE FROM conn_confirmations WHERE conn_id = ?",
+
+    [SQL_COMMAND_ADD] = "INSERT INTO commands"
+                        " (command_id, conn_id, command_tag, queue_id, command, created_at)"
+                        " VALUES (?,?,?,?,?,?)",
+    [SQL_COMMAND_LAST] = "SELECT coalesce(max(command_id), 0) FROM commands",
+    [SQL_COMMAND_NEXT] = "SELECT command_id, conn_id, command_tag, queue_id, created_at, command"
+                         " FROM commands WHERE conn_id = ? AND command_id > ?"
+                         " ORDER BY command_id LIMIT 1",
+    [SQL_COMMAND_DELETE] = "DELETE FROM commands WHERE command_id = ?",
+    [SQL_COMMAND_CONNS] =
+        "SELECT DISTINCT conn_id FROM commands WHERE conn_id > ? ORDER BY conn_id LIMIT ?",
+
+    [SQL_EVENT_ADD] = "INSERT INTO events (event_id, conn_id, msg_id, event) VALUES (?,?,?,?)",
+    [SQL_EVENT_LAST] = "SELECT coalesce(max(event_id), 0) FROM events",
+    [SQL_EVENT_NEXT] = "SELECT event_id, conn_id, msg_id, event FROM events"
+                       " WHERE event_id > ? ORDER BY event_id LIMIT 1",
+    [SQL_EVENT_DELETE] = "DELETE FROM events WHERE event_id = ?",
+    [SQL_EVENT_DELETE_CONN] = "DELETE FROM events WHERE conn_id = ?",
+    [SQL_EVENT_DELETE_MSG] = "DELETE FROM events WHERE conn_id = ? AND msg_id = ?",
+};
