@@ -158,8 +158,7 @@ static void merge(cJSON *state, const cJSON *changed)
 {
     const cJSON *c;
 
-    vec_each(c, changed)
-    {
+    vec_each(c, changed) {
         cJSON_DeleteItemFromObjectCaseSensitive(state, c->string);
         assert_true(cJSON_AddItemToObject(state, c->string, cJSON_Duplicate(c, 1)));
     }
@@ -169,7 +168,9 @@ static const cJSON *message_by_id(const cJSON *doc, const char *id)
 {
     const cJSON *m;
 
-    vec_each(m, vec_get(doc, "ratchet_messages")) if (strcmp(vec_text(m, "id"), id) == 0) return m;
+    vec_each(m, vec_get(doc, "ratchet_messages"))
+        if (strcmp(vec_text(m, "id"), id) == 0)
+            return m;
     fail_msg("no message %s", id);
     return NULL;
 }
@@ -190,8 +191,7 @@ static void op_encrypt(const cJSON *doc, const cJSON *op, struct sx_ratchet *r)
                      SIMPLEX_OK);
     sx_sha256(sx_bytes(key.emh, key.emh_len), h);
     vec_assert_eq(sx_bytes(h, 32), vec_hex(op, "header_sha256"), "header_sha256");
-    vec_each(m, vec_get(doc, "ratchet_messages"))
-    {
+    vec_each(m, vec_get(doc, "ratchet_messages")) {
         if (!sx_bytes_eq(vec_hex(m, "header"), sx_bytes(key.emh, key.emh_len)))
             continue;
         vec_assert_eq(sx_bytes(key.mk, 32), vec_hex(m, "msg_key"), "msg_key");
@@ -228,16 +228,36 @@ static void op_decrypt(const cJSON *doc, const cJSON *op, const cJSON *after, st
     sx_wr_free(&w);
 }
 
-static void replay_side(const cJSON *doc, const cJSON *ops, struct counts *c)
+/* A database copied at one time and put back at another (`t_ms` of `api`). */
+struct restore {
+    const char *side; /* NULL: never */
+    int64_t copied, put_back;
+};
+
+static void follow_restore(struct restore *rs, int64_t now, cJSON **copy, cJSON **state)
 {
-    cJSON *state = NULL;
+    if (rs->side == NULL)
+        return;
+    if (*copy == NULL && now > rs->copied)
+        *copy = cJSON_Duplicate(*state, 1);
+    if (now > rs->put_back) {
+        cJSON_Delete(*state);
+        *state = *copy;
+        *copy = NULL;
+        rs->side = NULL;
+    }
+}
+
+static void replay_side(const cJSON *doc, const cJSON *ops, struct restore rs, struct counts *c)
+{
+    cJSON *state = NULL, *copy = NULL;
     const cJSON *op;
 
-    vec_each(op, ops)
-    {
+    vec_each(op, ops) {
         const char *name = vec_text(op, "op");
         struct sx_ratchet r;
 
+        follow_restore(&rs, vec_int(op, "t_ms"), &copy, &state);
         if (strncmp(name, "init_", 5) == 0) {
             cJSON_Delete(state);
             state = cJSON_Duplicate(vec_get(op, "state"), 1);
@@ -257,21 +277,24 @@ static void replay_side(const cJSON *doc, const cJSON *ops, struct counts *c)
         assert_state(&r, state);
         sx_ratchet_wipe(&r);
     }
+    assert_null(rs.side);
     cJSON_Delete(state);
 }
 
-static void replay(const char *name, struct counts want)
+static void replay(const char *name, struct restore rs, struct counts want)
 {
     cJSON *doc = vec_load(name);
     const cJSON *m, *side;
+    const struct restore never = { NULL, 0, 0 };
     struct counts c = { 0 };
 
-    vec_each(m, vec_get(doc, "ratchet_messages"))
-    {
+    vec_each(m, vec_get(doc, "ratchet_messages")) {
         check_message(m);
         c.messages++;
     }
-    vec_each(side, vec_get(doc, "ratchets")) replay_side(doc, side, &c);
+    vec_each(side, vec_get(doc, "ratchets"))
+        replay_side(doc, side, rs.side != NULL && strcmp(rs.side, side->string) == 0 ? rs : never,
+                    &c);
     cJSON_Delete(doc);
     assert_int_equal(c.messages, want.messages);
     assert_int_equal(c.inits, want.inits);
@@ -285,23 +308,26 @@ static void agents_with_pq_replay(void **state)
     (void)state;
     if (!sx_kem_available())
         skip();
-    replay("transcript-agents.json", (struct counts){ 10, 2, 10, 10, 0 });
-    replay("transcript-short-links.json", (struct counts){ 4, 2, 4, 4, 0 });
+    replay("transcript-agents.json", (struct restore){ 0 }, (struct counts){ 10, 2, 10, 10, 0 });
+    replay("transcript-short-links.json", (struct restore){ 0 }, (struct counts){ 4, 2, 4, 4, 0 });
 }
 
 static void agents_without_pq_replay(void **state)
 {
     (void)state;
-    replay("transcript-agents-standard.json", (struct counts){ 6, 2, 6, 6, 0 });
-    replay("transcript-contact.json", (struct counts){ 4, 2, 4, 4, 0 });
-    replay("transcript-proxy.json", (struct counts){ 4, 2, 4, 4, 0 });
-    replay("transcript-switch.json", (struct counts){ 10, 2, 10, 10, 0 });
+    replay("transcript-agents-standard.json", (struct restore){ 0 },
+           (struct counts){ 6, 2, 6, 6, 0 });
+    replay("transcript-contact.json", (struct restore){ 0 }, (struct counts){ 4, 2, 4, 4, 0 });
+    replay("transcript-proxy.json", (struct restore){ 0 }, (struct counts){ 4, 2, 4, 4, 0 });
+    replay("transcript-switch.json", (struct restore){ 0 }, (struct counts){ 10, 2, 10, 10, 0 });
 }
 
 static void resynchronisation_replays(void **state)
 {
     (void)state;
-    replay("transcript-resync.json", (struct counts){ 13, 4, 13, 13, 1 });
+    /* "database restored from the copy made after "one from B"": these two times of B */
+    replay("transcript-resync.json", (struct restore){ "B", 862, 1323 },
+           (struct counts){ 13, 4, 13, 13, 1 });
 }
 
 static int setup(void **state)
