@@ -62,19 +62,30 @@ static simplex_bytes slice_at(const struct sx_cmd *cmd, size_t offset)
     return s;
 }
 
+static size_t slices_len(const struct sx_cmd *cmd)
+{
+    const struct layout *l = &layouts[cmd->tag];
+    size_t sum = 0;
+
+    for (size_t i = 0; i < l->n && sum <= SX_BLOCK; i++) {
+        size_t n = slice_at(cmd, l->slice[i]).len;
+        sum = n > SX_BLOCK ? n : sum + n;
+    }
+    return sum;
+}
+
+bool sx_cmd_fits(const struct sx_cmd *cmd)
+{
+    return slices_len(cmd) <= SX_BLOCK;
+}
+
 simplex_rc sx_cmd_copy_new(const struct sx_cmd *cmd, const struct sx_keypair *key,
                            struct sx_cmd_copy **out)
 {
     const struct layout *l = &layouts[cmd->tag];
-    size_t size = sizeof(struct sx_cmd_copy) + l->part;
+    size_t size = sizeof(struct sx_cmd_copy) + l->part + slices_len(cmd);
 
     *out = NULL;
-    for (size_t i = 0; i < l->n; i++) {
-        simplex_bytes s = slice_at(cmd, l->slice[i]);
-        if (s.len > SX_BLOCK) /* can never be sent */
-            return SIMPLEX_E_TOO_LARGE;
-        size += s.len;
-    }
     struct sx_cmd_copy *c = sx_calloc(1, size);
     if (c == NULL)
         return SIMPLEX_E_NOMEM;

@@ -7,7 +7,9 @@
 
 struct sx_cmd_copy;
 
-/* key may be NULL. */
+/* False when the parts of cmd are more than a block could ever hold. */
+bool sx_cmd_fits(const struct sx_cmd *cmd);
+/* cmd must fit; key may be NULL. */
 simplex_rc sx_cmd_copy_new(const struct sx_cmd *cmd, const struct sx_keypair *key,
                            struct sx_cmd_copy **out) SIMPLEX_CHECK;
 void sx_cmd_copy_free(struct sx_cmd_copy *c); /* wipes */

@@ -332,6 +332,7 @@ static void become_ready(struct sx_conn *c)
 {
     c->stage = STAGE_READY;
     close_timer(c); /* and the attempt with it */
+    sx_tls_forget_peer_chain(c->tls);
     c->ops->ready(c->owner);
 }
 
@@ -372,25 +373,36 @@ static simplex_rc keep_partial(struct sx_conn *c, const uint8_t *p, size_t n)
     return SIMPLEX_OK;
 }
 
-static simplex_rc read_blocks(struct sx_conn *c)
+/* Takes plaintext until `block` is full or there is no more; E_* also after the peer's farewell. */
+static simplex_rc fill_block(struct sx_conn *c, simplex_bytes *in, uint8_t *block, size_t *have)
+{
+    while (*have < SX_BLOCK) {
+        size_t got = 0;
+        simplex_rc rc = sx_tls_receive(c->tls, in, block + *have, SX_BLOCK - *have, &got);
+        if (rc == SIMPLEX_OK && c->stage == STAGE_TLS && sx_tls_ready(c->tls))
+            rc = begin_session(c);
+        if (rc != SIMPLEX_OK || got == 0)
+            return rc;
+        *have += got;
+    }
+    return SIMPLEX_OK;
+}
+
+static simplex_rc read_blocks(struct sx_conn *c, simplex_bytes *in)
 {
     for (;;) {
         /* Whole blocks, the usual case, never touch the heap. */
         uint8_t *block = c->partial != NULL ? c->partial : c->net->in_block;
         size_t have = c->partial_len;
-        while (have < SX_BLOCK) {
-            size_t got = 0;
-            simplex_rc rc = sx_tls_read(c->tls, block + have, SX_BLOCK - have, &got);
-            if (rc != SIMPLEX_OK)
-                return rc;
-            if (got == 0)
-                return keep_partial(c, block, have);
-            have += got;
-        }
+        simplex_rc rc = fill_block(c, in, block, &have);
+        if (rc != SIMPLEX_OK)
+            return rc;
+        if (have < SX_BLOCK)
+            return keep_partial(c, block, have);
         uint8_t *mine = c->partial;
         c->partial = NULL;
         c->partial_len = 0;
-        simplex_rc rc = on_block(c, block);
+        rc = on_block(c, block);
         sx_free(mine);
         if (rc != SIMPLEX_OK || c->dead)
             return rc;
@@ -411,17 +423,11 @@ static simplex_rc begin_tls(struct sx_conn *c)
 
 static simplex_rc on_cipher(struct sx_conn *c, simplex_bytes in)
 {
-    simplex_rc end = sx_tls_feed(c->tls, in);
-    simplex_rc rc = sx_conn_push(c); /* alerts too */
+    simplex_rc rc = read_blocks(c, &in);
+    /* What TLS itself has to say: the end of the handshake, alerts, new keys. */
+    simplex_rc sent = c->dead ? SIMPLEX_OK : sx_conn_push(c);
 
-    /* What came before the peer's farewell still counts. */
-    if (end != SIMPLEX_OK && end != SIMPLEX_E_DISCONNECTED)
-        return end;
-    if (rc == SIMPLEX_OK && c->stage == STAGE_TLS && sx_tls_ready(c->tls))
-        rc = begin_session(c);
-    if (rc == SIMPLEX_OK && c->stage >= STAGE_HELLO)
-        rc = read_blocks(c);
-    return rc != SIMPLEX_OK || c->dead ? rc : end;
+    return rc != SIMPLEX_OK ? rc : sent;
 }
 
 /* ---- SOCKS5 ---- */

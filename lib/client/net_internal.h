@@ -29,7 +29,8 @@ struct sx_net {
     void *closed_user;
     /* Scratch shared by all connections, so that an idle one needs none. */
     uint8_t read_buffer[SX_READ_BUFFER];
-    uint8_t in_block[SX_BLOCK], out_block[SX_BLOCK], content[SX_BLOCK];
+    uint8_t in_block[SX_BLOCK], out_block[SX_BLOCK];
+    uint8_t content[2 * SX_BLOCK]; /* also of transmissions that prove too long */
     struct sx_outbox outbox;
 };
 

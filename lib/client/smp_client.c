@@ -95,8 +95,6 @@ static simplex_rc encode(struct sx_client *c, struct sx_req *r, const struct sx_
     simplex_rc rc = sx_session_encode(s, key, r->corr_id, sx_req_entity(r), cmd, &w);
     if (rc != SIMPLEX_OK)
         return rc;
-    if (w.bad || w.len + 3 > sx_session_room(s)) /* count and length stand before it */
-        return SIMPLEX_E_TOO_LARGE;
     r->out = sx_memdup(sx_wr_bytes(&w));
     if (r->out == NULL)
         return SIMPLEX_E_NOMEM;
@@ -134,6 +132,8 @@ static simplex_rc new_request(struct sx_client *c, const struct sx_request *req,
     *out = NULL;
     if (req->cmd == NULL || (unsigned)req->cmd->tag >= SX_CMD_TAGS)
         return SIMPLEX_E_ARG;
+    if (!sx_cmd_fits(req->cmd))
+        return SIMPLEX_E_TOO_LARGE;
     if (c->bytes_kept > SX_CLIENT_QUEUE_MAX)
         return SIMPLEX_E_NOMEM;
     if (corr_id == NULL) {
