@@ -2,7 +2,7 @@
 /* Base64 (smp.md section 1) over libsodium, which encodes without table lookups by secrets. */
 #include <sodium.h>
 
-#include "crypto/crypto.h"
+#include "crypto/pem.h"
 
 #define CHUNK 192 /* a multiple of 3: no padding inside */
 
@@ -37,6 +37,31 @@ void sx_b64_encode(struct sx_wr *w, simplex_bytes b)
     encode(w, b, sodium_base64_VARIANT_ORIGINAL);
 }
 
+/* libsodium 1.0.18 takes the bytes 80..cf for the last character of the alphabet. */
+static bool is_ascii(simplex_bytes text)
+{
+    unsigned all = 0;
+
+    for (size_t i = 0; i < text.len; i++)
+        all |= text.ptr[i];
+    return all < 0x80;
+}
+
+static bool decode(simplex_bytes text, int variant, const char *ignore, uint8_t *out, size_t size,
+                   size_t *len)
+{
+    if (is_ascii(text) && sodium_base642bin(out, size, (const char *)text.ptr, text.len, ignore,
+                                            len, NULL, variant) == 0)
+        return true;
+    *len = 0;
+    return false;
+}
+
+bool sx_b64_decode_lines(simplex_bytes text, uint8_t *out, size_t size, size_t *len)
+{
+    return decode(text, sodium_base64_VARIANT_ORIGINAL, "\r\n \t", out, size, len);
+}
+
 /* The characters without their '='; padding counts only where it completes a group of four. */
 static simplex_bytes strip(simplex_bytes text)
 {
@@ -60,10 +85,7 @@ simplex_rc sx_b64url_decode(simplex_bytes text, uint8_t *out, size_t *len)
         *len = need;
         return SIMPLEX_E_BUFFER;
     }
-    if (need > 0 && sodium_base642bin(out, need, (const char *)t.ptr, t.len, NULL, len, NULL,
-                                      sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0) {
-        *len = 0;
-        return SIMPLEX_E_DECODE;
-    }
-    return SIMPLEX_OK;
+    if (need == 0 || decode(t, sodium_base64_VARIANT_URLSAFE_NO_PADDING, NULL, out, need, len))
+        return SIMPLEX_OK;
+    return SIMPLEX_E_DECODE;
 }

@@ -60,18 +60,21 @@ static simplex_rc run(const struct gcm *g, int encrypt, simplex_bytes in, uint8_
     EVP_CIPHER_CTX *c = sx_ossl_gcm_ctx();
     if (c == NULL)
         return SIMPLEX_E_NOMEM;
-    bool ok = start(c, g, encrypt) && update(c, NULL, g->ad1) && update(c, NULL, g->ad2) &&
-              update(c, out, in) &&
-              (encrypt || EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, SX_GCM_TAG, tag) == 1) &&
-              EVP_CipherFinal_ex(c, none, &n) == 1 &&
-              (!encrypt || EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, SX_GCM_TAG, tag) == 1);
+    simplex_rc rc = SIMPLEX_E_NOMEM;
+    if (start(c, g, encrypt) && update(c, NULL, g->ad1) && update(c, NULL, g->ad2) &&
+        update(c, out, in) &&
+        (encrypt || EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, SX_GCM_TAG, tag) == 1))
+        rc = EVP_CipherFinal_ex(c, none, &n) == 1 ? SIMPLEX_OK : SIMPLEX_E_CRYPTO;
+    if (rc == SIMPLEX_OK && encrypt &&
+        EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, SX_GCM_TAG, tag) != 1)
+        rc = SIMPLEX_E_NOMEM;
     forget(c);
-    if (ok)
+    if (rc == SIMPLEX_OK)
         return SIMPLEX_OK;
     ERR_clear_error();
     if (in.len > 0)
         sx_wipe(out, in.len); /* not authenticated */
-    return SIMPLEX_E_CRYPTO;
+    return rc;
 }
 
 simplex_rc sx_gcm_encrypt(const uint8_t key[32], const uint8_t *iv, size_t iv_len,

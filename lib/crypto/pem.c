@@ -2,8 +2,6 @@
 /* PEM (RFC 7468) of certificates and PKCS#8 keys. Text between the blocks is skipped. */
 #include "crypto/pem.h"
 
-#include <sodium.h>
-
 #define LINE_BYTES 48 /* 64 characters */
 #define CERT_MAX 16384 /* the reference's are below 500 bytes */
 
@@ -80,7 +78,7 @@ static bool next_block(struct sx_rd *r, const char *label, simplex_bytes *body, 
 /* Appends the decoded body to w. */
 static simplex_rc decode_body(struct sx_wr *w, simplex_bytes body, simplex_bytes *der)
 {
-    size_t at = w->len, n = 0;
+    size_t at = w->len, n;
     size_t room = body.len / 4 * 3 + 3;
 
     if (body.len == 0 || room > CERT_MAX)
@@ -88,9 +86,7 @@ static simplex_rc decode_body(struct sx_wr *w, simplex_bytes body, simplex_bytes
     uint8_t *to = sx_wr_space(w, room);
     if (to == NULL)
         return SIMPLEX_E_NOMEM;
-    if (sodium_base642bin(to, room, (const char *)body.ptr, body.len, "\r\n \t", &n, NULL,
-                          sodium_base64_VARIANT_ORIGINAL) != 0)
-        n = 0;
+    (void)sx_b64_decode_lines(body, to, room, &n);
     sx_wipe(to + n, room - n);
     w->len = at + n;
     *der = sx_bytes(to, n);
