@@ -214,7 +214,8 @@ uint16_t sx_server_port(const struct sx_server *s)
     return v <= UINT16_MAX ? (uint16_t)v : 0;
 }
 
-/* The reference asks for printable Latin-1: 0xa0 is a space there and 0xad (soft hyphen) is none. */
+/* The reference asks for printable Latin-1: 0xa0 is a space there and 0xad (soft hyphen) is none.
+ */
 bool sx_password_valid(simplex_bytes p)
 {
     for (size_t i = 0; i < p.len; i++) {
@@ -275,7 +276,8 @@ static bool parse_last(simplex_bytes item, struct sx_host *host, char port[PORT_
     if (colon == item.len)
         return false;
     simplex_bytes name = slice(item, 0, colon);
-    if (sx_host_parse(name, host) != SIMPLEX_OK || !parse_port(slice(item, colon + 1, item.len), port))
+    if (sx_host_parse(name, host) != SIMPLEX_OK ||
+        !parse_port(slice(item, colon + 1, item.len), port))
         return false;
     return host->kind != SX_HOST_IPV6 || name.ptr[0] == '[';
 }

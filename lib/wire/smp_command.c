@@ -5,10 +5,10 @@
  */
 #include "wire/smp_parts.h"
 
-#define V_NEW_MAYBE 9     /* NEW: ?password, Bool for the mode */
-#define V_QUEUE_DATA 15   /* NEW: ?reqData */
-#define V_NTF_KEYS 17     /* NEW: ?(ntfAuth ntfDh) */
-#define V_COUNT_HASH 19   /* SUBS, NSUBS */
+#define V_NEW_MAYBE 9   /* NEW: ?password, Bool for the mode */
+#define V_QUEUE_DATA 15 /* NEW: ?reqData */
+#define V_NTF_KEYS 17   /* NEW: ?(ntfAuth ntfDh) */
+#define V_COUNT_HASH 19 /* SUBS, NSUBS */
 #define NAME_MAX_LEN 253
 #define LABEL_MAX_LEN 63
 
@@ -398,11 +398,11 @@ static void get_rslv(struct sx_rd *r, struct sx_cmd *c, uint16_t v)
 /* ---- the table ---- */
 
 enum creds {
-    QUEUE,      /* authorisation and entity */
-    NEW_QUEUE,  /* authorisation, no entity */
-    SENDER,     /* entity; the queue's state decides about authorisation */
-    ANONYMOUS,  /* entity, no authorisation */
-    SESSION,    /* neither */
+    QUEUE,     /* authorisation and entity */
+    NEW_QUEUE, /* authorisation, no entity */
+    SENDER,    /* entity; the queue's state decides about authorisation */
+    ANONYMOUS, /* entity, no authorisation */
+    SESSION,   /* neither */
 };
 
 #define NEVER UINT16_MAX

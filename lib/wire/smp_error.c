@@ -3,18 +3,27 @@
 #include "wire/smp_parts.h"
 
 static const char *const err_words[] = {
-    [SX_ERR_BLOCK] = "BLOCK",         [SX_ERR_SESSION] = "SESSION",
-    [SX_ERR_AUTH] = "AUTH",           [SX_ERR_SERVICE] = "SERVICE",
-    [SX_ERR_CRYPTO] = "CRYPTO",       [SX_ERR_QUOTA] = "QUOTA",
-    [SX_ERR_EXPIRED] = "EXPIRED",     [SX_ERR_NO_MSG] = "NO_MSG",
-    [SX_ERR_LARGE_MSG] = "LARGE_MSG", [SX_ERR_INTERNAL] = "INTERNAL",
-    [SX_ERR_DUPLICATE] = "DUPLICATE_", [SX_ERR_CMD] = "CMD",
-    [SX_ERR_BLOCKED] = "BLOCKED",     [SX_ERR_STORE] = "STORE",
-    [SX_ERR_NAME] = "NAME",           [SX_ERR_PROXY] = "PROXY",
+    [SX_ERR_BLOCK] = "BLOCK",
+    [SX_ERR_SESSION] = "SESSION",
+    [SX_ERR_AUTH] = "AUTH",
+    [SX_ERR_SERVICE] = "SERVICE",
+    [SX_ERR_CRYPTO] = "CRYPTO",
+    [SX_ERR_QUOTA] = "QUOTA",
+    [SX_ERR_EXPIRED] = "EXPIRED",
+    [SX_ERR_NO_MSG] = "NO_MSG",
+    [SX_ERR_LARGE_MSG] = "LARGE_MSG",
+    [SX_ERR_INTERNAL] = "INTERNAL",
+    [SX_ERR_DUPLICATE] = "DUPLICATE_",
+    [SX_ERR_CMD] = "CMD",
+    [SX_ERR_BLOCKED] = "BLOCKED",
+    [SX_ERR_STORE] = "STORE",
+    [SX_ERR_NAME] = "NAME",
+    [SX_ERR_PROXY] = "PROXY",
 };
 static const char *const cmd_words[] = {
-    [SX_CMD_UNKNOWN] = "UNKNOWN", [SX_CMD_SYNTAX] = "SYNTAX",     [SX_CMD_PROHIBITED] = "PROHIBITED",
-    [SX_CMD_NO_AUTH] = "NO_AUTH", [SX_CMD_HAS_AUTH] = "HAS_AUTH", [SX_CMD_NO_ENTITY] = "NO_ENTITY",
+    [SX_CMD_UNKNOWN] = "UNKNOWN",       [SX_CMD_SYNTAX] = "SYNTAX",
+    [SX_CMD_PROHIBITED] = "PROHIBITED", [SX_CMD_NO_AUTH] = "NO_AUTH",
+    [SX_CMD_HAS_AUTH] = "HAS_AUTH",     [SX_CMD_NO_ENTITY] = "NO_ENTITY",
 };
 static const char *const name_words[] = {
     [SX_NAME_NO_RESOLVER] = "NO_RESOLVER",
@@ -28,9 +37,9 @@ static const char *const proxy_words[] = {
     [SX_PROXY_NO_SESSION] = "NO_SESSION",
 };
 static const char *const broker_words[] = {
-    [SX_BROKER_RESPONSE] = "RESPONSE", [SX_BROKER_UNEXPECTED] = "UNEXPECTED",
-    [SX_BROKER_NETWORK] = "NETWORK",   [SX_BROKER_TIMEOUT] = "TIMEOUT",
-    [SX_BROKER_HOST] = "HOST",         [SX_BROKER_NO_SERVICE] = "NO_SERVICE",
+    [SX_BROKER_RESPONSE] = "RESPONSE",   [SX_BROKER_UNEXPECTED] = "UNEXPECTED",
+    [SX_BROKER_NETWORK] = "NETWORK",     [SX_BROKER_TIMEOUT] = "TIMEOUT",
+    [SX_BROKER_HOST] = "HOST",           [SX_BROKER_NO_SERVICE] = "NO_SERVICE",
     [SX_BROKER_TRANSPORT] = "TRANSPORT",
 };
 static const char *const transport_words[] = {
@@ -50,7 +59,8 @@ static const char *const reason_words[] = {
 };
 /* What may stand behind NETWORK; the first three carry a text. */
 static const char *const network_words[] = {
-    [1] = "CONNECT", [2] = "TLS", [3] = "SUBSCRIBE", [4] = "UNKNOWNCA", [5] = "FAILED", [6] = "TIMEOUT",
+    [1] = "CONNECT",   [2] = "TLS",    [3] = "SUBSCRIBE",
+    [4] = "UNKNOWNCA", [5] = "FAILED", [6] = "TIMEOUT",
 };
 #define NETWORK_WITH_TEXT 3
 

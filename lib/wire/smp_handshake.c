@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The three messages of the SMP handshake (protocol/smp.md section 4). Trailing bytes are ignored. */
+/* The three messages of the SMP handshake (protocol/smp.md section 4). Trailing bytes are ignored.
+ */
 #include "wire/smp_parts.h"
 
 #define V_SESSION_KEY 7

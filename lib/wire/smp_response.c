@@ -5,12 +5,12 @@
  */
 #include "wire/smp_parts.h"
 
-#define V_SECURE_BOOL 9  /* IDS: Bool for the mode */
+#define V_SECURE_BOOL 9 /* IDS: Bool for the mode */
 #define V_DELD 10
-#define V_LINK 15        /* IDS: ?mode ?linkId */
-#define V_SERVICE 16     /* IDS: ?serviceId; SOK */
-#define V_NTF 17         /* IDS: ?(ntfId srvNtfDh) */
-#define V_COUNT_HASH 19  /* SOKS, ENDS */
+#define V_LINK 15       /* IDS: ?mode ?linkId */
+#define V_SERVICE 16    /* IDS: ?serviceId; SOK */
+#define V_NTF 17        /* IDS: ?(ntfId srvNtfDh) */
+#define V_COUNT_HASH 19 /* SOKS, ENDS */
 
 /* ---- IDS ---- */
 
@@ -255,9 +255,10 @@ static void get_err(struct sx_rd *r, struct sx_rsp *m, uint16_t v)
 
 static const struct row {
     const char *name;
-    void (*put)(struct sx_wr *w, const struct sx_rsp *m, uint16_t version); /* NULL: no parameters */
+    void (*put)(struct sx_wr *w, const struct sx_rsp *m,
+                uint16_t version); /* NULL: no parameters */
     void (*get)(struct sx_rd *r, struct sx_rsp *m, uint16_t version);
-    uint16_t since;          /* below this version `older` is sent, which has no parameters */
+    uint16_t since; /* below this version `older` is sent, which has no parameters */
     enum sx_rsp_tag older;
 } rows[SX_RSP_TAGS] = {
     [SX_R_IDS] = { "IDS", put_ids, get_ids, 0, 0 },

@@ -151,9 +151,8 @@ static void fill_prxy(struct sx_cmd *c, const cJSON *f)
     struct sx_server *s = &c->prxy.server;
     const cJSON *h;
 
-    vec_each(h, vec_get(f, "hosts"))
-        assert_int_equal(sx_host_parse(sx_str(h->valuestring), &s->hosts[s->n_hosts++]),
-                         SIMPLEX_OK);
+    vec_each(h, vec_get(f, "hosts")) assert_int_equal(
+        sx_host_parse(sx_str(h->valuestring), &s->hosts[s->n_hosts++]), SIMPLEX_OK);
     (void)snprintf(s->port, sizeof s->port, "%s", vec_text(f, "port"));
     memcpy(s->key_hash, vec_hex(f, "key_hash").ptr, sizeof s->key_hash);
     c->prxy.has_password = has(f, "password");
@@ -977,8 +976,8 @@ static void encrypts_notifications_as_the_server(void **state)
     simplex_bytes plain = keep(&w);
     vec_assert_eq(plain, vec_hex(row, "plain"), "plain");
     sx_box_key_init(&k, vec_hex(row, "secret").ptr);
-    assert_int_equal(
-        sx_box_seal_padded(&k, vec_hex(row, "nonce").ptr, plain, SX_NMSG_PADDED, box), SIMPLEX_OK);
+    assert_int_equal(sx_box_seal_padded(&k, vec_hex(row, "nonce").ptr, plain, SX_NMSG_PADDED, box),
+                     SIMPLEX_OK);
     vec_assert_eq(sx_bytes(box, sizeof box), vec_hex(row, "encrypted"), "encrypted");
     assert_int_equal(sx_box_open_padded(&k, vec_hex(row, "nonce").ptr, box, sizeof box, &opened),
                      SIMPLEX_OK);
@@ -995,8 +994,8 @@ static void wraps_forwarded_transmissions(void **state)
                                           .version = (uint16_t)vec_int(t, "version"),
                                           .key = key_field(t, "key"),
                                           .encrypted = vec_hex(t, "encrypted") };
-    struct sx_fwd_response gr, fr = { .corr_id = vec_hex(r, "corr_id"),
-                                      .encrypted = vec_hex(r, "encrypted") };
+    struct sx_fwd_response gr,
+        fr = { .corr_id = vec_hex(r, "corr_id"), .encrypted = vec_hex(r, "encrypted") };
     struct sx_wr w = writer();
 
     (void)state;
