@@ -73,11 +73,11 @@ simplex_rc sx_hkdf_sha512(simplex_bytes salt, simplex_bytes ikm, const char *inf
                           size_t okm_len)
 {
     crypto_auth_hmacsha512_state keyed, st;
-    uint8_t prk[HASH], t[HASH];
+    uint8_t prk[HASH] = { 0 }, t[HASH];
 
     if (okm_len > 255 * HASH)
         return SIMPLEX_E_ARG;
-    (void)crypto_auth_hmacsha512_init(&st, salt.ptr, salt.len);
+    (void)crypto_auth_hmacsha512_init(&st, salt.len > 0 ? salt.ptr : prk, salt.len);
     (void)crypto_auth_hmacsha512_update(&st, ikm.ptr, ikm.len);
     (void)crypto_auth_hmacsha512_final(&st, prk);
     (void)crypto_auth_hmacsha512_init(&keyed, prk, sizeof prk);

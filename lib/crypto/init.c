@@ -149,7 +149,8 @@ void sx_random(void *to, size_t n)
 {
     if (sx_crypto_init() == SIMPLEX_E_RANDOM)
         abort();
-    randombytes_buf(to, n);
+    if (n > 0)
+        randombytes_buf(to, n);
 }
 
 uint32_t sx_random_below(uint32_t limit)
