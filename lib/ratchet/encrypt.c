@@ -55,27 +55,36 @@ static simplex_rc seal_header(const struct sx_ratchet *r, const struct sx_header
     return rc;
 }
 
+/* The wish after a message sent with this flag. */
+static bool wish(const struct sx_ratchet *r, enum sx_pq_flag pq)
+{
+    if (pq == SX_PQ_ON)
+        return r->enable_kem || sx_kem_available();
+    return pq == SX_PQ_KEEP && r->enable_kem;
+}
+
+static size_t header_padded(const struct sx_ratchet *r, enum sx_pq_flag pq)
+{
+    return r->current >= 3 && (r->support_kem || wish(r, pq)) ? SX_HEADER_PAD_PQ : SX_HEADER_PAD;
+}
+
 simplex_rc sx_ratchet_encrypt_header_as(struct sx_ratchet *r, enum sx_pq_flag pq,
                                         uint16_t max_supported, struct sx_msg_key *key)
 {
     struct sx_chain_keys k;
     struct sx_header h;
-    bool enable = r->enable_kem;
 
     key->emh_len = 0;
     if (!r->has_snd)
         return SIMPLEX_E_RATCHET_NO_CHAIN;
     if (r->ns == UINT32_MAX)
         return SIMPLEX_E_PROHIBITED;
-    if (pq == SX_PQ_OFF || (pq == SX_PQ_ON && sx_kem_available()))
-        enable = pq == SX_PQ_ON;
-    bool large = r->current >= 3 && (r->support_kem || enable);
     simplex_rc rc = sx_chain_kdf(r->cks, &k);
     if (rc != SIMPLEX_OK)
         return rc;
     key->version = r->current;
     own_header(r, max_supported, &h);
-    rc = seal_header(r, &h, k.iv_header, large ? SX_HEADER_PAD_PQ : SX_HEADER_PAD, key);
+    rc = seal_header(r, &h, k.iv_header, header_padded(r, pq), key);
     if (rc == SIMPLEX_OK) {
         memcpy(key->ad, r->ad, sizeof key->ad);
         memcpy(key->mk, k.mk, sizeof key->mk);
@@ -83,8 +92,8 @@ simplex_rc sx_ratchet_encrypt_header_as(struct sx_ratchet *r, enum sx_pq_flag pq
         memcpy(r->cks, k.ck, sizeof r->cks);
         r->ns++;
         r->max_supported = max_supported;
-        r->enable_kem = enable;
-        r->support_kem = r->support_kem || enable;
+        r->enable_kem = wish(r, pq);
+        r->support_kem = r->support_kem || r->enable_kem;
     } else {
         sx_msg_key_wipe(key);
     }
@@ -101,6 +110,13 @@ simplex_rc sx_ratchet_encrypt_header(struct sx_ratchet *r, enum sx_pq_flag pq,
 size_t sx_ratchet_msg_len(const struct sx_msg_key *key, size_t padded)
 {
     return sx_len_size(key->version) + key->emh_len + SX_GCM_TAG + padded;
+}
+
+size_t sx_ratchet_next_msg_len(const struct sx_ratchet *r, enum sx_pq_flag pq, size_t padded)
+{
+    size_t len = sx_len_size(r->current);
+
+    return len + 2 + 16 + SX_GCM_TAG + len + header_padded(r, pq) + SX_GCM_TAG + padded;
 }
 
 simplex_rc sx_ratchet_encrypt_body(const struct sx_msg_key *key, simplex_bytes plain, size_t padded,

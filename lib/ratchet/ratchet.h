@@ -128,6 +128,8 @@ simplex_rc sx_ratchet_encrypt_header_as(struct sx_ratchet *r, enum sx_pq_flag pq
                                         struct sx_msg_key *key) SIMPLEX_CHECK;
 /* Length of the result for a body padded to `padded`. */
 size_t sx_ratchet_msg_len(const struct sx_msg_key *key, size_t padded);
+/* The same for the next message, before its header is made. */
+size_t sx_ratchet_next_msg_len(const struct sx_ratchet *r, enum sx_pq_flag pq, size_t padded);
 /* Appends the whole ratchet message, nothing on failure. E_TOO_LARGE when plain + 2 > padded. */
 simplex_rc sx_ratchet_encrypt_body(const struct sx_msg_key *key, simplex_bytes plain,
                                    size_t padded, struct sx_wr *out) SIMPLEX_CHECK;
