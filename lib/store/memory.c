@@ -2,7 +2,7 @@
 /*
  * The database's heap. Its caches hold keys and plaintext, so blocks are wiped when freed.
  * SQLCipher's own cipher_memory_security does that too, but locks and unlocks each block with two
- * system calls, which makes every statement several times slower (bench/bench_store.c).
+ * system calls, which makes statements ten times slower (bench/bench_store.c).
  *
  * The setting is one of the process and can only be made before the database library is used for
  * the first time; where the host application was earlier, its choice stands.
