@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent: connections to other people, over SMP servers, with end-to-end encryption.
+ *
+ * An agent owns one encrypted database file and one thread. Its functions may be called from any
+ * thread: they post to the agent's thread and return when what they did is on disk. What takes
+ * the network follows as events, either through one callback on the agent's thread or, when no
+ * callback is configured, through simplex_agent_next_event.
+ *
+ * Life of a connection (I initiates, J joins):
+ *
+ *     I: simplex_agent_create        -> INV(link)        hand the link to J out of band
+ *     J: simplex_agent_join(link)                        J's information goes to I
+ *     I: CONF(conf, info)            -> simplex_agent_allow(conf, info)
+ *     J: INFO(info), CON             I: CON              both: simplex_agent_send
+ *     MSG                            -> simplex_agent_ack
+ *
+ * Both sides may be offline at any step. Everything survives a crash at any moment: what was
+ * promised is continued when the agent is opened again, and durable events that the application
+ * had not finished handling are shown again.
+ */
+#ifndef SIMPLEX_AGENT_H
+#define SIMPLEX_AGENT_H
+
+#include "simplex/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct simplex_agent simplex_agent; /* thread-safe */
+typedef struct simplex_event simplex_event; /* belongs to one thread at a time */
+
+/*
+ * Called on the agent's thread for every event, one at a time. ev is valid during the call.
+ * Functions of this header may be called inside, except simplex_agent_close and _next_event: they
+ * run at once and are committed together with the event, so that acknowledging a message and
+ * answering it is one transaction. Do not block in here: everything of this agent waits.
+ */
+typedef void simplex_event_cb(void *user, const simplex_event *ev);
+
+typedef struct simplex_agent_config {
+    size_t size;         /* sizeof(simplex_agent_config); new fields are added at the end */
+    const char *db_path; /* file of the database; made when missing, with -wal beside it */
+    simplex_bytes db_key; /* passphrase of any length, or 32 random bytes with db_raw_key */
+    bool db_raw_key;
+    simplex_event_cb *on_event; /* NULL: pull with simplex_agent_next_event */
+    void *user;                 /* handed to on_event */
+
+    /* SMP servers for new queues: smp://fingerprint[:password]@host[,host...][:port]. A queue is
+     * made on a random one; the reply queue of a connection on another one when there is one. */
+    const char *const *servers;
+    size_t n_servers;
+
+    /* SOCKS5 proxy "host:port" or "user:password@host:port"; NULL: none. Without credentials the
+     * agent makes up a user name for each server, so that Tor isolates the circuits. */
+    const char *socks_proxy;
+    bool socks_only_onion; /* through the proxy only to .onion hosts */
+
+    /* 0 means the protocol's default; times in milliseconds. */
+    int64_t connect_timeout;  /* 45,000: TCP, TLS and handshake together */
+    int64_t command_timeout;  /* 30,000 */
+    int64_t retry_first;      /* 2,000: delivery of a message after a failure of the network */
+    int64_t retry_max;        /* 120,000 */
+    int64_t quota_retry_first; /* 300,000: after the peer's queue was full */
+    int64_t message_timeout;  /* 172,800,000: undelivered messages expire with MERR */
+    int64_t quota_timeout;    /* 604,800,000: the same while the peer's queue is full */
+    int64_t reconnect_first;  /* 2,000 */
+    int64_t reconnect_max;    /* 180,000 */
+    uint16_t smp_min, smp_max; /* SMP versions: 6..19 */
+} simplex_agent_config;
+
+/*
+ * Opens or creates the database and starts the agent: subscribes, continues deliveries, shows
+ * events left over. cfg and all it points to are copied. On failure *out is NULL and the files are
+ * as they were. Errors: ARG, ADDRESS (a server), DB_KEY, DB_SCHEMA, DB_DAMAGED, DB_LOCKED,
+ * DB_FULL, DB_IO, NOMEM, SYSTEM.
+ */
+SIMPLEX_API simplex_rc simplex_agent_open(const simplex_agent_config *cfg,
+                                          simplex_agent **out) SIMPLEX_CHECK;
+
+/*
+ * Stops the thread, closes connections and database, wipes keys, frees a. Waits for the agent's
+ * thread; calls still waiting in other threads return CLOSED. No event is shown after it
+ * returned. Pulled events must have been freed. NULL is fine. Refused (CALLBACK) inside on_event.
+ */
+SIMPLEX_API simplex_rc simplex_agent_close(simplex_agent *a);
+
+/* ---- connecting (protocol/agent.md section 6.1) ---- */
+
+/* Post-quantum ratchet of a new connection. */
+enum {
+    SIMPLEX_PQ_OFF = 0,
+    SIMPLEX_PQ_ON = 1,      /* wanted; starts with the first messages */
+    SIMPLEX_PQ_IN_LINK = 2, /* the link carries the KEM key (1.6 KB longer): on from the start */
+};
+
+/*
+ * Makes a connection as initiator: a receiving queue on one of the servers. INV with the link
+ * follows, or ERR. *conn: stable id of the connection, > 0. Errors: NO_SERVERS, ARG.
+ */
+SIMPLEX_API simplex_rc simplex_agent_create(simplex_agent *a, int32_t pq,
+                                            int64_t *conn) SIMPLEX_CHECK;
+
+/*
+ * Joins a connection by its one-time link (any written form; white space around is ignored).
+ * info: up to 11,000 bytes shown to the initiator in CONF. JOINED follows when the server of the
+ * link accepted us, then INFO and CON when the initiator allowed. Errors: LINK, VERSION,
+ * TOO_LARGE (info), UNSUPPORTED (a contact address), NO_SERVERS, ARG.
+ */
+SIMPLEX_API simplex_rc simplex_agent_join(simplex_agent *a, simplex_bytes link, simplex_bytes info,
+                                          int32_t pq, int64_t *conn) SIMPLEX_CHECK;
+
+/*
+ * Allows the joiner of confirmation `conf` (from CONF) to connect; info is shown to it in INFO.
+ * CON follows. Repeating the call is fine. Errors: NOT_FOUND, PROHIBITED (another confirmation was
+ * allowed), TOO_LARGE.
+ */
+SIMPLEX_API simplex_rc simplex_agent_allow(simplex_agent *a, int64_t conn, int64_t conf,
+                                           simplex_bytes info) SIMPLEX_CHECK;
+
+/* The invitation link again, while nobody has joined. Writes up to *len characters and no NUL,
+ * sets *len. Errors: NOT_FOUND, PROHIBITED (not an open invitation), BUFFER (*len is set). */
+SIMPLEX_API simplex_rc simplex_agent_link(simplex_agent *a, int64_t conn, char *to,
+                                          size_t *len) SIMPLEX_CHECK;
+
+/* ---- messages (sections 6.7, 6.8) ---- */
+
+enum { /* flags of simplex_agent_send */
+    SIMPLEX_SEND_NOTIFY = 1, /* ask the server to notify the recipient's device */
+    SIMPLEX_SEND_PQ_ON = 2,  /* switch the post-quantum ratchet on or off with this message */
+    SIMPLEX_SEND_PQ_OFF = 4,
+};
+
+/*
+ * Stores body for delivery: on return it is on disk. *msg_id: id within the connection, rising.
+ * SENT or MERR with this id follows; MWARN while delivery is delayed. Messages are delivered in
+ * order. body: up to 15,795 bytes, 13,573 with PQ. Errors: NOT_FOUND, PROHIBITED (not connected
+ * yet), TOO_LARGE (nothing happened).
+ */
+SIMPLEX_API simplex_rc simplex_agent_send(simplex_agent *a, int64_t conn, simplex_bytes body,
+                                          uint32_t flags, int64_t *msg_id) SIMPLEX_CHECK;
+
+/*
+ * Acknowledges the message of a MSG event: the application has it and will not see it again.
+ * The next message of the connection comes only after it. Repeating the call is fine.
+ * Errors: NOT_FOUND (no such message was received).
+ */
+SIMPLEX_API simplex_rc simplex_agent_ack(simplex_agent *a, int64_t conn,
+                                         int64_t msg_id) SIMPLEX_CHECK;
+
+/* Switches receiving messages of a connection on (the default) or off; kept over restarts. While
+ * off the server keeps the messages. Errors: NOT_FOUND. */
+SIMPLEX_API simplex_rc simplex_agent_subscribe(simplex_agent *a, int64_t conn,
+                                               bool on) SIMPLEX_CHECK;
+
+/*
+ * Deletes the connection here and its queues on the servers; pending messages are dropped.
+ * DEL_RCVQ for each queue and DEL_CONN follow, when the servers can be reached. Calls with conn
+ * give NOT_FOUND from now on.
+ */
+SIMPLEX_API simplex_rc simplex_agent_delete(simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+
+/* ---- looking ---- */
+
+enum {
+    SIMPLEX_CONN_NEW = 1,       /* being created */
+    SIMPLEX_CONN_INVITED = 2,   /* the link is out */
+    SIMPLEX_CONN_JOINING = 3,   /* joined, waiting for the initiator */
+    SIMPLEX_CONN_CONFIRMED = 4, /* CONF was shown, waiting for simplex_agent_allow */
+    SIMPLEX_CONN_ACCEPTED = 5,  /* allowed, waiting for the network */
+    SIMPLEX_CONN_READY = 6,
+};
+
+typedef struct simplex_connection_info {
+    size_t size;        /* set by the caller: sizeof(simplex_connection_info) */
+    int32_t state;      /* SIMPLEX_CONN_... */
+    bool initiator;
+    bool subscribed;    /* the server pushes its messages now */
+    bool pq_snd, pq_rcv; /* a post-quantum secret protects the present sending, receiving chain */
+    uint16_t agent_version;
+    int64_t last_msg_id; /* last id given to a message, sent or received */
+    int64_t pending;     /* messages not delivered yet */
+} simplex_connection_info;
+
+SIMPLEX_API simplex_rc simplex_agent_connection(simplex_agent *a, int64_t conn,
+                                                simplex_connection_info *out) SIMPLEX_CHECK;
+
+/* Ids above `after` in ascending order: fills up to *n, sets *n. Start with 0. */
+SIMPLEX_API simplex_rc simplex_agent_connections(simplex_agent *a, int64_t after, int64_t *ids,
+                                                 size_t *n) SIMPLEX_CHECK;
+
+/* ---- the agent as a whole ---- */
+
+/* The network is back or the application came to the front: connect now what waits. */
+SIMPLEX_API simplex_rc simplex_agent_reconnect(simplex_agent *a) SIMPLEX_CHECK;
+
+/* Changes the key of the database. On failure the old one stays. */
+SIMPLEX_API simplex_rc simplex_agent_rekey(simplex_agent *a, simplex_bytes key,
+                                           bool raw_key) SIMPLEX_CHECK;
+
+/* ---- events (section 9) ---- */
+
+enum {
+    SIMPLEX_EV_INV = 1,         /* durable; conn, data = link */
+    SIMPLEX_EV_JOINED = 2,      /* durable; conn: the confirmation is on its way to the initiator */
+    SIMPLEX_EV_CONF = 3,        /* durable; conn, conf, data = the joiner's information, pq */
+    SIMPLEX_EV_INFO = 4,        /* durable; conn, data = the initiator's information, pq */
+    SIMPLEX_EV_CON = 5,         /* durable; conn, pq: connected */
+    SIMPLEX_EV_MSG = 6,         /* until acknowledged; conn, msg_id, data = body, integrity ... */
+    SIMPLEX_EV_SENT = 7,        /* durable; conn, msg_id: the server has the message */
+    SIMPLEX_EV_MWARN = 8,       /* conn, msg_id, error: delivery delayed, goes on */
+    SIMPLEX_EV_MERR = 9,        /* durable; conn, msg_id, error: will not be delivered */
+    SIMPLEX_EV_QCONT = 10,      /* conn: the peer emptied its queue, delivery goes on */
+    SIMPLEX_EV_UP = 11,         /* server, conns: subscribed */
+    SIMPLEX_EV_DOWN = 12,       /* server, conns, error: not subscribed until UP */
+    SIMPLEX_EV_CONNECT = 13,    /* server */
+    SIMPLEX_EV_DISCONNECT = 14, /* server, error */
+    SIMPLEX_EV_END = 15,        /* durable; conn: another client subscribed to its queue */
+    SIMPLEX_EV_DELD = 16,       /* durable; conn: its queue was deleted by another client */
+    SIMPLEX_EV_DEL_RCVQ = 17,   /* durable; conn, server, error (OK when deleted there) */
+    SIMPLEX_EV_DEL_CONN = 18,   /* durable; conn: nothing is left of it */
+    SIMPLEX_EV_ERR = 19,        /* durable when conn is set; conn, error, detail: see the text */
+};
+
+enum { /* integrity of a message: what its number and the hash of its predecessor say */
+    SIMPLEX_MSG_OK = 0,
+    SIMPLEX_MSG_SKIPPED = 1,   /* gap_first .. gap_last (the sender's numbers) are missing */
+    SIMPLEX_MSG_BAD_ID = 2,    /* older than the last one: number in gap_first */
+    SIMPLEX_MSG_DUPLICATE = 3, /* the last number again */
+    SIMPLEX_MSG_BAD_HASH = 4,  /* right number, another predecessor than we know */
+};
+
+/* All accessors: ev not NULL; what an event does not carry is 0, empty or NULL. */
+SIMPLEX_API int32_t simplex_event_kind(const simplex_event *ev);      /* SIMPLEX_EV_... */
+SIMPLEX_API const char *simplex_event_name(const simplex_event *ev);  /* "MSG" */
+SIMPLEX_API int64_t simplex_event_conn(const simplex_event *ev);
+SIMPLEX_API int64_t simplex_event_msg_id(const simplex_event *ev);
+SIMPLEX_API int64_t simplex_event_conf(const simplex_event *ev);
+SIMPLEX_API simplex_bytes simplex_event_data(const simplex_event *ev); /* lives as long as ev */
+SIMPLEX_API simplex_rc simplex_event_error(const simplex_event *ev);
+SIMPLEX_API const char *simplex_event_detail(const simplex_event *ev); /* what the server said */
+SIMPLEX_API const char *simplex_event_server(const simplex_event *ev); /* "host:port" */
+SIMPLEX_API bool simplex_event_pq(const simplex_event *ev);
+SIMPLEX_API bool simplex_event_notify(const simplex_event *ev);
+SIMPLEX_API int32_t simplex_event_integrity(const simplex_event *ev, int64_t *gap_first,
+                                            int64_t *gap_last); /* pointers may be NULL */
+SIMPLEX_API int64_t simplex_event_sender_id(const simplex_event *ev); /* the sender's number */
+SIMPLEX_API int64_t simplex_event_server_time(const simplex_event *ev); /* ms since 1970 */
+SIMPLEX_API const int64_t *simplex_event_conns(const simplex_event *ev, size_t *n);
+/* JSON object in UTF-8, {"event":"MSG","conn":1,...}; data is base64url. Lives as long as ev. NULL
+ * when out of memory. Not const in spirit: one thread at a time. */
+SIMPLEX_API const char *simplex_event_json(const simplex_event *ev);
+
+/*
+ * Pull mode: waits up to timeout_ms (0: not at all, < 0: for ever) and hands over the next event.
+ * The host frees it with simplex_event_free, which is also what tells the agent that a durable
+ * event was handled: until then it is shown again after a restart. Errors: NO_EVENT, CLOSED,
+ * PROHIBITED (a callback is configured).
+ */
+SIMPLEX_API simplex_rc simplex_agent_next_event(simplex_agent *a, int64_t timeout_ms,
+                                                simplex_event **ev) SIMPLEX_CHECK;
+SIMPLEX_API void simplex_event_free(simplex_event *ev); /* only pulled events; NULL is fine */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

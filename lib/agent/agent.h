@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's inside. One thread (the loop) owns everything here but `calls` and `pulled`, which
+ * are behind `lock`. The database is the truth; what is kept in memory is only what the network
+ * is doing right now, and can be thrown away at any time (sx_agent_recover).
+ *
+ * A turn of the loop: network callbacks, timers and calls write rows inside one transaction; then
+ * the transaction is committed, then what was waiting for it happens: commands go to servers,
+ * callers return, events are shown (sx_turn_end in turn.c).
+ */
+#ifndef SX_AGENT_H
+#define SX_AGENT_H
+
+#include <uv.h>
+
+#include "client/smp_client.h"
+#include "simplex/agent.h"
+#include "store/store.h"
+#include "wire/link.h"
+
+/* ---- constants of agent.md section 8.1 (ms) ---- */
+
+#define SX_RETRY_FIRST 2000
+#define SX_RETRY_GROW 10000
+#define SX_RETRY_MAX 120000
+#define SX_QUOTA_RETRY_FIRST 300000
+#define SX_QUOTA_RETRY_GROW 60000
+#define SX_QUOTA_RETRY_MAX (6 * 3600 * 1000)
+#define SX_MESSAGE_TIMEOUT (2 * 24 * 3600 * 1000LL)
+#define SX_QUOTA_TIMEOUT (7 * 24 * 3600 * 1000LL)
+#define SX_HASH_TTL (21 * 24 * 3600 * 1000LL)
+#define SX_CLEANUP_FIRST 30000
+#define SX_CLEANUP_EVERY 300000
+#define SX_SUB_CHUNK 1350 /* 10 blocks of 135 */
+#define SX_LAZY_COMMIT 5 /* rows nobody waits for are committed after this */
+#define SX_DELETE_ERRORS 10
+
+/* ---- events ---- */
+
+struct simplex_event {
+    int64_t row; /* of the events table; 0: not durable */
+    struct simplex_agent *agent; /* pulled events: whom to tell that it was handled */
+    struct simplex_event *next;  /* in the queue of pull mode */
+    int32_t kind;
+    int64_t conn, msg_id, conf;
+    struct sx_wr data; /* owned */
+    char *server;      /* owned, may be NULL */
+    char *detail;      /* owned, may be NULL */
+    simplex_rc rc;
+    bool pq, notify;
+    int32_t integrity;
+    int64_t gap_first, gap_last, ext_id, srv_ts;
+    int64_t *conns; /* owned */
+    size_t n_conns;
+    char *json; /* owned, made when asked for */
+};
+
+void sx_event_init(struct simplex_event *ev, int32_t kind, int64_t conn);
+void sx_event_clear(struct simplex_event *ev); /* frees what it owns, wipes */
+void sx_event_encode(struct sx_wr *w, const struct simplex_event *ev);
+simplex_rc sx_event_decode(simplex_bytes in, struct simplex_event *ev) SIMPLEX_CHECK;
+
+/* ---- runtime tables (tables.c) ---- */
+
+enum sx_sub_state { SX_SUB_NONE, SX_SUB_PENDING, SX_SUB_SENT, SX_SUB_ACTIVE };
+
+struct sx_rt_server { /* one per server that a queue of ours or a contact's is on */
+    struct sx_rt_server *next;
+    struct sx_client *client;
+    struct sx_rt_rcvq *queues; /* receiving queues there */
+    size_t n_pending, n_sent, n_active;
+    bool timed_out;            /* a SUB was not answered on a living session */
+    int64_t *subscribed;       /* connections for the next UP event */
+    size_t n_subscribed, cap_subscribed;
+};
+
+struct sx_rt_rcvq { /* a receiving queue that has an id on its server */
+    struct sx_rt_rcvq *next_server, *next_hash, *next_id;
+    struct sx_rt_server *server;
+    int64_t id, conn;
+    uint8_t sub;               /* enum sx_sub_state */
+    bool want;                 /* the application wants it subscribed */
+    struct sx_id *rcv_id;      /* trimmed copy */
+    struct sx_keypair *auth;   /* for SUB and ACK */
+};
+
+struct sx_rt_sndq { /* delivery worker of a sending queue, while it has work */
+    struct sx_rt_sndq *next;
+    int64_t id, conn;
+    bool in_flight;            /* a SEND is out */
+    bool dirty;                /* look for work when the turn ends */
+    bool waiting;              /* for retry_at */
+    bool quota;                /* the peer's queue is full: waits for A_QCONT too */
+    struct sx_rt_server *server; /* of the last attempt */
+    int64_t msg_id;            /* what is in flight */
+    int64_t elapsed;           /* ms spent in retries since the last success */
+    int64_t delay;             /* ms of the last retry */
+    int64_t retry_at;
+};
+
+struct sx_rt_conn { /* command worker of a connection, while it has commands */
+    struct sx_rt_conn *next;
+    int64_t id;
+    bool in_flight, dirty, waiting;
+    int64_t command;           /* id of the one in flight */
+    uint8_t corr_id[SX_ID_LEN]; /* of a NEW in flight */
+    int64_t elapsed, delay, retry_at;
+};
+
+/* A NEW that timed out: should its answer come late, the surplus queue is deleted. */
+struct sx_lost_new {
+    struct sx_lost_new *next;
+    uint8_t corr_id[SX_ID_LEN];
+    struct sx_keypair auth;
+};
+#define SX_LOST_MAX 64
+
+#define SX_TABLE 1024 /* buckets */
+
+/* ---- calls from other threads ---- */
+
+struct sx_call {
+    struct sx_call *next;
+    simplex_rc (*fn)(struct simplex_agent *a, void *arg);
+    void *arg;
+    bool wants_store; /* bracket with a savepoint, commit before returning */
+    simplex_rc rc;
+    bool done;
+};
+
+/* What to send to a server when the transaction is on disk. */
+struct sx_ack {
+    struct sx_ack *next;
+    int64_t queue;
+    struct sx_id msg_id;
+    int64_t conn, row; /* rcv_messages row to delete on success; 0: none */
+};
+
+struct simplex_agent {
+    uv_loop_t loop;
+    uv_thread_t thread;
+    bool loop_ready, handles_ready, thread_ready;
+    uv_async_t wake;
+    uv_check_t turn;
+    uv_prepare_t before_poll;
+    uv_idle_t spin;  /* active while a turn left work behind */
+    uv_timer_t alarm;
+    uv_mutex_t lock; /* guards calls, closing, pulled */
+    uv_cond_t changed;
+    struct sx_call *calls, **calls_end;
+    bool closing;
+
+    struct sx_store *store;
+    struct sx_net *net;
+    char *isolation;
+    struct sx_server *servers;
+    char **passwords; /* by server, NULL: none */
+    size_t n_servers;
+    simplex_agent_config cfg; /* numbers and callback only; pointers in it are cleared */
+    struct sx_net_cfg net_cfg;
+
+    /* the turn */
+    bool must_commit;       /* somebody waits for the rows of this transaction */
+    int64_t lazy_since;     /* mono ms of the first row nobody waits for; 0: none */
+    struct sx_call *committing; /* done but for the commit */
+    struct sx_ack *acks, **acks_end; /* after the commit */
+    struct sx_ack *acks_out;         /* sent, not answered */
+    bool in_callback;
+    bool failed;            /* the store failed in this turn: recover at its end */
+    int64_t recover_at;     /* mono ms; 0: not recovering */
+
+    /* events */
+    int64_t shown;          /* last durable event shown or queued */
+    bool events_due;        /* durable events behind `shown` */
+    int64_t uncommitted;    /* first event row of the open transaction; 0: none */
+    struct simplex_event *transient, **transient_end;
+    struct simplex_event *pulled, **pulled_end; /* pull mode, behind lock */
+    size_t n_pulled;
+    struct simplex_event *freed; /* handled by the host, behind lock */
+
+    /* runtime tables */
+    struct sx_rt_server *rt_servers;
+    struct sx_rt_rcvq *rcvqs[SX_TABLE]; /* by hash of rcv_id */
+    struct sx_rt_rcvq *rcvqs_by_id[SX_TABLE];
+    struct sx_rt_sndq *sndqs[SX_TABLE]; /* by id */
+    struct sx_rt_conn *conns[SX_TABLE]; /* by id */
+    struct sx_lost_new *lost;
+    size_t n_lost;
+    bool work;              /* some worker is dirty */
+    int64_t next_retry;     /* mono ms: no retry is due before; INT64_MAX: none */
+    int64_t next_cleanup;
+    uint8_t *scratch;       /* SX_BLOCK bytes: the body of the message at hand, opened in place */
+    uint8_t *plain;         /* SX_BLOCK bytes: its agent message */
+};
+
+/* ---- turn.c: the loop ---- */
+
+simplex_rc sx_agent_start(struct simplex_agent *a) SIMPLEX_CHECK; /* thread and handles */
+void sx_agent_stop(struct simplex_agent *a);                      /* joins the thread */
+/* Runs call->fn on the loop (inline when on it) and waits for its rows to be on disk. */
+simplex_rc sx_agent_call(struct simplex_agent *a, struct sx_call *call) SIMPLEX_CHECK;
+/* Brackets of a handler on the loop: everything it wrote goes when it fails. */
+simplex_rc sx_handler_begin(struct simplex_agent *a) SIMPLEX_CHECK;
+void sx_handler_end(struct simplex_agent *a, simplex_rc rc);
+void sx_agent_lazy(struct simplex_agent *a); /* rows were written that nobody waits for */
+/* A failure of the store: this turn's rows are dropped, sessions closed, all is loaded anew. */
+void sx_agent_store_failed(struct simplex_agent *a, simplex_rc rc);
+static inline bool sx_rc_is_store(simplex_rc rc)
+{
+    return rc <= SIMPLEX_E_DB_KEY || rc == SIMPLEX_E_NOMEM;
+}
+bool sx_on_loop(struct simplex_agent *a);
+simplex_rc sx_agent_commit_now(struct simplex_agent *a) SIMPLEX_CHECK;
+void sx_agent_wake_at(struct simplex_agent *a, int64_t mono_ms); /* a turn at this time or before */
+
+/* ---- show.c: events to the application ---- */
+
+/* Durable: stored with the rows of this turn, shown after the commit. Takes over ev. */
+simplex_rc sx_emit(struct simplex_agent *a, struct simplex_event *ev) SIMPLEX_CHECK;
+/* Not durable: shown when the turn ends. Takes over ev; dropped when out of memory. */
+void sx_emit_now(struct simplex_agent *a, struct simplex_event *ev);
+simplex_rc sx_emit_simple(struct simplex_agent *a, int32_t kind, int64_t conn) SIMPLEX_CHECK;
+/* ERR of a connection (durable): rc and what the server said (may be NULL). */
+simplex_rc sx_emit_err(struct simplex_agent *a, int64_t conn, simplex_rc rc, const char *detail)
+    SIMPLEX_CHECK;
+bool sx_show_events(struct simplex_agent *a); /* true: more is waiting */
+void sx_events_freed(struct simplex_agent *a);
+void sx_events_drop(struct simplex_agent *a); /* at close */
+
+/* ---- tables.c ---- */
+
+simplex_rc sx_rt_server_get(struct simplex_agent *a, const struct sx_server *s,
+                            struct sx_rt_server **out) SIMPLEX_CHECK;
+struct sx_rt_server *sx_rt_server_of(struct simplex_agent *a, const struct sx_client *c);
+simplex_rc sx_rt_rcvq_add(struct simplex_agent *a, const struct sx_rcv_queue *q, bool want,
+                          uint8_t sub) SIMPLEX_CHECK;
+struct sx_rt_rcvq *sx_rt_rcvq_find(struct simplex_agent *a, const struct sx_client *c,
+                                   simplex_bytes rcv_id);
+struct sx_rt_rcvq *sx_rt_rcvq_by_id(struct simplex_agent *a, int64_t id);
+void sx_rt_rcvq_remove(struct simplex_agent *a, int64_t id);
+void sx_rt_sub_set(struct sx_rt_rcvq *q, enum sx_sub_state to);
+/* NULL when out of memory: the work is found again at the next start or reconnection */
+struct sx_rt_sndq *sx_rt_sndq_get(struct simplex_agent *a, int64_t id, bool make);
+struct sx_rt_conn *sx_rt_conn_get(struct simplex_agent *a, int64_t id, bool make);
+void sx_rt_sndq_remove(struct simplex_agent *a, int64_t id);
+void sx_rt_conn_remove(struct simplex_agent *a, int64_t id);
+void sx_rt_clear(struct simplex_agent *a); /* all but the servers */
+void sx_rt_free(struct simplex_agent *a);  /* at close */
+
+/* ---- servers.c ---- */
+
+/* A server for a new queue: random, on other hosts than `avoid` (may be NULL) if possible. */
+simplex_rc sx_choose_server(struct simplex_agent *a, const struct sx_server *avoid,
+                            struct sx_server *out) SIMPLEX_CHECK;
+simplex_bytes sx_server_password(const struct simplex_agent *a, const struct sx_server *s);
+char *sx_server_text(const struct sx_server *s); /* "host:port", sx_free; NULL: no memory */
+char *sx_smp_err_text(const struct sx_rsp *rsp); /* of an ERR response; NULL when there is none */
+/* Temporary: worth a retry (agent.md section 6.7). */
+bool sx_is_temporary(simplex_rc rc, const struct sx_rsp *rsp);
+
+/* ---- work.c: command and delivery workers, their retries ---- */
+
+void sx_wake_commands(struct simplex_agent *a, int64_t conn);
+void sx_wake_delivery(struct simplex_agent *a, int64_t snd_queue, int64_t conn);
+void sx_wake_server(struct simplex_agent *a, const struct sx_rt_server *s); /* it is up */
+void sx_wake_all(struct simplex_agent *a);
+void sx_run_work(struct simplex_agent *a);       /* at the end of a turn, after the commit */
+void sx_retry_at(struct simplex_agent *a, int64_t at); /* a worker waits until then */
+int64_t sx_work_alarm(struct simplex_agent *a);  /* mono ms of the next retry; INT64_MAX: none */
+simplex_rc sx_load_work(struct simplex_agent *a) SIMPLEX_CHECK; /* at start: who has work */
+/* The next delay of a retry (section 8.1: x 3/2 once `grow` ms have passed). */
+int64_t sx_next_delay(int64_t *delay, int64_t *elapsed, int64_t first, int64_t grow, int64_t max);
+
+/* ---- command.c ---- */
+
+enum sx_command_tag {
+    SX_C_NEW = 1, /* NEW for rcv queue; data: of a joiner, e2e parameters and information */
+    SX_C_KEY,     /* KEY with the sender's key on rcv queue */
+    SX_C_SKEY,    /* SKEY on snd queue */
+    SX_C_DEL,     /* DEL on rcv queue */
+};
+simplex_rc sx_command_add(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
+                          int64_t queue, simplex_bytes data) SIMPLEX_CHECK;
+void sx_run_command(struct simplex_agent *a, struct sx_rt_conn *w); /* sends the oldest */
+/* IDS that no request waits for: deletes the queue if it was ours. */
+void sx_late_ids(struct simplex_agent *a, struct sx_client *c, const struct sx_transmission *t,
+                 const struct sx_rsp *rsp);
+void sx_lost_free(struct simplex_agent *a);
+
+/* ---- create.c, join.c, allow.c: the handshake ---- */
+
+simplex_rc sx_create(struct simplex_agent *a, int32_t pq, int64_t *conn) SIMPLEX_CHECK;
+simplex_rc sx_join(struct simplex_agent *a, simplex_bytes link, simplex_bytes info, int32_t pq,
+                   int64_t *conn) SIMPLEX_CHECK;
+simplex_rc sx_allow(struct simplex_agent *a, int64_t conn, int64_t conf,
+                    simplex_bytes info) SIMPLEX_CHECK;
+/* Keys and row of a new receiving queue; server chosen away from `avoid`. */
+simplex_rc sx_new_rcv_queue(struct simplex_agent *a, int64_t conn, const struct sx_server *avoid,
+                            uint16_t client_version, struct sx_rcv_queue *q) SIMPLEX_CHECK;
+/* Row of a new sending queue to `addr`, with fresh keys. */
+simplex_rc sx_new_snd_queue(struct simplex_agent *a, int64_t conn,
+                            const struct sx_queue_addr *addr, uint16_t client_version,
+                            struct sx_snd_queue *q) SIMPLEX_CHECK;
+simplex_rc sx_snd_queue_open(struct simplex_agent *a, struct sx_snd_queue *q) SIMPLEX_CHECK;
+void sx_queue_info_of(const struct sx_rcv_queue *q, struct sx_queue_addr *addr);
+size_t sx_info_max(uint16_t agent_version, bool pq); /* longest connection information */
+simplex_rc sx_invitation_text(struct simplex_agent *a, const struct sx_conn *c,
+                              const struct sx_rcv_queue *q, struct sx_wr *w) SIMPLEX_CHECK;
+simplex_rc sx_new_answered(struct simplex_agent *a, struct sx_conn *c,
+                           const struct sx_command *cmd,
+                           const struct sx_rsp *rsp) SIMPLEX_CHECK; /* IDS */
+simplex_rc sx_join_reply(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q,
+                         simplex_bytes data) SIMPLEX_CHECK; /* J's confirmation */
+
+/* ---- enqueue.c: encrypt and store a message to send ---- */
+
+struct sx_outgoing {
+    uint8_t type;       /* enum sx_msg_tag; 0: connection information */
+    bool notify;
+    enum sx_pq_flag pq;
+    simplex_bytes e2e;  /* encoded parameters in the joiner's confirmation */
+};
+/* msg: its M fields (snd_msg_id, prev_hash) are filled in here. Updates c (and stores it). */
+simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agent_msg *msg,
+                      const struct sx_outgoing *o, int64_t *msg_id) SIMPLEX_CHECK;
+bool sx_can_send(const struct sx_conn *c, const struct sx_snd_queue *q);
+
+/* ---- deliver.c ---- */
+
+void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w); /* sends the oldest pending */
+
+/* ---- envelope.c: the per-queue layer (agent.md section 2) ---- */
+
+/* SEND body of m for q, encrypting the ratchet message. */
+simplex_rc sx_seal_send(const struct sx_conn *c, const struct sx_snd_queue *q,
+                        const struct sx_snd_msg *m, struct sx_wr *body) SIMPLEX_CHECK;
+struct sx_opened { /* slices point into the buffer that was opened */
+    struct sx_client_msg outer;
+    struct sx_private_msg inner;
+    struct sx_envelope env;
+    bool first;              /* opened with the key of its header: no secret was stored yet */
+    uint8_t secret[32];
+};
+/* body is decrypted in place. */
+simplex_rc sx_open_body(const struct sx_rcv_queue *q, uint8_t *body, size_t len,
+                        struct sx_opened *o) SIMPLEX_CHECK;
+
+/* ---- receive.c, confirm.c, message.c ---- */
+
+/* A MSG of queue `id`, pushed or in an answer. */
+void sx_receive(struct simplex_agent *a, int64_t queue, const struct sx_rsp *msg);
+/* Handlers: within a bracket; any failure undoes what they wrote and is shown as ERR. */
+simplex_rc sx_on_confirmation(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
+                              const struct sx_opened *o) SIMPLEX_CHECK;
+struct sx_incoming { /* a message at hand */
+    simplex_bytes srv_msg_id;
+    int64_t srv_ts; /* ms */
+    bool notify;
+    bool keep;      /* out: acknowledged by the application, not by us */
+};
+simplex_rc sx_on_message(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
+                         const struct sx_opened *o, struct sx_incoming *in) SIMPLEX_CHECK;
+/* Handshake steps that a HELLO, a confirmation or their delivery completes. */
+simplex_rc sx_on_hello(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q)
+    SIMPLEX_CHECK;
+simplex_rc sx_on_sent(struct simplex_agent *a, struct sx_conn *c, struct sx_snd_queue *q,
+                      uint8_t type) SIMPLEX_CHECK;
+simplex_rc sx_send_hello(struct simplex_agent *a, struct sx_conn *c) SIMPLEX_CHECK;
+simplex_rc sx_connected(struct simplex_agent *a, struct sx_conn *c) SIMPLEX_CHECK; /* CON, once */
+simplex_rc sx_first_snd_queue(struct simplex_agent *a, const struct sx_conn *c,
+                              struct sx_snd_queue *q) SIMPLEX_CHECK;
+
+/* ---- ack.c ---- */
+
+/* After the commit: ACK to the server; row: rcv_messages id to delete on success (0: none). */
+simplex_rc sx_ack_later(struct simplex_agent *a, int64_t queue, simplex_bytes msg_id, int64_t conn,
+                        int64_t row) SIMPLEX_CHECK;
+void sx_send_acks(struct simplex_agent *a);
+void sx_drop_acks(struct simplex_agent *a); /* what was not sent */
+void sx_free_acks(struct simplex_agent *a); /* all, at close */
+simplex_rc sx_user_ack(struct simplex_agent *a, int64_t conn, int64_t msg_id) SIMPLEX_CHECK;
+
+/* ---- subscribe.c ---- */
+
+simplex_rc sx_load_queues(struct simplex_agent *a) SIMPLEX_CHECK; /* all rows into the tables */
+void sx_subscribe_server(struct simplex_agent *a, struct sx_rt_server *s); /* what is pending */
+simplex_rc sx_set_subscribed(struct simplex_agent *a, int64_t conn, bool on) SIMPLEX_CHECK;
+void sx_on_up(void *user, struct sx_client *c);
+void sx_on_down(void *user, struct sx_client *c, simplex_rc rc);
+void sx_on_event(void *user, struct sx_client *c, const struct sx_transmission *t,
+                 const struct sx_rsp *rsp);
+
+/* ---- delete.c ---- */
+
+simplex_rc sx_delete(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+/* DEL was answered (rc OK), or is given up: the queue goes, and with the last the connection. */
+simplex_rc sx_queue_deleted(struct simplex_agent *a, const struct sx_rcv_queue *q, simplex_rc rc,
+                            const char *detail) SIMPLEX_CHECK;
+
+#endif

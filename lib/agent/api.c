@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The public functions: each packs its arguments and runs a handler on the agent's thread. */
+#include "agent/agent.h"
+
+/* Adds the failing argument checks every function shares. */
+#define CHECK(cond)               \
+    do {                          \
+        if (!(cond))              \
+            return SIMPLEX_E_ARG; \
+    } while (0)
+
+static simplex_rc run(simplex_agent *a, simplex_rc (*fn)(struct simplex_agent *, void *),
+                      void *arg, bool wants_store)
+{
+    struct sx_call call = { .fn = fn, .arg = arg, .wants_store = wants_store };
+
+    return sx_agent_call(a, &call);
+}
+
+static bool valid(simplex_bytes b)
+{
+    return b.ptr != NULL || b.len == 0;
+}
+
+struct args {
+    simplex_bytes link, info;
+    int32_t pq;
+    int64_t conn, id;
+    uint32_t flags;
+    bool on;
+    void *out;
+    size_t *len;
+};
+
+static simplex_rc do_create(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_create(a, x->pq, &x->conn);
+}
+
+simplex_rc simplex_agent_create(simplex_agent *a, int32_t pq, int64_t *conn)
+{
+    struct args x = { .pq = pq };
+    simplex_rc rc;
+
+    CHECK(a != NULL && conn != NULL && pq >= SIMPLEX_PQ_OFF && pq <= SIMPLEX_PQ_IN_LINK);
+    rc = run(a, do_create, &x, true);
+    *conn = rc == SIMPLEX_OK ? x.conn : 0;
+    return rc;
+}
+
+static simplex_rc do_join(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_join(a, x->link, x->info, x->pq, &x->conn);
+}
+
+simplex_rc simplex_agent_join(simplex_agent *a, simplex_bytes link, simplex_bytes info,
+                              int32_t pq, int64_t *conn)
+{
+    struct args x = { .link = link, .info = info, .pq = pq };
+    simplex_rc rc;
+
+    CHECK(a != NULL && conn != NULL && valid(link) && valid(info) && pq >= SIMPLEX_PQ_OFF &&
+          pq <= SIMPLEX_PQ_IN_LINK);
+    rc = run(a, do_join, &x, true);
+    *conn = rc == SIMPLEX_OK ? x.conn : 0;
+    return rc;
+}
+
+static simplex_rc do_allow(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_allow(a, x->conn, x->id, x->info);
+}
+
+simplex_rc simplex_agent_allow(simplex_agent *a, int64_t conn, int64_t conf, simplex_bytes info)
+{
+    struct args x = { .conn = conn, .id = conf, .info = info };
+
+    CHECK(a != NULL && valid(info));
+    return run(a, do_allow, &x, true);
+}
+
+/* A live connection: deleted ones are as good as gone. */
+static simplex_rc get_conn(struct simplex_agent *a, int64_t id, struct sx_conn *c)
+{
+    simplex_rc rc = sx_store_conn_get(a->store, id, c);
+
+    return rc == SIMPLEX_OK && c->deleted ? SIMPLEX_E_NOT_FOUND : rc;
+}
+
+static simplex_rc do_link(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+    struct sx_conn c;
+    struct sx_rcv_queue q;
+    struct sx_wr w;
+    simplex_rc rc = get_conn(a, x->conn, &c);
+
+    if (rc == SIMPLEX_OK && c.state != SX_CONN_INVITED)
+        rc = SIMPLEX_E_PROHIBITED;
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_rcvq_of(a->store, c.id, 0, &q);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_wr_init(&w, SX_LINK_TEXT_MAX);
+    rc = sx_invitation_text(a, &c, &q, &w);
+    if (rc == SIMPLEX_OK && w.len > *x->len)
+        rc = SIMPLEX_E_BUFFER;
+    if (rc == SIMPLEX_OK)
+        memcpy(x->out, w.p, w.len);
+    if (rc == SIMPLEX_OK || rc == SIMPLEX_E_BUFFER)
+        *x->len = w.len;
+    sx_wr_free(&w);
+    sx_wipe(&q, sizeof q);
+    return rc;
+}
+
+simplex_rc simplex_agent_link(simplex_agent *a, int64_t conn, char *to, size_t *len)
+{
+    struct args x = { .conn = conn, .out = to, .len = len };
+
+    CHECK(a != NULL && len != NULL && (to != NULL || *len == 0));
+    return run(a, do_link, &x, false);
+}
+
+static simplex_rc do_send(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+    struct sx_conn c;
+    struct sx_snd_queue q;
+    struct sx_agent_msg msg = { .tag = SX_AM_MESSAGE, .msg = SX_M_MSG, .body = x->info };
+    struct sx_outgoing o = { .type = SX_M_MSG, .notify = (x->flags & SIMPLEX_SEND_NOTIFY) != 0 };
+    simplex_rc rc = get_conn(a, x->conn, &c);
+
+    if (rc == SIMPLEX_OK) {
+        rc = sx_first_snd_queue(a, &c, &q);
+        if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && !sx_can_send(&c, &q)))
+            rc = SIMPLEX_E_PROHIBITED;
+        sx_wipe(&q, sizeof q);
+    }
+    if ((x->flags & SIMPLEX_SEND_PQ_ON) != 0)
+        o.pq = SX_PQ_ON;
+    else if ((x->flags & SIMPLEX_SEND_PQ_OFF) != 0)
+        o.pq = SX_PQ_OFF;
+    return rc == SIMPLEX_OK ? sx_enqueue(a, &c, &msg, &o, &x->id) : rc;
+}
+
+simplex_rc simplex_agent_send(simplex_agent *a, int64_t conn, simplex_bytes body, uint32_t flags,
+                              int64_t *msg_id)
+{
+    struct args x = { .conn = conn, .info = body, .flags = flags };
+    simplex_rc rc;
+
+    CHECK(a != NULL && msg_id != NULL && valid(body) && flags < 8);
+    CHECK((flags & (SIMPLEX_SEND_PQ_ON | SIMPLEX_SEND_PQ_OFF)) !=
+          (SIMPLEX_SEND_PQ_ON | SIMPLEX_SEND_PQ_OFF));
+    rc = run(a, do_send, &x, true);
+    *msg_id = rc == SIMPLEX_OK ? x.id : 0;
+    return rc;
+}
+
+static simplex_rc do_ack(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_user_ack(a, x->conn, x->id);
+}
+
+simplex_rc simplex_agent_ack(simplex_agent *a, int64_t conn, int64_t msg_id)
+{
+    struct args x = { .conn = conn, .id = msg_id };
+
+    CHECK(a != NULL);
+    return run(a, do_ack, &x, true);
+}
+
+static simplex_rc do_subscribe(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_set_subscribed(a, x->conn, x->on);
+}
+
+simplex_rc simplex_agent_subscribe(simplex_agent *a, int64_t conn, bool on)
+{
+    struct args x = { .conn = conn, .on = on };
+
+    CHECK(a != NULL);
+    return run(a, do_subscribe, &x, true);
+}
+
+static simplex_rc do_delete(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_delete(a, x->conn);
+}
+
+simplex_rc simplex_agent_delete(simplex_agent *a, int64_t conn)
+{
+    struct args x = { .conn = conn };
+
+    CHECK(a != NULL);
+    return run(a, do_delete, &x, true);
+}
+
+static simplex_rc fill_info(struct simplex_agent *a, const struct sx_conn *c,
+                            simplex_connection_info *out)
+{
+    struct sx_rcv_queue q;
+    struct sx_ratchet r;
+    struct sx_rt_rcvq *rt;
+    simplex_rc rc;
+
+    out->state = c->state;
+    out->initiator = c->role == SX_INITIATOR;
+    out->agent_version = c->agent_version;
+    out->last_msg_id = c->last_id;
+    rc = sx_store_rcvq_of(a->store, c->id, 0, &q);
+    rt = rc == SIMPLEX_OK ? sx_rt_rcvq_by_id(a, q.id) : NULL;
+    out->subscribed = rt != NULL && rt->sub == SX_SUB_ACTIVE;
+    sx_wipe(&q, sizeof q);
+    memset(&r, 0, sizeof r);
+    if (rc == SIMPLEX_OK || rc == SIMPLEX_E_NOT_FOUND)
+        rc = sx_store_ratchet_get(a->store, c->id, &r);
+    out->pq_snd = r.snd_kem;
+    out->pq_rcv = r.rcv_kem;
+    sx_ratchet_wipe(&r);
+    if (rc == SIMPLEX_OK || rc == SIMPLEX_E_NOT_FOUND)
+        rc = sx_store_delivery_count(a->store, c->id, &out->pending);
+    return rc;
+}
+
+static simplex_rc do_info(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+    struct sx_conn c;
+    simplex_rc rc = get_conn(a, x->conn, &c);
+
+    return rc == SIMPLEX_OK ? fill_info(a, &c, x->out) : rc;
+}
+
+simplex_rc simplex_agent_connection(simplex_agent *a, int64_t conn, simplex_connection_info *out)
+{
+    struct args x = { .conn = conn, .out = out };
+    size_t size;
+
+    CHECK(a != NULL && out != NULL && out->size >= sizeof *out);
+    size = out->size;
+    memset(out, 0, sizeof *out);
+    out->size = size;
+    return run(a, do_info, &x, false);
+}
+
+static simplex_rc do_list(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+    size_t room = *x->len, n = 0;
+    int64_t *ids = x->out, after = x->id, id;
+    struct sx_conn c;
+    simplex_rc rc = SIMPLEX_OK;
+
+    while (rc == SIMPLEX_OK && n < room) {
+        size_t one = 1;
+        rc = sx_store_conn_list(a->store, after, &id, &one);
+        if (rc != SIMPLEX_OK || one == 0)
+            break;
+        after = id;
+        rc = sx_store_conn_get(a->store, id, &c);
+        if (rc == SIMPLEX_OK && !c.deleted)
+            ids[n++] = id;
+    }
+    *x->len = n;
+    return rc;
+}
+
+simplex_rc simplex_agent_connections(simplex_agent *a, int64_t after, int64_t *ids, size_t *n)
+{
+    struct args x = { .id = after, .out = ids, .len = n };
+
+    CHECK(a != NULL && ids != NULL && n != NULL);
+    return run(a, do_list, &x, false);
+}
+
+static simplex_rc do_reconnect(struct simplex_agent *a, void *p)
+{
+    (void)p;
+    sx_net_reconnect(a->net);
+    sx_wake_all(a);
+    return SIMPLEX_OK;
+}
+
+simplex_rc simplex_agent_reconnect(simplex_agent *a)
+{
+    CHECK(a != NULL);
+    return run(a, do_reconnect, NULL, false);
+}
+
+/* The key changes between two transactions. */
+static simplex_rc do_rekey(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+    simplex_rc rc = sx_agent_commit_now(a);
+
+    return rc == SIMPLEX_OK ? sx_store_rekey(a->store, x->info, x->on) : rc;
+}
+
+simplex_rc simplex_agent_rekey(simplex_agent *a, simplex_bytes key, bool raw_key)
+{
+    struct args x = { .info = key, .on = raw_key };
+
+    CHECK(a != NULL && key.ptr != NULL && key.len > 0 && (!raw_key || key.len == 32));
+    return run(a, do_rekey, &x, false);
+}

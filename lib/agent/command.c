@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command worker of a connection: NEW, KEY, SKEY, DEL, one at a time, oldest first, each kept
+ * in the database until the server answered it (agent.md sections 6.3 and 6.4). Every key is in
+ * the database before its command is sent, so that a repeat after a lost answer is the same.
+ */
+#include "agent/agent.h"
+
+simplex_rc sx_command_add(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
+                          int64_t queue, simplex_bytes data)
+{
+    struct sx_command cmd = { .conn_id = conn,
+                              .tag = (uint8_t)tag,
+                              .queue_id = queue,
+                              .data = data,
+                              .created_at = sx_now_ms() };
+    simplex_rc rc = sx_store_command_add(a->store, &cmd);
+
+    if (rc == SIMPLEX_OK)
+        sx_wake_commands(a, conn);
+    return rc;
+}
+
+/* ---- sending ---- */
+
+static void on_answer(void *user, void *ctx, simplex_rc rc, const struct sx_rsp *rsp);
+
+static simplex_rc send_to(struct simplex_agent *a, struct sx_rt_conn *w,
+                          const struct sx_server *server, struct sx_request *req)
+{
+    struct sx_rt_server *s;
+    simplex_rc rc = sx_rt_server_get(a, server, &s);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    req->done = on_answer;
+    req->ctx = (void *)(intptr_t)w->id;
+    return sx_client_send(s->client, req);
+}
+
+/* Creates a queue that only the sender it is made for can write to (mode M). */
+static simplex_rc send_new(struct simplex_agent *a, struct sx_rt_conn *w,
+                           const struct sx_rcv_queue *q)
+{
+    struct sx_cmd cmd = { .tag = SX_NEW };
+    struct sx_request req = { .cmd = &cmd, .key = &q->auth, .corr_id = w->corr_id };
+    simplex_bytes password = sx_server_password(a, &q->server);
+
+    cmd.new_.auth = q->auth.pub;
+    cmd.new_.dh = q->dh.pub;
+    cmd.new_.has_password = password.len > 0;
+    cmd.new_.password = password;
+    cmd.new_.subscribe = true;
+    cmd.new_.mode = SX_MODE_MESSAGING;
+    sx_random(w->corr_id, sizeof w->corr_id);
+    return send_to(a, w, &q->server, &req);
+}
+
+static simplex_rc send_key(struct simplex_agent *a, struct sx_rt_conn *w,
+                           const struct sx_rcv_queue *q)
+{
+    struct sx_cmd cmd = { .tag = SX_KEY };
+    struct sx_request req = { .cmd = &cmd, .key = &q->auth, .entity = sx_id_bytes(&q->rcv_id) };
+
+    cmd.key.key = q->sender_key;
+    return send_to(a, w, &q->server, &req);
+}
+
+static simplex_rc send_del(struct simplex_agent *a, struct sx_rt_conn *w,
+                           const struct sx_rcv_queue *q)
+{
+    struct sx_cmd cmd = { .tag = SX_DEL };
+    struct sx_request req = { .cmd = &cmd, .key = &q->auth, .entity = sx_id_bytes(&q->rcv_id) };
+
+    return send_to(a, w, &q->server, &req);
+}
+
+static simplex_rc send_skey(struct simplex_agent *a, struct sx_rt_conn *w, int64_t queue)
+{
+    struct sx_snd_queue q;
+    struct sx_cmd cmd = { .tag = SX_SKEY };
+    struct sx_request req = { .cmd = &cmd, .key = &q.auth };
+    simplex_rc rc = sx_store_sndq_get(a->store, queue, &q);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    cmd.key.key = q.auth.pub;
+    req.entity = sx_id_bytes(&q.snd_id);
+    rc = send_to(a, w, &q.server, &req);
+    sx_keypair_wipe(&q.auth);
+    return rc;
+}
+
+static simplex_rc send_command(struct simplex_agent *a, struct sx_rt_conn *w,
+                               const struct sx_command *cmd)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc;
+
+    if (cmd->tag == SX_C_SKEY)
+        return send_skey(a, w, cmd->queue_id);
+    rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    switch ((enum sx_command_tag)cmd->tag) {
+    case SX_C_NEW:
+        rc = send_new(a, w, &q);
+        break;
+    case SX_C_KEY:
+        rc = send_key(a, w, &q);
+        break;
+    case SX_C_DEL:
+        rc = send_del(a, w, &q);
+        break;
+    default:
+        rc = SIMPLEX_E_DB_DAMAGED;
+    }
+    sx_wipe(&q, sizeof q);
+    return rc;
+}
+
+static void retry_later(struct simplex_agent *a, struct sx_rt_conn *w)
+{
+    int64_t grow = SX_RETRY_GROW;
+
+    w->waiting = true;
+    w->retry_at = sx_mono_ms() + sx_next_delay(&w->delay, &w->elapsed, a->cfg.retry_first, grow,
+                                               a->cfg.retry_max);
+    sx_retry_at(a, w->retry_at);
+}
+
+void sx_run_command(struct simplex_agent *a, struct sx_rt_conn *w)
+{
+    struct sx_command cmd;
+    simplex_rc rc = sx_store_command_next(a->store, w->id, 0, &cmd);
+
+    w->dirty = false;
+    if (rc == SIMPLEX_E_NOT_FOUND) {
+        sx_rt_conn_remove(a, w->id);
+        return;
+    }
+    if (rc == SIMPLEX_OK) {
+        w->command = cmd.id;
+        rc = send_command(a, w, &cmd);
+    }
+    if (rc == SIMPLEX_OK) {
+        w->in_flight = true;
+    } else if (sx_rc_is_store(rc)) {
+        sx_agent_store_failed(a, rc);
+    } else {
+        sx_log(SX_LOG_WARN, "agent: a command cannot be sent: %s", simplex_rc_name(rc));
+        retry_later(a, w);
+    }
+}
+
+/* ---- answers ---- */
+
+static simplex_rc key_answered(struct simplex_agent *a, struct sx_conn *c,
+                               const struct sx_command *cmd)
+{
+    struct sx_rcv_queue q;
+    struct sx_snd_queue s;
+    simplex_rc rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    q.status = SX_Q_SECURED;
+    rc = sx_store_rcvq_update(a->store, &q);
+    sx_wipe(&q, sizeof q);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (c->role == SX_JOINER)
+        return sx_send_hello(a, c);
+    /* The joiner may write now: it may be told so (its own queue waits for SKEY when it has one). */
+    rc = sx_store_sndq_of(a->store, c->id, 0, &s);
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    if (s.mode != SX_MODE_MESSAGING && s.status == SX_Q_NEW)
+        rc = sx_snd_queue_open(a, &s);
+    sx_wipe(&s, sizeof s);
+    return rc;
+}
+
+static simplex_rc skey_answered(struct simplex_agent *a, struct sx_conn *c,
+                                const struct sx_command *cmd)
+{
+    struct sx_snd_queue q;
+    simplex_rc rc = sx_store_sndq_get(a->store, cmd->queue_id, &q);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    q.status = SX_Q_SECURED;
+    rc = sx_store_sndq_update(a->store, &q);
+    sx_wake_delivery(a, q.id, c->id);
+    sx_wipe(&q, sizeof q);
+    return rc;
+}
+
+static simplex_rc del_answered(struct simplex_agent *a, const struct sx_command *cmd,
+                               simplex_rc why, const char *detail)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_queue_deleted(a, &q, why, detail);
+    sx_wipe(&q, sizeof q);
+    return rc;
+}
+
+static simplex_rc succeeded(struct simplex_agent *a, struct sx_conn *c,
+                            const struct sx_command *cmd, const struct sx_rsp *rsp)
+{
+    simplex_rc rc = SIMPLEX_OK;
+
+    switch ((enum sx_command_tag)cmd->tag) {
+    case SX_C_NEW:
+        if (rsp->tag != SX_R_IDS)
+            return sx_emit_err(a, c->id, SIMPLEX_E_RESPONSE, NULL);
+        return sx_new_answered(a, c, cmd, rsp);
+    case SX_C_KEY:
+        rc = key_answered(a, c, cmd);
+        break;
+    case SX_C_SKEY:
+        rc = skey_answered(a, c, cmd);
+        break;
+    case SX_C_DEL:
+        return del_answered(a, cmd, SIMPLEX_OK, NULL);
+    }
+    return rc;
+}
+
+/* What cannot be done will not become possible: the steps behind it are dropped as well. */
+static simplex_rc drop_commands(struct simplex_agent *a, int64_t conn)
+{
+    struct sx_command cmd;
+    simplex_rc rc;
+
+    for (int64_t after = 0;; after = cmd.id) {
+        rc = sx_store_command_next(a->store, conn, after, &cmd);
+        if (rc != SIMPLEX_OK)
+            return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+        if (cmd.tag == SX_C_DEL)
+            continue;
+        rc = sx_store_command_delete(a->store, cmd.id);
+        if (rc != SIMPLEX_OK)
+            return rc;
+    }
+}
+
+static simplex_rc failed(struct simplex_agent *a, struct sx_conn *c, const struct sx_command *cmd,
+                         simplex_rc why, const struct sx_rsp *rsp)
+{
+    char *detail = sx_smp_err_text(rsp);
+    simplex_rc rc;
+
+    if (cmd->tag == SX_C_DEL) {
+        rc = del_answered(a, cmd, why, detail);
+    } else {
+        rc = drop_commands(a, c->id);
+        if (rc == SIMPLEX_OK && !c->deleted)
+            rc = sx_emit_err(a, c->id, why, detail);
+    }
+    sx_free(detail);
+    return rc;
+}
+
+/* A queue that no server has yet may as well be made on another one. */
+static simplex_rc move_new(struct simplex_agent *a, const struct sx_command *cmd)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc;
+
+    if (cmd->tag != SX_C_NEW || a->n_servers < 2)
+        return SIMPLEX_OK;
+    rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
+    if (rc == SIMPLEX_OK)
+        rc = sx_choose_server(a, &q.server, &q.server);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_rcvq_update(a->store, &q);
+    sx_wipe(&q, sizeof q);
+    return rc;
+}
+
+/* A repeated NEW must not leave a second queue behind (agent.md section 6.4: the orphan queue). */
+static void remember_lost(struct simplex_agent *a, const struct sx_rt_conn *w,
+                          const struct sx_command *cmd)
+{
+    struct sx_rcv_queue q;
+    struct sx_lost_new *l;
+
+    if (cmd->tag != SX_C_NEW || a->n_lost >= SX_LOST_MAX ||
+        sx_store_rcvq_get(a->store, cmd->queue_id, &q) != SIMPLEX_OK)
+        return;
+    l = sx_calloc(1, sizeof *l);
+    if (l != NULL) {
+        memcpy(l->corr_id, w->corr_id, sizeof l->corr_id);
+        l->auth = q.auth;
+        l->next = a->lost;
+        a->lost = l;
+        a->n_lost++;
+    }
+    sx_wipe(&q, sizeof q);
+}
+
+void sx_late_ids(struct simplex_agent *a, struct sx_client *c, const struct sx_transmission *t,
+                 const struct sx_rsp *rsp)
+{
+    struct sx_lost_new **p = &a->lost, *l;
+    struct sx_cmd cmd = { .tag = SX_DEL };
+
+    while (*p != NULL && !sx_bytes_eq(sx_bytes((*p)->corr_id, SX_ID_LEN), t->corr_id))
+        p = &(*p)->next;
+    l = *p;
+    if (l == NULL)
+        return;
+    struct sx_request req = { .cmd = &cmd, .key = &l->auth, .entity = rsp->ids.rcv_id };
+    if (sx_client_send(c, &req) != SIMPLEX_OK)
+        sx_log(SX_LOG_WARN, "agent: a surplus queue could not be deleted");
+    *p = l->next;
+    a->n_lost--;
+    sx_free_secret(l, sizeof *l);
+}
+
+void sx_lost_free(struct simplex_agent *a)
+{
+    while (a->lost != NULL) {
+        struct sx_lost_new *next = a->lost->next;
+        sx_free_secret(a->lost, sizeof *a->lost);
+        a->lost = next;
+    }
+    a->n_lost = 0;
+}
+
+/* A server that stays away must not keep a deleted connection for ever. */
+static simplex_rc count_delete_error(struct simplex_agent *a, struct sx_conn *c,
+                                     const struct sx_command *cmd, simplex_rc why,
+                                     const struct sx_rsp *rsp)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
+
+    if (rc == SIMPLEX_OK) {
+        q.delete_errors++;
+        rc = sx_store_rcvq_update(a->store, &q);
+    }
+    if (rc == SIMPLEX_OK && q.delete_errors >= SX_DELETE_ERRORS) {
+        rc = sx_store_command_delete(a->store, cmd->id);
+        if (rc == SIMPLEX_OK)
+            rc = failed(a, c, cmd, why, rsp);
+    }
+    sx_wipe(&q, sizeof q);
+    return rc;
+}
+
+static simplex_rc handle_answer(struct simplex_agent *a, struct sx_rt_conn *w, simplex_rc why,
+                                const struct sx_rsp *rsp)
+{
+    struct sx_command cmd;
+    struct sx_conn c;
+    struct sx_wr data;
+    simplex_rc rc = sx_store_command_next(a->store, w->id, 0, &cmd);
+
+    if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && cmd.id != w->command))
+        return SIMPLEX_OK; /* dropped meanwhile */
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_wr_init(&data, 70000); /* cmd.data lives until the next call on the store */
+    sx_wr_raw(&data, cmd.data);
+    cmd.data = sx_wr_bytes(&data);
+    rc = data.bad ? SIMPLEX_E_NOMEM : sx_store_conn_get(a->store, w->id, &c);
+    if (rc == SIMPLEX_OK && sx_is_temporary(why, rsp)) {
+        if (why == SIMPLEX_E_TIMEOUT)
+            remember_lost(a, w, &cmd);
+        rc = cmd.tag == SX_C_DEL ? count_delete_error(a, &c, &cmd, why, rsp) : move_new(a, &cmd);
+        retry_later(a, w);
+    } else if (rc == SIMPLEX_OK) {
+        w->delay = w->elapsed = 0;
+        rc = sx_store_command_delete(a->store, cmd.id);
+        if (rc == SIMPLEX_OK)
+            rc = why == SIMPLEX_OK ? succeeded(a, &c, &cmd, rsp) : failed(a, &c, &cmd, why, rsp);
+    }
+    sx_wr_free(&data);
+    return rc;
+}
+
+static simplex_rc try_answer(struct simplex_agent *a, struct sx_rt_conn *w, simplex_rc why,
+                             const struct sx_rsp *rsp)
+{
+    simplex_rc rc = sx_handler_begin(a);
+
+    if (rc != SIMPLEX_OK)
+        return SIMPLEX_OK; /* the store failed: all is loaded anew */
+    rc = handle_answer(a, w, why, rsp);
+    sx_handler_end(a, rc);
+    sx_agent_lazy(a);
+    return sx_rc_is_store(rc) ? SIMPLEX_OK : rc;
+}
+
+static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp)
+{
+    struct simplex_agent *a = user;
+    struct sx_rt_conn *w = sx_rt_conn_get(a, (int64_t)(intptr_t)ctx, false);
+    simplex_rc rc;
+
+    if (w == NULL || !w->in_flight)
+        return;
+    w->in_flight = false;
+    w->dirty = true;
+    a->work = true;
+    rc = try_answer(a, w, why, rsp);
+    /* An answer that makes no sense counts as a refusal: asking again would not mend it. */
+    if (rc != SIMPLEX_OK && try_answer(a, w, rc, NULL) != SIMPLEX_OK)
+        retry_later(a, w);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The initiator's first steps: a queue of its own and the link to it (agent.md section 6.1). */
+#include "agent/agent.h"
+
+simplex_rc sx_new_rcv_queue(struct simplex_agent *a, int64_t conn, const struct sx_server *avoid,
+                            uint16_t client_version, struct sx_rcv_queue *q)
+{
+    simplex_rc rc;
+
+    memset(q, 0, sizeof *q);
+    q->conn_id = conn;
+    q->mode = SX_MODE_NONE; /* the server's answer tells */
+    q->client_version = client_version;
+    q->status = SX_Q_NEW;
+    q->primary = true;
+    rc = sx_choose_server(a, avoid, &q->server);
+    if (rc == SIMPLEX_OK)
+        rc = sx_keypair_new(SX_ED25519, &q->auth);
+    if (rc == SIMPLEX_OK)
+        rc = sx_keypair_new(SX_X25519, &q->dh);
+    if (rc == SIMPLEX_OK)
+        rc = sx_keypair_new(SX_X25519, &q->e2e);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_rcvq_add(a->store, q);
+    return rc;
+}
+
+static bool pq_possible(int32_t pq)
+{
+    return pq != SIMPLEX_PQ_OFF && sx_kem_available();
+}
+
+simplex_rc sx_create(struct simplex_agent *a, int32_t pq, int64_t *conn)
+{
+    struct sx_conn c = { .role = SX_INITIATOR,
+                         .state = SX_CONN_NEW,
+                         .subscribe = true,
+                         .pq_support = pq_possible(pq),
+                         .created_at = sx_now_ms() };
+    struct sx_rcv_queue q;
+    struct sx_x3dh_keys keys;
+    simplex_rc rc;
+
+    memset(&keys, 0, sizeof keys);
+    memset(&q, 0, sizeof q);
+    rc = sx_store_conn_add(a->store, &c);
+    if (rc == SIMPLEX_OK)
+        rc = sx_new_rcv_queue(a, c.id, NULL, SX_CLIENT_MAX, &q);
+    if (rc == SIMPLEX_OK)
+        rc = sx_x3dh_keys_new(pq_possible(pq) && pq == SIMPLEX_PQ_IN_LINK, &keys);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_x3dh_put(a->store, c.id, &keys);
+    if (rc == SIMPLEX_OK)
+        rc = sx_command_add(a, c.id, SX_C_NEW, q.id, sx_bytes(NULL, 0));
+    sx_x3dh_keys_wipe(&keys);
+    sx_wipe(&q, sizeof q);
+    *conn = c.id;
+    return rc;
+}
+
+/* ---- the answer to NEW ---- */
+
+static void queue_address(const struct sx_rcv_queue *q, struct sx_range v,
+                          struct sx_queue_addr *addr)
+{
+    memset(addr, 0, sizeof *addr);
+    addr->v = v;
+    addr->server = q->server;
+    addr->snd_id = q->snd_id;
+    addr->dh = q->e2e.pub;
+    addr->mode = q->mode;
+}
+
+void sx_queue_info_of(const struct sx_rcv_queue *q, struct sx_queue_addr *addr)
+{
+    queue_address(q, (struct sx_range){ q->client_version, q->client_version }, addr);
+}
+
+simplex_rc sx_invitation_text(struct simplex_agent *a, const struct sx_conn *c,
+                              const struct sx_rcv_queue *q, struct sx_wr *w)
+{
+    struct sx_x3dh_keys keys;
+    struct sx_queue_addr addr;
+    struct sx_link link = { .kind = SX_LINK_INVITATION,
+                            .agent_v = { SX_AGENT_MIN, SX_AGENT_MAX },
+                            .queues = &addr,
+                            .n_queues = 1 };
+    simplex_rc rc;
+
+    memset(&keys, 0, sizeof keys);
+    rc = sx_store_x3dh_get(a->store, c->id, &keys);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    queue_address(q, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX }, &addr);
+    sx_x3dh_params(&keys, (struct sx_range){ SX_E2E_MIN, SX_E2E_MAX }, &link.e2e);
+    sx_link_print(w, &link, "simplex:");
+    sx_x3dh_keys_wipe(&keys);
+    return w->bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
+}
+
+static bool set_id(struct sx_id *id, simplex_bytes from)
+{
+    if (from.len == 0 || from.len > SX_QUEUE_ID_MAX)
+        return false;
+    id->len = (uint8_t)from.len;
+    memcpy(id->b, from.ptr, from.len);
+    return true;
+}
+
+static simplex_rc store_ids(struct simplex_agent *a, const struct sx_conn *c,
+                            struct sx_rcv_queue *q, const struct sx_rsp *rsp)
+{
+    uint8_t secret[SX_DH_MAX];
+    simplex_rc rc;
+
+    if (!set_id(&q->rcv_id, rsp->ids.rcv_id) || !set_id(&q->snd_id, rsp->ids.snd_id))
+        return SIMPLEX_E_RESPONSE;
+    rc = sx_dh(&q->dh.priv, &rsp->ids.srv_dh, secret);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    memcpy(q->srv_secret, secret, sizeof q->srv_secret);
+    sx_wipe(secret, sizeof secret);
+    q->has_srv_secret = true;
+    q->mode = rsp->ids.mode;
+    rc = sx_store_rcvq_update(a->store, q);
+    if (rc == SIMPLEX_OK)
+        rc = sx_rt_rcvq_add(a, q, c->subscribe, SX_SUB_ACTIVE);
+    return rc;
+}
+
+static simplex_rc invite(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q)
+{
+    struct simplex_event ev;
+    simplex_rc rc;
+
+    sx_event_init(&ev, SIMPLEX_EV_INV, c->id);
+    rc = sx_invitation_text(a, c, q, &ev.data);
+    if (rc != SIMPLEX_OK) {
+        sx_event_clear(&ev);
+        return rc;
+    }
+    c->state = SX_CONN_INVITED;
+    rc = sx_store_conn_update(a->store, c);
+    if (rc != SIMPLEX_OK) {
+        sx_event_clear(&ev);
+        return rc;
+    }
+    return sx_emit(a, &ev);
+}
+
+simplex_rc sx_new_answered(struct simplex_agent *a, struct sx_conn *c,
+                           const struct sx_command *cmd, const struct sx_rsp *rsp)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
+
+    if (rc == SIMPLEX_OK)
+        rc = store_ids(a, c, &q, rsp);
+    if (rc == SIMPLEX_OK) {
+        if (c->deleted) /* meanwhile: the queue must go as well */
+            rc = sx_command_add(a, c->id, SX_C_DEL, q.id, sx_bytes(NULL, 0));
+        else if (c->role == SX_INITIATOR)
+            rc = invite(a, c, &q);
+        else
+            rc = sx_join_reply(a, c, &q, cmd->data);
+    }
+    sx_wipe(&q, sizeof q);
+    return rc;
+}

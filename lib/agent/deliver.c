@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The delivery worker of a sending queue: the oldest message goes out, and only when the server
+ * has it the next, so that order holds whatever fails (agent.md section 6.7). The ratchet message
+ * of a retry has the same bytes under a fresh per-queue nonce.
+ */
+#include "agent/agent.h"
+
+static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp);
+
+static simplex_rc send_message(struct simplex_agent *a, struct sx_rt_sndq *w,
+                               const struct sx_conn *c, const struct sx_snd_queue *q,
+                               const struct sx_snd_msg *m)
+{
+    struct sx_cmd cmd = { .tag = SX_SEND };
+    struct sx_request req = { .cmd = &cmd,
+                              .entity = sx_id_bytes(&q->snd_id),
+                              .done = on_answer,
+                              .ctx = (void *)(intptr_t)w->id };
+    struct sx_wr body;
+    simplex_rc rc = sx_seal_send(c, q, m, &body);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_rt_server_get(a, &q->server, &w->server);
+    if (rc == SIMPLEX_OK) {
+        cmd.send.notify = m->notify;
+        cmd.send.body = sx_wr_bytes(&body);
+        if (m->type != 0 || q->mode == SX_MODE_MESSAGING)
+            req.key = &q->auth; /* a confirmation to a queue not secured yet is unsigned */
+        w->msg_id = m->id;
+        rc = sx_client_send(w->server->client, &req);
+    }
+    sx_wr_free(&body);
+    return rc;
+}
+
+static bool expired(const struct simplex_agent *a, const struct sx_snd_msg *m)
+{
+    int64_t limit = m->quota_seen ? a->cfg.quota_timeout : a->cfg.message_timeout;
+
+    return sx_now_ms() - m->created_at >= limit;
+}
+
+/* It will not be delivered: the application is told, the row goes. */
+static simplex_rc give_up(struct simplex_agent *a, const struct sx_snd_queue *q,
+                          const struct sx_snd_msg *m, simplex_rc why, const char *detail)
+{
+    struct simplex_event ev;
+    int64_t id = m->id;
+    uint8_t type = m->type;
+    simplex_rc rc = sx_store_delivery_done(a->store, q->id, q->conn_id, id, NULL);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (type != SX_M_MSG)
+        return sx_emit_err(a, q->conn_id, why, detail);
+    sx_event_init(&ev, SIMPLEX_EV_MERR, q->conn_id);
+    ev.msg_id = id;
+    ev.rc = why;
+    if (detail != NULL)
+        ev.detail = sx_strdup(detail);
+    return sx_emit(a, &ev);
+}
+
+static void expire(struct simplex_agent *a, struct sx_rt_sndq *w, const struct sx_snd_queue *q,
+                   const struct sx_snd_msg *m)
+{
+    simplex_rc rc = sx_handler_begin(a);
+
+    if (rc != SIMPLEX_OK)
+        return;
+    rc = give_up(a, q, m, SIMPLEX_E_TIMEOUT, NULL);
+    sx_handler_end(a, rc);
+    w->dirty = true;
+    a->work = true;
+}
+
+static void retry(struct simplex_agent *a, struct sx_rt_sndq *w, bool quota)
+{
+    int64_t delay = quota ? sx_next_delay(&w->delay, &w->elapsed, a->cfg.quota_retry_first,
+                                          SX_QUOTA_RETRY_GROW, SX_QUOTA_RETRY_MAX)
+                          : sx_next_delay(&w->delay, &w->elapsed, a->cfg.retry_first,
+                                          SX_RETRY_GROW, a->cfg.retry_max);
+
+    w->quota = quota;
+    w->waiting = true;
+    w->retry_at = sx_mono_ms() + delay;
+    sx_retry_at(a, w->retry_at);
+}
+
+static simplex_rc next_message(struct simplex_agent *a, int64_t queue, struct sx_conn *c,
+                               struct sx_snd_queue *q, struct sx_snd_msg *m)
+{
+    simplex_rc rc = sx_store_sndq_get(a->store, queue, q);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_conn_get(a->store, q->conn_id, c);
+    if (rc == SIMPLEX_OK && (c->deleted || q->status == SX_Q_NEW))
+        rc = SIMPLEX_E_NOT_FOUND; /* woken again when it is secured */
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_delivery_next(a->store, queue, 0, m);
+    return rc;
+}
+
+void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w)
+{
+    struct sx_conn c;
+    struct sx_snd_queue q;
+    struct sx_snd_msg m;
+    simplex_rc rc = next_message(a, w->id, &c, &q, &m);
+
+    w->dirty = false;
+    if (rc == SIMPLEX_E_NOT_FOUND) {
+        sx_rt_sndq_remove(a, w->id);
+        sx_wipe(&q, sizeof q);
+        return;
+    }
+    if (rc == SIMPLEX_OK && expired(a, &m)) {
+        expire(a, w, &q, &m);
+    } else if (rc == SIMPLEX_OK) {
+        if (w->delay == 0 && m.retry_delay > 0)
+            w->delay = m.retry_delay; /* of before the restart */
+        rc = send_message(a, w, &c, &q, &m);
+        w->in_flight = rc == SIMPLEX_OK;
+    }
+    sx_wipe(&q, sizeof q);
+    if (rc == SIMPLEX_OK)
+        return;
+    if (sx_rc_is_store(rc)) {
+        sx_agent_store_failed(a, rc);
+    } else {
+        sx_log(SX_LOG_WARN, "agent: a message cannot be sent: %s", simplex_rc_name(rc));
+        retry(a, w, false);
+    }
+}
+
+/* ---- answers ---- */
+
+static simplex_rc delivered(struct simplex_agent *a, struct sx_rt_sndq *w, struct sx_conn *c,
+                            struct sx_snd_queue *q, uint8_t type)
+{
+    struct simplex_event ev;
+    bool last;
+    simplex_rc rc = sx_store_delivery_done(a->store, q->id, c->id, w->msg_id, &last);
+
+    w->delay = w->elapsed = 0;
+    w->quota = false;
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (type != SX_M_MSG)
+        return sx_on_sent(a, c, q, type);
+    if (!last) /* SENT was or will be shown once */
+        return SIMPLEX_OK;
+    sx_event_init(&ev, SIMPLEX_EV_SENT, c->id);
+    ev.msg_id = w->msg_id;
+    return sx_emit(a, &ev);
+}
+
+static void warn(struct simplex_agent *a, const struct sx_rt_sndq *w, int64_t conn,
+                 simplex_rc why, const char *detail)
+{
+    struct simplex_event ev;
+
+    sx_event_init(&ev, SIMPLEX_EV_MWARN, conn);
+    ev.msg_id = w->msg_id;
+    ev.rc = why;
+    if (detail != NULL)
+        ev.detail = sx_strdup(detail);
+    sx_emit_now(a, &ev);
+}
+
+static bool is_quota(simplex_rc why, const struct sx_rsp *rsp)
+{
+    return why == SIMPLEX_E_SERVER && rsp != NULL && rsp->err.err == SX_ERR_QUOTA;
+}
+
+/* A handshake message to a full queue has no reader: nobody would ever empty it. */
+static bool waits_for_quota(uint8_t type)
+{
+    return type != 0 && type != SX_M_HELLO;
+}
+
+static simplex_rc refused(struct simplex_agent *a, struct sx_rt_sndq *w,
+                          const struct sx_snd_queue *q, const struct sx_snd_msg *m,
+                          simplex_rc why, const struct sx_rsp *rsp)
+{
+    bool quota = is_quota(why, rsp);
+    char *detail = sx_smp_err_text(rsp);
+    simplex_rc rc;
+
+    if (quota ? !waits_for_quota(m->type) : !sx_is_temporary(why, rsp)) {
+        rc = give_up(a, q, m, why, detail);
+    } else if (expired(a, m)) {
+        rc = give_up(a, q, m, why, detail);
+    } else {
+        int64_t id = m->id;
+        uint8_t type = m->type;
+        if (quota != w->quota)
+            w->delay = w->elapsed = 0;
+        retry(a, w, quota);
+        rc = sx_store_delivery_retry(a->store, q->conn_id, id, w->delay, quota);
+        if (type == SX_M_MSG && (quota || why == SIMPLEX_E_HOST || why == SIMPLEX_E_VERSION))
+            warn(a, w, q->conn_id, why, detail);
+    }
+    sx_free(detail);
+    return rc;
+}
+
+static simplex_rc handle_answer(struct simplex_agent *a, struct sx_rt_sndq *w, simplex_rc why,
+                                const struct sx_rsp *rsp)
+{
+    struct sx_conn c;
+    struct sx_snd_queue q;
+    struct sx_snd_msg m;
+    simplex_rc rc = next_message(a, w->id, &c, &q, &m);
+
+    if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && m.id != w->msg_id))
+        rc = SIMPLEX_OK; /* deleted meanwhile */
+    else if (rc == SIMPLEX_OK && why == SIMPLEX_OK)
+        rc = delivered(a, w, &c, &q, m.type);
+    else if (rc == SIMPLEX_OK)
+        rc = refused(a, w, &q, &m, why, rsp);
+    sx_wipe(&q, sizeof q);
+    return rc;
+}
+
+static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp)
+{
+    struct simplex_agent *a = user;
+    struct sx_rt_sndq *w = sx_rt_sndq_get(a, (int64_t)(intptr_t)ctx, false);
+    simplex_rc rc;
+
+    if (w == NULL || !w->in_flight)
+        return;
+    w->in_flight = false;
+    w->dirty = true;
+    a->work = true;
+    rc = sx_handler_begin(a);
+    if (rc != SIMPLEX_OK)
+        return;
+    rc = handle_answer(a, w, why, rsp);
+    sx_handler_end(a, rc);
+    sx_agent_lazy(a);
+    if (rc != SIMPLEX_OK && !sx_rc_is_store(rc)) {
+        sx_log(SX_LOG_ERROR, "agent: a delivery was not handled: %s", simplex_rc_name(rc));
+        retry(a, w, false);
+    }
+}

@@ -1,1 +1,0 @@
-typedef int sx_agent_empty; /* replaced by the first source file */

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A message to send becomes a row: its number, its place in the hash chain, its ratchet key
+ * (agent.md section 6.7). The size is checked before anything advances, so that a message that is
+ * too large leaves no gap for the peer to see.
+ */
+#include "agent/agent.h"
+
+bool sx_can_send(const struct sx_conn *c, const struct sx_snd_queue *q)
+{
+    if (c->last_snd_id == 0) /* the confirmation is number 1 */
+        return false;
+    if (c->state == SX_CONN_READY || q->status == SX_Q_ACTIVE)
+        return true;
+    return q->mode == SX_MODE_MESSAGING && c->agent_version >= 7;
+}
+
+static simplex_rc advance_ratchet(struct simplex_agent *a, int64_t conn, enum sx_pq_flag pq,
+                                  struct sx_msg_key *key)
+{
+    static const struct sx_skipped_diff nothing;
+    struct sx_ratchet r;
+    simplex_rc rc;
+
+    memset(&r, 0, sizeof r);
+    rc = sx_store_ratchet_get(a->store, conn, &r);
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_PROHIBITED : rc;
+    rc = sx_ratchet_encrypt_header(&r, pq, key);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_ratchet_put(a->store, conn, &r, &nothing);
+    sx_ratchet_wipe(&r);
+    return rc;
+}
+
+/* Deliveries for every queue that leads to the peer: the first always, others when secured. */
+static simplex_rc add_deliveries(struct simplex_agent *a, int64_t conn, int64_t msg_id)
+{
+    struct sx_snd_queue q;
+    simplex_rc rc = SIMPLEX_OK;
+
+    for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
+        rc = sx_store_sndq_of(a->store, conn, n, &q);
+        if (rc == SIMPLEX_E_NOT_FOUND)
+            return n > 0 ? SIMPLEX_OK : SIMPLEX_E_PROHIBITED;
+        if (rc != SIMPLEX_OK || (n > 0 && q.status < SX_Q_SECURED))
+            continue;
+        rc = sx_store_delivery_add(a->store, q.id, conn, msg_id);
+        sx_wake_delivery(a, q.id, conn);
+    }
+    sx_wipe(&q, sizeof q);
+    return rc;
+}
+
+static simplex_rc store_message(struct simplex_agent *a, const struct sx_conn *c,
+                                const struct sx_outgoing *o, simplex_bytes plain, size_t padded)
+{
+    struct sx_msg_key key;
+    struct sx_wr encoded;
+    simplex_rc rc = advance_ratchet(a, c->id, o->pq, &key);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_wr_init(&encoded, sizeof key + 64);
+    sx_msg_key_encode(&encoded, &key);
+    struct sx_snd_msg m = { .conn_id = c->id,
+                            .id = c->last_id,
+                            .snd_id = c->last_snd_id,
+                            .type = o->type,
+                            .notify = o->notify,
+                            .padded = (uint16_t)padded,
+                            .plain = plain,
+                            .key = sx_wr_bytes(&encoded),
+                            .e2e = o->e2e,
+                            .created_at = sx_now_ms() };
+    rc = encoded.bad ? SIMPLEX_E_NOMEM : sx_store_snd_msg_add(a->store, &m);
+    sx_wr_free(&encoded);
+    sx_msg_key_wipe(&key);
+    return rc;
+}
+
+simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agent_msg *msg,
+                      const struct sx_outgoing *o, int64_t *msg_id)
+{
+    bool pq = c->pq_support || (o->pq == SX_PQ_ON && sx_kem_available() && c->agent_version >= 5);
+    size_t padded = o->type == 0 ? sx_ratchet_padded_info(c->agent_version, pq)
+                                 : sx_ratchet_padded_message(c->agent_version, pq);
+    struct sx_wr plain;
+    simplex_rc rc;
+
+    msg->snd_msg_id = c->last_snd_id + 1;
+    msg->prev_hash = c->has_snd_hash ? sx_bytes(c->last_snd_hash, sizeof c->last_snd_hash)
+                                     : sx_bytes(NULL, 0);
+    sx_wr_init(&plain, SX_BLOCK + 8192);
+    sx_agent_msg_encode(&plain, msg);
+    if (plain.bad || plain.len + 2 > padded) {
+        sx_wr_free(&plain);
+        return SIMPLEX_E_TOO_LARGE;
+    }
+    c->pq_support = pq;
+    c->last_id++;
+    c->last_snd_id++;
+    sx_sha256(sx_wr_bytes(&plain), c->last_snd_hash);
+    c->has_snd_hash = true;
+    *msg_id = c->last_id;
+    rc = store_message(a, c, o, sx_wr_bytes(&plain), padded);
+    sx_wr_free(&plain);
+    if (rc == SIMPLEX_OK)
+        rc = add_deliveries(a, c->id, c->last_id);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_conn_update(a->store, c);
+    return rc;
+}

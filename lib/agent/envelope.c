@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The per-queue layer around every agent envelope (agent.md section 2). */
+#include "agent/agent.h"
+
+#define SEND_CAP (SX_BLOCK + 512)
+
+/* Everything behind the box tag, built in place: length, private header, envelope, ratchet
+ * message, padding. */
+static simplex_rc fill_inner(const struct sx_conn *c, const struct sx_snd_queue *q,
+                             const struct sx_snd_msg *m, uint8_t *inner, size_t n)
+{
+    struct sx_private_msg priv = { 0 };
+    struct sx_envelope env = { .version = SX_AGENT_MAX, .tag = SX_ENV_MESSAGE };
+    struct sx_msg_key key;
+    struct sx_wr w;
+    simplex_rc rc = sx_msg_key_decode(m->key, &key);
+
+    if (rc != SIMPLEX_OK)
+        return SIMPLEX_E_DB_DAMAGED;
+    if (m->type == 0) {
+        env.tag = SX_ENV_CONFIRMATION;
+        env.version = c->agent_version;
+        env.has_e2e = m->e2e.len > 0;
+        if (q->mode != SX_MODE_MESSAGING) {
+            priv.has_key = true;
+            priv.key = q->auth.pub;
+        }
+    }
+    if (env.has_e2e) {
+        struct sx_rd r = sx_rd_init(m->e2e);
+        sx_e2e_params_decode(&r, &env.e2e);
+        if (!sx_rd_done(&r))
+            return SIMPLEX_E_DB_DAMAGED;
+    }
+    sx_wr_fixed(&w, inner + 2, n - 2);
+    sx_private_msg_encode(&w, &priv);
+    sx_envelope_encode(&w, &env);
+    rc = sx_ratchet_encrypt_body(&key, m->plain, m->padded, &w);
+    sx_msg_key_wipe(&key);
+    if (rc != SIMPLEX_OK || w.bad)
+        return rc != SIMPLEX_OK ? rc : SIMPLEX_E_TOO_LARGE;
+    inner[0] = (uint8_t)(w.len >> 8);
+    inner[1] = (uint8_t)w.len;
+    memset(inner + 2 + w.len, '#', n - 2 - w.len);
+    return SIMPLEX_OK;
+}
+
+simplex_rc sx_seal_send(const struct sx_conn *c, const struct sx_snd_queue *q,
+                        const struct sx_snd_msg *m, struct sx_wr *body)
+{
+    size_t n = m->type == 0 ? SX_PAD_CONFIRMATION : SX_PAD_MESSAGE;
+    struct sx_client_msg head = { .version = q->client_version, .has_key = m->type == 0,
+                                  .key = q->e2e_pub };
+    struct sx_box_key box;
+    uint8_t *at;
+    simplex_rc rc;
+
+    sx_wr_init(body, SEND_CAP);
+    sx_random(head.nonce, sizeof head.nonce); /* a new one for each attempt */
+    sx_client_msg_encode(body, &head);
+    at = sx_wr_space(body, SX_BOX_TAG + n);
+    if (at == NULL)
+        return SIMPLEX_E_NOMEM;
+    rc = fill_inner(c, q, m, at + SX_BOX_TAG, n);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_box_key_init(&box, q->e2e_secret);
+    sx_box_seal(&box, head.nonce, sx_bytes(at + SX_BOX_TAG, n), at);
+    sx_wipe(&box, sizeof box);
+    return SIMPLEX_OK;
+}
+
+/* ---- receiving: the table of section 2 ---- */
+
+static simplex_rc check_kind(const struct sx_rcv_queue *q, struct sx_opened *o)
+{
+    bool keyed = o->outer.has_key;
+
+    if (o->first) { /* only a confirmation: with the sender's key, or none if it secured itself */
+        if (o->env.tag != SX_ENV_CONFIRMATION)
+            return SIMPLEX_E_PROHIBITED;
+        return o->inner.has_key || q->mode == SX_MODE_MESSAGING ? SIMPLEX_OK
+                                                                 : SIMPLEX_E_PROHIBITED;
+    }
+    if (keyed) /* the confirmation again: its answer was lost */
+        return o->env.tag == SX_ENV_CONFIRMATION ? SIMPLEX_E_RATCHET_DUPLICATE
+                                                 : SIMPLEX_E_PROHIBITED;
+    if (o->inner.has_key ||
+        (o->env.tag != SX_ENV_MESSAGE && o->env.tag != SX_ENV_RATCHET_KEY))
+        return SIMPLEX_E_PROHIBITED;
+    return SIMPLEX_OK;
+}
+
+static simplex_rc queue_secret(const struct sx_rcv_queue *q, struct sx_opened *o)
+{
+    uint8_t secret[SX_DH_MAX];
+    simplex_rc rc;
+
+    o->first = !q->has_e2e_secret;
+    if (!o->first) {
+        memcpy(o->secret, q->e2e_secret, sizeof o->secret);
+        return SIMPLEX_OK;
+    }
+    if (!o->outer.has_key)
+        return SIMPLEX_E_PROHIBITED;
+    rc = sx_dh(&q->e2e.priv, &o->outer.key, secret);
+    memcpy(o->secret, secret, sizeof o->secret);
+    sx_wipe(secret, sizeof secret);
+    return rc;
+}
+
+simplex_rc sx_open_body(const struct sx_rcv_queue *q, uint8_t *body, size_t len,
+                        struct sx_opened *o)
+{
+    struct sx_box_key box;
+    simplex_bytes inner;
+    simplex_rc rc = sx_client_msg_decode(sx_bytes(body, len), &o->outer);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (o->outer.version < SX_CLIENT_MIN ||
+        (o->outer.version > SX_CLIENT_MAX && o->outer.version > q->client_version))
+        return SIMPLEX_E_VERSION;
+    rc = queue_secret(q, o);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_box_key_init(&box, o->secret);
+    rc = sx_box_open_padded(&box, o->outer.nonce, body + (o->outer.box.ptr - body),
+                            o->outer.box.len, &inner);
+    sx_wipe(&box, sizeof box);
+    if (rc == SIMPLEX_OK)
+        rc = sx_private_msg_decode(inner, &o->inner);
+    if (rc == SIMPLEX_OK)
+        rc = sx_envelope_decode(o->inner.envelope, &o->env);
+    return rc == SIMPLEX_OK ? check_kind(q, o) : rc;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Event objects: their life, their form in the database, their accessors. */
+#include "agent/agent.h"
+
+#define EVENT_FORM 1 /* first byte of the stored form; a newer one is refused, not guessed at */
+#define EVENT_CAP 70000
+
+void sx_event_init(struct simplex_event *ev, int32_t kind, int64_t conn)
+{
+    memset(ev, 0, sizeof *ev);
+    ev->kind = kind;
+    ev->conn = conn;
+    sx_wr_init(&ev->data, EVENT_CAP);
+}
+
+void sx_event_clear(struct simplex_event *ev)
+{
+    sx_wr_free(&ev->data);
+    sx_free(ev->server);
+    sx_free(ev->detail);
+    sx_free(ev->conns);
+    if (ev->json != NULL)
+        sx_free_secret(ev->json, strlen(ev->json));
+    memset(ev, 0, sizeof *ev);
+}
+
+static simplex_bytes text_of(const char *s)
+{
+    return s != NULL ? sx_str(s) : sx_bytes(NULL, 0);
+}
+
+void sx_event_encode(struct sx_wr *w, const struct simplex_event *ev)
+{
+    sx_wr_u8(w, EVENT_FORM);
+    sx_wr_u32(w, (uint32_t)ev->kind);
+    sx_wr_i64(w, ev->conn);
+    sx_wr_i64(w, ev->msg_id);
+    sx_wr_i64(w, ev->conf);
+    sx_wr_u32(w, (uint32_t)ev->rc);
+    sx_wr_bool(w, ev->pq);
+    sx_wr_large(w, text_of(ev->server));
+    sx_wr_large(w, text_of(ev->detail));
+    sx_wr_u32(w, (uint32_t)ev->data.len);
+    sx_wr_raw(w, sx_wr_bytes(&ev->data));
+}
+
+static char *text_dup(simplex_bytes s, bool *bad)
+{
+    char *t;
+
+    if (s.len == 0)
+        return NULL;
+    t = (char *)sx_memdup(s);
+    if (t == NULL)
+        *bad = true;
+    return t;
+}
+
+simplex_rc sx_event_decode(simplex_bytes in, struct simplex_event *ev)
+{
+    struct sx_rd r = sx_rd_init(in);
+    simplex_bytes server, detail;
+    bool nomem = false;
+
+    sx_event_init(ev, 0, 0);
+    if (sx_rd_u8(&r) != EVENT_FORM)
+        return SIMPLEX_E_DB_DAMAGED;
+    ev->kind = (int32_t)sx_rd_u32(&r);
+    ev->conn = sx_rd_i64(&r);
+    ev->msg_id = sx_rd_i64(&r);
+    ev->conf = sx_rd_i64(&r);
+    ev->rc = (simplex_rc)sx_rd_u32(&r);
+    ev->pq = sx_rd_bool(&r);
+    server = sx_rd_large(&r);
+    detail = sx_rd_large(&r);
+    simplex_bytes data = sx_rd_take(&r, sx_rd_u32(&r));
+    if (!sx_rd_done(&r))
+        return SIMPLEX_E_DB_DAMAGED;
+    ev->server = text_dup(server, &nomem);
+    ev->detail = text_dup(detail, &nomem);
+    sx_wr_raw(&ev->data, data);
+    if (nomem || ev->data.bad) {
+        sx_event_clear(ev);
+        return SIMPLEX_E_NOMEM;
+    }
+    return SIMPLEX_OK;
+}
+
+static const char *const names[] = {
+    [SIMPLEX_EV_INV] = "INV",           [SIMPLEX_EV_JOINED] = "JOINED",
+    [SIMPLEX_EV_CONF] = "CONF",         [SIMPLEX_EV_INFO] = "INFO",
+    [SIMPLEX_EV_CON] = "CON",           [SIMPLEX_EV_MSG] = "MSG",
+    [SIMPLEX_EV_SENT] = "SENT",         [SIMPLEX_EV_MWARN] = "MWARN",
+    [SIMPLEX_EV_MERR] = "MERR",         [SIMPLEX_EV_QCONT] = "QCONT",
+    [SIMPLEX_EV_UP] = "UP",             [SIMPLEX_EV_DOWN] = "DOWN",
+    [SIMPLEX_EV_CONNECT] = "CONNECT",   [SIMPLEX_EV_DISCONNECT] = "DISCONNECT",
+    [SIMPLEX_EV_END] = "END",           [SIMPLEX_EV_DELD] = "DELD",
+    [SIMPLEX_EV_DEL_RCVQ] = "DEL_RCVQ", [SIMPLEX_EV_DEL_CONN] = "DEL_CONN",
+    [SIMPLEX_EV_ERR] = "ERR",
+};
+
+int32_t simplex_event_kind(const simplex_event *ev)
+{
+    return ev->kind;
+}
+
+const char *simplex_event_name(const simplex_event *ev)
+{
+    size_t i = (size_t)ev->kind;
+
+    return i < SX_COUNT(names) && names[i] != NULL ? names[i] : "UNKNOWN";
+}
+
+int64_t simplex_event_conn(const simplex_event *ev)
+{
+    return ev->conn;
+}
+
+int64_t simplex_event_msg_id(const simplex_event *ev)
+{
+    return ev->msg_id;
+}
+
+int64_t simplex_event_conf(const simplex_event *ev)
+{
+    return ev->conf;
+}
+
+simplex_bytes simplex_event_data(const simplex_event *ev)
+{
+    return sx_wr_bytes(&ev->data);
+}
+
+simplex_rc simplex_event_error(const simplex_event *ev)
+{
+    return ev->rc;
+}
+
+const char *simplex_event_detail(const simplex_event *ev)
+{
+    return ev->detail;
+}
+
+const char *simplex_event_server(const simplex_event *ev)
+{
+    return ev->server;
+}
+
+bool simplex_event_pq(const simplex_event *ev)
+{
+    return ev->pq;
+}
+
+bool simplex_event_notify(const simplex_event *ev)
+{
+    return ev->notify;
+}
+
+int32_t simplex_event_integrity(const simplex_event *ev, int64_t *gap_first, int64_t *gap_last)
+{
+    if (gap_first != NULL)
+        *gap_first = ev->gap_first;
+    if (gap_last != NULL)
+        *gap_last = ev->gap_last;
+    return ev->integrity;
+}
+
+int64_t simplex_event_sender_id(const simplex_event *ev)
+{
+    return ev->ext_id;
+}
+
+int64_t simplex_event_server_time(const simplex_event *ev)
+{
+    return ev->srv_ts;
+}
+
+const int64_t *simplex_event_conns(const simplex_event *ev, size_t *n)
+{
+    *n = ev->n_conns;
+    return ev->conns;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The JSON rendering of events, for hosts that prefer text (bindings, scripts). */
+#include <cjson/cJSON.h>
+
+#include "agent/agent.h"
+
+static const char *const integrity_names[] = { "OK", "SKIPPED", "BAD_ID", "DUPLICATE",
+                                               "BAD_HASH" };
+
+/* Ids as numbers: they stay below 2^53 for as long as anyone counts. */
+static bool add_int(cJSON *o, const char *key, int64_t v)
+{
+    return cJSON_AddNumberToObject(o, key, (double)v) != NULL;
+}
+
+static bool add_data(cJSON *o, const char *key, simplex_bytes data)
+{
+    struct sx_wr w;
+    bool ok;
+
+    sx_wr_init(&w, data.len * 2 + 8);
+    sx_b64url_encode(&w, data);
+    sx_wr_u8(&w, 0);
+    ok = !w.bad && cJSON_AddStringToObject(o, key, (const char *)w.p) != NULL;
+    sx_wr_free(&w);
+    return ok;
+}
+
+static bool add_text(cJSON *o, const char *key, simplex_bytes text)
+{
+    uint8_t *copy = sx_memdup(text);
+    bool ok = copy != NULL && cJSON_AddStringToObject(o, key, (const char *)copy) != NULL;
+
+    if (copy != NULL)
+        sx_free_secret(copy, text.len);
+    return ok;
+}
+
+static bool add_integrity(cJSON *o, const simplex_event *ev)
+{
+    bool ok = cJSON_AddStringToObject(o, "integrity", integrity_names[ev->integrity]) != NULL;
+
+    if (ev->integrity == SIMPLEX_MSG_SKIPPED)
+        ok = ok && add_int(o, "gapFirst", ev->gap_first) && add_int(o, "gapLast", ev->gap_last);
+    if (ev->integrity == SIMPLEX_MSG_BAD_ID)
+        ok = ok && add_int(o, "badId", ev->gap_first);
+    return ok;
+}
+
+static bool add_message(cJSON *o, const simplex_event *ev)
+{
+    return add_data(o, "body", sx_wr_bytes(&ev->data)) && add_integrity(o, ev) &&
+           add_int(o, "senderId", ev->ext_id) && add_int(o, "serverTime", ev->srv_ts) &&
+           cJSON_AddBoolToObject(o, "notify", ev->notify) != NULL &&
+           cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;
+}
+
+static bool add_conns(cJSON *o, const simplex_event *ev)
+{
+    cJSON *array = cJSON_AddArrayToObject(o, "conns");
+    bool ok = array != NULL;
+
+    for (size_t i = 0; ok && i < ev->n_conns; i++) {
+        cJSON *n = cJSON_CreateNumber((double)ev->conns[i]);
+        ok = n != NULL && cJSON_AddItemToArray(array, n);
+    }
+    return ok;
+}
+
+static bool add_kind(cJSON *o, const simplex_event *ev)
+{
+    switch (ev->kind) {
+    case SIMPLEX_EV_INV:
+        return add_text(o, "link", sx_wr_bytes(&ev->data));
+    case SIMPLEX_EV_CONF:
+        return add_int(o, "conf", ev->conf) && add_data(o, "info", sx_wr_bytes(&ev->data)) &&
+               cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;
+    case SIMPLEX_EV_INFO:
+        return add_data(o, "info", sx_wr_bytes(&ev->data)) &&
+               cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;
+    case SIMPLEX_EV_CON:
+        return cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;
+    case SIMPLEX_EV_MSG:
+        return add_message(o, ev);
+    case SIMPLEX_EV_UP:
+    case SIMPLEX_EV_DOWN:
+        return add_conns(o, ev);
+    default:
+        return true;
+    }
+}
+
+static bool add_common(cJSON *o, const simplex_event *ev)
+{
+    bool ok = cJSON_AddStringToObject(o, "event", simplex_event_name(ev)) != NULL;
+
+    if (ev->conn != 0)
+        ok = ok && add_int(o, "conn", ev->conn);
+    if (ev->msg_id != 0)
+        ok = ok && add_int(o, "msgId", ev->msg_id);
+    if (ev->server != NULL)
+        ok = ok && cJSON_AddStringToObject(o, "server", ev->server) != NULL;
+    if (ev->rc != SIMPLEX_OK)
+        ok = ok && cJSON_AddStringToObject(o, "error", simplex_rc_name(ev->rc)) != NULL &&
+             cJSON_AddStringToObject(o, "errorText", simplex_rc_text(ev->rc)) != NULL;
+    if (ev->detail != NULL)
+        ok = ok && cJSON_AddStringToObject(o, "detail", ev->detail) != NULL;
+    return ok;
+}
+
+const char *simplex_event_json(const simplex_event *ev)
+{
+    simplex_event *own = (simplex_event *)(uintptr_t)ev; /* the cache is not part of its value */
+    cJSON *o;
+
+    if (ev->json != NULL)
+        return ev->json;
+    o = cJSON_CreateObject();
+    if (o != NULL && add_common(o, ev) && add_kind(o, ev)) {
+        char *text = cJSON_PrintUnformatted(o);
+        if (text != NULL) {
+            own->json = sx_strdup(text);
+            sx_wipe(text, strlen(text));
+            cJSON_free(text);
+        }
+    }
+    cJSON_Delete(o);
+    return ev->json;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The joiner's first steps: from a link to the confirmation (agent.md section 6.1, 2 to 6). */
+#include "agent/agent.h"
+
+#define INFO_MAX 14300 /* leaves room for the longest address of the reply queue */
+#define INFO_MAX_PQ 10500
+
+size_t sx_info_max(uint16_t agent_version, bool pq)
+{
+    return pq && agent_version >= 5 ? INFO_MAX_PQ : INFO_MAX;
+}
+
+simplex_rc sx_new_snd_queue(struct simplex_agent *a, int64_t conn,
+                            const struct sx_queue_addr *addr, uint16_t client_version,
+                            struct sx_snd_queue *q)
+{
+    struct sx_keypair e2e;
+    uint8_t secret[SX_DH_MAX];
+    simplex_rc rc;
+
+    memset(q, 0, sizeof *q);
+    memset(&e2e, 0, sizeof e2e);
+    q->conn_id = conn;
+    q->server = addr->server;
+    q->snd_id = addr->snd_id;
+    q->mode = addr->mode;
+    q->client_version = client_version;
+    q->status = SX_Q_NEW;
+    q->primary = true;
+    rc = sx_keypair_new(SX_ED25519, &q->auth);
+    if (rc == SIMPLEX_OK)
+        rc = sx_keypair_new(SX_X25519, &e2e);
+    if (rc == SIMPLEX_OK)
+        rc = sx_dh(&e2e.priv, &addr->dh, secret);
+    if (rc == SIMPLEX_OK) {
+        memcpy(q->e2e_secret, secret, sizeof q->e2e_secret);
+        q->e2e_pub = e2e.pub;
+        rc = sx_store_sndq_add(a->store, q);
+    }
+    sx_wipe(secret, sizeof secret);
+    sx_keypair_wipe(&e2e);
+    return rc;
+}
+
+/* Nothing has to be done on its server before the confirmation may be delivered. */
+simplex_rc sx_snd_queue_open(struct simplex_agent *a, struct sx_snd_queue *q)
+{
+    q->status = SX_Q_CONFIRMED;
+    sx_wake_delivery(a, q->id, q->conn_id);
+    return sx_store_sndq_update(a->store, q);
+}
+
+struct agreed {
+    uint16_t agent, client, e2e;
+};
+
+static simplex_rc agree(const struct sx_link *l, struct agreed *v)
+{
+    v->agent = sx_range_agree(l->agent_v, (struct sx_range){ SX_AGENT_MIN, SX_AGENT_MAX });
+    v->client = sx_range_agree(l->queues[0].v, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX });
+    v->e2e = sx_range_agree(l->e2e.v, (struct sx_range){ SX_E2E_MIN, SX_E2E_MAX });
+    return v->agent != 0 && v->client != 0 && v->e2e != 0 ? SIMPLEX_OK : SIMPLEX_E_VERSION;
+}
+
+/* X3DH and the ratchet, stored at once: only the public half leaves in the confirmation. */
+static simplex_rc start_ratchet(struct simplex_agent *a, const struct sx_conn *c,
+                                const struct sx_link *l, uint16_t version, struct sx_wr *params)
+{
+    struct sx_ratchet r;
+    struct sx_x3dh_keys own;
+    struct sx_e2e_params e2e;
+    struct sx_wr w;
+    simplex_rc rc;
+
+    memset(&r, 0, sizeof r);
+    memset(&own, 0, sizeof own);
+    rc = sx_ratchet_init_send(&r, &l->e2e, version, c->pq_support, &own, &e2e, NULL);
+    if (rc == SIMPLEX_OK) {
+        sx_wr_init(&w, 8192);
+        sx_e2e_params_encode(&w, &e2e);
+        sx_wr_large(params, sx_wr_bytes(&w));
+        rc = w.bad ? SIMPLEX_E_NOMEM : sx_store_ratchet_put(a->store, c->id, &r, NULL);
+        sx_wr_free(&w);
+    }
+    sx_x3dh_keys_wipe(&own);
+    sx_ratchet_wipe(&r);
+    return rc;
+}
+
+static simplex_rc make_queues(struct simplex_agent *a, const struct sx_conn *c,
+                              const struct sx_link *l, const struct agreed *v,
+                              simplex_bytes reply_data)
+{
+    struct sx_snd_queue sq;
+    struct sx_rcv_queue rq;
+    simplex_rc rc;
+
+    memset(&rq, 0, sizeof rq);
+    rc = sx_new_snd_queue(a, c->id, &l->queues[0], v->client, &sq);
+    if (rc == SIMPLEX_OK)
+        rc = sx_new_rcv_queue(a, c->id, &sq.server, v->client, &rq);
+    if (rc == SIMPLEX_OK && sq.mode == SX_MODE_MESSAGING)
+        rc = sx_command_add(a, c->id, SX_C_SKEY, sq.id, sx_bytes(NULL, 0));
+    else if (rc == SIMPLEX_OK)
+        rc = sx_snd_queue_open(a, &sq);
+    if (rc == SIMPLEX_OK)
+        rc = sx_command_add(a, c->id, SX_C_NEW, rq.id, reply_data);
+    sx_wipe(&sq, sizeof sq);
+    sx_wipe(&rq, sizeof rq);
+    return rc;
+}
+
+static simplex_rc join_link(struct simplex_agent *a, const struct sx_link *l, simplex_bytes info,
+                            int32_t pq, int64_t *conn)
+{
+    struct sx_conn c = { .role = SX_JOINER,
+                         .state = SX_CONN_NEW,
+                         .subscribe = true,
+                         .created_at = sx_now_ms() };
+    struct agreed v;
+    struct sx_wr data;
+    simplex_rc rc = agree(l, &v);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    c.agent_version = v.agent;
+    c.pq_support = pq != SIMPLEX_PQ_OFF && sx_kem_available() && v.agent >= 5 && v.e2e >= 3;
+    if (info.len > sx_info_max(c.agent_version, c.pq_support))
+        return SIMPLEX_E_TOO_LARGE;
+    sx_wr_init(&data, 32768);
+    rc = sx_store_conn_add(a->store, &c);
+    if (rc == SIMPLEX_OK)
+        rc = start_ratchet(a, &c, l, v.e2e, &data);
+    sx_wr_large(&data, info);
+    if (rc == SIMPLEX_OK)
+        rc = data.bad ? SIMPLEX_E_NOMEM : make_queues(a, &c, l, &v, sx_wr_bytes(&data));
+    sx_wr_free(&data);
+    *conn = c.id;
+    return rc;
+}
+
+simplex_rc sx_join(struct simplex_agent *a, simplex_bytes link, simplex_bytes info, int32_t pq,
+                   int64_t *conn)
+{
+    struct sx_link l;
+    simplex_rc rc;
+
+    memset(&l, 0, sizeof l);
+    rc = sx_link_parse(link, &l);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (l.kind != SX_LINK_INVITATION)
+        rc = SIMPLEX_E_UNSUPPORTED;
+    else
+        rc = join_link(a, &l, info, pq, conn);
+    sx_link_free(&l);
+    return rc;
+}
+
+/* The reply queue exists: its address and our information go to the initiator, as number 1. */
+simplex_rc sx_join_reply(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q,
+                         simplex_bytes data)
+{
+    struct sx_rd r = sx_rd_init(data);
+    struct sx_outgoing o = { .notify = true };
+    struct sx_agent_msg msg = { .tag = SX_AM_INFO_REPLY };
+    struct sx_queue_addr addr;
+    struct sx_wr w;
+    int64_t id;
+    simplex_rc rc;
+
+    o.e2e = sx_rd_large(&r);
+    msg.info = sx_rd_large(&r);
+    if (!sx_rd_done(&r))
+        return SIMPLEX_E_DB_DAMAGED;
+    sx_queue_info_of(q, &addr);
+    sx_wr_init(&w, 4096);
+    sx_queue_info_encode(&w, &addr);
+    msg.queues = (struct sx_list){ 1, sx_wr_bytes(&w) };
+    c->state = SX_CONN_JOINING;
+    rc = w.bad ? SIMPLEX_E_ENCODE : sx_enqueue(a, c, &msg, &o, &id);
+    sx_wr_free(&w);
+    if (rc == SIMPLEX_OK)
+        rc = sx_emit_simple(a, SIMPLEX_EV_JOINED, c->id);
+    return rc;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages of a connection: ratchet, numbers, integrity, and what each kind does (section 6.8). */
+#include "agent/agent.h"
+
+/* ---- the ratchet ---- */
+
+static simplex_rc raise_version(struct sx_conn *c, uint16_t received)
+{
+    uint16_t v = received < SX_AGENT_MAX ? received : SX_AGENT_MAX;
+
+    if (received >= SX_AGENT_MIN && v > c->agent_version)
+        c->agent_version = v;
+    return SIMPLEX_OK;
+}
+
+/* Silent for a repeat; anything else is told to the application. Either way it is acknowledged. */
+static simplex_rc undecryptable(struct simplex_agent *a, struct sx_conn *c,
+                                const uint8_t hash[32], simplex_rc why)
+{
+    bool known;
+    simplex_rc rc = sx_store_rcv_hash_known(a->store, c->id, hash, &known);
+
+    if (rc != SIMPLEX_OK || known)
+        return rc;
+    if (why == SIMPLEX_E_RATCHET_HEADER || why == SIMPLEX_E_RATCHET_SKIPPED)
+        c->sync_state = 2; /* required */
+    else if (c->sync_state == 0)
+        c->sync_state = 1; /* allowed */
+    rc = sx_store_conn_update(a->store, c);
+    return rc == SIMPLEX_OK ? sx_emit_err(a, c->id, why, NULL) : rc;
+}
+
+static simplex_rc decrypt(struct simplex_agent *a, struct sx_conn *c, simplex_bytes msg,
+                          simplex_bytes *text, bool *pq)
+{
+    struct sx_ratchet r;
+    struct sx_ratchet_in in;
+    simplex_rc rc, put = SIMPLEX_OK;
+
+    memset(&r, 0, sizeof r);
+    rc = sx_store_ratchet_get(a->store, c->id, &r);
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_PROHIBITED : rc;
+    rc = sx_ratchet_decrypt(&r, msg, a->plain, &in, NULL);
+    if (in.saved)
+        put = sx_store_ratchet_put(a->store, c->id, &r, &in.diff);
+    *text = in.text;
+    *pq = r.rcv_kem;
+    sx_ratchet_wipe(&r);
+    return put != SIMPLEX_OK ? put : rc;
+}
+
+/* ---- numbers ---- */
+
+static void check_integrity(const struct sx_conn *c, const struct sx_agent_msg *m,
+                            struct sx_rcv_msg_row *row)
+{
+    int64_t prev = c->last_rcv_ext_id, id = m->snd_msg_id;
+    simplex_bytes known = c->has_rcv_hash ? sx_bytes(c->last_rcv_hash, 32) : sx_bytes(NULL, 0);
+
+    if (id == prev + 1) {
+        row->integrity =
+            sx_bytes_eq(known, m->prev_hash) ? SIMPLEX_MSG_OK : SIMPLEX_MSG_BAD_HASH;
+    } else if (id < prev) {
+        row->integrity = SIMPLEX_MSG_BAD_ID;
+        row->gap_first = id;
+    } else if (id == prev) {
+        row->integrity = SIMPLEX_MSG_DUPLICATE;
+    } else {
+        row->integrity = SIMPLEX_MSG_SKIPPED;
+        row->gap_first = prev + 1;
+        row->gap_last = id - 1;
+    }
+}
+
+/* Each accepted message overwrites the last number and hash, whatever its integrity. */
+static void take_number(struct sx_conn *c, const struct sx_agent_msg *m,
+                        struct sx_rcv_msg_row *row)
+{
+    check_integrity(c, m, row);
+    c->last_id++;
+    c->last_rcv_ext_id = m->snd_msg_id;
+    memcpy(c->last_rcv_hash, row->hash, sizeof c->last_rcv_hash);
+    c->has_rcv_hash = true;
+    row->conn_id = c->id;
+    row->id = c->last_id;
+    row->ext_id = m->snd_msg_id;
+    row->type = m->msg;
+    row->rcv_ts = sx_now_ms();
+}
+
+/* ---- kinds ---- */
+
+static simplex_rc on_user_message(struct simplex_agent *a, const struct sx_rcv_queue *q,
+                                  const struct sx_agent_msg *m, struct sx_rcv_msg_row *row,
+                                  struct sx_incoming *in)
+{
+    struct simplex_event ev;
+    simplex_rc rc;
+
+    row->rcv_queue_id = q->id;
+    if (in->srv_msg_id.len > SX_QUEUE_ID_MAX)
+        return SIMPLEX_E_DECODE;
+    row->srv_msg_id.len = (uint8_t)in->srv_msg_id.len;
+    memcpy(row->srv_msg_id.b, in->srv_msg_id.ptr, in->srv_msg_id.len);
+    row->srv_ts = in->srv_ts;
+    row->notify = in->notify;
+    row->body = m->body;
+    rc = sx_store_rcv_msg_add(a->store, row);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    in->keep = true;
+    sx_event_init(&ev, SIMPLEX_EV_MSG, row->conn_id);
+    ev.msg_id = row->id;
+    return sx_emit(a, &ev);
+}
+
+/* The peer emptied its queue: what waits for it goes on at once. */
+static simplex_rc on_qcont(struct simplex_agent *a, struct sx_conn *c,
+                           const struct sx_agent_msg *m)
+{
+    struct sx_snd_queue q;
+    struct sx_rt_sndq *w;
+    struct simplex_event ev;
+    simplex_rc rc = sx_first_snd_queue(a, c, &q);
+
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    if (sx_server_same_address(&q.server, &m->qcont.server) &&
+        sx_bytes_eq(sx_id_bytes(&q.snd_id), sx_id_bytes(&m->qcont.snd_id))) {
+        w = sx_rt_sndq_get(a, q.id, false);
+        if (w != NULL) {
+            w->waiting = false;
+            w->delay = w->elapsed = 0;
+        }
+        sx_wake_delivery(a, q.id, c->id);
+        sx_event_init(&ev, SIMPLEX_EV_QCONT, c->id);
+        sx_emit_now(a, &ev);
+    }
+    sx_wipe(&q, sizeof q);
+    return SIMPLEX_OK;
+}
+
+static simplex_rc by_kind(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
+                          const struct sx_agent_msg *m, struct sx_rcv_msg_row *row,
+                          struct sx_incoming *in)
+{
+    switch ((enum sx_msg_tag)m->msg) {
+    case SX_M_MSG:
+        return on_user_message(a, q, m, row, in);
+    case SX_M_HELLO:
+        return sx_on_hello(a, c, q);
+    case SX_M_QCONT:
+        return on_qcont(a, c, m);
+    case SX_M_RCVD: /* receipts are asked for by nobody here; they count as messages */
+    case SX_M_EREADY:
+        return SIMPLEX_OK;
+    case SX_M_QADD:
+    case SX_M_QKEY:
+    case SX_M_QUSE:
+    case SX_M_QTEST: /* the peer wants to rotate: it keeps the present queue without an answer */
+        return sx_emit_err(a, c->id, SIMPLEX_E_UNSUPPORTED, sx_msg_name(m->msg));
+    }
+    return SIMPLEX_E_DECODE;
+}
+
+static simplex_rc accepted(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
+                           simplex_bytes text, bool pq, struct sx_incoming *in)
+{
+    struct sx_rcv_msg_row row;
+    struct sx_agent_msg m;
+    simplex_rc rc;
+
+    memset(&row, 0, sizeof row);
+    row.pq = pq;
+    sx_sha256(text, row.hash);
+    if (sx_agent_msg_decode(text, &m) != SIMPLEX_OK || m.tag != SX_AM_MESSAGE)
+        return sx_emit_err(a, c->id, SIMPLEX_E_DECODE, NULL); /* the ratchet has advanced all the same */
+    take_number(c, &m, &row);
+    c->sync_state = 0;
+    rc = sx_store_conn_update(a->store, c);
+    return rc == SIMPLEX_OK ? by_kind(a, c, q, &m, &row, in) : rc;
+}
+
+simplex_rc sx_on_message(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
+                         const struct sx_opened *o, struct sx_incoming *in)
+{
+    simplex_bytes text;
+    uint8_t hash[32];
+    bool pq;
+    simplex_rc rc;
+
+    if (o->env.body.len > SX_BLOCK)
+        return SIMPLEX_E_DECODE;
+    sx_sha256(o->env.body, hash);
+    rc = raise_version(c, o->env.version);
+    if (rc == SIMPLEX_OK)
+        rc = decrypt(a, c, o->env.body, &text, &pq);
+    if (rc != SIMPLEX_OK && !sx_rc_is_store(rc) && rc != SIMPLEX_E_PROHIBITED)
+        return undecryptable(a, c, hash, rc);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_rcv_hash_add(a->store, c->id, hash, sx_now_ms());
+    return rc == SIMPLEX_OK ? accepted(a, c, q, text, pq, in) : rc;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening and closing an agent. */
+#include <stdlib.h>
+
+#include "agent/agent.h"
+
+#define SERVERS_MAX 256
+#define KEY_MAX 1024
+
+static simplex_rc check_config(const simplex_agent_config *cfg)
+{
+    if (cfg == NULL || cfg->size < sizeof *cfg || cfg->db_path == NULL || cfg->db_path[0] == 0)
+        return SIMPLEX_E_ARG;
+    if (cfg->db_key.ptr == NULL || cfg->db_key.len == 0 || cfg->db_key.len > KEY_MAX ||
+        (cfg->db_raw_key && cfg->db_key.len != 32))
+        return SIMPLEX_E_ARG;
+    if (cfg->n_servers > SERVERS_MAX || (cfg->n_servers > 0 && cfg->servers == NULL))
+        return SIMPLEX_E_ARG;
+    if (cfg->smp_min > cfg->smp_max && cfg->smp_max != 0)
+        return SIMPLEX_E_ARG;
+    return SIMPLEX_OK;
+}
+
+static void or_default(int64_t *v, int64_t def)
+{
+    if (*v <= 0)
+        *v = def;
+}
+
+/* Numbers and the callback are kept; what the pointers lead to is copied where it is used. */
+static void copy_numbers(struct simplex_agent *a, const simplex_agent_config *cfg)
+{
+    a->cfg = *cfg;
+    a->cfg.db_path = NULL;
+    a->cfg.db_key = sx_bytes(NULL, 0);
+    a->cfg.servers = NULL;
+    a->cfg.socks_proxy = NULL;
+    or_default(&a->cfg.retry_first, SX_RETRY_FIRST);
+    or_default(&a->cfg.retry_max, SX_RETRY_MAX);
+    or_default(&a->cfg.quota_retry_first, SX_QUOTA_RETRY_FIRST);
+    or_default(&a->cfg.message_timeout, SX_MESSAGE_TIMEOUT);
+    or_default(&a->cfg.quota_timeout, SX_QUOTA_TIMEOUT);
+    a->net_cfg.connect_timeout = cfg->connect_timeout;
+    a->net_cfg.command_timeout = cfg->command_timeout;
+    a->net_cfg.reconnect_first = cfg->reconnect_first;
+    a->net_cfg.reconnect_max = cfg->reconnect_max;
+    a->net_cfg.min_version = cfg->smp_min;
+    a->net_cfg.max_version = cfg->smp_max;
+}
+
+static bool copy_text(char *to, size_t size, const char *from, size_t n)
+{
+    if (n >= size)
+        return false;
+    memcpy(to, from, n);
+    to[n] = 0;
+    return true;
+}
+
+/* "host:port" or "user:password@host:port" or "@host:port" (no credentials at all) */
+static simplex_rc parse_socks(struct sx_net_cfg *n, const char *text, bool only_onion)
+{
+    const char *at, *host, *colon, *port;
+    char *end;
+    unsigned long p;
+
+    if (text == NULL)
+        return SIMPLEX_OK;
+    at = strrchr(text, '@');
+    host = at != NULL ? at + 1 : text;
+    colon = strrchr(host, ':');
+    if (colon == NULL || colon == host)
+        return SIMPLEX_E_ARG;
+    port = colon + 1;
+    p = strtoul(port, &end, 10);
+    if (*port < '0' || *port > '9' || *end != 0 || p == 0 || p > UINT16_MAX ||
+        !copy_text(n->socks_host, sizeof n->socks_host, host, (size_t)(colon - host)))
+        return SIMPLEX_E_ARG;
+    n->socks_port = (uint16_t)p;
+    n->has_socks = true;
+    n->socks_mode = only_onion ? SX_SOCKS_ONION : SX_SOCKS_ALWAYS;
+    if (at == text) {
+        n->socks_no_auth = true;
+    } else if (at != NULL) {
+        colon = memchr(text, ':', (size_t)(at - text));
+        if (colon == NULL ||
+            !copy_text(n->socks_user, sizeof n->socks_user, text, (size_t)(colon - text)) ||
+            !copy_text(n->socks_password, sizeof n->socks_password, colon + 1,
+                       (size_t)(at - colon - 1)))
+            return SIMPLEX_E_ARG;
+        n->socks_has_auth = true;
+    }
+    return SIMPLEX_OK;
+}
+
+static simplex_rc copy_servers(struct simplex_agent *a, const simplex_agent_config *cfg)
+{
+    simplex_bytes password;
+
+    a->servers = sx_calloc(cfg->n_servers, sizeof *a->servers);
+    a->passwords = sx_calloc(cfg->n_servers, sizeof *a->passwords);
+    if (a->servers == NULL || a->passwords == NULL)
+        return SIMPLEX_E_NOMEM;
+    for (size_t i = 0; i < cfg->n_servers; i++) {
+        if (cfg->servers[i] == NULL)
+            return SIMPLEX_E_ARG;
+        simplex_rc rc = sx_server_parse(sx_str(cfg->servers[i]), &a->servers[i], &password);
+        if (rc != SIMPLEX_OK)
+            return rc;
+        a->n_servers = i + 1;
+        if (password.len > 0 && (a->passwords[i] = (char *)sx_memdup(password)) == NULL)
+            return SIMPLEX_E_NOMEM;
+    }
+    return SIMPLEX_OK;
+}
+
+static simplex_rc copy_config(struct simplex_agent *a, const simplex_agent_config *cfg)
+{
+    uint8_t random[18];
+    struct sx_wr text;
+    simplex_rc rc;
+
+    copy_numbers(a, cfg);
+    rc = parse_socks(&a->net_cfg, cfg->socks_proxy, cfg->socks_only_onion);
+    if (rc == SIMPLEX_OK)
+        rc = copy_servers(a, cfg);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    /* Isolation of circuits lasts for one run: nothing links it to the next. */
+    sx_random(random, sizeof random);
+    sx_wr_init(&text, 64);
+    sx_b64url_encode(&text, sx_bytes(random, sizeof random));
+    a->isolation = text.bad ? NULL : (char *)sx_memdup(sx_wr_bytes(&text));
+    sx_wr_free(&text);
+    return a->isolation != NULL ? SIMPLEX_OK : SIMPLEX_E_NOMEM;
+}
+
+static void free_agent(struct simplex_agent *a)
+{
+    sx_agent_stop(a);
+    sx_rt_free(a);
+    sx_free_acks(a);
+    sx_lost_free(a);
+    sx_events_drop(a);
+    sx_store_close(a->store);
+    for (size_t i = 0; i < a->n_servers; i++) {
+        if (a->passwords[i] != NULL)
+            sx_free_secret(a->passwords[i], strlen(a->passwords[i]));
+    }
+    sx_free(a->passwords);
+    sx_free(a->servers);
+    sx_free(a->isolation);
+    sx_free_secret(a->scratch, SX_BLOCK);
+    sx_free_secret(a->plain, SX_BLOCK);
+    uv_cond_destroy(&a->changed);
+    uv_mutex_destroy(&a->lock);
+    sx_free_secret(a, sizeof *a);
+}
+
+static struct simplex_agent *new_agent(void)
+{
+    struct simplex_agent *a = sx_calloc(1, sizeof *a);
+
+    if (a == NULL)
+        return NULL;
+    if (uv_mutex_init(&a->lock) != 0) {
+        sx_free(a);
+        return NULL;
+    }
+    if (uv_cond_init(&a->changed) != 0) {
+        uv_mutex_destroy(&a->lock);
+        sx_free(a);
+        return NULL;
+    }
+    a->calls_end = &a->calls;
+    a->acks_end = &a->acks;
+    a->transient_end = &a->transient;
+    a->pulled_end = &a->pulled;
+    a->next_retry = INT64_MAX;
+    return a;
+}
+
+simplex_rc simplex_agent_open(const simplex_agent_config *cfg, simplex_agent **out)
+{
+    struct simplex_agent *a;
+    simplex_rc rc;
+
+    if (out == NULL)
+        return SIMPLEX_E_ARG;
+    *out = NULL;
+    rc = check_config(cfg);
+    if (rc == SIMPLEX_OK)
+        rc = sx_crypto_init();
+    if (rc != SIMPLEX_OK)
+        return rc;
+    a = new_agent();
+    if (a == NULL)
+        return SIMPLEX_E_NOMEM;
+    rc = copy_config(a, cfg);
+    a->scratch = sx_malloc(SX_BLOCK);
+    a->plain = sx_malloc(SX_BLOCK);
+    if (rc == SIMPLEX_OK && (a->scratch == NULL || a->plain == NULL))
+        rc = SIMPLEX_E_NOMEM;
+    if (rc == SIMPLEX_OK) {
+        struct sx_store_cfg store = { .path = cfg->db_path,
+                                      .key = cfg->db_key,
+                                      .raw_key = cfg->db_raw_key };
+        rc = sx_store_open(&store, &a->store);
+    }
+    if (rc == SIMPLEX_OK)
+        rc = sx_agent_start(a);
+    if (rc != SIMPLEX_OK) {
+        free_agent(a);
+        return rc;
+    }
+    *out = a;
+    return SIMPLEX_OK;
+}
+
+simplex_rc simplex_agent_close(simplex_agent *a)
+{
+    if (a == NULL)
+        return SIMPLEX_OK;
+    if (sx_on_loop(a))
+        return SIMPLEX_E_CALLBACK;
+    free_agent(a);
+    return SIMPLEX_OK;
+}

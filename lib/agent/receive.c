@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A MSG of a server: the server's layer, the queue's layer, then by envelope (smp.md section 7,
+ * agent.md section 2). Whatever cannot be read is shown as ERR and acknowledged: the queue must
+ * not stand still for it.
+ */
+#include "agent/agent.h"
+
+static simplex_rc open_server_layer(struct simplex_agent *a, const struct sx_rcv_queue *q,
+                                    const struct sx_rsp *msg, struct sx_rcv_msg *out)
+{
+    struct sx_box_key box;
+    simplex_bytes plain;
+    simplex_rc rc;
+
+    if (msg->msg.msg_id.len != SX_NONCE_LEN || msg->msg.body.len > SX_BLOCK ||
+        !q->has_srv_secret)
+        return SIMPLEX_E_DECODE;
+    memcpy(a->scratch, msg->msg.body.ptr, msg->msg.body.len);
+    sx_box_key_init(&box, q->srv_secret);
+    rc = sx_box_open_padded(&box, msg->msg.msg_id.ptr, a->scratch, msg->msg.body.len, &plain);
+    sx_wipe(&box, sizeof box);
+    return rc == SIMPLEX_OK ? sx_rcv_msg_decode(plain, out) : rc;
+}
+
+/* The sender met a full queue and waits: tell it that it may go on (agent.md section 6.9). */
+static simplex_rc on_quota(struct simplex_agent *a, struct sx_conn *c,
+                           const struct sx_rcv_queue *q)
+{
+    struct sx_agent_msg msg = { .tag = SX_AM_MESSAGE, .msg = SX_M_QCONT };
+    struct sx_outgoing o = { .type = SX_M_QCONT };
+    struct sx_snd_queue sq;
+    int64_t id;
+    simplex_rc rc = sx_first_snd_queue(a, c, &sq);
+
+    if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && !sx_can_send(c, &sq)))
+        return SIMPLEX_OK; /* nobody to tell yet: its slow retry will find out */
+    sx_wipe(&sq, sizeof sq);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    msg.qcont.server = q->server;
+    msg.qcont.snd_id = q->snd_id;
+    return sx_enqueue(a, c, &msg, &o, &id);
+}
+
+static simplex_rc by_envelope(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
+                              uint8_t *body, size_t len, struct sx_incoming *in)
+{
+    struct sx_opened o;
+    simplex_rc rc;
+
+    memset(&o, 0, sizeof o);
+    rc = sx_open_body(q, body, len, &o);
+    if (rc == SIMPLEX_E_RATCHET_DUPLICATE)
+        rc = SIMPLEX_OK; /* a confirmation that came twice */
+    else if (rc == SIMPLEX_OK && o.env.tag == SX_ENV_CONFIRMATION)
+        rc = sx_on_confirmation(a, c, q, &o);
+    else if (rc == SIMPLEX_OK && o.env.tag == SX_ENV_MESSAGE)
+        rc = sx_on_message(a, c, q, &o, in);
+    else if (rc == SIMPLEX_OK)
+        rc = SIMPLEX_E_UNSUPPORTED; /* a new ratchet key: re-synchronisation */
+    sx_wipe(o.secret, sizeof o.secret);
+    return rc;
+}
+
+/* The server delivers again what it has no ACK for: we have the row, nothing is to be decrypted. */
+static simplex_rc known_row(struct simplex_agent *a, const struct sx_rcv_queue *q,
+                            struct sx_incoming *in, bool *known)
+{
+    struct sx_rcv_msg_row m;
+    simplex_rc rc = sx_store_rcv_msg_find(a->store, q->id, in->srv_msg_id, &m);
+
+    *known = rc == SIMPLEX_OK;
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    in->keep = true; /* the application's acknowledgement sends ours */
+    int64_t id = m.id, conn = m.conn_id;
+    if (m.user_ack)
+        return sx_ack_later(a, q->id, in->srv_msg_id, conn, id);
+    return sx_store_rcv_msg_attempt(a->store, conn, id);
+}
+
+static simplex_rc process(struct simplex_agent *a, struct sx_rcv_queue *q,
+                          const struct sx_rsp *rsp, struct sx_incoming *in)
+{
+    struct sx_rcv_msg msg;
+    struct sx_conn c;
+    bool known;
+    simplex_rc rc = known_row(a, q, in, &known);
+
+    if (rc != SIMPLEX_OK || known)
+        return rc;
+    rc = sx_store_conn_get(a->store, q->conn_id, &c);
+    if (rc == SIMPLEX_OK && c.deleted)
+        return SIMPLEX_OK;
+    if (rc == SIMPLEX_OK)
+        rc = open_server_layer(a, q, rsp, &msg);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    in->srv_ts = msg.ts_s * 1000;
+    in->notify = msg.notify;
+    if (msg.quota)
+        return on_quota(a, &c, q);
+    return by_envelope(a, &c, q, a->scratch + (msg.body.ptr - a->scratch), msg.body.len, in);
+}
+
+static simplex_rc report(struct simplex_agent *a, int64_t conn, simplex_rc why)
+{
+    simplex_rc rc = sx_handler_begin(a);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    rc = sx_emit_err(a, conn, why, NULL);
+    sx_handler_end(a, rc);
+    return rc;
+}
+
+void sx_receive(struct simplex_agent *a, int64_t queue, const struct sx_rsp *rsp)
+{
+    struct sx_incoming in = { .srv_msg_id = rsp->msg.msg_id };
+    struct sx_rcv_queue q;
+    int64_t conn;
+    simplex_rc rc = sx_handler_begin(a);
+
+    if (rc != SIMPLEX_OK)
+        return; /* not acknowledged: it will come again */
+    rc = sx_store_rcvq_get(a->store, queue, &q);
+    if (rc == SIMPLEX_E_NOT_FOUND) {
+        sx_handler_end(a, SIMPLEX_OK);
+        return;
+    }
+    conn = q.conn_id;
+    if (rc == SIMPLEX_OK)
+        rc = process(a, &q, rsp, &in);
+    sx_wipe(&q, sizeof q);
+    sx_wipe(a->plain, SX_BLOCK);
+    sx_handler_end(a, rc);
+    if (rc != SIMPLEX_OK && !sx_rc_is_store(rc)) {
+        in.keep = false;
+        rc = report(a, conn, rc);
+    }
+    if (rc == SIMPLEX_OK && !in.keep && !a->failed)
+        rc = sx_ack_later(a, queue, rsp->msg.msg_id, conn, 0);
+    if (rc != SIMPLEX_OK && !a->failed)
+        sx_agent_store_failed(a, rc);
+}

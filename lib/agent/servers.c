@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which server a new queue is made on, and what servers say when they refuse. */
+#include <stdio.h>
+
+#include "agent/agent.h"
+
+static bool shares_host(const struct sx_server *a, const struct sx_server *b)
+{
+    for (size_t i = 0; i < a->n_hosts; i++) {
+        for (size_t j = 0; j < b->n_hosts; j++) {
+            if (strcmp(a->hosts[i].text, b->hosts[j].text) == 0 &&
+                sx_server_port(a) == sx_server_port(b))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Uniform over the servers that share no host with `avoid`; over all when none is left. */
+simplex_rc sx_choose_server(struct simplex_agent *a, const struct sx_server *avoid,
+                            struct sx_server *out)
+{
+    uint32_t others = 0, pick;
+
+    if (a->n_servers == 0)
+        return SIMPLEX_E_NO_SERVERS;
+    for (size_t i = 0; avoid != NULL && i < a->n_servers; i++)
+        others += !shares_host(&a->servers[i], avoid);
+    pick = sx_random_below(others > 0 ? others : (uint32_t)a->n_servers);
+    for (size_t i = 0; i < a->n_servers; i++) {
+        if (others > 0 && shares_host(&a->servers[i], avoid))
+            continue;
+        if (pick-- == 0) {
+            *out = a->servers[i];
+            return SIMPLEX_OK;
+        }
+    }
+    return SIMPLEX_E_INTERNAL;
+}
+
+simplex_bytes sx_server_password(const struct simplex_agent *a, const struct sx_server *s)
+{
+    for (size_t i = 0; i < a->n_servers; i++) {
+        if (sx_server_eq(&a->servers[i], s) && a->passwords[i] != NULL)
+            return sx_str(a->passwords[i]);
+    }
+    return sx_bytes(NULL, 0);
+}
+
+char *sx_server_text(const struct sx_server *s)
+{
+    char text[SX_HOST_MAX + 16];
+
+    (void)snprintf(text, sizeof text, strchr(s->hosts[0].text, ':') != NULL ? "[%s]:%u" : "%s:%u",
+                   s->hosts[0].text, (unsigned)sx_server_port(s));
+    return sx_strdup(text);
+}
+
+char *sx_smp_err_text(const struct sx_rsp *rsp)
+{
+    struct sx_wr w;
+    char *text = NULL;
+
+    if (rsp == NULL || rsp->tag != SX_R_ERR)
+        return NULL;
+    sx_wr_init(&w, 1024);
+    sx_smp_err_encode(&w, &rsp->err, SX_SMP_MAX);
+    if (!w.bad)
+        text = (char *)sx_memdup(sx_wr_bytes(&w));
+    sx_wr_free(&w);
+    return text;
+}
+
+static bool broker_is_temporary(const struct sx_smp_err *e)
+{
+    switch ((enum sx_err_broker)e->broker) {
+    case SX_BROKER_NETWORK:
+    case SX_BROKER_TIMEOUT:
+    case SX_BROKER_HOST:
+        return true;
+    case SX_BROKER_TRANSPORT:
+        return e->transport == SX_TRANSPORT_VERSION ||
+               (e->transport == SX_TRANSPORT_HANDSHAKE && e->handshake == SX_HS_BAD_SERVICE);
+    case SX_BROKER_RESPONSE:
+    case SX_BROKER_UNEXPECTED:
+    case SX_BROKER_NO_SERVICE:
+        return false;
+    }
+    return false;
+}
+
+bool sx_is_temporary(simplex_rc rc, const struct sx_rsp *rsp)
+{
+    if (rc != SIMPLEX_E_SERVER || rsp == NULL || rsp->tag != SX_R_ERR)
+        return rc <= SIMPLEX_E_CONNECT && rc > SIMPLEX_E_SERVER;
+    switch ((enum sx_err)rsp->err.err) {
+    case SX_ERR_STORE:
+    case SX_ERR_INTERNAL: /* a server that is out of disk recovers */
+        return true;
+    case SX_ERR_PROXY:
+        return rsp->err.proxy == SX_PROXY_NO_SESSION ||
+               (rsp->err.proxy == SX_PROXY_BROKER && broker_is_temporary(&rsp->err));
+    default:
+        return false;
+    }
+}

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Events on their way to the application. Durable events are rows: written with what caused them,
+ * shown after the commit in the order of their ids, deleted when the callback returned or the
+ * pulled event was freed (MSG: when it was acknowledged). After a crash they are shown again.
+ */
+#include "agent/agent.h"
+
+#define PULL_AHEAD 128 /* events waiting in memory in pull mode; the rest waits in the database */
+#define SHOW_AT_ONCE 32
+
+simplex_rc sx_emit(struct simplex_agent *a, struct simplex_event *ev)
+{
+    struct sx_event_row row = { .conn_id = ev->conn };
+    struct sx_wr w;
+    simplex_rc rc;
+
+    if (ev->kind == SIMPLEX_EV_DEL_CONN)
+        row.conn_id = 0; /* outlives the connection's row */
+    if (ev->kind == SIMPLEX_EV_MSG)
+        row.msg_id = ev->msg_id;
+    sx_wr_init(&w, 80000);
+    sx_event_encode(&w, ev);
+    row.data = sx_wr_bytes(&w);
+    rc = w.bad || ev->data.bad ? SIMPLEX_E_NOMEM : sx_store_event_add(a->store, &row);
+    sx_wr_free(&w);
+    if (rc == SIMPLEX_OK && a->uncommitted == 0)
+        a->uncommitted = row.id;
+    /* Nobody waits for SENT: its commit is shared with what comes within a few milliseconds. */
+    if (ev->kind == SIMPLEX_EV_SENT)
+        sx_agent_lazy(a);
+    else
+        a->must_commit = true;
+    a->events_due = true;
+    sx_event_clear(ev);
+    return rc;
+}
+
+void sx_emit_now(struct simplex_agent *a, struct simplex_event *ev)
+{
+    struct simplex_event *copy = ev->data.bad ? NULL : sx_malloc(sizeof *copy);
+
+    if (copy == NULL) {
+        sx_log(SX_LOG_WARN, "agent: no memory for an event");
+        sx_event_clear(ev);
+        return;
+    }
+    *copy = *ev;
+    copy->next = NULL;
+    *a->transient_end = copy;
+    a->transient_end = &copy->next;
+}
+
+simplex_rc sx_emit_simple(struct simplex_agent *a, int32_t kind, int64_t conn)
+{
+    struct simplex_event ev;
+
+    sx_event_init(&ev, kind, conn);
+    return sx_emit(a, &ev);
+}
+
+simplex_rc sx_emit_err(struct simplex_agent *a, int64_t conn, simplex_rc why, const char *detail)
+{
+    struct simplex_event ev;
+
+    sx_event_init(&ev, SIMPLEX_EV_ERR, conn);
+    ev.rc = why;
+    if (detail != NULL)
+        ev.detail = sx_strdup(detail);
+    return sx_emit(a, &ev);
+}
+
+/* ---- reading them back ---- */
+
+static simplex_rc load_message(struct simplex_agent *a, struct simplex_event *ev)
+{
+    struct sx_rcv_msg_row m;
+    simplex_rc rc = sx_store_rcv_msg_get(a->store, ev->conn, ev->msg_id, &m);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (m.user_ack)
+        return SIMPLEX_E_NOT_FOUND;
+    sx_wr_raw(&ev->data, m.body);
+    ev->integrity = m.integrity;
+    ev->gap_first = m.gap_first;
+    ev->gap_last = m.gap_last;
+    ev->ext_id = m.ext_id;
+    ev->srv_ts = m.srv_ts;
+    ev->notify = m.notify;
+    ev->pq = m.pq;
+    return ev->data.bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
+}
+
+/* The next durable event. A row that cannot be read is skipped, never repeated for ever. */
+static simplex_rc load_next(struct simplex_agent *a, struct simplex_event *ev)
+{
+    for (;;) {
+        struct sx_event_row row;
+        simplex_rc rc = sx_store_event_next(a->store, a->shown, &row);
+        if (rc != SIMPLEX_OK)
+            return rc;
+        int64_t id = row.id;
+        if (a->uncommitted != 0 && id >= a->uncommitted)
+            return SIMPLEX_E_NO_EVENT; /* not before it is on disk */
+        rc = sx_event_decode(row.data, ev);
+        if (rc == SIMPLEX_OK && ev->kind == SIMPLEX_EV_MSG)
+            rc = load_message(a, ev);
+        if (rc == SIMPLEX_E_NOMEM)
+            return rc;
+        a->shown = id;
+        ev->row = id;
+        if (rc == SIMPLEX_OK)
+            return rc;
+        sx_event_clear(ev);
+        if (rc != SIMPLEX_E_NOT_FOUND)
+            sx_log(SX_LOG_ERROR, "agent: an event cannot be read: %s", simplex_rc_name(rc));
+    }
+}
+
+static void handled(struct simplex_agent *a, int64_t row)
+{
+    simplex_rc rc = sx_handler_begin(a);
+
+    if (rc != SIMPLEX_OK)
+        return;
+    rc = sx_store_event_delete(a->store, row);
+    sx_handler_end(a, rc);
+    sx_agent_lazy(a);
+}
+
+static void no_event(struct simplex_agent *a, simplex_rc rc)
+{
+    if (rc == SIMPLEX_E_NO_EVENT) /* after the commit there is */
+        return;
+    a->events_due = false;
+    if (rc != SIMPLEX_E_NOT_FOUND)
+        sx_agent_store_failed(a, rc);
+}
+
+/* ---- callback mode ---- */
+
+static void call_back(struct simplex_agent *a, struct simplex_event *ev)
+{
+    a->in_callback = true;
+    a->cfg.on_event(a->cfg.user, ev);
+    a->in_callback = false;
+    if (ev->row != 0 && ev->kind != SIMPLEX_EV_MSG)
+        handled(a, ev->row);
+}
+
+static bool show_one(struct simplex_agent *a)
+{
+    struct simplex_event ev, *t = a->transient;
+
+    if (t != NULL) {
+        a->transient = t->next;
+        if (t->next == NULL)
+            a->transient_end = &a->transient;
+        call_back(a, t);
+        sx_event_clear(t);
+        sx_free(t);
+        return true;
+    }
+    if (!a->events_due)
+        return false;
+    simplex_rc rc = load_next(a, &ev);
+    if (rc != SIMPLEX_OK) {
+        no_event(a, rc);
+        return false;
+    }
+    call_back(a, &ev);
+    sx_event_clear(&ev);
+    return true;
+}
+
+/* ---- pull mode ---- */
+
+static void push_pulled(struct simplex_agent *a, struct simplex_event *ev)
+{
+    ev->agent = a;
+    ev->next = NULL;
+    uv_mutex_lock(&a->lock);
+    *a->pulled_end = ev;
+    a->pulled_end = &ev->next;
+    a->n_pulled++;
+    uv_cond_broadcast(&a->changed);
+    uv_mutex_unlock(&a->lock);
+}
+
+static size_t count_pulled(struct simplex_agent *a)
+{
+    size_t n;
+
+    uv_mutex_lock(&a->lock);
+    n = a->n_pulled;
+    uv_mutex_unlock(&a->lock);
+    return n;
+}
+
+static bool queue_one(struct simplex_agent *a)
+{
+    struct simplex_event *ev = a->transient;
+
+    if (ev != NULL) {
+        a->transient = ev->next;
+        if (ev->next == NULL)
+            a->transient_end = &a->transient;
+        push_pulled(a, ev);
+        return true;
+    }
+    if (!a->events_due || count_pulled(a) >= PULL_AHEAD)
+        return false;
+    ev = sx_malloc(sizeof *ev);
+    if (ev == NULL)
+        return false;
+    simplex_rc rc = load_next(a, ev);
+    if (rc != SIMPLEX_OK) {
+        sx_free(ev);
+        no_event(a, rc);
+        return false;
+    }
+    push_pulled(a, ev);
+    return true;
+}
+
+/* A few at a time: what the callback wrote is committed together, then come the next. */
+bool sx_show_events(struct simplex_agent *a)
+{
+    bool shown = false;
+
+    for (int i = 0; i < SHOW_AT_ONCE && !a->failed; i++) {
+        if (!(a->cfg.on_event != NULL ? show_one(a) : queue_one(a)))
+            break;
+        shown = true;
+    }
+    return shown;
+}
+
+void sx_events_drop(struct simplex_agent *a)
+{
+    struct simplex_event *lists[] = { a->transient, a->pulled, a->freed };
+
+    for (size_t i = 0; i < SX_COUNT(lists); i++) {
+        while (lists[i] != NULL) {
+            struct simplex_event *next = lists[i]->next;
+            sx_event_clear(lists[i]);
+            sx_free(lists[i]);
+            lists[i] = next;
+        }
+    }
+    a->transient = a->pulled = a->freed = NULL;
+    a->transient_end = &a->transient;
+    a->pulled_end = &a->pulled;
+}
+
+simplex_rc simplex_agent_next_event(simplex_agent *a, int64_t timeout_ms, simplex_event **out)
+{
+    int64_t until = sx_mono_ms() + timeout_ms;
+    simplex_event *ev;
+    bool closing;
+
+    if (out == NULL)
+        return SIMPLEX_E_ARG;
+    *out = NULL;
+    if (a == NULL)
+        return SIMPLEX_E_ARG;
+    if (a->cfg.on_event != NULL)
+        return SIMPLEX_E_PROHIBITED;
+    uv_mutex_lock(&a->lock);
+    while (a->pulled == NULL && !a->closing && timeout_ms != 0) {
+        int64_t left = timeout_ms < 0 ? 3600000 : until - sx_mono_ms();
+        if (left <= 0)
+            break;
+        (void)uv_cond_timedwait(&a->changed, &a->lock, (uint64_t)left * 1000000);
+    }
+    closing = a->closing;
+    ev = closing ? NULL : a->pulled;
+    if (ev != NULL) {
+        a->pulled = ev->next;
+        if (a->pulled == NULL)
+            a->pulled_end = &a->pulled;
+        ev->next = NULL;
+        if (a->n_pulled-- == PULL_AHEAD)
+            (void)uv_async_send(&a->wake); /* there is room again */
+    }
+    uv_mutex_unlock(&a->lock);
+    *out = ev;
+    return ev != NULL ? SIMPLEX_OK : closing ? SIMPLEX_E_CLOSED : SIMPLEX_E_NO_EVENT;
+}
+
+void simplex_event_free(simplex_event *ev)
+{
+    struct simplex_agent *a;
+
+    if (ev == NULL)
+        return;
+    a = ev->agent;
+    uv_mutex_lock(&a->lock);
+    ev->next = a->freed;
+    a->freed = ev;
+    if (ev->next == NULL)
+        (void)uv_async_send(&a->wake);
+    uv_mutex_unlock(&a->lock);
+}
+
+/* Events the host has freed since the last turn: their rows go with the next commit. */
+void sx_events_freed(struct simplex_agent *a)
+{
+    struct simplex_event *ev, *next;
+
+    if (a->cfg.on_event != NULL)
+        return;
+    uv_mutex_lock(&a->lock);
+    ev = a->freed;
+    a->freed = NULL;
+    uv_mutex_unlock(&a->lock);
+    for (; ev != NULL; ev = next) {
+        next = ev->next;
+        if (ev->row != 0 && ev->kind != SIMPLEX_EV_MSG)
+            handled(a, ev->row);
+        sx_event_clear(ev);
+        sx_free(ev);
+    }
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Subscriptions: every receiving queue is subscribed when its server's session comes up, in
+ * chunks, and again after each reconnection (agent.md section 8.3). UP and DOWN tell which
+ * connections receive.
+ */
+#include "agent/agent.h"
+
+/* ---- at start ---- */
+
+static simplex_rc load_queue(struct simplex_agent *a, const struct sx_rcv_queue *q)
+{
+    struct sx_conn c;
+    simplex_rc rc = sx_store_conn_get(a->store, q->conn_id, &c);
+    bool want = c.subscribe && !c.deleted && !q->deleted;
+
+    if (rc != SIMPLEX_OK || q->rcv_id.len == 0)
+        return rc;
+    return sx_rt_rcvq_add(a, q, want, want ? SX_SUB_PENDING : SX_SUB_NONE);
+}
+
+simplex_rc sx_load_queues(struct simplex_agent *a)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc;
+
+    for (int64_t after = 0;; after = q.id) {
+        rc = sx_store_rcvq_next(a->store, after, &q);
+        if (rc == SIMPLEX_OK)
+            rc = load_queue(a, &q);
+        if (rc != SIMPLEX_OK)
+            break;
+    }
+    sx_wipe(&q, sizeof q);
+    if (rc != SIMPLEX_E_NOT_FOUND)
+        return rc;
+    for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
+        if (s->n_pending > 0)
+            sx_client_want(s->client, true);
+    }
+    return SIMPLEX_OK;
+}
+
+/* ---- events ---- */
+
+static void emit_server(struct simplex_agent *a, int32_t kind, const struct sx_rt_server *s,
+                        simplex_rc why, int64_t *conns, size_t n)
+{
+    struct simplex_event ev;
+
+    sx_event_init(&ev, kind, 0);
+    ev.server = sx_server_text(sx_client_server(s->client));
+    ev.rc = why;
+    ev.conns = conns;
+    ev.n_conns = n;
+    sx_emit_now(a, &ev);
+}
+
+static void note_subscribed(struct sx_rt_server *s, int64_t conn)
+{
+    if (s->n_subscribed == s->cap_subscribed) {
+        size_t cap = s->cap_subscribed == 0 ? 16 : s->cap_subscribed * 2;
+        int64_t *more = sx_malloc(cap * sizeof *more);
+        if (more == NULL)
+            return; /* the event misses one; nothing else depends on it */
+        if (s->n_subscribed > 0)
+            memcpy(more, s->subscribed, s->n_subscribed * sizeof *more);
+        sx_free(s->subscribed);
+        s->subscribed = more;
+        s->cap_subscribed = cap;
+    }
+    s->subscribed[s->n_subscribed++] = conn;
+}
+
+static void chunk_done(struct simplex_agent *a, struct sx_rt_server *s)
+{
+    if (s->n_subscribed > 0) {
+        emit_server(a, SIMPLEX_EV_UP, s, SIMPLEX_OK, s->subscribed, s->n_subscribed);
+        s->subscribed = NULL;
+        s->n_subscribed = s->cap_subscribed = 0;
+    }
+    if (s->timed_out) { /* a server that answers no SUB is not there: back-off, then again */
+        s->timed_out = false;
+        sx_client_disconnect(s->client, SIMPLEX_E_TIMEOUT);
+        return;
+    }
+    if (s->n_pending > 0)
+        sx_subscribe_server(a, s);
+}
+
+/* ---- SUB ---- */
+
+static void lost(struct simplex_agent *a, int64_t conn, const struct sx_rsp *rsp)
+{
+    char *detail = sx_smp_err_text(rsp);
+    simplex_rc rc = sx_handler_begin(a);
+
+    if (rc == SIMPLEX_OK) {
+        rc = sx_emit_err(a, conn, SIMPLEX_E_SERVER, detail);
+        sx_handler_end(a, rc);
+    }
+    sx_free(detail);
+}
+
+static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp)
+{
+    struct simplex_agent *a = user;
+    struct sx_rt_rcvq *q = sx_rt_rcvq_by_id(a, (int64_t)(intptr_t)ctx);
+    struct sx_rt_server *s;
+
+    if (q == NULL || q->sub != SX_SUB_SENT)
+        return;
+    s = q->server;
+    if (why == SIMPLEX_OK) {
+        sx_rt_sub_set(q, SX_SUB_ACTIVE);
+        note_subscribed(s, q->conn);
+        if (rsp->tag == SX_R_MSG) /* servers before release 6.4 */
+            sx_receive(a, q->id, rsp);
+    } else if (sx_is_temporary(why, rsp)) {
+        sx_rt_sub_set(q, SX_SUB_PENDING);
+        s->timed_out = s->timed_out || (why == SIMPLEX_E_TIMEOUT && sx_client_is_up(s->client));
+    } else { /* the queue is gone: it stays in the database until the application deletes it */
+        sx_rt_sub_set(q, SX_SUB_NONE);
+        q->want = false;
+        lost(a, q->conn, rsp);
+    }
+    if (s->n_sent == 0 && sx_client_is_up(s->client))
+        chunk_done(a, s);
+}
+
+static bool send_sub(struct sx_rt_server *s, struct sx_rt_rcvq *q)
+{
+    static const struct sx_cmd sub = { .tag = SX_SUB };
+    struct sx_request req = { .cmd = &sub,
+                              .entity = sx_id_bytes(q->rcv_id),
+                              .key = q->auth,
+                              .done = on_answer,
+                              .ctx = (void *)(intptr_t)q->id };
+
+    return sx_client_send(s->client, &req) == SIMPLEX_OK;
+}
+
+void sx_subscribe_server(struct simplex_agent *a, struct sx_rt_server *s)
+{
+    (void)a;
+    if (!sx_client_is_up(s->client))
+        return;
+    for (struct sx_rt_rcvq *q = s->queues; q != NULL && s->n_sent < SX_SUB_CHUNK;
+         q = q->next_server) {
+        if (q->sub != SX_SUB_PENDING)
+            continue;
+        if (!send_sub(s, q))
+            return;
+        sx_rt_sub_set(q, SX_SUB_SENT);
+    }
+}
+
+simplex_rc sx_set_subscribed(struct simplex_agent *a, int64_t conn, bool on)
+{
+    struct sx_conn c;
+    struct sx_rcv_queue q;
+    simplex_rc rc = sx_store_conn_get(a->store, conn, &c);
+
+    if (rc == SIMPLEX_OK && c.deleted)
+        rc = SIMPLEX_E_NOT_FOUND;
+    if (rc != SIMPLEX_OK)
+        return rc;
+    c.subscribe = on;
+    rc = sx_store_conn_update(a->store, &c);
+    for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
+        rc = sx_store_rcvq_of(a->store, conn, n, &q);
+        struct sx_rt_rcvq *rt = rc == SIMPLEX_OK ? sx_rt_rcvq_by_id(a, q.id) : NULL;
+        if (rt == NULL || rt->want == on)
+            continue;
+        rt->want = on;
+        sx_rt_sub_set(rt, on ? SX_SUB_PENDING : SX_SUB_NONE);
+        if (on) {
+            sx_client_want(rt->server->client, true);
+            sx_subscribe_server(a, rt->server);
+        }
+    }
+    sx_wipe(&q, sizeof q);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
+/* ---- the network ---- */
+
+void sx_on_up(void *user, struct sx_client *c)
+{
+    struct simplex_agent *a = user;
+    struct sx_rt_server *s = sx_rt_server_of(a, c);
+
+    if (s == NULL)
+        return;
+    emit_server(a, SIMPLEX_EV_CONNECT, s, SIMPLEX_OK, NULL, 0);
+    s->timed_out = false;
+    sx_subscribe_server(a, s);
+    sx_wake_server(a, s);
+}
+
+void sx_on_down(void *user, struct sx_client *c, simplex_rc why)
+{
+    struct simplex_agent *a = user;
+    struct sx_rt_server *s = sx_rt_server_of(a, c);
+    int64_t *conns;
+    size_t n = 0;
+
+    if (s == NULL)
+        return;
+    emit_server(a, SIMPLEX_EV_DISCONNECT, s, why, NULL, 0);
+    conns = sx_calloc(s->n_active + 1, sizeof *conns);
+    for (struct sx_rt_rcvq *q = s->queues; q != NULL; q = q->next_server) {
+        if (q->sub == SX_SUB_ACTIVE && conns != NULL)
+            conns[n++] = q->conn;
+        if (q->sub == SX_SUB_NONE || !q->want)
+            sx_rt_sub_set(q, SX_SUB_NONE);
+        else if (q->sub != SX_SUB_PENDING)
+            sx_rt_sub_set(q, SX_SUB_PENDING);
+    }
+    s->n_subscribed = 0;
+    if (s->n_pending > 0)
+        sx_client_want(c, true);
+    if (n > 0)
+        emit_server(a, SIMPLEX_EV_DOWN, s, why, conns, n);
+    else
+        sx_free(conns);
+}
+
+static void unsubscribed(struct simplex_agent *a, struct sx_rt_rcvq *q, int32_t kind)
+{
+    simplex_rc rc;
+
+    sx_rt_sub_set(q, SX_SUB_NONE);
+    q->want = false; /* until the next start, or until the application asks for it again */
+    rc = sx_handler_begin(a);
+    if (rc != SIMPLEX_OK)
+        return;
+    rc = sx_emit_simple(a, kind, q->conn);
+    sx_handler_end(a, rc);
+}
+
+void sx_on_event(void *user, struct sx_client *c, const struct sx_transmission *t,
+                 const struct sx_rsp *rsp)
+{
+    struct simplex_agent *a = user;
+    struct sx_rt_rcvq *q;
+
+    if (rsp->tag == SX_R_IDS) {
+        sx_late_ids(a, c, t, rsp);
+        return;
+    }
+    q = sx_rt_rcvq_find(a, c, t->entity_id);
+    if (q == NULL)
+        return;
+    switch (rsp->tag) {
+    case SX_R_MSG:
+        if (q->want) /* else it stays on the server: nobody acknowledges it */
+            sx_receive(a, q->id, rsp);
+        break;
+    case SX_R_END:
+        unsubscribed(a, q, SIMPLEX_EV_END);
+        break;
+    case SX_R_DELD:
+        unsubscribed(a, q, SIMPLEX_EV_DELD);
+        break;
+    case SX_R_OK:
+    case SX_R_SOK: /* a SUB answered after its time */
+        if (q->want && q->sub == SX_SUB_PENDING)
+            sx_rt_sub_set(q, SX_SUB_ACTIVE);
+        break;
+    default:
+        break;
+    }
+}

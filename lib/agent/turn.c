@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop of an agent: calls from other threads, transactions, and what happens at the end of
+ * each turn. Order within a turn: rows are committed, then commands go to servers, then callers
+ * return and events are shown. What the callback does starts the next transaction of the turn.
+ */
+#include "agent/agent.h"
+
+#define ROUNDS 16       /* event rounds before the loop looks at its sockets again */
+#define RECOVER_AFTER 1000
+
+bool sx_on_loop(struct simplex_agent *a)
+{
+    uv_thread_t self = uv_thread_self();
+
+    return a->thread_ready && uv_thread_equal(&self, &a->thread) != 0;
+}
+
+/* ---- transactions ---- */
+
+simplex_rc sx_handler_begin(struct simplex_agent *a)
+{
+    simplex_rc rc = SIMPLEX_OK;
+
+    if (a->failed) /* until the end of this turn */
+        return SIMPLEX_E_DB_IO;
+    if (!sx_store_in_transaction(a->store))
+        rc = sx_store_begin(a->store);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_savepoint(a->store);
+    if (rc != SIMPLEX_OK)
+        sx_agent_store_failed(a, rc);
+    return rc;
+}
+
+void sx_handler_end(struct simplex_agent *a, simplex_rc rc)
+{
+    simplex_rc end;
+
+    if (a->failed)
+        return;
+    end = rc == SIMPLEX_OK ? sx_store_release(a->store) : sx_store_undo(a->store);
+    if (end != SIMPLEX_OK)
+        sx_agent_store_failed(a, end);
+    else if (sx_rc_is_store(rc))
+        sx_agent_store_failed(a, rc);
+}
+
+void sx_agent_lazy(struct simplex_agent *a)
+{
+    if (a->lazy_since == 0)
+        a->lazy_since = sx_mono_ms();
+}
+
+static void finish_calls(struct simplex_agent *a, simplex_rc rc)
+{
+    if (a->committing == NULL)
+        return;
+    uv_mutex_lock(&a->lock);
+    while (a->committing != NULL) {
+        struct sx_call *c = a->committing;
+        a->committing = c->next;
+        if (rc != SIMPLEX_OK)
+            c->rc = rc;
+        c->done = true; /* c belongs to its caller again */
+    }
+    uv_cond_broadcast(&a->changed);
+    uv_mutex_unlock(&a->lock);
+}
+
+void sx_agent_store_failed(struct simplex_agent *a, simplex_rc rc)
+{
+    sx_log(SX_LOG_ERROR, "agent: the database failed: %s", simplex_rc_name(rc));
+    if (!a->failed) {
+        struct simplex_event ev;
+        sx_event_init(&ev, SIMPLEX_EV_ERR, 0);
+        ev.rc = rc;
+        sx_emit_now(a, &ev);
+    }
+    a->failed = true;
+    sx_store_rollback(a->store);
+    finish_calls(a, rc);
+}
+
+/* Nothing in memory is worth more than the database: close the sessions, so that servers deliver
+ * again what was not acknowledged, and start from the rows after a moment. */
+static void recover(struct simplex_agent *a)
+{
+    a->failed = false;
+    a->must_commit = false;
+    a->lazy_since = 0;
+    a->uncommitted = 0;
+    sx_store_rollback(a->store);
+    finish_calls(a, SIMPLEX_E_DB_IO);
+    sx_drop_acks(a);
+    for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
+        sx_client_want(s->client, false);
+        sx_client_disconnect(s->client, SIMPLEX_E_DISCONNECTED);
+    }
+    sx_rt_clear(a);
+    a->recover_at = sx_mono_ms() + RECOVER_AFTER;
+    sx_agent_wake_at(a, a->recover_at);
+}
+
+static void resume(struct simplex_agent *a)
+{
+    simplex_rc rc;
+
+    if (a->recover_at == 0 || sx_mono_ms() < a->recover_at)
+        return;
+    a->recover_at = 0;
+    sx_rt_clear(a);
+    rc = sx_load_queues(a);
+    if (rc == SIMPLEX_OK)
+        rc = sx_load_work(a);
+    if (rc != SIMPLEX_OK)
+        sx_agent_store_failed(a, rc);
+    a->events_due = true;
+}
+
+static bool commit_due(const struct simplex_agent *a)
+{
+    if (!sx_store_in_transaction(a->store))
+        return false;
+    if (a->must_commit || a->committing != NULL)
+        return true;
+    return a->lazy_since != 0 && sx_mono_ms() - a->lazy_since >= SX_LAZY_COMMIT;
+}
+
+static void commit(struct simplex_agent *a)
+{
+    simplex_rc rc = sx_store_commit(a->store);
+
+    a->must_commit = false;
+    a->lazy_since = 0;
+    a->uncommitted = 0;
+    if (rc != SIMPLEX_OK) {
+        sx_agent_store_failed(a, rc);
+        return;
+    }
+    finish_calls(a, SIMPLEX_OK);
+}
+
+simplex_rc sx_agent_commit_now(struct simplex_agent *a)
+{
+    if (sx_store_in_transaction(a->store) && !a->failed)
+        commit(a);
+    return a->failed ? SIMPLEX_E_DB_IO : SIMPLEX_OK;
+}
+
+/* ---- calls ---- */
+
+static void run_call(struct simplex_agent *a, struct sx_call *c)
+{
+    if (!c->wants_store) {
+        c->rc = c->fn(a, c->arg);
+        return;
+    }
+    c->rc = sx_handler_begin(a);
+    if (c->rc != SIMPLEX_OK)
+        return;
+    c->rc = c->fn(a, c->arg);
+    sx_handler_end(a, c->rc);
+}
+
+static void take_calls(struct simplex_agent *a)
+{
+    struct sx_call *list, *next;
+
+    uv_mutex_lock(&a->lock);
+    list = a->calls;
+    a->calls = NULL;
+    a->calls_end = &a->calls;
+    uv_mutex_unlock(&a->lock);
+    for (struct sx_call *c = list; c != NULL; c = next) {
+        next = c->next;
+        run_call(a, c);
+        /* Even a call that failed returns after the commit: it is the same wait for all. */
+        c->next = a->committing;
+        a->committing = c;
+        if (a->failed)
+            finish_calls(a, c->rc);
+    }
+}
+
+simplex_rc sx_agent_call(struct simplex_agent *a, struct sx_call *c)
+{
+    if (sx_on_loop(a)) {
+        run_call(a, c);
+        if (c->rc == SIMPLEX_OK && c->wants_store)
+            sx_agent_lazy(a);
+        return c->rc;
+    }
+    uv_mutex_lock(&a->lock);
+    if (a->closing) {
+        uv_mutex_unlock(&a->lock);
+        return SIMPLEX_E_CLOSED;
+    }
+    c->next = NULL;
+    c->done = false;
+    *a->calls_end = c;
+    a->calls_end = &c->next;
+    (void)uv_async_send(&a->wake);
+    while (!c->done)
+        uv_cond_wait(&a->changed, &a->lock);
+    uv_mutex_unlock(&a->lock);
+    return c->rc;
+}
+
+/* ---- the turn ---- */
+
+static void set_alarm(struct simplex_agent *a)
+{
+    int64_t at = sx_work_alarm(a), now = sx_mono_ms();
+
+    if (a->lazy_since != 0 && a->lazy_since + SX_LAZY_COMMIT < at)
+        at = a->lazy_since + SX_LAZY_COMMIT;
+    if (a->recover_at != 0 && a->recover_at < at)
+        at = a->recover_at;
+    if (a->next_cleanup < at)
+        at = a->next_cleanup;
+    sx_agent_wake_at(a, at > now ? at : now);
+}
+
+static void cleanup(struct simplex_agent *a)
+{
+    unsigned n = 0;
+    simplex_rc rc;
+
+    if (sx_mono_ms() < a->next_cleanup || a->recover_at != 0)
+        return;
+    a->next_cleanup = sx_mono_ms() + SX_CLEANUP_EVERY;
+    rc = sx_handler_begin(a);
+    if (rc != SIMPLEX_OK)
+        return;
+    rc = sx_store_cleanup(a->store, sx_now_ms() - SX_HASH_TTL, 10000, &n);
+    sx_handler_end(a, rc);
+    sx_agent_lazy(a);
+}
+
+static void on_spin(uv_idle_t *h)
+{
+    (void)h; /* only keeps the loop from blocking in poll */
+}
+
+static void turn_end(struct simplex_agent *a)
+{
+    bool more = true;
+
+    resume(a);
+    cleanup(a);
+    sx_events_freed(a);
+    for (int round = 0; more && round < ROUNDS; round++) {
+        if (commit_due(a))
+            commit(a);
+        if (a->failed)
+            recover(a);
+        if (a->committing != NULL && !sx_store_in_transaction(a->store))
+            finish_calls(a, SIMPLEX_OK); /* calls that only looked */
+        sx_send_acks(a);
+        sx_run_work(a);
+        more = sx_show_events(a) || commit_due(a) || a->failed;
+    }
+    if (more)
+        (void)uv_idle_start(&a->spin, on_spin);
+    else
+        (void)uv_idle_stop(&a->spin);
+    set_alarm(a);
+}
+
+static void on_check(uv_check_t *h)
+{
+    turn_end(h->data);
+}
+
+static void on_prepare(uv_prepare_t *h)
+{
+    struct simplex_agent *a = h->data;
+
+    /* Timers ran before: what they wrote must not wait for the next packet. */
+    turn_end(a);
+}
+
+static void on_alarm(uv_timer_t *h)
+{
+    (void)h; /* the turn's end does the work */
+}
+
+void sx_agent_wake_at(struct simplex_agent *a, int64_t mono_ms)
+{
+    int64_t now = sx_mono_ms();
+    uint64_t in = mono_ms > now ? (uint64_t)(mono_ms - now) : 0;
+
+    uv_update_time(&a->loop);
+    (void)uv_timer_start(&a->alarm, on_alarm, in, 0);
+}
+
+static void close_handle(uv_handle_t *h)
+{
+    if (!uv_is_closing(h))
+        uv_close(h, NULL);
+}
+
+static void net_closed(void *user)
+{
+    struct simplex_agent *a = user;
+
+    close_handle((uv_handle_t *)&a->wake);
+    close_handle((uv_handle_t *)&a->turn);
+    close_handle((uv_handle_t *)&a->before_poll);
+    close_handle((uv_handle_t *)&a->spin);
+    close_handle((uv_handle_t *)&a->alarm);
+}
+
+/* Commits what is open; callers that came too late get CLOSED. */
+static void shut_down(struct simplex_agent *a)
+{
+    sx_events_freed(a);
+    if (sx_store_in_transaction(a->store) && !a->failed)
+        commit(a);
+    finish_calls(a, SIMPLEX_E_CLOSED);
+    uv_mutex_lock(&a->lock);
+    a->committing = a->calls;
+    a->calls = NULL;
+    a->calls_end = &a->calls;
+    uv_mutex_unlock(&a->lock);
+    finish_calls(a, SIMPLEX_E_CLOSED);
+    (void)uv_check_stop(&a->turn);
+    (void)uv_prepare_stop(&a->before_poll);
+    (void)uv_idle_stop(&a->spin);
+    (void)uv_timer_stop(&a->alarm);
+    sx_net_close(a->net, net_closed, a);
+    a->net = NULL;
+}
+
+static void on_wake(uv_async_t *h)
+{
+    struct simplex_agent *a = h->data;
+    bool closing;
+
+    uv_mutex_lock(&a->lock);
+    closing = a->closing;
+    uv_mutex_unlock(&a->lock);
+    if (!closing)
+        take_calls(a);
+    else if (a->net != NULL)
+        shut_down(a);
+}
+
+static void loop_main(void *arg)
+{
+    struct simplex_agent *a = arg;
+
+    uv_mutex_lock(&a->lock); /* the starter has written a->thread when it lets go */
+    uv_mutex_unlock(&a->lock);
+    (void)uv_run(&a->loop, UV_RUN_DEFAULT);
+}
+
+static simplex_rc init_handles(struct simplex_agent *a)
+{
+    if (uv_async_init(&a->loop, &a->wake, on_wake) != 0)
+        return SIMPLEX_E_SYSTEM;
+    a->handles_ready = true;
+    (void)uv_check_init(&a->loop, &a->turn);
+    (void)uv_prepare_init(&a->loop, &a->before_poll);
+    (void)uv_idle_init(&a->loop, &a->spin);
+    (void)uv_timer_init(&a->loop, &a->alarm);
+    a->wake.data = a->turn.data = a->before_poll.data = a->spin.data = a->alarm.data = a;
+    (void)uv_check_start(&a->turn, on_check);
+    (void)uv_prepare_start(&a->before_poll, on_prepare);
+    return SIMPLEX_OK;
+}
+
+simplex_rc sx_agent_start(struct simplex_agent *a)
+{
+    static const struct sx_net_callbacks callbacks = { sx_on_up, sx_on_down, sx_on_event };
+    simplex_rc rc;
+
+    if (uv_loop_init(&a->loop) != 0)
+        return SIMPLEX_E_SYSTEM;
+    a->loop_ready = true;
+    rc = init_handles(a);
+    if (rc == SIMPLEX_OK)
+        rc = sx_net_open(&a->loop, &a->net_cfg, &callbacks, a, a->isolation, &a->net);
+    if (rc == SIMPLEX_OK)
+        rc = sx_load_queues(a);
+    if (rc == SIMPLEX_OK)
+        rc = sx_load_work(a);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    a->events_due = true;
+    a->next_cleanup = sx_mono_ms() + SX_CLEANUP_FIRST;
+    (void)uv_idle_start(&a->spin, on_spin); /* a first turn without a cause */
+    uv_mutex_lock(&a->lock);
+    if (uv_thread_create(&a->thread, loop_main, a) == 0)
+        a->thread_ready = true;
+    uv_mutex_unlock(&a->lock);
+    return a->thread_ready ? SIMPLEX_OK : SIMPLEX_E_SYSTEM;
+}
+
+void sx_agent_stop(struct simplex_agent *a)
+{
+    if (!a->loop_ready)
+        return;
+    uv_mutex_lock(&a->lock);
+    a->closing = true;
+    uv_cond_broadcast(&a->changed); /* whoever waits for events */
+    uv_mutex_unlock(&a->lock);
+    if (a->thread_ready) {
+        (void)uv_async_send(&a->wake);
+        (void)uv_thread_join(&a->thread);
+    } else {
+        if (a->net != NULL)
+            sx_net_close(a->net, net_closed, a);
+        else if (a->handles_ready)
+            net_closed(a);
+        (void)uv_run(&a->loop, UV_RUN_DEFAULT);
+    }
+    (void)uv_loop_close(&a->loop);
+    a->loop_ready = a->thread_ready = false;
+}
