@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An SMP server (relay) inside your process: for tests, demos and small deployments. The program
+ * smp-server is a thin wrapper of it.
+ *
+ * State (queues and messages) is held in memory and is gone when the server stops; only the
+ * certificates are kept, in the directory given. SMP versions 6..19. The roles of private
+ * routing (PRXY, PFWD, RFWD), service certificates and name resolution are not offered: clients
+ * that ask for them get the error which a server answers that has them switched off.
+ *
+ * All functions may be called from any thread, except from the server's own (there is no
+ * callback, so no call can come from there).
+ */
+#ifndef SIMPLEX_SERVER_H
+#define SIMPLEX_SERVER_H
+
+#include "simplex/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct simplex_server simplex_server;
+
+/* Fill with simplex_server_config_init, then change what you like. Everything is copied. */
+typedef struct simplex_server_config {
+    size_t size;             /* sizeof(simplex_server_config); new fields go at the end */
+    const char *host;        /* address to listen on, IPv4 or IPv6; NULL: "127.0.0.1" */
+    uint16_t port;           /* 0: any free port, see simplex_server_port */
+    const char *public_host; /* host name for the server's address; NULL: `host` */
+    const char *dir;         /* ca.key ca.crt server.key server.crt fingerprint: read, or made
+                                when there is no server.crt; NULL: made in memory, gone at stop */
+    const char *password;    /* needed to create queues; printable, no space @ : /; NULL: none */
+    bool new_queues;         /* false: queues cannot be created */
+    unsigned threads;        /* 0: one a processor core */
+    unsigned quota;          /* messages waiting in a queue; 0: 128 */
+    int64_t message_ttl_ms;  /* messages older than this expire; default 21 days; < 0: never */
+    int64_t expire_interval_ms; /* how often all queues are looked through; default 2 hours */
+    int64_t end_flush_ms;    /* END and DELD wait up to so long; default 15000; 0: sent at once */
+    int64_t ntf_flush_ms;    /* so do notifications; default 1500; 0: sent at once */
+    uint16_t min_version;    /* range of SMP versions offered; 0: 6 */
+    uint16_t max_version;    /* 0: 19 */
+    int64_t tls_timeout_ms;       /* TLS must be set up by then; default 60000 */
+    int64_t handshake_timeout_ms; /* TLS and SMP handshake; default 120000 */
+    int64_t stall_timeout_ms;     /* a client that takes no data is closed; default 120000 */
+    unsigned max_connections;     /* further ones are closed at once; 0: 100000 */
+    char *error;             /* receives one English sentence when start fails; may be NULL */
+    size_t error_size;       /* bytes at `error` */
+} simplex_server_config;
+
+/* Sets every field to its default, `new_queues` to true and `size`. */
+SIMPLEX_API void simplex_server_config_init(simplex_server_config *cfg);
+
+/*
+ * Starts the server: on SIMPLEX_OK it is listening. On failure *out is NULL, nothing runs, and
+ * cfg->error says what to do about it. E_ARG, E_SYSTEM (socket, threads, files), E_CERT (the
+ * certificates of dir cannot be used), E_FINGERPRINT (the file `fingerprint` belongs to other
+ * certificates), E_NOMEM.
+ */
+SIMPLEX_API simplex_rc simplex_server_start(const simplex_server_config *cfg,
+                                            simplex_server **out) SIMPLEX_CHECK;
+
+/* Closes all connections, waits for the threads and frees everything. NULL is fine. */
+SIMPLEX_API void simplex_server_stop(simplex_server *s);
+
+/*
+ * The address clients need, smp://<fingerprint>[:<password>]@<host>:<port>, NUL-terminated. *len:
+ * in, the bytes at `to`; out, the length without NUL. E_BUFFER: too small, *len (plus one for NUL)
+ * is needed.
+ */
+SIMPLEX_API simplex_rc simplex_server_address(const simplex_server *s, char *to,
+                                              size_t *len) SIMPLEX_CHECK;
+
+/* SHA-256 of the identity certificate. */
+SIMPLEX_API void simplex_server_fingerprint(const simplex_server *s, uint8_t out[32]);
+
+/* The port it listens on. */
+SIMPLEX_API uint16_t simplex_server_port(const simplex_server *s);
+
+typedef struct simplex_server_counters {
+    size_t size;        /* in: sizeof(simplex_server_counters) */
+    size_t connections; /* open now */
+    size_t accepted;    /* since the start */
+    size_t queues;      /* that exist now */
+    size_t messages;    /* waiting now, quota markers included */
+} simplex_server_counters;
+
+/* A snapshot; the numbers are exact when nothing is going on. E_ARG: c->size is unknown. */
+SIMPLEX_API simplex_rc simplex_server_count(const simplex_server *s,
+                                            simplex_server_counters *c) SIMPLEX_CHECK;
+
+/*
+ * Closes every client connection and returns when it is done; queues and messages stay. For tests
+ * of reconnection. Clients may connect again before it returns.
+ */
+SIMPLEX_API void simplex_server_drop_connections(simplex_server *s);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

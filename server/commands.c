@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A block of commands: parsed and verified against the present state, all of it, before any of
+ * them runs; then run in the order they were sent (section 5). The reference runs them from the
+ * last to the first, so careful clients put commands that depend on each other into two blocks.
+ *
+ * Services and private routing are not offered by this server. What it answers is what a
+ * reference server answers that has them switched off: SERVICE to SUBS, NSUBS and any service
+ * signature; PROXY BASIC_AUTH to PRXY; PROXY NO_SESSION to PFWD (there was no PRXY); CMD
+ * PROHIBITED to RFWD; NAME NO_RESOLVER to RSLV.
+ */
+#include "commands.h"
+
+#define AUTHORIZED_CAP (3 * 256 + SX_BLOCK)
+
+struct task { /* one transmission */
+    struct sx_transmission t;
+    struct sx_cmd cmd;
+    struct sx_queue *q; /* referenced */
+    struct sx_smp_err err;
+};
+
+struct sx_block {
+    struct task task[SX_BATCH_MAX];
+    size_t n;
+    struct sx_answers answers, events;
+    uint8_t authorized[AUTHORIZED_CAP];
+};
+
+/* ---- what every command needs ---- */
+
+enum auth {
+    NO_AUTH,  /* nothing to verify */
+    AUTH_CMD, /* the key inside the command */
+    AUTH_RCV,
+    AUTH_SND, /* none while the queue is not secured */
+    AUTH_NTF,
+};
+
+static const struct rule {
+    void (*run)(struct sx_run *r);
+    uint8_t auth;
+    bool queue;        /* needs a queue: */
+    uint8_t by;        /* enum sx_id_kind: what the entity is */
+    bool when_blocked; /* may run on a blocked queue */
+    uint8_t refuse;    /* enum sx_err: always answered */
+    uint8_t detail;    /* of that error */
+} rules[SX_CMD_TAGS] = {
+    [SX_NEW] = { sx_run_new, AUTH_CMD },
+    [SX_SUB] = { sx_run_sub, AUTH_RCV, true, SX_BY_RCV },
+    [SX_KEY] = { sx_run_key, AUTH_RCV, true, SX_BY_RCV },
+    [SX_RKEY] = { sx_run_rkey, AUTH_RCV, true, SX_BY_RCV },
+    [SX_LSET] = { sx_run_lset, AUTH_RCV, true, SX_BY_RCV },
+    [SX_LDEL] = { sx_run_ldel, AUTH_RCV, true, SX_BY_RCV },
+    [SX_NKEY] = { sx_run_nkey, AUTH_RCV, true, SX_BY_RCV },
+    [SX_NDEL] = { sx_run_ndel, AUTH_RCV, true, SX_BY_RCV },
+    [SX_GET] = { sx_run_get, AUTH_RCV, true, SX_BY_RCV },
+    [SX_ACK] = { sx_run_ack, AUTH_RCV, true, SX_BY_RCV },
+    [SX_OFF] = { sx_run_off, AUTH_RCV, true, SX_BY_RCV, .when_blocked = true },
+    [SX_DEL] = { sx_run_del, AUTH_RCV, true, SX_BY_RCV, .when_blocked = true },
+    [SX_QUE] = { sx_run_que, AUTH_RCV, true, SX_BY_RCV },
+    [SX_SKEY] = { sx_run_skey, AUTH_CMD, true, SX_BY_SND },
+    [SX_SEND] = { sx_run_send, AUTH_SND, true, SX_BY_SND },
+    [SX_LKEY] = { sx_run_lkey, AUTH_CMD, true, SX_BY_LINK },
+    [SX_LGET] = { sx_run_lget, NO_AUTH, true, SX_BY_LINK },
+    [SX_NSUB] = { sx_run_nsub, AUTH_NTF, true, SX_BY_NTF, .when_blocked = true },
+    [SX_PING] = { NULL, NO_AUTH },
+    [SX_SUBS] = { .refuse = SX_ERR_SERVICE },
+    [SX_NSUBS] = { .refuse = SX_ERR_SERVICE },
+    [SX_PRXY] = { .refuse = SX_ERR_PROXY, .detail = SX_PROXY_BASIC_AUTH },
+    [SX_PFWD] = { .refuse = SX_ERR_PROXY, .detail = SX_PROXY_NO_SESSION },
+    [SX_RFWD] = { .refuse = SX_ERR_CMD, .detail = SX_CMD_PROHIBITED },
+    [SX_RSLV] = { .refuse = SX_ERR_NAME, .detail = SX_NAME_NO_RESOLVER },
+};
+
+struct sx_block *sx_block_new(void)
+{
+    struct sx_block *b = sx_calloc(1, sizeof(*b));
+
+    if (b == NULL)
+        return NULL;
+    sx_wr_init(&b->answers.buf, SX_ANSWERS_CAP);
+    sx_wr_init(&b->events.buf, SX_ANSWERS_CAP);
+    return b;
+}
+
+void sx_block_free(struct sx_block *b)
+{
+    if (b == NULL)
+        return;
+    sx_answers_free(&b->answers);
+    sx_answers_free(&b->events);
+    sx_free(b);
+}
+
+struct sx_answers *sx_block_events(struct sx_block *b)
+{
+    return &b->events;
+}
+
+void sx_run_fail(struct sx_run *r, enum sx_err err)
+{
+    r->answer.rsp = (struct sx_rsp){ .tag = SX_R_ERR, .err = { .err = (uint8_t)err } };
+    if (err == SX_ERR_BLOCKED)
+        r->answer.rsp.err.blocked = r->q->blocked;
+}
+
+void sx_run_fail_cmd(struct sx_run *r, enum sx_err_cmd err)
+{
+    sx_run_fail(r, SX_ERR_CMD);
+    r->answer.rsp.err.cmd = (uint8_t)err;
+}
+
+/* ---- verification ---- */
+
+/* The command's own key: an X25519 one is fine as well, X448 was refused when it was decoded. */
+static const struct sx_pub *key_of_command(const struct sx_cmd *c)
+{
+    return c->tag == SX_NEW ? &c->new_.auth : &c->key.key;
+}
+
+static simplex_bytes authorized(const struct sx_peer *p, struct sx_block *b,
+                                const struct sx_transmission *t)
+{
+    struct sx_wr w;
+
+    sx_wr_fixed(&w, b->authorized, sizeof(b->authorized));
+    sx_authorized_encode(&w, sx_session_id(p->session), t->corr_id,
+                         t->entity_id, t->command);
+    return sx_wr_bytes(&w);
+}
+
+/* A recipient with several keys: any of them. The list is copied, so that no lock is held. */
+static bool verify_keys(const struct sx_peer *p, struct sx_block *b, const struct task *k,
+                        struct sx_keys *keys)
+{
+    simplex_bytes what = authorized(p, b, &k->t);
+    bool ok = false;
+
+    for (unsigned i = 0; i < keys->count && !ok; i++)
+        ok = sx_session_verify(p->session, &keys->key[i], &k->t, what);
+    return ok;
+}
+
+struct credentials {
+    struct sx_pub key;   /* SX_NO_KEY: there is none */
+    struct sx_keys *all; /* copy, freed by the user */
+    bool unsecured;      /* a queue without a sender key */
+};
+
+static bool copy_keys(const struct sx_queue *q, struct credentials *c)
+{
+    c->key = q->rcv_key;
+    if (q->keys == NULL)
+        return true;
+    size_t size = sizeof(*q->keys) + q->keys->count * sizeof(q->keys->key[0]);
+    c->all = (struct sx_keys *)(void *)sx_memdup(sx_bytes(q->keys, size));
+    return c->all != NULL;
+}
+
+/* What the queue of the task asks for. False: no memory. */
+static bool find_credentials(const struct sx_srv *srv, const struct rule *rule,
+                             const struct task *k, struct credentials *c)
+{
+    struct sx_queue *q = k->q;
+    bool ok = true;
+
+    if (q == NULL)
+        return true;
+    sx_queue_lock(srv->store, q);
+    if (q->deleted) {
+        /* as if it had not been found */
+    } else if (rule->auth == AUTH_RCV) {
+        ok = copy_keys(q, c);
+    } else if (rule->auth == AUTH_SND) {
+        c->key = q->snd_key;
+        c->unsecured = q->snd_key.alg == SX_NO_KEY;
+    } else if (rule->auth == AUTH_NTF) {
+        if (q->ntf != NULL && memcmp(q->ntf->node.id, k->t.entity_id.ptr, SX_ID_LEN) == 0)
+            c->key = q->ntf->key;
+    } else if (rule->auth == AUTH_CMD) {
+        c->key = *key_of_command(&k->cmd);
+    }
+    sx_queue_unlock(srv->store, q);
+    return ok;
+}
+
+/*
+ * AUTH is answered after the same work whether the queue, the key or the signature is wrong:
+ * sx_session_verify verifies against a dummy key when there is none of the right kind.
+ */
+static enum sx_err verify(const struct sx_peer *p, struct sx_block *b, const struct rule *rule,
+                          const struct task *k)
+{
+    struct credentials c = { .all = NULL };
+    bool ok;
+
+    if (rule->auth == NO_AUTH)
+        return rule->queue && k->q == NULL ? SX_ERR_AUTH : SX_ERR_NONE;
+    if (!rule->queue)
+        c.key = *key_of_command(&k->cmd);
+    else if (!find_credentials(p->hub->srv, rule, k, &c))
+        return SX_ERR_INTERNAL;
+    if (c.all != NULL)
+        ok = verify_keys(p, b, k, c.all);
+    else if (k->t.auth.len == 0)
+        ok = c.unsecured;
+    else
+        ok = sx_session_verify(p->session, c.key.alg == SX_NO_KEY ? NULL : &c.key, &k->t,
+                               authorized(p, b, &k->t));
+    sx_free(c.all);
+    return ok ? SX_ERR_NONE : SX_ERR_AUTH;
+}
+
+/* ---- parsing ---- */
+
+/* The checks of section 5, in its order. */
+static struct sx_smp_err check(const struct sx_peer *p, struct sx_block *b, struct task *k,
+                               simplex_bytes in)
+{
+    const struct sx_session *s = p->session;
+    struct sx_smp_err err = { .err = SX_ERR_BLOCK };
+
+    if (sx_transmission_decode(in, s->version, &k->t) != SIMPLEX_OK) {
+        k->t = (struct sx_transmission){ .auth = { NULL, 0 } };
+        return err;
+    }
+    if (!sx_auth_len_valid(k->t.auth.len)) {
+        k->t.entity_id = sx_bytes(NULL, 0);
+        return err;
+    }
+    if (s->version < 7 && !sx_bytes_eq(k->t.session_id, sx_session_id(s)))
+        return (struct sx_smp_err){ .err = SX_ERR_SESSION };
+    if (sx_cmd_decode(k->t.command, s->version, &k->cmd, &err) != SIMPLEX_OK)
+        return err;
+    err = sx_cmd_check_credentials(&k->cmd, k->t.auth.len > 0, k->t.entity_id.len > 0);
+    if (err.err != SX_ERR_NONE)
+        return err;
+    const struct rule *rule = &rules[k->cmd.tag];
+    if (k->t.has_service_sig)
+        return (struct sx_smp_err){ .err = SX_ERR_SERVICE };
+    if (rule->refuse != 0) {
+        err.err = rule->refuse;
+        err.cmd = rule->refuse == SX_ERR_CMD ? rule->detail : 0;
+        err.proxy = rule->refuse == SX_ERR_PROXY ? rule->detail : 0;
+        err.name = rule->refuse == SX_ERR_NAME ? rule->detail : 0;
+        return err;
+    }
+    if (rule->queue)
+        k->q = sx_store_find(p->hub->srv->store, rule->by, k->t.entity_id);
+    err.err = (uint8_t)verify(p, b, rule, k);
+    return err;
+}
+
+/* ---- running ---- */
+
+static void run_locked(struct sx_run *r, const struct rule *rule)
+{
+    if (r->q->deleted)
+        sx_run_fail(r, SX_ERR_AUTH); /* meanwhile, or earlier in this block */
+    else if (r->q->status == SX_Q_BLOCKED && !rule->when_blocked)
+        sx_run_fail(r, SX_ERR_BLOCKED);
+    else
+        rule->run(r);
+}
+
+static void run(struct sx_peer *p, struct sx_block *b, struct task *k)
+{
+    const struct rule *rule = &rules[k->cmd.tag];
+    struct sx_run r = {
+        .p = p,
+        .srv = p->hub->srv,
+        .t = &k->t,
+        .cmd = &k->cmd,
+        .q = k->q,
+        .version = p->session->version,
+        .answer = { .corr_id = k->t.corr_id, .entity_id = k->t.entity_id },
+    };
+
+    r.answer.rsp.tag = rule->run == NULL ? SX_R_PONG : SX_R_OK;
+    if (rule->queue)
+        sx_queue_lock(r.srv->store, r.q);
+    if (rule->queue)
+        run_locked(&r, rule);
+    else if (rule->run != NULL)
+        rule->run(&r);
+    sx_answers_add(&b->answers, p, &r.answer); /* may borrow from q: under its lock */
+    if (rule->queue)
+        sx_queue_unlock(r.srv->store, r.q);
+    if (r.message.msg != NULL)
+        sx_answers_add(&b->events, p, &r.message);
+    sx_queue_unref(r.made);
+}
+
+static void answer_error(struct sx_peer *p, struct sx_block *b, const struct task *k)
+{
+    struct sx_answer a = {
+        .corr_id = k->t.corr_id,
+        .entity_id = k->t.entity_id,
+        .rsp = { .tag = SX_R_ERR, .err = k->err },
+    };
+
+    sx_answers_add(&b->answers, p, &a);
+}
+
+static void parse_block(struct sx_peer *p, struct sx_block *b, struct sx_batch_rd *rd)
+{
+    simplex_bytes in;
+
+    for (b->n = 0; b->n < SX_BATCH_MAX && sx_batch_next(rd, &in); b->n++) {
+        struct task *k = &b->task[b->n];
+        k->q = NULL;
+        k->err = check(p, b, k, in);
+    }
+}
+
+void sx_peer_block(struct sx_peer *p, simplex_bytes content)
+{
+    struct sx_block *b = p->hub->block;
+    struct sx_batch_rd rd;
+
+    if (sx_batch_open(content, &rd) != SIMPLEX_OK) {
+        struct sx_answer a = { .rsp = { .tag = SX_R_ERR, .err = { .err = SX_ERR_BLOCK } } };
+        sx_peer_send(p, &a);
+        return;
+    }
+    parse_block(p, b, &rd);
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->task[i].err.err != SX_ERR_NONE)
+            answer_error(p, b, &b->task[i]);
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->task[i].err.err == SX_ERR_NONE)
+            run(p, b, &b->task[i]);
+        sx_queue_unref(b->task[i].q);
+    }
+    if (b->answers.n <= SX_MSG_BURST_MAX)
+        sx_answers_join(&b->answers, &b->events);
+    sx_answers_send(&b->answers, p);
+    sx_answers_send_apart(&b->events, p);
+}

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection on its loop's thread: socket -> TLS -> session -> blocks of commands, and the
+ * answers back. An idle connection holds its TLS state and this struct: the read buffer belongs
+ * to the loop, output is encrypted when the socket can take it, and a partly received block has
+ * memory only while it is incomplete.
+ *
+ * Slow readers: at most SX_WRITE_HIGH bytes are encrypted ahead, waiting messages are references,
+ * and when SX_PEER_OUT_PAUSE blocks wait nothing more is read from the client.
+ */
+#include "loop.h"
+
+#include <unistd.h>
+
+struct sx_srv_conn {
+    uv_tcp_t tcp;
+    uv_write_t write;
+    struct sx_loop *loop;
+    struct sx_srv_conn *prev, *next;
+    struct sx_tls *tls;
+    struct sx_session session;
+    struct sx_peer peer;
+    uint8_t *partial;    /* SX_BLOCK bytes while a block is incomplete */
+    size_t have;         /* of it */
+    uint8_t *writing;    /* handed to the socket */
+    size_t writing_len;
+    int64_t started_ms, write_ms;
+    bool has_session;
+    bool throttled; /* nothing is read until output is gone */
+    bool finish;    /* close when everything is written */
+    bool closing;
+};
+
+static void on_closed(uv_handle_t *h)
+{
+    struct sx_srv_conn *c = h->data;
+
+    sx_tls_free(c->tls);
+    sx_session_wipe(&c->session);
+    if (c->partial != NULL)
+        sx_free_secret(c->partial, SX_BLOCK);
+    sx_free(c->writing);
+    atomic_fetch_sub(&c->loop->n_conns, 1);
+    sx_free(c);
+}
+
+void sx_srv_conn_close(struct sx_srv_conn *c)
+{
+    if (c->closing)
+        return;
+    c->closing = true;
+    sx_peer_close(&c->peer);
+    if (c->prev == NULL)
+        c->loop->conns = c->next;
+    else
+        c->prev->next = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    uv_close((uv_handle_t *)&c->tcp, on_closed);
+}
+
+void sx_srv_conn_close_all(struct sx_loop *l)
+{
+    while (l->conns != NULL)
+        sx_srv_conn_close(l->conns);
+}
+
+/* ---- output ---- */
+
+static void on_written(uv_write_t *req, int status)
+{
+    struct sx_srv_conn *c = req->data;
+
+    sx_free(c->writing);
+    c->writing = NULL;
+    c->writing_len = 0;
+    if (c->closing)
+        return;
+    if (status < 0) {
+        sx_srv_conn_close(c);
+        return;
+    }
+    sx_srv_conn_pump(c);
+    sx_loop_settle(c->loop);
+}
+
+/* Hands what TLS made to the socket: one write at a time. */
+static void flush(struct sx_srv_conn *c)
+{
+    if (c->writing != NULL || c->closing)
+        return;
+    c->writing = sx_tls_take(c->tls, &c->writing_len);
+    if (c->writing == NULL) {
+        if (c->finish || sx_tls_pending(c->tls).len > 0)
+            sx_srv_conn_close(c); /* all is written; or there is no memory for the rest */
+        return;
+    }
+    uv_buf_t buf = uv_buf_init((char *)c->writing, (unsigned)c->writing_len);
+    c->write.data = c;
+    c->write_ms = (int64_t)uv_now(&c->loop->uv);
+    if (uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written) != 0)
+        sx_srv_conn_close(c);
+}
+
+static size_t unsent(struct sx_srv_conn *c)
+{
+    return c->writing_len + sx_tls_pending(c->tls).len;
+}
+
+static bool seal_one(struct sx_srv_conn *c)
+{
+    struct sx_loop *l = c->loop;
+    size_t len = sx_peer_next(&c->peer, l->content);
+
+    if (len == 0 || c->peer.failed)
+        return false;
+    if (sx_session_seal(&c->session, sx_bytes(l->content, len), l->sealed) != SIMPLEX_OK ||
+        sx_tls_write(c->tls, sx_bytes(l->sealed, SX_BLOCK)) != SIMPLEX_OK) {
+        c->peer.failed = true;
+        return false;
+    }
+    return true;
+}
+
+static void input(struct sx_srv_conn *c, simplex_bytes in);
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf);
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf);
+
+void sx_srv_conn_pump(struct sx_srv_conn *c)
+{
+    if (c->closing)
+        return;
+    while (!c->finish && unsent(c) < SX_WRITE_HIGH && seal_one(c))
+        ;
+    if (c->peer.failed) {
+        sx_srv_conn_close(c);
+        return;
+    }
+    flush(c);
+    if (c->closing || !c->throttled || c->finish || sx_peer_paused(&c->peer))
+        return;
+    c->throttled = false;
+    input(c, sx_bytes(NULL, 0)); /* what TLS has kept */
+    if (!c->closing && !c->throttled && !c->finish &&
+        uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0)
+        sx_srv_conn_close(c);
+}
+
+/* Nothing more is read; what is pending (an alert, an error block) goes out, then it closes. */
+static void finish(struct sx_srv_conn *c)
+{
+    if (c->closing || c->finish)
+        return;
+    c->finish = true;
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    flush(c);
+}
+
+/* ---- input ---- */
+
+static simplex_rc start_session(struct sx_srv_conn *c)
+{
+    const struct sx_io_cfg *cfg = c->loop->cfg;
+    uint8_t unique[SX_TLS_UNIQUE_MAX];
+    struct sx_session_server_cfg s = {
+        .min = cfg->min_version,
+        .max = cfg->max_version,
+        .session_id = sx_bytes(unique, sx_tls_unique(c->tls, unique)),
+        .key_hash = cfg->key_hash,
+        .chain = &cfg->chain,
+        .leaf = &cfg->leaf,
+        .alpn = sx_tls_alpn(c->tls),
+    };
+
+    c->has_session = true;
+    simplex_rc rc = sx_session_server(&c->session, &s, c->loop->sealed);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_tls_forget_peer_chain(c->tls);
+    return sx_tls_write(c->tls, sx_bytes(c->loop->sealed, SX_BLOCK));
+}
+
+static simplex_rc handle_block(struct sx_srv_conn *c, uint8_t *block)
+{
+    bool was_ready = c->session.state == SX_S_READY;
+    simplex_bytes content;
+    bool has_reply;
+
+    simplex_rc rc =
+        sx_session_input(&c->session, block, c->loop->sealed, &has_reply, &content);
+    if (has_reply) {
+        simplex_rc sent = sx_tls_write(c->tls, sx_bytes(c->loop->sealed, SX_BLOCK));
+        rc = rc == SIMPLEX_OK ? sent : rc;
+    }
+    if (rc == SIMPLEX_OK && was_ready)
+        sx_peer_block(&c->peer, content);
+    return rc;
+}
+
+/* Reads up to the end of the present block. *more: there may be further input. */
+static simplex_rc read_some(struct sx_srv_conn *c, simplex_bytes *in, bool *more)
+{
+    uint8_t *to = c->partial != NULL ? c->partial : c->loop->block;
+    size_t got;
+
+    *more = false;
+    simplex_rc rc = sx_tls_receive(c->tls, in, to + c->have, SX_BLOCK - c->have, &got);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (!c->has_session && sx_tls_ready(c->tls) && (rc = start_session(c)) != SIMPLEX_OK)
+        return rc;
+    if (got == 0)
+        return SIMPLEX_OK;
+    *more = true;
+    c->have += got;
+    if (c->have == SX_BLOCK) {
+        rc = handle_block(c, to);
+        c->have = 0;
+        if (c->partial != NULL)
+            sx_free_secret(c->partial, SX_BLOCK);
+        c->partial = NULL;
+    } else if (c->partial == NULL) {
+        c->partial = sx_malloc(SX_BLOCK);
+        if (c->partial == NULL)
+            return SIMPLEX_E_NOMEM;
+        memcpy(c->partial, c->loop->block, c->have);
+    }
+    return rc;
+}
+
+static void input(struct sx_srv_conn *c, simplex_bytes in)
+{
+    simplex_rc rc = SIMPLEX_OK;
+    bool more = true;
+
+    while (rc == SIMPLEX_OK && more && !sx_peer_paused(&c->peer))
+        rc = read_some(c, &in, &more);
+    if (rc == SIMPLEX_OK && more) {
+        c->throttled = true;
+        uv_read_stop((uv_stream_t *)&c->tcp);
+        if (in.len > 0)
+            rc = sx_tls_feed(c->tls, in);
+    }
+    if (rc != SIMPLEX_OK)
+        finish(c);
+    else
+        flush(c); /* of the handshake */
+}
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+{
+    struct sx_srv_conn *c = h->data;
+
+    (void)suggested;
+    *buf = uv_buf_init((char *)c->loop->read_buf, sizeof(c->loop->read_buf));
+}
+
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
+{
+    struct sx_srv_conn *c = s->data;
+
+    if (n < 0) {
+        sx_srv_conn_close(c);
+        return;
+    }
+    if (n == 0)
+        return;
+    input(c, sx_bytes(buf->base, (size_t)n));
+    sx_loop_settle(c->loop);
+}
+
+/* ---- opening and time limits ---- */
+
+static bool set_up(struct sx_srv_conn *c, int fd)
+{
+    if (uv_tcp_open(&c->tcp, fd) != 0) {
+        close(fd);
+        return false;
+    }
+    uv_tcp_nodelay(&c->tcp, 1); /* section 14, item 9 */
+    uv_tcp_keepalive(&c->tcp, 1, 60);
+    if (sx_tls_new(c->loop->cfg->tls, NULL, &c->tls) != SIMPLEX_OK)
+        return false;
+    return uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) == 0;
+}
+
+void sx_srv_conn_open(struct sx_loop *l, int fd)
+{
+    struct sx_srv_conn *c = sx_calloc(1, sizeof(*c));
+
+    if (c == NULL || uv_tcp_init(&l->uv, &c->tcp) != 0) {
+        close(fd);
+        atomic_fetch_sub(&l->n_conns, 1);
+        sx_free(c);
+        return;
+    }
+    c->tcp.data = c;
+    c->loop = l;
+    c->started_ms = (int64_t)uv_now(&l->uv);
+    sx_peer_init(&c->peer, &l->hub, &c->session, c);
+    c->next = l->conns;
+    if (l->conns != NULL)
+        l->conns->prev = c;
+    l->conns = c;
+    if (!set_up(c, fd))
+        sx_srv_conn_close(c);
+}
+
+static bool too_slow(const struct sx_srv_conn *c, int64_t now)
+{
+    const struct sx_io_cfg *cfg = c->loop->cfg;
+
+    if (c->writing != NULL && now - c->write_ms > cfg->stall_timeout_ms)
+        return true;
+    if (!c->has_session)
+        return now - c->started_ms > cfg->tls_timeout_ms;
+    return c->session.state != SX_S_READY && now - c->started_ms > cfg->handshake_timeout_ms;
+}
+
+void sx_srv_conns_check(struct sx_loop *l, int64_t now)
+{
+    struct sx_srv_conn *next;
+
+    for (struct sx_srv_conn *c = l->conns; c != NULL; c = next) {
+        next = c->next;
+        if (too_slow(c, now))
+            sx_srv_conn_close(c);
+    }
+}
+
+void sx_srv_conns_flush_ends(struct sx_loop *l)
+{
+    for (struct sx_srv_conn *c = l->conns; c != NULL; c = c->next)
+        if (c->peer.n_ended > 0)
+            sx_peer_flush_ends(&c->peer);
+}
+
+void sx_srv_conns_flush_ntfs(struct sx_loop *l)
+{
+    for (struct sx_srv_conn *c = l->conns; c != NULL; c = c->next)
+        if (c->peer.ntfs != NULL)
+            sx_peer_flush_ntfs(&c->peer);
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The shared state of a server, and the inbox of a hub. */
+#include "commands.h"
+
+#define RUN_MAX 1024 /* subscriptions handled before the loop looks at its sockets again */
+
+simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out)
+{
+    struct sx_srv *s = sx_calloc(1, sizeof(*s));
+    simplex_rc rc = SIMPLEX_E_NOMEM;
+
+    *out = NULL;
+    if (s == NULL)
+        return rc;
+    s->new_queues = cfg->new_queues;
+    s->now = cfg->now;
+    s->now_user = cfg->now_user;
+    if (cfg->password.len > 0) {
+        s->password = sx_memdup(cfg->password);
+        s->password_len = cfg->password.len;
+        if (s->password == NULL)
+            goto fail;
+    }
+    if ((rc = sx_store_open(&cfg->store, &s->store)) != SIMPLEX_OK)
+        goto fail;
+    *out = s;
+    return SIMPLEX_OK;
+fail:
+    sx_srv_close(s);
+    return rc;
+}
+
+void sx_srv_close(struct sx_srv *s)
+{
+    if (s == NULL)
+        return;
+    sx_store_close(s->store);
+    sx_free_secret(s->password, s->password_len);
+    sx_free(s);
+}
+
+int64_t sx_srv_now(const struct sx_srv *s)
+{
+    return s->now == NULL ? sx_now_ms() : s->now(s->now_user);
+}
+
+void sx_srv_expire(struct sx_srv *s)
+{
+    struct sx_queue *found[64];
+    int64_t now = sx_srv_now(s);
+
+    for (unsigned shard = 0; shard < SX_STORE_SHARDS; shard++) {
+        size_t cursor = 0;
+        do {
+            size_t n = sx_store_walk(s->store, shard, &cursor, found, SX_COUNT(found));
+            for (size_t i = 0; i < n; i++) {
+                sx_queue_lock(s->store, found[i]);
+                if (!found[i]->deleted)
+                    sx_queue_expire(s->store, found[i], now);
+                sx_queue_unlock(s->store, found[i]);
+                sx_queue_unref(found[i]);
+            }
+        } while (cursor != 0);
+    }
+}
+
+simplex_rc sx_hub_open(struct sx_hub *h, struct sx_srv *srv, void (*wake)(void *user),
+                       void *wake_user)
+{
+    memset(h, 0, sizeof(*h));
+    h->srv = srv;
+    h->wake = wake;
+    h->wake_user = wake_user;
+    h->block = sx_block_new();
+    if (h->block == NULL)
+        return SIMPLEX_E_NOMEM;
+    if (pthread_mutex_init(&h->lock, NULL) != 0) {
+        sx_block_free(h->block);
+        h->block = NULL;
+        return SIMPLEX_E_SYSTEM;
+    }
+    return SIMPLEX_OK;
+}
+
+void sx_hub_close(struct sx_hub *h)
+{
+    if (h->block == NULL)
+        return;
+    sx_block_free(h->block);
+    h->block = NULL;
+    pthread_mutex_destroy(&h->lock);
+}
+
+void sx_hub_post(struct sx_sub *sub, unsigned events, const struct sx_hub *from)
+{
+    struct sx_hub *h = sub->peer->hub;
+
+    pthread_mutex_lock(&h->lock);
+    bool was_empty = h->inbox_first == NULL;
+    if (sub->events == 0) {
+        sub->inbox_next = NULL;
+        sub->inbox_prev = h->inbox_last;
+        if (h->inbox_last == NULL)
+            h->inbox_first = sub;
+        else
+            h->inbox_last->inbox_next = sub;
+        h->inbox_last = sub;
+    }
+    sub->events |= (uint8_t)events;
+    pthread_mutex_unlock(&h->lock);
+    if (was_empty && h != from && h->wake != NULL)
+        h->wake(h->wake_user);
+}
+
+/* With the lock of the inbox held. */
+static void inbox_unlink(struct sx_hub *h, struct sx_sub *sub)
+{
+    if (sub->inbox_prev == NULL)
+        h->inbox_first = sub->inbox_next;
+    else
+        sub->inbox_prev->inbox_next = sub->inbox_next;
+    if (sub->inbox_next == NULL)
+        h->inbox_last = sub->inbox_prev;
+    else
+        sub->inbox_next->inbox_prev = sub->inbox_prev;
+    sub->events = 0;
+}
+
+void sx_hub_forget(struct sx_hub *h, struct sx_sub *sub)
+{
+    pthread_mutex_lock(&h->lock);
+    if (sub->events != 0)
+        inbox_unlink(h, sub);
+    pthread_mutex_unlock(&h->lock);
+}
+
+static struct sx_sub *inbox_take(struct sx_hub *h, unsigned *events)
+{
+    pthread_mutex_lock(&h->lock);
+    struct sx_sub *sub = h->inbox_first;
+    if (sub != NULL) {
+        *events = sub->events;
+        inbox_unlink(h, sub);
+    }
+    pthread_mutex_unlock(&h->lock);
+    return sub;
+}
+
+static void deliver(struct sx_sub *sub)
+{
+    struct sx_queue *q = sub->q;
+    struct sx_store *st = sub->peer->hub->srv->store;
+    struct sx_answer a = { .msg = NULL };
+
+    sx_queue_lock(st, q);
+    if (q->sub == sub && sub->pushed && q->head != NULL)
+        sx_answer_head(&a, sub, q);
+    sx_queue_unlock(st, q);
+    if (a.msg != NULL)
+        sx_peer_send(sub->peer, &a);
+}
+
+void sx_hub_run(struct sx_hub *h)
+{
+    struct sx_sub *sub;
+    unsigned events;
+
+    for (unsigned n = 0; n < RUN_MAX; n++) {
+        if ((sub = inbox_take(h, &events)) == NULL)
+            return;
+        if (events & SX_EV_MSG)
+            deliver(sub);
+        if (events & SX_EV_NTF)
+            sx_sub_queue_ntf(sub);
+        if (events & (SX_EV_END | SX_EV_DELD))
+            sx_sub_ended(sub, (events & SX_EV_DELD) != 0);
+    }
+    if (h->wake != NULL)
+        h->wake(h->wake_user);
+}
+
+struct sx_peer *sx_hub_ready(struct sx_hub *h)
+{
+    struct sx_peer *p = h->ready;
+
+    if (p != NULL) {
+        h->ready = p->ready_next;
+        p->ready = false;
+    }
+    return p;
+}

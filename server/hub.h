@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What one thread of the server owns, without I/O: peers (the state of a client above its SMP
+ * session), their subscriptions and the inbox through which other threads reach them
+ * (protocol/smp.md sections 5 to 7).
+ *
+ * A peer is touched by the thread of its hub alone. A subscription hangs on its queue, where any
+ * thread finds it under the lock of the queue; that thread changes the fields marked [queue] and
+ * posts the subscription to the inbox of its hub. It stays allocated until its own hub frees it,
+ * so nothing is allocated, and nothing can be lost, on the way of a message.
+ */
+#ifndef SX_HUB_H
+#define SX_HUB_H
+
+#include <pthread.h>
+
+#include "client/session.h"
+#include "queue_store.h"
+
+#define SX_PEER_SUBS_MAX (1u << 20)  /* subscriptions of one connection; beyond: ERR INTERNAL */
+#define SX_PEER_OUT_PAUSE 8          /* blocks waiting: no further input is processed */
+#define SX_MSG_BURST_MAX 4           /* up to so many answers: the first MSG joins their block */
+#define SX_ENDS_PER_FLUSH 255        /* transmissions in one block of END and DELD */
+#define SX_NMSG_PER_BLOCK 80
+
+/* ---- shared by all hubs of a server ---- */
+
+struct sx_srv_cfg {
+    bool new_queues;          /* false: NEW answers AUTH */
+    simplex_bytes password;   /* for NEW; empty: none needed. Copied. */
+    struct sx_store_cfg store;
+    int64_t (*now)(void *user); /* NULL: sx_now_ms; ms since 1970 */
+    void *now_user;
+};
+
+struct sx_srv {
+    struct sx_store *store;
+    bool new_queues;
+    uint8_t *password; /* NULL: none */
+    size_t password_len;
+    int64_t (*now)(void *user);
+    void *now_user;
+};
+
+simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out) SIMPLEX_CHECK;
+void sx_srv_close(struct sx_srv *s); /* after all hubs are closed */
+int64_t sx_srv_now(const struct sx_srv *s);
+/* Expires messages of every queue; takes time with many queues, but holds no lock for long. */
+void sx_srv_expire(struct sx_srv *s);
+
+/* ---- hubs and subscriptions ---- */
+
+enum sx_sub_kind { SX_SUB_MSG, SX_SUB_GET, SX_SUB_NTF };
+enum { /* what is to do for a posted subscription */
+    SX_EV_MSG = 1, /* deliver the head */
+    SX_EV_NTF = 2, /* notifications wait */
+    SX_EV_END = 4, /* another connection has it now */
+    SX_EV_DELD = 8,
+};
+
+struct sx_peer;
+
+struct sx_sub {
+    struct sx_queue *q; /* referenced */
+    struct sx_peer *peer;
+    struct sx_sub *prev, *next;             /* of the peer */
+    struct sx_sub *inbox_prev, *inbox_next; /* [inbox] */
+    struct sx_sub *ntf_next;                /* of the peer: notifications wait for their flush */
+    struct sx_sub *get_next;                /* [queue] next of q->gets */
+    uint8_t delivered[SX_ID_LEN];           /* [queue] the message in flight */
+    uint8_t ntf_id[SX_ID_LEN];              /* SX_SUB_NTF: entity of its events */
+    uint8_t kind;
+    uint8_t events; /* [inbox] not 0: it is in the inbox */
+    bool in_flight; /* [queue] */
+    bool pushed;    /* [queue] in flight, but not yet made into output */
+    bool ntf_queued;
+};
+
+struct sx_hub {
+    pthread_mutex_t lock; /* of the inbox */
+    struct sx_sub *inbox_first, *inbox_last;
+    void (*wake)(void *user); /* from any thread: call sx_hub_run soon */
+    void *wake_user;
+    struct sx_srv *srv;
+    struct sx_peer *ready; /* peers with output since it was last taken */
+    struct sx_block *block; /* scratch for one block of commands (commands.c) */
+};
+
+simplex_rc sx_hub_open(struct sx_hub *h, struct sx_srv *srv, void (*wake)(void *user),
+                       void *wake_user) SIMPLEX_CHECK;
+void sx_hub_close(struct sx_hub *h); /* no peers may be left */
+/* Handles the inbox: messages become output of their peers, lost subscriptions wait as ENDs. */
+void sx_hub_run(struct sx_hub *h);
+/* Takes one peer from the list of those with new output, or NULL. */
+struct sx_peer *sx_hub_ready(struct sx_hub *h);
+/* Posts to the hub of sub. `from`: the hub of the calling thread (it is not woken), or NULL. With
+ * the lock of sub->q held. */
+void sx_hub_post(struct sx_sub *sub, unsigned events, const struct sx_hub *from);
+
+/* ---- peers ---- */
+
+struct sx_out; /* a block of answers that waits to be sealed */
+
+struct sx_ended {
+    uint8_t id[SX_ID_LEN];
+    bool ntf;  /* the id of a notifier */
+    bool deld;
+};
+
+struct sx_peer {
+    struct sx_hub *hub;
+    const struct sx_session *session; /* READY before the first block */
+    void *user;
+    struct sx_sub *subs;
+    size_t n_subs;
+    struct sx_sub *ntfs; /* subscriptions with notifications to flush */
+    struct sx_ended *ended; /* ENDs to flush; at most one a subscription */
+    size_t n_ended, ended_size;
+    struct sx_out *out, *out_last;
+    size_t n_out;
+    struct sx_peer *ready_next;
+    bool ready;  /* in the hub's list */
+    bool failed; /* out of memory: the connection is to be closed */
+};
+
+void sx_peer_init(struct sx_peer *p, struct sx_hub *h, const struct sx_session *session,
+                  void *user);
+void sx_peer_close(struct sx_peer *p); /* drops subscriptions and output */
+
+/* Processes the content of one block. Answers become output. Call only when !sx_peer_paused. */
+void sx_peer_block(struct sx_peer *p, simplex_bytes content);
+/* So much output waits that no input should be processed before some of it is gone. */
+static inline bool sx_peer_paused(const struct sx_peer *p)
+{
+    return p->n_out >= SX_PEER_OUT_PAUSE;
+}
+/* The content of the next block to send, in to (SX_BLOCK bytes); 0 when there is none. */
+size_t sx_peer_next(struct sx_peer *p, uint8_t to[SX_BLOCK]);
+/* Makes blocks of the ENDs and DELDs that wait; of the notifications that wait. */
+void sx_peer_flush_ends(struct sx_peer *p);
+void sx_peer_flush_ntfs(struct sx_peer *p);
+
+#endif

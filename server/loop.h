@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The I/O of the server: N threads, each with a libuv loop, a hub and the connections given to
+ * it. The first one also accepts and hands each connection to the loop that has the fewest.
+ */
+#ifndef SX_LOOP_H
+#define SX_LOOP_H
+
+#include <uv.h>
+
+#include "client/tls.h"
+#include "hub.h"
+
+#define SX_READ_BUF 65536         /* one a loop, shared by its connections */
+#define SX_WRITE_HIGH (64 * 1024) /* a connection's unsent bytes: nothing is sealed beyond */
+
+struct sx_srv_conn;
+struct sx_listener;
+
+struct sx_io_cfg { /* shared by all loops, read-only */
+    struct sx_tls_ctx *tls;
+    struct sx_chain chain;
+    struct sx_keypair leaf;
+    uint8_t key_hash[32];
+    uint16_t min_version, max_version;
+    int64_t end_flush_ms, ntf_flush_ms, expire_interval_ms;
+    int64_t tls_timeout_ms, handshake_timeout_ms, stall_timeout_ms;
+    unsigned max_connections;
+};
+
+struct sx_fd { /* an accepted socket on its way to its loop */
+    struct sx_fd *next;
+    int fd;
+};
+
+struct sx_loop {
+    uv_loop_t uv;
+    uv_async_t async;
+    uv_timer_t tick, end_timer, ntf_timer, expire_timer;
+    uv_poll_t accept; /* the first loop only */
+    uv_thread_t thread;
+    struct sx_hub hub;
+    const struct sx_io_cfg *cfg;
+    atomic_size_t n_conns;
+    struct sx_srv_conn *conns;
+    bool has_thread, has_uv, has_hub, is_first;
+
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t dropped;
+    struct sx_fd *fds;
+    bool stopping;
+    unsigned drop_wanted, drop_done; /* numbers of requests to close all connections */
+
+    /* the loop that accepts */
+    int listen_fd;
+    struct sx_loop *all;
+    unsigned n_all;
+    atomic_size_t accepted;
+
+    /* scratch of the thread */
+    uint8_t read_buf[SX_READ_BUF];
+    uint8_t block[SX_BLOCK], content[SX_BLOCK], sealed[SX_BLOCK];
+};
+
+/* listen_fd: >= 0 for the first of the n loops at `all`. The thread runs until sx_loop_stop. */
+simplex_rc sx_loop_start(struct sx_loop *l, const struct sx_io_cfg *cfg, struct sx_srv *srv,
+                         int listen_fd, struct sx_loop *all, unsigned n) SIMPLEX_CHECK;
+void sx_loop_stop(struct sx_loop *l);  /* asks the thread to end */
+void sx_loop_join(struct sx_loop *l);  /* waits for it, frees what the loop has; idempotent */
+void sx_loop_drop(struct sx_loop *l);  /* closes all connections; waits */
+
+/* Runs the hub and sends what came of it. On the thread, after anything was processed. */
+void sx_loop_settle(struct sx_loop *l);
+
+/* ---- conn.c ---- */
+
+void sx_srv_conn_open(struct sx_loop *l, int fd); /* takes the socket */
+void sx_srv_conn_close(struct sx_srv_conn *c);
+void sx_srv_conn_close_all(struct sx_loop *l);
+void sx_srv_conn_pump(struct sx_srv_conn *c);  /* seals and writes as much as may be */
+void sx_srv_conns_check(struct sx_loop *l, int64_t now); /* time limits */
+void sx_srv_conns_flush_ends(struct sx_loop *l);
+void sx_srv_conns_flush_ntfs(struct sx_loop *l);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Notifications, and the events that wait for a flush: NMSG, END, DELD (sections 6.3 and 7). */
+#include "commands.h"
+
+static void drop_subscription(struct sx_run *r)
+{
+    if (r->q->ntf != NULL && r->q->ntf->sub != NULL)
+        sx_sub_detach(r->q->ntf->sub, r->p, SX_EV_DELD);
+}
+
+void sx_run_nkey(struct sx_run *r)
+{
+    struct sx_rsp *rsp = &r->answer.rsp;
+    uint8_t secret[32];
+    struct sx_pub ours;
+
+    enum sx_err e = sx_queue_dh(&r->cmd->nkey.dh, secret, &ours);
+    if (e == SX_ERR_NONE) {
+        drop_subscription(r);
+        e = sx_queue_set_notifier(r->srv->store, r->q, &r->cmd->nkey.auth, secret);
+    }
+    sx_wipe(secret, sizeof(secret));
+    if (e != SX_ERR_NONE) {
+        sx_run_fail(r, e);
+        return;
+    }
+    rsp->tag = SX_R_NID;
+    rsp->nid.ntf_id = sx_bytes(r->q->ntf->node.id, SX_ID_LEN);
+    rsp->nid.srv_dh = ours;
+}
+
+void sx_run_ndel(struct sx_run *r)
+{
+    drop_subscription(r);
+    sx_queue_del_notifier(r->srv->store, r->q);
+}
+
+void sx_run_nsub(struct sx_run *r)
+{
+    struct sx_notifier *n = r->q->ntf;
+
+    if (n == NULL || memcmp(n->node.id, r->t->entity_id.ptr, SX_ID_LEN) != 0) {
+        sx_run_fail(r, SX_ERR_AUTH);
+        return;
+    }
+    struct sx_sub *sub = sx_sub_find(r->p, r->q, SX_SUB_NTF);
+    if (sub == NULL)
+        sub = sx_sub_add(r->p, r->q, SX_SUB_NTF);
+    if (sub == NULL) {
+        sx_run_fail(r, SX_ERR_INTERNAL);
+        return;
+    }
+    if (n->head != NULL)
+        sx_sub_queue_ntf(sub);
+    r->answer.rsp.tag = SX_R_SOK;
+}
+
+/* Without memory the notification is lost, not the message. */
+void sx_notify(struct sx_run *r, const struct sx_msg *m)
+{
+    struct sx_notifier *n = r->q->ntf;
+
+    if (sx_notifier_add(n, m) && n->sub != NULL)
+        sx_hub_post(n->sub, SX_EV_NTF, r->p->hub);
+}
+
+/* ---- flushes ---- */
+
+static void add_nmsg(struct sx_peer *p, struct sx_answers *to, const struct sx_sub *sub,
+                     const struct sx_box_key *key, const struct sx_ntf *ntf)
+{
+    uint8_t plain[64], meta[SX_NMSG_PADDED + SX_BOX_TAG];
+    struct sx_ntf_meta m = { .msg_id = sx_bytes(ntf->msg_id, sizeof(ntf->msg_id)),
+                             .ts_s = ntf->ts_ms / 1000 };
+    struct sx_answer a = { .entity_id = sx_bytes(sub->ntf_id, sizeof(sub->ntf_id)),
+                           .rsp = { .tag = SX_R_NMSG } };
+    struct sx_wr w;
+
+    sx_wr_fixed(&w, plain, sizeof(plain));
+    sx_ntf_meta_encode(&w, &m);
+    sx_random(a.rsp.nmsg.nonce, sizeof(a.rsp.nmsg.nonce));
+    if (w.bad || sx_box_seal_padded(key, a.rsp.nmsg.nonce, sx_wr_bytes(&w), SX_NMSG_PADDED,
+                                    meta) != SIMPLEX_OK)
+        return;
+    a.rsp.nmsg.meta = sx_bytes(meta, sizeof(meta));
+    sx_answers_add(to, p, &a);
+    if (to->n >= SX_NMSG_PER_BLOCK)
+        sx_answers_send(to, p);
+}
+
+void sx_peer_flush_ntfs(struct sx_peer *p)
+{
+    struct sx_answers *to = sx_block_events(p->hub->block);
+    struct sx_srv *srv = p->hub->srv;
+    struct sx_sub *sub;
+
+    while ((sub = p->ntfs) != NULL && !sx_peer_paused(p)) {
+        struct sx_ntf *list = NULL;
+        struct sx_box_key key;
+        p->ntfs = sub->ntf_next;
+        sub->ntf_queued = false;
+        sx_queue_lock(srv->store, sub->q);
+        if (sub->q->ntf != NULL && sub->q->ntf->sub == sub) {
+            list = sx_notifier_take(sub->q->ntf, sx_srv_now(srv));
+            sx_box_key_init(&key, sub->q->ntf->secret);
+        }
+        sx_queue_unlock(srv->store, sub->q);
+        for (const struct sx_ntf *n = list; n != NULL; n = n->next)
+            add_nmsg(p, to, sub, &key, n);
+        if (list != NULL)
+            sx_wipe(&key, sizeof(key));
+        sx_ntf_free(list);
+    }
+    sx_answers_send(to, p);
+}
+
+/* A client that has subscribed again since must not be told that its subscription ended. */
+static bool subscribed_again(struct sx_peer *p, const struct sx_ended *e)
+{
+    struct sx_store *st = p->hub->srv->store;
+    struct sx_queue *q = sx_store_find(st, e->ntf ? SX_BY_NTF : SX_BY_RCV,
+                                       sx_bytes(e->id, sizeof(e->id)));
+
+    if (q == NULL)
+        return false;
+    sx_queue_lock(st, q);
+    bool again = sx_sub_find(p, q, e->ntf ? SX_SUB_NTF : SX_SUB_MSG) != NULL;
+    sx_queue_unlock(st, q);
+    sx_queue_unref(q);
+    return again;
+}
+
+void sx_peer_flush_ends(struct sx_peer *p)
+{
+    struct sx_answers *to = sx_block_events(p->hub->block);
+    size_t done = 0;
+
+    for (; done < p->n_ended && !sx_peer_paused(p); done++) {
+        const struct sx_ended *e = &p->ended[done];
+        struct sx_answer a = { .entity_id = sx_bytes(e->id, sizeof(e->id)) };
+        if (subscribed_again(p, e))
+            continue;
+        /* Version 10 brought DELD. */
+        a.rsp.tag = e->deld && p->session->version >= 10 ? SX_R_DELD : SX_R_END;
+        sx_answers_add(to, p, &a);
+        if (to->n >= SX_ENDS_PER_FLUSH)
+            sx_answers_send(to, p);
+    }
+    sx_answers_send(to, p);
+    p->n_ended -= done;
+    if (p->n_ended > 0) {
+        memmove(p->ended, p->ended + done, p->n_ended * sizeof(*p->ended));
+        return;
+    }
+    sx_free(p->ended); /* seldom needed: an idle connection holds nothing */
+    p->ended = NULL;
+    p->ended_size = 0;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of a peer: answers, their packing into blocks, subscriptions. */
+#ifndef SX_PEER_H
+#define SX_PEER_H
+
+#include "hub.h"
+
+/*
+ * A transmission to the client. The body of a MSG is encrypted only when its block is made: until
+ * then the message is a reference, so that waiting output costs no 16 KB each.
+ */
+struct sx_answer {
+    simplex_bytes corr_id;   /* empty: an event */
+    simplex_bytes entity_id;
+    struct sx_rsp rsp;       /* MSG: without body */
+    struct sx_queue *q;      /* MSG: both referenced */
+    struct sx_msg *msg;
+};
+
+struct sx_answers {
+    struct sx_wr buf;              /* encoded transmissions without MSG bodies, no lengths */
+    struct sx_answer_at {
+        uint32_t at, len;          /* in buf */
+        struct sx_queue *q;        /* MSG: body to append */
+        struct sx_msg *msg;
+    } item[SX_BATCH_MAX + 1];
+    size_t n;
+};
+
+#define SX_ANSWERS_CAP (8u << 20) /* 255 answers of 16 KB and then some */
+
+/* Adds an answer; takes over the references of a->q and a->msg. */
+void sx_answers_add(struct sx_answers *to, const struct sx_peer *p, const struct sx_answer *a);
+/* Packs what was added into blocks of p (section 2) and empties `from`. */
+void sx_answers_send(struct sx_answers *from, struct sx_peer *p);
+/* The same, each in a block of its own. */
+void sx_answers_send_apart(struct sx_answers *from, struct sx_peer *p);
+/* Moves the first answer of `from` behind those in `to`. */
+void sx_answers_join(struct sx_answers *to, struct sx_answers *from);
+void sx_answers_drop(struct sx_answers *a); /* drops references, keeps memory */
+void sx_answers_free(struct sx_answers *a);
+
+/* One event by itself in a block. Takes over the references. */
+void sx_peer_send(struct sx_peer *p, const struct sx_answer *a);
+
+void sx_peer_mark_ready(struct sx_peer *p);
+
+/* Makes an answer of the head of q (which is not empty): references taken, sub set in flight. */
+void sx_answer_head(struct sx_answer *a, struct sx_sub *sub, struct sx_queue *q);
+
+/* ---- subscriptions; with the lock of q held ---- */
+
+struct sx_sub *sx_sub_find(const struct sx_peer *p, const struct sx_queue *q,
+                           enum sx_sub_kind kind);
+/* Subscribes p; the former subscription of another peer is told to end. NULL: no memory. For
+ * SX_SUB_GET nobody is told. */
+struct sx_sub *sx_sub_add(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind);
+/* Detaches a subscription from its queue: an event for another peer, or freed when it is p's. */
+void sx_sub_detach(struct sx_sub *sub, struct sx_peer *p, unsigned events);
+
+/* ---- subscriptions; by the thread of their hub, without the lock ---- */
+
+void sx_sub_drop(struct sx_sub *sub);                 /* off its queue and freed */
+void sx_sub_queue_ntf(struct sx_sub *sub);            /* its notifications wait for the flush */
+void sx_sub_ended(struct sx_sub *sub, bool deld);     /* frees it; END or DELD waits */
+void sx_hub_forget(struct sx_hub *h, struct sx_sub *sub); /* out of the inbox */
+
+#endif

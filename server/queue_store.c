@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Queues: creation, keys, status, links, notifiers, deletion. Messages are in store_msg.c. */
+#include "queue_store.h"
+
+#include "store_index.h"
+
+#define ID_TRIES 3 /* for random ids */
+
+simplex_rc sx_store_open(const struct sx_store_cfg *cfg, struct sx_store **out)
+{
+    struct sx_store *st = sx_calloc(1, sizeof(*st));
+
+    *out = NULL;
+    if (st == NULL)
+        return SIMPLEX_E_NOMEM;
+    simplex_rc rc = sx_index_init(st);
+    if (rc != SIMPLEX_OK) {
+        sx_free(st);
+        return rc;
+    }
+    st->quota = cfg->quota == 0 ? SX_STORE_QUOTA : cfg->quota;
+    st->ttl_ms = cfg->ttl_ms == 0 ? SX_STORE_TTL_MS : cfg->ttl_ms;
+    *out = st;
+    return SIMPLEX_OK;
+}
+
+static void close_shard(struct sx_store *st, unsigned shard)
+{
+    struct sx_queue *found[64];
+    size_t n;
+    size_t cursor = 0;
+
+    while ((n = sx_store_walk(st, shard, &cursor, found, SX_COUNT(found))) > 0 || cursor != 0) {
+        for (size_t i = 0; i < n; i++) {
+            sx_queue_delete(st, found[i]);
+            sx_queue_unref(found[i]);
+        }
+        cursor = 0; /* what was found is gone: the chains start anew */
+    }
+}
+
+void sx_store_close(struct sx_store *st)
+{
+    if (st == NULL)
+        return;
+    for (unsigned i = 0; i < SX_STORE_SHARDS; i++)
+        close_shard(st, i);
+    sx_index_free(st);
+    sx_free_secret(st, sizeof(*st));
+}
+
+size_t sx_store_queues(const struct sx_store *st)
+{
+    return atomic_load(&st->queues);
+}
+
+size_t sx_store_messages(const struct sx_store *st)
+{
+    return atomic_load(&st->messages);
+}
+
+void sx_queue_ref(struct sx_queue *q)
+{
+    atomic_fetch_add_explicit(&q->refs, 1, memory_order_relaxed);
+}
+
+void sx_queue_unref(struct sx_queue *q)
+{
+    if (q == NULL || atomic_fetch_sub_explicit(&q->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    sx_free(q->keys);
+    sx_free_secret(q, sizeof(*q));
+}
+
+void sx_queue_lock(struct sx_store *st, struct sx_queue *q)
+{
+    pthread_mutex_lock(&st->stripe[q->stripe]);
+}
+
+void sx_queue_unlock(struct sx_store *st, struct sx_queue *q)
+{
+    pthread_mutex_unlock(&st->stripe[q->stripe]);
+}
+
+/* Adds a node under the given id, or under a random one. */
+static enum sx_err add_node(struct sx_store *st, enum sx_id_kind kind, struct sx_node *node,
+                            const uint8_t *id)
+{
+    for (int i = 0; i < ID_TRIES; i++) {
+        if (id != NULL)
+            memcpy(node->id, id, SX_ID_LEN);
+        else
+            sx_random(node->id, SX_ID_LEN);
+        switch (sx_index_add(st, kind, node)) {
+        case SX_INDEX_ADDED:
+            return SX_ERR_NONE;
+        case SX_INDEX_NOMEM:
+            return SX_ERR_INTERNAL;
+        case SX_INDEX_TAKEN:
+            if (id != NULL)
+                return SX_ERR_AUTH;
+        }
+    }
+    return SX_ERR_INTERNAL;
+}
+
+/* ---- links ---- */
+
+static struct sx_link *make_link(struct sx_queue *q, simplex_bytes fixed, simplex_bytes user)
+{
+    struct sx_link *l = sx_malloc(sizeof(*l) + fixed.len + user.len);
+
+    if (l == NULL)
+        return NULL;
+    l->q = q;
+    l->fixed_len = (uint16_t)fixed.len; /* both came behind a u16 length */
+    l->user_len = (uint16_t)user.len;
+    if (fixed.len > 0)
+        memcpy(l->data, fixed.ptr, fixed.len);
+    if (user.len > 0)
+        memcpy(l->data + fixed.len, user.ptr, user.len);
+    return l;
+}
+
+static enum sx_err add_link(struct sx_store *st, struct sx_queue *q, const uint8_t *id,
+                            simplex_bytes fixed, simplex_bytes user)
+{
+    struct sx_link *l = make_link(q, fixed, user);
+
+    if (l == NULL)
+        return SX_ERR_INTERNAL;
+    enum sx_err e = add_node(st, SX_BY_LINK, &l->node, id);
+    if (e != SX_ERR_NONE) {
+        sx_free(l);
+        return e;
+    }
+    q->link = l;
+    return SX_ERR_NONE;
+}
+
+void sx_queue_del_link(struct sx_store *st, struct sx_queue *q)
+{
+    if (q->link == NULL)
+        return;
+    sx_index_remove(st, SX_BY_LINK, &q->link->node);
+    sx_free(q->link);
+    q->link = NULL;
+}
+
+enum sx_err sx_queue_set_link(struct sx_store *st, struct sx_queue *q, simplex_bytes link_id,
+                              simplex_bytes fixed, simplex_bytes user)
+{
+    if (link_id.len != SX_ID_LEN)
+        return SX_ERR_AUTH;
+    if (q->link == NULL)
+        return add_link(st, q, link_id.ptr, fixed, user);
+    if (memcmp(q->link->node.id, link_id.ptr, SX_ID_LEN) != 0 ||
+        !sx_bytes_eq(sx_bytes(q->link->data, q->link->fixed_len), fixed))
+        return SX_ERR_AUTH;
+    struct sx_link *l = make_link(q, fixed, user);
+    if (l == NULL)
+        return SX_ERR_INTERNAL;
+    sx_index_replace(st, SX_BY_LINK, &q->link->node, &l->node);
+    sx_free(q->link);
+    q->link = l;
+    return SX_ERR_NONE;
+}
+
+/* ---- notifiers ---- */
+
+static enum sx_err add_notifier(struct sx_store *st, struct sx_queue *q, const struct sx_pub *key,
+                                const uint8_t secret[32])
+{
+    struct sx_notifier *n = sx_calloc(1, sizeof(*n));
+
+    if (n == NULL)
+        return SX_ERR_INTERNAL;
+    n->q = q;
+    n->key = *key;
+    memcpy(n->secret, secret, sizeof(n->secret));
+    enum sx_err e = add_node(st, SX_BY_NTF, &n->node, NULL);
+    if (e != SX_ERR_NONE) {
+        sx_free_secret(n, sizeof(*n));
+        return e;
+    }
+    q->ntf = n;
+    return SX_ERR_NONE;
+}
+
+void sx_queue_del_notifier(struct sx_store *st, struct sx_queue *q)
+{
+    if (q->ntf == NULL)
+        return;
+    sx_index_remove(st, SX_BY_NTF, &q->ntf->node);
+    sx_ntf_free(q->ntf->head);
+    sx_free_secret(q->ntf, sizeof(*q->ntf));
+    q->ntf = NULL;
+}
+
+enum sx_err sx_queue_set_notifier(struct sx_store *st, struct sx_queue *q,
+                                  const struct sx_pub *key, const uint8_t secret[32])
+{
+    struct sx_notifier *old = q->ntf;
+
+    q->ntf = NULL;
+    enum sx_err e = add_notifier(st, q, key, secret);
+    struct sx_notifier *made = q->ntf;
+    q->ntf = old;
+    if (e != SX_ERR_NONE)
+        return e;
+    sx_queue_del_notifier(st, q);
+    q->ntf = made;
+    return SX_ERR_NONE;
+}
+
+/* ---- queues ---- */
+
+static void remove_queue(struct sx_store *st, struct sx_queue *q, bool rcv, bool snd)
+{
+    sx_queue_del_link(st, q);
+    sx_queue_del_notifier(st, q);
+    if (snd)
+        sx_index_remove(st, SX_BY_SND, &q->snd);
+    if (rcv)
+        sx_index_remove(st, SX_BY_RCV, &q->rcv);
+    sx_queue_unref(q); /* the reference of the index */
+}
+
+static enum sx_err index_queue(struct sx_store *st, struct sx_queue *q,
+                               const struct sx_queue_new *n)
+{
+    enum sx_err e = add_node(st, SX_BY_RCV, &q->rcv, NULL);
+
+    if (e != SX_ERR_NONE) {
+        remove_queue(st, q, false, false);
+        return e;
+    }
+    e = add_node(st, SX_BY_SND, &q->snd, n->snd_id);
+    if (e != SX_ERR_NONE) {
+        remove_queue(st, q, true, false);
+        return e;
+    }
+    if (n->has_link)
+        e = add_link(st, q, n->link_id, n->fixed, n->user);
+    if (e == SX_ERR_NONE && n->has_ntf)
+        e = add_notifier(st, q, &n->ntf_key, n->ntf_secret);
+    if (e != SX_ERR_NONE)
+        remove_queue(st, q, true, true);
+    return e;
+}
+
+enum sx_err sx_store_create(struct sx_store *st, const struct sx_queue_new *n,
+                            struct sx_queue **out)
+{
+    struct sx_queue *q = sx_calloc(1, sizeof(*q));
+
+    *out = NULL;
+    if (q == NULL)
+        return SX_ERR_INTERNAL;
+    atomic_init(&q->refs, 2); /* of the index and of the caller */
+    q->deleted = true;        /* until every id is in the index */
+    q->mode = n->mode;
+    q->rcv_key = n->rcv_key;
+    memcpy(q->secret, n->secret, sizeof(q->secret));
+    sx_random(&q->stripe, 1);
+    q->stripe %= SX_STORE_SHARDS;
+    enum sx_err e = index_queue(st, q, n);
+    if (e != SX_ERR_NONE) {
+        sx_queue_unref(q);
+        return e;
+    }
+    sx_queue_lock(st, q);
+    q->deleted = false;
+    sx_queue_unlock(st, q);
+    atomic_fetch_add(&st->queues, 1);
+    *out = q;
+    return SX_ERR_NONE;
+}
+
+void sx_queue_delete(struct sx_store *st, struct sx_queue *q)
+{
+    if (q->deleted)
+        return;
+    q->deleted = true;
+    while (q->head != NULL)
+        sx_queue_pop(st, q, q->head->id);
+    atomic_fetch_sub(&st->queues, 1);
+    remove_queue(st, q, true, true);
+}
+
+enum sx_err sx_queue_secure(struct sx_queue *q, const struct sx_pub *key)
+{
+    if (q->snd_key.alg != SX_NO_KEY)
+        return sx_pub_eq(&q->snd_key, key) ? SX_ERR_NONE : SX_ERR_AUTH;
+    q->snd_key = *key;
+    return SX_ERR_NONE;
+}
+
+enum sx_err sx_queue_set_keys(struct sx_queue *q, simplex_bytes keys, unsigned count)
+{
+    struct sx_rd rd = sx_rd_init(keys);
+    struct sx_keys *list = NULL;
+    struct sx_pub first;
+
+    if (count > 1) {
+        list = sx_malloc(sizeof(*list) + count * sizeof(list->key[0]));
+        if (list == NULL)
+            return SX_ERR_INTERNAL;
+        list->count = (uint8_t)count;
+    }
+    for (unsigned i = 0; i < count; i++)
+        sx_rkey_next(&rd, list == NULL ? &first : &list->key[i]);
+    q->rcv_key = list == NULL ? first : list->key[0];
+    sx_free(q->keys);
+    q->keys = list;
+    return SX_ERR_NONE;
+}
+
+void sx_queue_set_status(struct sx_queue *q, enum sx_q_status status, enum sx_block_reason why)
+{
+    q->status = (uint8_t)status;
+    q->blocked = (uint8_t)why;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The queues of the server and their messages, in memory (protocol/smp.md sections 6.3 and 7).
+ *
+ * This is the narrow interface behind which a persistent store can follow: every change of a
+ * queue goes through one function here, and what it returns is what the command answers.
+ * Subscriptions hang on queues but are no part of what would be stored.
+ *
+ * Threads. Ids are found through an index of 64 shards, each with its own lock, held only while
+ * one chain is walked. A found queue is referenced, so that it stays valid when it is deleted
+ * meanwhile. The queue itself is changed under one of 64 stripe locks (sx_queue_lock); a thread
+ * holds one of them at a time. Order: stripe, then index shard or the inbox of a hub; never back.
+ */
+#ifndef SX_QUEUE_STORE_H
+#define SX_QUEUE_STORE_H
+
+#include <stdatomic.h>
+
+#include "wire/smp.h"
+
+struct sx_store;
+struct sx_sub; /* hub.h */
+
+#define SX_STORE_SHARDS 64
+#define SX_STORE_QUOTA 128             /* messages in a queue; one more place for the marker */
+#define SX_STORE_TTL_MS (21 * 24 * 3600 * INT64_C(1000))
+#define SX_STORE_NTF_MAX 128           /* notifications kept for a notifier who is away */
+#define SX_STORE_NTF_TTL_MS (24 * 3600 * INT64_C(1000))
+
+/* One id of one kind inside the index. */
+struct sx_node {
+    struct sx_node *next;
+    uint8_t id[SX_ID_LEN];
+};
+
+enum sx_id_kind { SX_BY_RCV, SX_BY_SND, SX_BY_LINK, SX_BY_NTF, SX_ID_KINDS };
+enum sx_q_status { SX_Q_ACTIVE, SX_Q_OFF, SX_Q_BLOCKED };
+
+struct sx_msg { /* immutable once it is in a queue, but for `next` */
+    struct sx_msg *next;
+    int64_t ts_ms;
+    atomic_uint refs;
+    uint16_t len;
+    bool quota; /* the marker that replaces the message over quota */
+    bool notify;
+    uint8_t id[SX_ID_LEN];
+    uint8_t body[];
+};
+
+struct sx_link { /* link data of a queue */
+    struct sx_node node;
+    struct sx_queue *q;
+    uint16_t fixed_len, user_len;
+    uint8_t data[]; /* fixed, then user */
+};
+
+struct sx_ntf { /* one notification that waits for its flush */
+    struct sx_ntf *next;
+    int64_t ts_ms;
+    uint8_t msg_id[SX_ID_LEN];
+};
+
+struct sx_notifier {
+    struct sx_node node;
+    struct sx_queue *q;
+    struct sx_pub key;
+    uint8_t secret[32]; /* DH of the recipient's and the server's keys: NMSG is boxed with it */
+    struct sx_sub *sub;
+    struct sx_ntf *head, *tail;
+    uint16_t count;
+};
+
+struct sx_keys { /* several recipient keys, made by RKEY */
+    uint8_t count;
+    struct sx_pub key[];
+};
+
+struct sx_queue {
+    struct sx_node rcv, snd;
+    atomic_uint refs;
+    uint16_t count; /* messages, the quota marker included */
+    uint8_t stripe;
+    uint8_t mode;    /* enum sx_queue_mode */
+    uint8_t status;  /* enum sx_q_status */
+    uint8_t blocked; /* enum sx_block_reason */
+    bool deleted;    /* also before it is complete */
+    bool full;       /* quota was reached: nothing is taken until the queue is empty */
+    uint8_t secret[32]; /* DH of the recipient's and the server's keys: MSG is boxed with it */
+    struct sx_pub rcv_key;  /* the first of `keys` when there are several */
+    struct sx_pub snd_key;  /* SX_NO_KEY: not secured */
+    struct sx_keys *keys;   /* NULL: rcv_key alone */
+    struct sx_link *link;
+    struct sx_notifier *ntf;
+    struct sx_msg *head, *tail;
+    struct sx_sub *sub;  /* the one subscription */
+    struct sx_sub *gets; /* connections that use GET */
+};
+
+struct sx_store_cfg {
+    unsigned quota; /* 0: SX_STORE_QUOTA */
+    int64_t ttl_ms; /* 0: SX_STORE_TTL_MS; negative: messages do not expire */
+};
+
+simplex_rc sx_store_open(const struct sx_store_cfg *cfg, struct sx_store **out) SIMPLEX_CHECK;
+void sx_store_close(struct sx_store *st); /* no queue may be referenced or subscribed */
+
+/* Counters; exact when nothing runs. */
+size_t sx_store_queues(const struct sx_store *st);
+size_t sx_store_messages(const struct sx_store *st);
+
+/* A reference to the queue with this id of this kind, or NULL. */
+struct sx_queue *sx_store_find(struct sx_store *st, enum sx_id_kind kind, simplex_bytes id);
+void sx_queue_ref(struct sx_queue *q);
+void sx_queue_unref(struct sx_queue *q);
+void sx_queue_lock(struct sx_store *st, struct sx_queue *q);
+void sx_queue_unlock(struct sx_store *st, struct sx_queue *q);
+
+struct sx_queue_new {
+    uint8_t mode;
+    struct sx_pub rcv_key;
+    uint8_t secret[32];
+    const uint8_t *snd_id;  /* 24 bytes given by the client, or NULL: random */
+    bool has_link;
+    const uint8_t *link_id; /* 24 bytes given by the client, or NULL: random */
+    simplex_bytes fixed, user;
+    bool has_ntf;
+    struct sx_pub ntf_key;
+    uint8_t ntf_secret[32];
+};
+/* On SX_ERR_NONE *out is referenced. AUTH: an id given by the client is taken. INTERNAL: no
+ * memory, or three random ids in a row were taken. */
+enum sx_err sx_store_create(struct sx_store *st, const struct sx_queue_new *n,
+                            struct sx_queue **out) SIMPLEX_CHECK;
+
+/* ---- everything below: with the lock of q held, and q not deleted ---- */
+
+/* KEY, SKEY, LKEY: sets the sender key once. AUTH when another one is set. */
+enum sx_err sx_queue_secure(struct sx_queue *q, const struct sx_pub *key) SIMPLEX_CHECK;
+/* RKEY: replaces all recipient keys. `keys` as decoded. */
+enum sx_err sx_queue_set_keys(struct sx_queue *q, simplex_bytes keys, unsigned count)
+    SIMPLEX_CHECK;
+void sx_queue_set_status(struct sx_queue *q, enum sx_q_status status, enum sx_block_reason why);
+/* Removes q from the index, frees messages, link and notifier. Subscriptions must be detached. */
+void sx_queue_delete(struct sx_store *st, struct sx_queue *q);
+
+/* LSET: new link data, or new user data of the same link. */
+enum sx_err sx_queue_set_link(struct sx_store *st, struct sx_queue *q, simplex_bytes link_id,
+                              simplex_bytes fixed, simplex_bytes user) SIMPLEX_CHECK;
+void sx_queue_del_link(struct sx_store *st, struct sx_queue *q);
+
+/* NKEY: replaces the notifier (whose subscription must be detached) by one with a random id. */
+enum sx_err sx_queue_set_notifier(struct sx_store *st, struct sx_queue *q,
+                                  const struct sx_pub *key, const uint8_t secret[32])
+    SIMPLEX_CHECK;
+void sx_queue_del_notifier(struct sx_store *st, struct sx_queue *q);
+/* Remembers that msg arrived; drops the oldest when there are too many. False: no memory. */
+bool sx_notifier_add(struct sx_notifier *n, const struct sx_msg *msg);
+/* Takes all that wait; the caller frees them with sx_ntf_free. Those over age are left out. */
+struct sx_ntf *sx_notifier_take(struct sx_notifier *n, int64_t now_ms);
+void sx_ntf_free(struct sx_ntf *list);
+
+/* Appends a message (SEND). *first: it became the head. QUOTA: full now or before, the marker is
+ * stored the first time (and may be the head: *first). INTERNAL: no memory. */
+enum sx_err sx_queue_push(struct sx_store *st, struct sx_queue *q, simplex_bytes body,
+                          bool notify, int64_t now_ms, bool *first) SIMPLEX_CHECK;
+/* Deletes the head if it has this id (24 bytes). */
+void sx_queue_pop(struct sx_store *st, struct sx_queue *q, const uint8_t *msg_id);
+/* Deletes expired messages from the head on, up to the first young one or quota marker. */
+void sx_queue_expire(struct sx_store *st, struct sx_queue *q, int64_t now_ms);
+
+/* ---- without a lock ---- */
+
+struct sx_msg *sx_msg_ref(struct sx_msg *m);
+void sx_msg_unref(struct sx_msg *m);
+
+/* Up to `max` queues of a shard from *cursor on (0 first; back at 0 when the shard is done), each
+ * referenced. For walks over everything, like expiry. */
+size_t sx_store_walk(struct sx_store *st, unsigned shard, size_t *cursor, struct sx_queue **out,
+                     size_t max);
+
+#endif

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands of the recipient (protocol/smp.md sections 6.3 and 7). */
+#include "commands.h"
+
+enum sx_err sx_queue_dh(const struct sx_pub *theirs, uint8_t secret[32], struct sx_pub *ours)
+{
+    struct sx_keypair k;
+    uint8_t dh[SX_DH_MAX];
+
+    if (sx_keypair_new(SX_X25519, &k) != SIMPLEX_OK)
+        return SX_ERR_INTERNAL;
+    simplex_rc rc = sx_dh(&k.priv, theirs, dh);
+    *ours = k.pub;
+    memcpy(secret, dh, 32);
+    sx_wipe(dh, sizeof(dh));
+    sx_keypair_wipe(&k);
+    return rc == SIMPLEX_OK ? SX_ERR_NONE : SX_ERR_CRYPTO; /* a low order point of the client */
+}
+
+/* ---- NEW ---- */
+
+static bool may_create(const struct sx_srv *s, const struct sx_cmd *c)
+{
+    uint8_t given[32], wanted[32];
+
+    if (!s->new_queues)
+        return false;
+    if (s->password == NULL)
+        return true;
+    if (!c->new_.has_password)
+        return false;
+    sx_sha256(c->new_.password, given); /* equal lengths for the comparison */
+    sx_sha256(sx_bytes(s->password, s->password_len), wanted);
+    return sx_equal_ct(given, wanted, sizeof(given));
+}
+
+/* Ids the client chose: the sender id must be derived from the correlation id. */
+static bool own_snd_id(const struct sx_run *r)
+{
+    uint8_t hash[48];
+
+    sx_sha3_384(r->t->corr_id, hash);
+    return sx_bytes_eq(r->cmd->new_.snd_id, sx_bytes(hash, SX_ID_LEN));
+}
+
+static enum sx_err describe(const struct sx_cmd *c, struct sx_queue_new *n, struct sx_pub *dh,
+                            struct sx_pub *ntf_dh)
+{
+    n->mode = c->new_.mode;
+    n->rcv_key = c->new_.auth;
+    enum sx_err e = sx_queue_dh(&c->new_.dh, n->secret, dh);
+    if (c->new_.has_link) {
+        n->has_link = true;
+        n->snd_id = c->new_.snd_id.ptr;
+        n->fixed = c->new_.fixed;
+        n->user = c->new_.user;
+        if (c->new_.mode == SX_MODE_CONTACT) {
+            n->link_id = c->new_.link_id.ptr;
+            if (c->new_.link_id.len != SX_ID_LEN)
+                return SX_ERR_AUTH; /* no such id can be found again */
+        }
+    }
+    if (e == SX_ERR_NONE && c->new_.has_ntf) {
+        n->has_ntf = true;
+        n->ntf_key = c->new_.ntf_auth;
+        e = sx_queue_dh(&c->new_.ntf_dh, n->ntf_secret, ntf_dh);
+    }
+    return e;
+}
+
+static void answer_ids(struct sx_run *r, const struct sx_pub *dh, const struct sx_pub *ntf_dh)
+{
+    struct sx_rsp *rsp = &r->answer.rsp;
+    const struct sx_queue *q = r->made;
+
+    rsp->tag = SX_R_IDS;
+    rsp->ids.rcv_id = sx_bytes(q->rcv.id, sizeof(q->rcv.id));
+    rsp->ids.snd_id = sx_bytes(q->snd.id, sizeof(q->snd.id));
+    rsp->ids.srv_dh = *dh;
+    rsp->ids.mode = q->mode;
+    rsp->ids.has_link_id = r->cmd->new_.has_link;
+    if (rsp->ids.has_link_id)
+        rsp->ids.link_id = sx_bytes(q->link->node.id, sizeof(q->link->node.id));
+    rsp->ids.has_ntf = r->cmd->new_.has_ntf;
+    if (rsp->ids.has_ntf) {
+        rsp->ids.ntf_id = sx_bytes(q->ntf->node.id, sizeof(q->ntf->node.id));
+        rsp->ids.ntf_srv_dh = *ntf_dh;
+    }
+}
+
+void sx_run_new(struct sx_run *r)
+{
+    const struct sx_cmd *c = r->cmd;
+    struct sx_queue_new n = { .mode = 0 };
+    struct sx_pub dh, ntf_dh;
+
+    if (!may_create(r->srv, c)) {
+        sx_run_fail(r, SX_ERR_AUTH);
+        return;
+    }
+    if (c->new_.has_link && !own_snd_id(r)) {
+        sx_run_fail_cmd(r, SX_CMD_PROHIBITED);
+        return;
+    }
+    enum sx_err e = describe(c, &n, &dh, &ntf_dh);
+    if (e == SX_ERR_NONE)
+        e = sx_store_create(r->srv->store, &n, &r->made);
+    sx_wipe(&n, sizeof(n));
+    if (e == SX_ERR_NONE && c->new_.subscribe) {
+        sx_queue_lock(r->srv->store, r->made);
+        if (sx_sub_add(r->p, r->made, SX_SUB_MSG) == NULL) {
+            sx_queue_delete(r->srv->store, r->made);
+            e = SX_ERR_INTERNAL;
+        }
+        sx_queue_unlock(r->srv->store, r->made);
+    }
+    if (e == SX_ERR_NONE)
+        answer_ids(r, &dh, &ntf_dh);
+    else
+        sx_run_fail(r, e);
+}
+
+/* ---- subscriptions and messages ---- */
+
+void sx_run_sub(struct sx_run *r)
+{
+    if (sx_sub_find(r->p, r->q, SX_SUB_GET) != NULL) {
+        sx_run_fail_cmd(r, SX_CMD_PROHIBITED);
+        return;
+    }
+    struct sx_sub *sub = sx_sub_find(r->p, r->q, SX_SUB_MSG);
+    if (sub == NULL)
+        sub = sx_sub_add(r->p, r->q, SX_SUB_MSG);
+    if (sub == NULL) {
+        sx_run_fail(r, SX_ERR_INTERNAL);
+        return;
+    }
+    sub->in_flight = false;
+    if (r->q->head != NULL)
+        sx_answer_head(&r->message, sub, r->q);
+    r->answer.rsp.tag = SX_R_SOK;
+}
+
+void sx_run_get(struct sx_run *r)
+{
+    if (sx_sub_find(r->p, r->q, SX_SUB_MSG) != NULL) {
+        sx_run_fail_cmd(r, SX_CMD_PROHIBITED);
+        return;
+    }
+    struct sx_sub *sub = sx_sub_find(r->p, r->q, SX_SUB_GET);
+    if (sub == NULL)
+        sub = sx_sub_add(r->p, r->q, SX_SUB_GET);
+    if (sub == NULL) {
+        sx_run_fail(r, SX_ERR_INTERNAL);
+        return;
+    }
+    sub->in_flight = false;
+    if (r->q->head != NULL)
+        sx_answer_head(&r->answer, sub, r->q);
+}
+
+/*
+ * An empty id is accepted but deletes nothing (section 14, item 1): a subscriber gets the same
+ * message again. The head may be another message by now, when another connection has
+ * acknowledged this one: then nothing is deleted either.
+ */
+void sx_run_ack(struct sx_run *r)
+{
+    simplex_bytes id = r->cmd->ack.msg_id;
+    struct sx_sub *sub = sx_sub_find(r->p, r->q, SX_SUB_MSG);
+    bool get = sub == NULL;
+
+    if (get)
+        sub = sx_sub_find(r->p, r->q, SX_SUB_GET);
+    if (sub == NULL || !sub->in_flight ||
+        (id.len != 0 && !sx_bytes_eq(id, sx_bytes(sub->delivered, sizeof(sub->delivered))))) {
+        sx_run_fail(r, SX_ERR_NO_MSG);
+        return;
+    }
+    sub->in_flight = false;
+    if (id.len != 0)
+        sx_queue_pop(r->srv->store, r->q, id.ptr);
+    if (!get && r->q->head != NULL)
+        sx_answer_head(&r->answer, sub, r->q);
+}
+
+/* ---- keys and life ---- */
+
+void sx_run_key(struct sx_run *r)
+{
+    enum sx_err e = sx_queue_secure(r->q, &r->cmd->key.key);
+
+    if (e != SX_ERR_NONE)
+        sx_run_fail(r, e);
+}
+
+void sx_run_rkey(struct sx_run *r)
+{
+    enum sx_err e = SX_ERR_AUTH;
+
+    if (r->q->mode == SX_MODE_CONTACT)
+        e = sx_queue_set_keys(r->q, r->cmd->rkey.keys, r->cmd->rkey.count);
+    if (e != SX_ERR_NONE)
+        sx_run_fail(r, e);
+}
+
+void sx_run_off(struct sx_run *r)
+{
+    if (r->q->status == SX_Q_ACTIVE)
+        sx_queue_set_status(r->q, SX_Q_OFF, 0);
+}
+
+void sx_run_del(struct sx_run *r)
+{
+    struct sx_queue *q = r->q;
+    struct sx_sub *get = sx_sub_find(r->p, q, SX_SUB_GET);
+
+    if (q->sub != NULL)
+        sx_sub_detach(q->sub, r->p, SX_EV_DELD);
+    if (q->ntf != NULL && q->ntf->sub != NULL)
+        sx_sub_detach(q->ntf->sub, r->p, SX_EV_DELD);
+    if (get != NULL) /* those of other connections go with them */
+        sx_sub_detach(get, r->p, 0);
+    sx_queue_delete(r->srv->store, q);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands of the sender (protocol/smp.md sections 6.3 and 7). */
+#include "commands.h"
+
+void sx_run_skey(struct sx_run *r)
+{
+    enum sx_err e = SX_ERR_AUTH;
+
+    if (r->q->mode == SX_MODE_MESSAGING)
+        e = sx_queue_secure(r->q, &r->cmd->key.key);
+    if (e != SX_ERR_NONE)
+        sx_run_fail(r, e);
+}
+
+/* The first message to a secured messaging queue: its invitation link has done its work. */
+static void drop_used_link(struct sx_run *r)
+{
+    if (r->q->link != NULL && r->q->mode == SX_MODE_MESSAGING && r->q->snd_key.alg != SX_NO_KEY)
+        sx_queue_del_link(r->srv->store, r->q);
+}
+
+/* The head is new: a subscriber with nothing in flight gets it. */
+static void push_head(struct sx_run *r)
+{
+    struct sx_sub *sub = r->q->sub;
+
+    if (sub == NULL || sub->in_flight)
+        return;
+    sub->in_flight = true;
+    sub->pushed = true;
+    memcpy(sub->delivered, r->q->head->id, sizeof(sub->delivered));
+    sx_hub_post(sub, SX_EV_MSG, r->p->hub);
+}
+
+void sx_run_send(struct sx_run *r)
+{
+    simplex_bytes body = r->cmd->send.body;
+    bool notify = r->cmd->send.notify;
+    int64_t now = sx_srv_now(r->srv);
+    bool first;
+
+    if (body.len > sx_smp_max_send(r->version)) {
+        sx_run_fail(r, SX_ERR_LARGE_MSG);
+        return;
+    }
+    if (r->q->status != SX_Q_ACTIVE) {
+        sx_run_fail(r, SX_ERR_AUTH);
+        return;
+    }
+    drop_used_link(r);
+    sx_queue_expire(r->srv->store, r->q, now);
+    enum sx_err e = sx_queue_push(r->srv->store, r->q, body, notify, now, &first);
+    if (first)
+        push_head(r);
+    if (e != SX_ERR_NONE)
+        sx_run_fail(r, e);
+    else if (notify && r->q->ntf != NULL)
+        sx_notify(r, r->q->tail);
+}

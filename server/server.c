@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The public functions: configuration, start and stop of the loops. */
+#include "simplex/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "certs.h"
+#include "loop.h"
+
+#define BACKLOG 1024
+#define THREADS_MAX 64
+#define CONNECTIONS_MAX 100000
+
+struct simplex_server {
+    struct sx_io_cfg io;
+    struct sx_certs certs;
+    struct sx_srv *srv;
+    struct sx_loop *loops;
+    unsigned n_loops;
+    int listen_fd;
+    uint16_t port;
+    char *password;
+    struct sx_server address;
+};
+
+void simplex_server_config_init(simplex_server_config *cfg)
+{
+    *cfg = (simplex_server_config){
+        .size = sizeof(*cfg),
+        .new_queues = true,
+        .message_ttl_ms = SX_STORE_TTL_MS,
+        .expire_interval_ms = 2 * 3600 * 1000,
+        .end_flush_ms = 15000,
+        .ntf_flush_ms = 1500,
+        .tls_timeout_ms = 60000,
+        .handshake_timeout_ms = 120000,
+        .stall_timeout_ms = 120000,
+    };
+}
+
+/* ---- the socket ---- */
+
+static int listen_on(const struct addrinfo *ai)
+{
+    int on = 1;
+    int fd = socket(ai->ai_family, ai->ai_socktype, ai->ai_protocol);
+
+    if (fd < 0)
+        return -1;
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0 &&
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+        bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
+        return fd;
+    int e = errno;
+    close(fd);
+    errno = e;
+    return -1;
+}
+
+static const char *listen_hint(int e)
+{
+    switch (e) {
+    case EADDRINUSE:
+        return "another program has this port: stop it or choose another port";
+    case EACCES:
+        return "ports below 1024 need the right to bind them: choose a higher port";
+    case EADDRNOTAVAIL:
+        return "this machine has no such address: choose one it has, or 0.0.0.0";
+    default:
+        return strerror(e);
+    }
+}
+
+static simplex_rc open_socket(struct simplex_server *s, const char *host, uint16_t port,
+                              struct sx_errtext *err)
+{
+    struct addrinfo hints = { .ai_family = AF_UNSPEC,
+                              .ai_socktype = SOCK_STREAM,
+                              .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE };
+    struct addrinfo *ai = NULL;
+    struct sockaddr_storage at;
+    socklen_t at_len = sizeof(at);
+    char text[6];
+
+    snprintf(text, sizeof(text), "%u", port);
+    if (getaddrinfo(host, text, &hints, &ai) != 0) {
+        sx_errtext_set(err, "cannot listen on %s: give an IPv4 or IPv6 address of this machine",
+                       host);
+        return SIMPLEX_E_ARG;
+    }
+    s->listen_fd = listen_on(ai);
+    int e = errno;
+    freeaddrinfo(ai);
+    if (s->listen_fd < 0) {
+        sx_errtext_set(err, "cannot listen on %s port %u: %s", host, port, listen_hint(e));
+        return SIMPLEX_E_SYSTEM;
+    }
+    if (getsockname(s->listen_fd, (struct sockaddr *)&at, &at_len) != 0)
+        return SIMPLEX_E_SYSTEM;
+    if (at.ss_family == AF_INET6)
+        s->port = ntohs(((struct sockaddr_in6 *)(void *)&at)->sin6_port);
+    else
+        s->port = ntohs(((struct sockaddr_in *)(void *)&at)->sin_port);
+    return SIMPLEX_OK;
+}
+
+/* ---- configuration ---- */
+
+static simplex_rc check_config(const simplex_server_config *cfg, struct sx_errtext *err)
+{
+    if (cfg->threads > THREADS_MAX || cfg->quota > UINT16_MAX - 1) {
+        sx_errtext_set(err, "at most %d threads and a quota of %d messages", THREADS_MAX,
+                       UINT16_MAX - 1);
+        return SIMPLEX_E_ARG;
+    }
+    unsigned min = cfg->min_version == 0 ? SX_SMP_MIN : cfg->min_version;
+    unsigned max = cfg->max_version == 0 ? SX_SMP_MAX : cfg->max_version;
+    if (min < SX_SMP_MIN || max > SX_SMP_MAX || min > max) {
+        sx_errtext_set(err, "SMP versions must be within %d..%d", SX_SMP_MIN, SX_SMP_MAX);
+        return SIMPLEX_E_ARG;
+    }
+    for (const char *p = cfg->password; p != NULL && *p != 0; p++) {
+        if (*p <= ' ' || *p > '~' || strchr("@:/", *p) != NULL || p - cfg->password > 254) {
+            sx_errtext_set(err, "the password must be printable ASCII without space, @, : or /, "
+                                "at most 255 characters");
+            return SIMPLEX_E_ARG;
+        }
+    }
+    return SIMPLEX_OK;
+}
+
+static simplex_rc set_address(struct simplex_server *s, const char *host, struct sx_errtext *err)
+{
+    simplex_rc rc = sx_host_parse(sx_str(host), &s->address.hosts[0]);
+
+    if (rc != SIMPLEX_OK) {
+        sx_errtext_set(err, "%s is not a host name that can stand in a server address", host);
+        return SIMPLEX_E_ARG;
+    }
+    s->address.n_hosts = 1;
+    snprintf(s->address.port, sizeof(s->address.port), "%u", s->port);
+    memcpy(s->address.key_hash, s->certs.fingerprint, sizeof(s->address.key_hash));
+    return SIMPLEX_OK;
+}
+
+static void set_io(struct simplex_server *s, const simplex_server_config *cfg)
+{
+    s->io.chain = s->certs.chain;
+    s->io.leaf = s->certs.leaf;
+    memcpy(s->io.key_hash, s->certs.fingerprint, sizeof(s->io.key_hash));
+    s->io.min_version = cfg->min_version;
+    s->io.max_version = cfg->max_version;
+    s->io.end_flush_ms = cfg->end_flush_ms;
+    s->io.ntf_flush_ms = cfg->ntf_flush_ms;
+    s->io.expire_interval_ms = cfg->expire_interval_ms;
+    s->io.tls_timeout_ms = cfg->tls_timeout_ms;
+    s->io.handshake_timeout_ms = cfg->handshake_timeout_ms;
+    s->io.stall_timeout_ms = cfg->stall_timeout_ms;
+    s->io.max_connections = cfg->max_connections == 0 ? CONNECTIONS_MAX : cfg->max_connections;
+}
+
+static simplex_rc open_state(struct simplex_server *s, const simplex_server_config *cfg)
+{
+    struct sx_srv_cfg srv = {
+        .new_queues = cfg->new_queues,
+        .store = { .quota = cfg->quota, .ttl_ms = cfg->message_ttl_ms },
+    };
+
+    if (cfg->password != NULL && *cfg->password != 0) {
+        srv.password = sx_str(cfg->password);
+        s->password = sx_strdup(cfg->password);
+        if (s->password == NULL)
+            return SIMPLEX_E_NOMEM;
+    }
+    return sx_srv_open(&srv, &s->srv);
+}
+
+/* ---- loops ---- */
+
+static unsigned thread_count(unsigned wanted)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (wanted > 0)
+        return wanted;
+    return cores < 1 ? 1 : cores > THREADS_MAX ? THREADS_MAX : (unsigned)cores;
+}
+
+static simplex_rc start_loops(struct simplex_server *s, unsigned threads)
+{
+    s->loops = sx_calloc(threads, sizeof(*s->loops));
+    if (s->loops == NULL)
+        return SIMPLEX_E_NOMEM;
+    s->n_loops = threads;
+    /* The accepting one last: it hands connections to all the others. */
+    for (unsigned i = threads; i-- > 0;) {
+        simplex_rc rc = sx_loop_start(&s->loops[i], &s->io, s->srv, i == 0 ? s->listen_fd : -1,
+                                      s->loops, threads);
+        if (rc != SIMPLEX_OK)
+            return rc;
+    }
+    return SIMPLEX_OK;
+}
+
+static simplex_rc start(struct simplex_server *s, const simplex_server_config *cfg,
+                        struct sx_errtext *err)
+{
+    const char *host = cfg->host == NULL ? "127.0.0.1" : cfg->host;
+    const char *name = cfg->public_host == NULL ? host : cfg->public_host;
+
+    simplex_rc rc = check_config(cfg, err);
+    if (rc == SIMPLEX_OK)
+        rc = sx_crypto_init();
+    if (rc == SIMPLEX_OK)
+        rc = sx_certs_load(&s->certs, cfg->dir, name, err);
+    if (rc == SIMPLEX_OK)
+        rc = sx_tls_ctx_server(sx_wr_bytes(&s->certs.chain_pem), sx_wr_bytes(&s->certs.key_pem),
+                               &s->io.tls);
+    if (rc == SIMPLEX_OK)
+        rc = open_socket(s, host, cfg->port, err);
+    if (rc == SIMPLEX_OK)
+        rc = set_address(s, name, err);
+    if (rc == SIMPLEX_OK)
+        rc = open_state(s, cfg);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    set_io(s, cfg);
+    return start_loops(s, thread_count(cfg->threads));
+}
+
+simplex_rc simplex_server_start(const simplex_server_config *cfg, simplex_server **out)
+{
+    if (out == NULL)
+        return SIMPLEX_E_ARG;
+    *out = NULL;
+    if (cfg == NULL || cfg->size != sizeof(*cfg))
+        return SIMPLEX_E_ARG;
+    struct sx_errtext err = { cfg->error, cfg->error_size };
+    sx_errtext_set(&err, "%s", "");
+    struct simplex_server *s = sx_calloc(1, sizeof(*s));
+    if (s == NULL)
+        return SIMPLEX_E_NOMEM;
+    s->listen_fd = -1;
+    simplex_rc rc = start(s, cfg, &err);
+    if (rc != SIMPLEX_OK) {
+        if (cfg->error != NULL && cfg->error_size > 0 && cfg->error[0] == 0)
+            sx_errtext_set(&err, "%s", simplex_rc_text(rc));
+        simplex_server_stop(s);
+        return rc;
+    }
+    *out = s;
+    return SIMPLEX_OK;
+}
+
+void simplex_server_stop(simplex_server *s)
+{
+    if (s == NULL)
+        return;
+    for (unsigned i = 0; i < s->n_loops; i++)
+        sx_loop_stop(&s->loops[i]);
+    for (unsigned i = 0; i < s->n_loops; i++)
+        sx_loop_join(&s->loops[i]);
+    if (s->listen_fd >= 0)
+        close(s->listen_fd);
+    sx_free(s->loops);
+    sx_srv_close(s->srv);
+    sx_tls_ctx_free(s->io.tls);
+    sx_certs_wipe(&s->certs);
+    sx_keypair_wipe(&s->io.leaf);
+    if (s->password != NULL)
+        sx_free_secret(s->password, strlen(s->password));
+    sx_free(s);
+}
+
+/* ---- questions ---- */
+
+simplex_rc simplex_server_address(const simplex_server *s, char *to, size_t *len)
+{
+    struct sx_wr w;
+
+    sx_wr_init(&w, 4096);
+    sx_server_print(&w, &s->address,
+                    s->password == NULL ? sx_bytes(NULL, 0) : sx_str(s->password));
+    simplex_rc rc = w.bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
+    if (rc == SIMPLEX_OK && *len < w.len + 1)
+        rc = SIMPLEX_E_BUFFER;
+    if (rc == SIMPLEX_OK) {
+        memcpy(to, w.p, w.len);
+        to[w.len] = 0;
+    }
+    *len = w.len;
+    sx_wr_free(&w);
+    return rc;
+}
+
+void simplex_server_fingerprint(const simplex_server *s, uint8_t out[32])
+{
+    memcpy(out, s->certs.fingerprint, 32);
+}
+
+uint16_t simplex_server_port(const simplex_server *s)
+{
+    return s->port;
+}
+
+simplex_rc simplex_server_count(const simplex_server *s, simplex_server_counters *c)
+{
+    if (c == NULL || c->size != sizeof(*c))
+        return SIMPLEX_E_ARG;
+    c->connections = 0;
+    for (unsigned i = 0; i < s->n_loops; i++)
+        c->connections += atomic_load(&s->loops[i].n_conns);
+    c->accepted = atomic_load(&s->loops[0].accepted);
+    c->queues = sx_store_queues(s->srv->store);
+    c->messages = sx_store_messages(s->srv->store);
+    return SIMPLEX_OK;
+}
+
+void simplex_server_drop_connections(simplex_server *s)
+{
+    for (unsigned i = 0; i < s->n_loops; i++)
+        sx_loop_drop(&s->loops[i]);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages of a queue, quota, expiry; notifications that wait (protocol/smp.md section 7). */
+#include "queue_store.h"
+#include "store_index.h"
+
+struct sx_msg *sx_msg_ref(struct sx_msg *m)
+{
+    atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+    return m;
+}
+
+void sx_msg_unref(struct sx_msg *m)
+{
+    if (m == NULL || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    sx_free(m);
+}
+
+static struct sx_msg *make_msg(simplex_bytes body, bool notify, bool quota, int64_t now_ms)
+{
+    struct sx_msg *m = sx_malloc(sizeof(*m) + body.len);
+
+    if (m == NULL)
+        return NULL;
+    m->next = NULL;
+    m->ts_ms = now_ms;
+    atomic_init(&m->refs, 1);
+    m->len = (uint16_t)body.len; /* checked against the limit of the version by SEND */
+    m->quota = quota;
+    m->notify = notify;
+    sx_random(m->id, sizeof(m->id)); /* the nonce of the MSG body: never the same twice */
+    if (body.len > 0)
+        memcpy(m->body, body.ptr, body.len);
+    return m;
+}
+
+enum sx_err sx_queue_push(struct sx_store *st, struct sx_queue *q, simplex_bytes body,
+                          bool notify, int64_t now_ms, bool *first)
+{
+    *first = false;
+    if (q->head == NULL)
+        q->full = false;
+    if (q->full)
+        return SX_ERR_QUOTA;
+    bool over = q->count >= st->quota;
+    struct sx_msg *m = make_msg(over ? sx_bytes(NULL, 0) : body, notify && !over, over, now_ms);
+    if (m == NULL)
+        return SX_ERR_INTERNAL;
+    *first = q->head == NULL;
+    if (q->tail == NULL)
+        q->head = m;
+    else
+        q->tail->next = m;
+    q->tail = m;
+    q->count++;
+    q->full = over;
+    atomic_fetch_add_explicit(&st->messages, 1, memory_order_relaxed);
+    return over ? SX_ERR_QUOTA : SX_ERR_NONE;
+}
+
+static void pop_head(struct sx_store *st, struct sx_queue *q)
+{
+    struct sx_msg *m = q->head;
+
+    q->head = m->next;
+    if (q->head == NULL)
+        q->tail = NULL;
+    q->count--;
+    atomic_fetch_sub_explicit(&st->messages, 1, memory_order_relaxed);
+    sx_msg_unref(m);
+}
+
+void sx_queue_pop(struct sx_store *st, struct sx_queue *q, const uint8_t *msg_id)
+{
+    if (q->head != NULL && memcmp(q->head->id, msg_id, SX_ID_LEN) == 0)
+        pop_head(st, q);
+}
+
+void sx_queue_expire(struct sx_store *st, struct sx_queue *q, int64_t now_ms)
+{
+    if (st->ttl_ms < 0)
+        return;
+    while (q->head != NULL && !q->head->quota && now_ms - q->head->ts_ms > st->ttl_ms)
+        pop_head(st, q);
+}
+
+/* ---- notifications ---- */
+
+bool sx_notifier_add(struct sx_notifier *n, const struct sx_msg *msg)
+{
+    struct sx_ntf *ntf = sx_malloc(sizeof(*ntf));
+
+    if (ntf == NULL)
+        return false;
+    ntf->next = NULL;
+    ntf->ts_ms = msg->ts_ms;
+    memcpy(ntf->msg_id, msg->id, sizeof(ntf->msg_id));
+    if (n->tail == NULL)
+        n->head = ntf;
+    else
+        n->tail->next = ntf;
+    n->tail = ntf;
+    if (++n->count > SX_STORE_NTF_MAX) {
+        struct sx_ntf *oldest = n->head;
+        n->head = oldest->next;
+        n->count--;
+        sx_free(oldest);
+    }
+    return true;
+}
+
+struct sx_ntf *sx_notifier_take(struct sx_notifier *n, int64_t now_ms)
+{
+    while (n->head != NULL && now_ms - n->head->ts_ms > SX_STORE_NTF_TTL_MS) {
+        struct sx_ntf *old = n->head;
+        n->head = old->next;
+        sx_free(old);
+    }
+    struct sx_ntf *list = n->head;
+    n->head = n->tail = NULL;
+    n->count = 0;
+    return list;
+}
+
+void sx_ntf_free(struct sx_ntf *list)
+{
+    while (list != NULL) {
+        struct sx_ntf *next = list->next;
+        sx_free(list);
+        list = next;
+    }
+}

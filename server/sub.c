@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Subscriptions: who a queue delivers to, and how another connection takes that over. */
+#include "peer.h"
+
+struct sx_sub *sx_sub_find(const struct sx_peer *p, const struct sx_queue *q,
+                           enum sx_sub_kind kind)
+{
+    struct sx_sub *sub = kind == SX_SUB_MSG ? q->sub : q->gets;
+
+    if (kind == SX_SUB_NTF)
+        sub = q->ntf == NULL ? NULL : q->ntf->sub;
+    while (kind == SX_SUB_GET && sub != NULL && sub->peer != p)
+        sub = sub->get_next;
+    return sub != NULL && sub->peer == p ? sub : NULL;
+}
+
+static void attach(struct sx_sub *sub, struct sx_peer *p)
+{
+    struct sx_queue *q = sub->q;
+    struct sx_sub **place = sub->kind == SX_SUB_MSG ? &q->sub : &q->ntf->sub;
+
+    if (sub->kind == SX_SUB_GET) {
+        sub->get_next = q->gets;
+        q->gets = sub;
+        return;
+    }
+    if (*place != NULL)
+        sx_sub_detach(*place, p, SX_EV_END);
+    if (sub->kind == SX_SUB_NTF)
+        memcpy(sub->ntf_id, q->ntf->node.id, sizeof(sub->ntf_id));
+    *place = sub;
+}
+
+struct sx_sub *sx_sub_add(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind)
+{
+    if (p->n_subs >= SX_PEER_SUBS_MAX)
+        return NULL;
+    struct sx_sub *sub = sx_calloc(1, sizeof(*sub));
+    if (sub == NULL)
+        return NULL;
+    sub->q = q;
+    sx_queue_ref(q);
+    sub->peer = p;
+    sub->kind = (uint8_t)kind;
+    sub->next = p->subs;
+    if (p->subs != NULL)
+        p->subs->prev = sub;
+    p->subs = sub;
+    p->n_subs++;
+    attach(sub, p);
+    return sub;
+}
+
+/* Takes the subscription off its queue, if it is on it. With the lock of the queue held. */
+static void unhook(struct sx_sub *sub)
+{
+    struct sx_queue *q = sub->q;
+
+    if (q->sub == sub)
+        q->sub = NULL;
+    if (q->ntf != NULL && q->ntf->sub == sub)
+        q->ntf->sub = NULL;
+    for (struct sx_sub **s = &q->gets; *s != NULL; s = &(*s)->get_next) {
+        if (*s == sub) {
+            *s = sub->get_next;
+            break;
+        }
+    }
+}
+
+/* Off the lists of its peer, off the inbox, gone. By the thread of its hub. */
+static void free_sub(struct sx_sub *sub)
+{
+    struct sx_peer *p = sub->peer;
+
+    sx_hub_forget(p->hub, sub);
+    if (sub->prev == NULL)
+        p->subs = sub->next;
+    else
+        sub->prev->next = sub->next;
+    if (sub->next != NULL)
+        sub->next->prev = sub->prev;
+    p->n_subs--;
+    if (sub->ntf_queued) {
+        struct sx_sub **s = &p->ntfs;
+        while (*s != sub)
+            s = &(*s)->ntf_next;
+        *s = sub->ntf_next;
+    }
+    sx_queue_unref(sub->q);
+    sx_free(sub);
+}
+
+void sx_sub_detach(struct sx_sub *sub, struct sx_peer *p, unsigned events)
+{
+    unhook(sub);
+    if (sub->peer == p)
+        free_sub(sub); /* the caller has a reference to the queue */
+    else
+        sx_hub_post(sub, events, p->hub);
+}
+
+void sx_sub_drop(struct sx_sub *sub)
+{
+    struct sx_store *st = sub->peer->hub->srv->store;
+
+    sx_queue_lock(st, sub->q);
+    unhook(sub);
+    sx_queue_unlock(st, sub->q);
+    free_sub(sub);
+}
+
+void sx_sub_queue_ntf(struct sx_sub *sub)
+{
+    struct sx_peer *p = sub->peer;
+
+    if (sub->ntf_queued)
+        return;
+    sub->ntf_queued = true;
+    sub->ntf_next = p->ntfs;
+    p->ntfs = sub;
+    sx_peer_mark_ready(p);
+}
+
+void sx_sub_ended(struct sx_sub *sub, bool deld)
+{
+    struct sx_peer *p = sub->peer;
+
+    if (p->n_ended == p->ended_size) {
+        size_t size = p->ended_size == 0 ? 16 : p->ended_size * 2;
+        struct sx_ended *more = sx_malloc(size * sizeof(*more));
+        if (more == NULL) {
+            p->failed = true; /* closing tells the client as well */
+            sx_peer_mark_ready(p);
+            free_sub(sub);
+            return;
+        }
+        if (p->n_ended > 0)
+            memcpy(more, p->ended, p->n_ended * sizeof(*more));
+        sx_free(p->ended);
+        p->ended = more;
+        p->ended_size = size;
+    }
+    struct sx_ended *e = &p->ended[p->n_ended++];
+    e->ntf = sub->kind == SX_SUB_NTF;
+    e->deld = deld;
+    memcpy(e->id, e->ntf ? sub->ntf_id : sub->q->rcv.id, sizeof(e->id));
+    sx_peer_mark_ready(p);
+    free_sub(sub);
+}
