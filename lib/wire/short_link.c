@@ -226,7 +226,7 @@ static void read_server(struct sx_rd *r, struct sx_short_link *s)
     sx_wr_short(&w, s->has_key_hash ? hash : sx_bytes(no_hash, sizeof no_hash));
     struct sx_rd server = sx_rd_init(sx_wr_bytes(&w));
     sx_server_decode(&server, &s->server);
-    if (w.bad || !sx_rd_done(&server))
+    if (w.bad || !sx_rd_done(&server) || sx_server_port(&s->server) == 0)
         r->bad = true;
 }
 
