@@ -247,7 +247,7 @@ static struct sx_smp_err check(const struct sx_peer *p, struct sx_block *b, stru
         return err;
     }
     if (rule->queue)
-        k->q = sx_store_find(p->hub->srv->store, rule->by, k->t.entity_id);
+        k->q = sx_qstore_find(p->hub->srv->store, rule->by, k->t.entity_id);
     err.err = (uint8_t)verify(p, b, rule, k);
     return err;
 }

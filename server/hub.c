@@ -21,7 +21,7 @@ simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out)
         if (s->password == NULL)
             goto fail;
     }
-    if ((rc = sx_store_open(&cfg->store, &s->store)) != SIMPLEX_OK)
+    if ((rc = sx_qstore_open(&cfg->store, &s->store)) != SIMPLEX_OK)
         goto fail;
     *out = s;
     return SIMPLEX_OK;
@@ -34,7 +34,7 @@ void sx_srv_close(struct sx_srv *s)
 {
     if (s == NULL)
         return;
-    sx_store_close(s->store);
+    sx_qstore_close(s->store);
     sx_free_secret(s->password, s->password_len);
     sx_free(s);
 }
@@ -52,7 +52,7 @@ void sx_srv_expire(struct sx_srv *s)
     for (unsigned shard = 0; shard < SX_STORE_SHARDS; shard++) {
         size_t cursor = 0;
         do {
-            size_t n = sx_store_walk(s->store, shard, &cursor, found, SX_COUNT(found));
+            size_t n = sx_qstore_walk(s->store, shard, &cursor, found, SX_COUNT(found));
             for (size_t i = 0; i < n; i++) {
                 sx_queue_lock(s->store, found[i]);
                 if (!found[i]->deleted)

@@ -28,7 +28,7 @@
 struct sx_srv_cfg {
     bool new_queues;          /* false: NEW answers AUTH */
     simplex_bytes password;   /* for NEW; empty: none needed. Copied. */
-    struct sx_store_cfg store;
+    struct sx_qstore_cfg store;
     int64_t (*now)(void *user); /* NULL: sx_now_ms; ms since 1970 */
     void *now_user;
 };

@@ -118,7 +118,7 @@ void sx_peer_flush_ntfs(struct sx_peer *p)
 static bool subscribed_again(struct sx_peer *p, const struct sx_ended *e)
 {
     struct sx_store *st = p->hub->srv->store;
-    struct sx_queue *q = sx_store_find(st, e->ntf ? SX_BY_NTF : SX_BY_RCV,
+    struct sx_queue *q = sx_qstore_find(st, e->ntf ? SX_BY_NTF : SX_BY_RCV,
                                        sx_bytes(e->id, sizeof(e->id)));
 
     if (q == NULL)

@@ -6,7 +6,7 @@
 
 #define ID_TRIES 3 /* for random ids */
 
-simplex_rc sx_store_open(const struct sx_store_cfg *cfg, struct sx_store **out)
+simplex_rc sx_qstore_open(const struct sx_qstore_cfg *cfg, struct sx_store **out)
 {
     struct sx_store *st = sx_calloc(1, sizeof(*st));
 
@@ -30,7 +30,7 @@ static void close_shard(struct sx_store *st, unsigned shard)
     size_t n;
     size_t cursor = 0;
 
-    while ((n = sx_store_walk(st, shard, &cursor, found, SX_COUNT(found))) > 0 || cursor != 0) {
+    while ((n = sx_qstore_walk(st, shard, &cursor, found, SX_COUNT(found))) > 0 || cursor != 0) {
         for (size_t i = 0; i < n; i++) {
             sx_queue_delete(st, found[i]);
             sx_queue_unref(found[i]);
@@ -39,7 +39,7 @@ static void close_shard(struct sx_store *st, unsigned shard)
     }
 }
 
-void sx_store_close(struct sx_store *st)
+void sx_qstore_close(struct sx_store *st)
 {
     if (st == NULL)
         return;
@@ -49,12 +49,12 @@ void sx_store_close(struct sx_store *st)
     sx_free_secret(st, sizeof(*st));
 }
 
-size_t sx_store_queues(const struct sx_store *st)
+size_t sx_qstore_queues(const struct sx_store *st)
 {
     return atomic_load(&st->queues);
 }
 
-size_t sx_store_messages(const struct sx_store *st)
+size_t sx_qstore_messages(const struct sx_store *st)
 {
     return atomic_load(&st->messages);
 }
@@ -249,7 +249,7 @@ static enum sx_err index_queue(struct sx_store *st, struct sx_queue *q,
     return e;
 }
 
-enum sx_err sx_store_create(struct sx_store *st, const struct sx_queue_new *n,
+enum sx_err sx_qstore_create(struct sx_store *st, const struct sx_queue_new *n,
                             struct sx_queue **out)
 {
     struct sx_queue *q = sx_calloc(1, sizeof(*q));

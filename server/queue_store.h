@@ -96,20 +96,20 @@ struct sx_queue {
     struct sx_sub *gets; /* connections that use GET */
 };
 
-struct sx_store_cfg {
+struct sx_qstore_cfg {
     unsigned quota; /* 0: SX_STORE_QUOTA */
     int64_t ttl_ms; /* 0: SX_STORE_TTL_MS; negative: messages do not expire */
 };
 
-simplex_rc sx_store_open(const struct sx_store_cfg *cfg, struct sx_store **out) SIMPLEX_CHECK;
-void sx_store_close(struct sx_store *st); /* no queue may be referenced or subscribed */
+simplex_rc sx_qstore_open(const struct sx_qstore_cfg *cfg, struct sx_store **out) SIMPLEX_CHECK;
+void sx_qstore_close(struct sx_store *st); /* no queue may be referenced or subscribed */
 
 /* Counters; exact when nothing runs. */
-size_t sx_store_queues(const struct sx_store *st);
-size_t sx_store_messages(const struct sx_store *st);
+size_t sx_qstore_queues(const struct sx_store *st);
+size_t sx_qstore_messages(const struct sx_store *st);
 
 /* A reference to the queue with this id of this kind, or NULL. */
-struct sx_queue *sx_store_find(struct sx_store *st, enum sx_id_kind kind, simplex_bytes id);
+struct sx_queue *sx_qstore_find(struct sx_store *st, enum sx_id_kind kind, simplex_bytes id);
 void sx_queue_ref(struct sx_queue *q);
 void sx_queue_unref(struct sx_queue *q);
 void sx_queue_lock(struct sx_store *st, struct sx_queue *q);
@@ -129,7 +129,7 @@ struct sx_queue_new {
 };
 /* On SX_ERR_NONE *out is referenced. AUTH: an id given by the client is taken. INTERNAL: no
  * memory, or three random ids in a row were taken. */
-enum sx_err sx_store_create(struct sx_store *st, const struct sx_queue_new *n,
+enum sx_err sx_qstore_create(struct sx_store *st, const struct sx_queue_new *n,
                             struct sx_queue **out) SIMPLEX_CHECK;
 
 /* ---- everything below: with the lock of q held, and q not deleted ---- */
@@ -175,7 +175,7 @@ void sx_msg_unref(struct sx_msg *m);
 
 /* Up to `max` queues of a shard from *cursor on (0 first; back at 0 when the shard is done), each
  * referenced. For walks over everything, like expiry. */
-size_t sx_store_walk(struct sx_store *st, unsigned shard, size_t *cursor, struct sx_queue **out,
+size_t sx_qstore_walk(struct sx_store *st, unsigned shard, size_t *cursor, struct sx_queue **out,
                      size_t max);
 
 #endif

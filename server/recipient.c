@@ -104,7 +104,7 @@ void sx_run_new(struct sx_run *r)
     }
     enum sx_err e = describe(c, &n, &dh, &ntf_dh);
     if (e == SX_ERR_NONE)
-        e = sx_store_create(r->srv->store, &n, &r->made);
+        e = sx_qstore_create(r->srv->store, &n, &r->made);
     sx_wipe(&n, sizeof(n));
     if (e == SX_ERR_NONE && c->new_.subscribe) {
         sx_queue_lock(r->srv->store, r->made);

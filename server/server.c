@@ -317,8 +317,8 @@ simplex_rc simplex_server_count(const simplex_server *s, simplex_server_counters
     for (unsigned i = 0; i < s->n_loops; i++)
         c->connections += atomic_load(&s->loops[i].n_conns);
     c->accepted = atomic_load(&s->loops[0].accepted);
-    c->queues = sx_store_queues(s->srv->store);
-    c->messages = sx_store_messages(s->srv->store);
+    c->queues = sx_qstore_queues(s->srv->store);
+    c->messages = sx_qstore_messages(s->srv->store);
     return SIMPLEX_OK;
 }
 

@@ -160,7 +160,7 @@ static struct sx_queue *queue_of(enum sx_id_kind kind, struct sx_node *n)
     return NULL;
 }
 
-struct sx_queue *sx_store_find(struct sx_store *st, enum sx_id_kind kind, simplex_bytes id)
+struct sx_queue *sx_qstore_find(struct sx_store *st, enum sx_id_kind kind, simplex_bytes id)
 {
     if (id.len != SX_ID_LEN)
         return NULL;
@@ -178,7 +178,7 @@ struct sx_queue *sx_store_find(struct sx_store *st, enum sx_id_kind kind, simple
     return q;
 }
 
-size_t sx_store_walk(struct sx_store *st, unsigned shard, size_t *cursor, struct sx_queue **out,
+size_t sx_qstore_walk(struct sx_store *st, unsigned shard, size_t *cursor, struct sx_queue **out,
                      size_t max)
 {
     struct sx_shard *sh = &st->shard[shard];

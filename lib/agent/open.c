@@ -78,6 +78,7 @@ static simplex_rc parse_socks(struct sx_net_cfg *n, const char *text, bool only_
         return SIMPLEX_E_ARG;
     n->socks_port = (uint16_t)p;
     n->has_socks = true;
+    n->isolation = SX_ISOLATE_SERVER;
     n->socks_mode = only_onion ? SX_SOCKS_ONION : SX_SOCKS_ALWAYS;
     if (at == text) {
         n->socks_no_auth = true;

@@ -205,13 +205,6 @@ simplex_rc sx_client_msg_decode(simplex_bytes in, struct sx_client_msg *m)
     return sx_rd_done(&r) ? SIMPLEX_OK : SIMPLEX_E_DECODE;
 }
 
-void sx_rd_auth_key(struct sx_rd *r, struct sx_pub *out)
-{
-    sx_rd_key(r, out);
-    if (out->alg == SX_X448) /* servers accept no X448 key for commands */
-        r->bad = true;
-}
-
 void sx_private_msg_encode(struct sx_wr *w, const struct sx_private_msg *m)
 {
     sx_wr_u8(w, m->has_key ? 'K' : '_');

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/agents.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void tmp_make(char path[256])
+{
+    const char *base = getenv("TMPDIR");
+
+    (void)snprintf(path, 256, "%s/simplex-test-XXXXXX", base != NULL ? base : "/tmp");
+    assert_non_null(mkdtemp(path));
+}
+
+void tmp_remove(const char *path)
+{
+    DIR *d = opendir(path);
+    const struct dirent *e;
+    char file[1024];
+
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        (void)snprintf(file, sizeof file, "%s/%s", path, e->d_name);
+        (void)unlink(file);
+    }
+    if (d != NULL)
+        (void)closedir(d);
+    (void)rmdir(path);
+}
+
+void server_start(struct test_server *t, const simplex_server_config *cfg)
+{
+    simplex_server_config def;
+    size_t len = sizeof t->address;
+
+    simplex_server_config_init(&def);
+    def.end_flush_ms = 0;
+    assert_int_equal(simplex_server_start(cfg != NULL ? cfg : &def, &t->s), SIMPLEX_OK);
+    assert_int_equal(simplex_server_address(t->s, t->address, &len), SIMPLEX_OK);
+}
+
+void server_stop(struct test_server *t)
+{
+    simplex_server_stop(t->s);
+    t->s = NULL;
+}
+
+void agent_open(struct test_agent *t, const char *dir, const char *name, const char *server)
+{
+    memset(t, 0, sizeof *t);
+    (void)snprintf(t->db, sizeof t->db, "%s/%s.db", dir, name);
+    t->servers[0] = server;
+    t->n_servers = server != NULL;
+    t->cfg = (simplex_agent_config){ .size = sizeof t->cfg,
+                                     .db_key = sx_str("0123456789abcdef0123456789abcdef"),
+                                     .db_raw_key = true,
+                                     .retry_first = 100,
+                                     .retry_max = 500,
+                                     .quota_retry_first = 300,
+                                     .reconnect_first = 100,
+                                     .reconnect_max = 500 };
+    agent_reopen(t);
+}
+
+void agent_reopen(struct test_agent *t)
+{
+    agent_close(t);
+    t->cfg.db_path = t->db;
+    t->cfg.servers = t->servers;
+    t->cfg.n_servers = t->n_servers;
+    simplex_rc rc = simplex_agent_open(&t->cfg, &t->a);
+    if (rc != SIMPLEX_OK)
+        fail_msg("open: %s", simplex_rc_text(rc));
+}
+
+void agent_close(struct test_agent *t)
+{
+    while (t->n_held > 0)
+        simplex_event_free(t->held[--t->n_held]);
+    assert_int_equal(simplex_agent_close(t->a), SIMPLEX_OK);
+    t->a = NULL;
+}
+
+static bool matches(const simplex_event *ev, int32_t kind, int64_t conn)
+{
+    return simplex_event_kind(ev) == kind && (conn == 0 || simplex_event_conn(ev) == conn);
+}
+
+static simplex_event *from_held(struct test_agent *t, int32_t kind, int64_t conn)
+{
+    for (size_t i = 0; i < t->n_held; i++) {
+        simplex_event *ev = t->held[i];
+        if (!matches(ev, kind, conn))
+            continue;
+        memmove(t->held + i, t->held + i + 1, (t->n_held - i - 1) * sizeof *t->held);
+        t->n_held--;
+        return ev;
+    }
+    return NULL;
+}
+
+static void hold(struct test_agent *t, simplex_event *ev)
+{
+    int32_t kind = simplex_event_kind(ev);
+
+    /* Only what the story is about; the state of sessions fills the list otherwise. */
+    if (kind >= SIMPLEX_EV_MWARN && kind != SIMPLEX_EV_MERR && kind < SIMPLEX_EV_END) {
+        simplex_event_free(ev);
+        return;
+    }
+    if (t->n_held == SX_COUNT(t->held))
+        fail_msg("too many events that nobody waits for");
+    t->held[t->n_held++] = ev;
+}
+
+simplex_event *wait_event(struct test_agent *t, int32_t kind, int64_t conn)
+{
+    int64_t until = sx_mono_ms() + WAIT_MS;
+    simplex_event *ev = from_held(t, kind, conn);
+
+    while (ev == NULL) {
+        int64_t left = until - sx_mono_ms();
+        simplex_rc rc = simplex_agent_next_event(t->a, left > 0 ? left : 0, &ev);
+        if (rc != SIMPLEX_OK)
+            fail_msg("no event of kind %d within %d ms (%s)", kind, WAIT_MS, simplex_rc_name(rc));
+        if (matches(ev, kind, conn))
+            break;
+        if (simplex_event_kind(ev) == SIMPLEX_EV_ERR)
+            fail_msg("unexpected %s", simplex_event_json(ev));
+        hold(t, ev);
+        ev = NULL;
+    }
+    return ev;
+}
+
+void expect(struct test_agent *t, int32_t kind, int64_t conn)
+{
+    simplex_event_free(wait_event(t, kind, conn));
+}
+
+bool quiet(struct test_agent *t, int32_t kind, int ms)
+{
+    int64_t until = sx_mono_ms() + ms, left;
+    simplex_event *ev = from_held(t, kind, 0);
+
+    while (ev == NULL && (left = until - sx_mono_ms()) > 0) {
+        if (simplex_agent_next_event(t->a, left, &ev) != SIMPLEX_OK)
+            return true;
+        if (simplex_event_kind(ev) == kind)
+            break;
+        hold(t, ev);
+        ev = NULL;
+    }
+    simplex_event_free(ev);
+    return ev == NULL;
+}
+
+void connect_agents(struct test_agent *ia, struct test_agent *ja, int32_t pq, int64_t *i,
+                    int64_t *j)
+{
+    simplex_event *ev;
+
+    assert_int_equal(simplex_agent_create(ia->a, pq, i), SIMPLEX_OK);
+    ev = wait_event(ia, SIMPLEX_EV_INV, *i);
+    assert_int_equal(
+        simplex_agent_join(ja->a, simplex_event_data(ev), sx_str("I am J"), pq, j), SIMPLEX_OK);
+    simplex_event_free(ev);
+    ev = wait_event(ia, SIMPLEX_EV_CONF, *i);
+    vec_assert_eq(simplex_event_data(ev), sx_str("I am J"), "info in CONF");
+    assert_int_equal(simplex_agent_allow(ia->a, *i, simplex_event_conf(ev), sx_str("I am I")),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+    ev = wait_event(ja, SIMPLEX_EV_INFO, *j);
+    vec_assert_eq(simplex_event_data(ev), sx_str("I am I"), "info in INFO");
+    simplex_event_free(ev);
+    expect(ja, SIMPLEX_EV_CON, *j);
+    expect(ia, SIMPLEX_EV_CON, *i);
+}
+
+void talk(struct test_agent *from, int64_t from_conn, struct test_agent *to, int64_t to_conn,
+          const char *text)
+{
+    int64_t id;
+    simplex_event *ev;
+
+    assert_int_equal(simplex_agent_send(from->a, from_conn, sx_str(text), 0, &id), SIMPLEX_OK);
+    ev = wait_event(to, SIMPLEX_EV_MSG, to_conn);
+    vec_assert_eq(simplex_event_data(ev), sx_str(text), "message");
+    assert_int_equal(simplex_event_integrity(ev, NULL, NULL), SIMPLEX_MSG_OK);
+    assert_int_equal(simplex_agent_ack(to->a, to_conn, simplex_event_msg_id(ev)), SIMPLEX_OK);
+    simplex_event_free(ev);
+    ev = wait_event(from, SIMPLEX_EV_SENT, from_conn);
+    assert_int_equal(simplex_event_msg_id(ev), id);
+    simplex_event_free(ev);
+}

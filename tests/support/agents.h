@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Agents for end-to-end tests: real databases in a temporary folder, events pulled in order. */
+#ifndef TESTS_AGENTS_H
+#define TESTS_AGENTS_H
+
+#include "support/vec.h"
+
+#include "simplex/agent.h"
+#include "simplex/server.h"
+
+#define WAIT_MS 20000 /* for an event that must come; generous for sanitizer builds */
+
+/* A folder of its own below TMPDIR, removed by tmp_remove. */
+void tmp_make(char path[256]);
+void tmp_remove(const char *path);
+
+/* An in-process server on a free port, with certificates in memory unless cfg says otherwise. */
+struct test_server {
+    simplex_server *s;
+    char address[512];
+};
+void server_start(struct test_server *t, const simplex_server_config *cfg); /* NULL: defaults */
+void server_stop(struct test_server *t);
+
+struct test_agent {
+    simplex_agent *a;
+    char db[300];
+    const char *servers[4];
+    size_t n_servers;
+    simplex_agent_config cfg; /* change before agent_reopen */
+    simplex_event *held[256]; /* events that came while another kind was waited for */
+    size_t n_held;
+};
+void agent_open(struct test_agent *t, const char *dir, const char *name, const char *server);
+void agent_reopen(struct test_agent *t); /* with t->cfg; closes first when open */
+void agent_close(struct test_agent *t);
+
+/* The next event of this kind (and connection, unless 0), keeping others for later. Fails the test
+ * after WAIT_MS. The caller frees it with simplex_event_free. ERR fails the test unless it is what
+ * is waited for. */
+simplex_event *wait_event(struct test_agent *t, int32_t kind, int64_t conn);
+/* Waits for it and frees it. */
+void expect(struct test_agent *t, int32_t kind, int64_t conn);
+/* True when no event of this kind comes within ms. */
+bool quiet(struct test_agent *t, int32_t kind, int ms);
+
+/* A whole handshake: *i and *j are the ids of the connection on both sides. */
+void connect_agents(struct test_agent *ia, struct test_agent *ja, int32_t pq, int64_t *i,
+                    int64_t *j);
+/* Sends text and checks that it arrives intact; acknowledges it. Waits for SENT. */
+void talk(struct test_agent *from, int64_t from_conn, struct test_agent *to, int64_t to_conn,
+          const char *text);
+
+#endif
