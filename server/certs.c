@@ -175,8 +175,8 @@ static simplex_rc check_fingerprint(const struct sx_certs *c, const char *dir,
     if (rc == SIMPLEX_OK && !sx_bytes_eq(text, sx_bytes(want, w.len - 1))) {
         sx_errtext_set(err,
                        "%s/fingerprint belongs to another ca.crt: clients know the server by it, "
-                       "so restore the right ca.crt from a backup (or remove the file "
-                       "to start with a new identity)",
+                       "so restore the right ca.crt from a backup (to start with a "
+                       "new identity, remove all files of the directory)",
                        dir);
         rc = SIMPLEX_E_FINGERPRINT;
     }
