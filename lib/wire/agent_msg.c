@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Agent envelopes and messages (protocol/agent.md section 4). */
 #include "wire/agent_msg.h"
+#include "wire/smp_parts.h"
 
 /* ---- envelopes ---- */
 
@@ -187,6 +188,7 @@ static void write_list(struct sx_wr *w, const struct sx_list *l)
 
 enum part { NOTHING, BODY, LIST, QCONT, EREADY };
 
+/* clang-format off */
 static const struct {
     const char *tag;
     enum part part;
@@ -202,6 +204,7 @@ static const struct {
     [SX_M_QTEST] = { "QT", LIST, skip_queue_ref },
     [SX_M_EREADY] = { "E", EREADY, NULL },
 };
+/* clang-format on */
 
 const char *sx_msg_name(enum sx_msg_tag tag)
 {

@@ -147,8 +147,8 @@ simplex_rc sx_link_data_open(const uint8_t key[32], uint8_t *stored, size_t len,
     if (len != SX_LINK_STORED(padded))
         return SIMPLEX_E_CRYPTO;
     sx_box_key_init(&k, key);
-    simplex_rc rc = sx_box_open_padded(&k, stored, stored + SX_NONCE_LEN, len - SX_NONCE_LEN,
-                                       signed_part);
+    simplex_rc rc =
+        sx_box_open_padded(&k, stored, stored + SX_NONCE_LEN, len - SX_NONCE_LEN, signed_part);
     sx_wipe(&k, sizeof k);
     return rc;
 }

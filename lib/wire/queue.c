@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Binary queue addresses and the per-queue envelope (protocol/agent.md sections 2 and 5.2). */
 #include "wire/queue.h"
+#include "wire/smp_parts.h"
 
 /* ---- version ranges ---- */
 

@@ -54,8 +54,6 @@ simplex_rc sx_queue_uri_parse(simplex_bytes text, struct sx_queue_addr *q) SIMPL
 simplex_rc sx_hosts_parse(simplex_bytes text, struct sx_server *s) SIMPLEX_CHECK;
 /* Addresses of version 1 with one of six known hosts get its onion host (section 5.1). */
 simplex_rc sx_queue_add_known_onion(struct sx_server *s) SIMPLEX_CHECK;
-/* A key that can authorise commands: Ed25519, Ed448 or X25519, else bad. */
-void sx_rd_auth_key(struct sx_rd *r, struct sx_pub *out);
 
 /* QAddr: what A_QCONT, QADD, QUSE and QTEST name a queue by. */
 struct sx_queue_ref {

@@ -85,8 +85,8 @@ static void fuzz_user(simplex_bytes body)
     simplex_bytes fixed = { good_fixed, good_len };
 
     sign(&w, body);
-    simplex_rc rc = sx_link_data_verify(SX_LINK_CONTACT, good_key, fixed, sx_wr_bytes(&w), &d,
-                                        &fault);
+    simplex_rc rc =
+        sx_link_data_verify(SX_LINK_CONTACT, good_key, fixed, sx_wr_bytes(&w), &d, &fault);
     CHECK((rc == SIMPLEX_OK) == (fault == SX_LINK_GOOD));
     sx_wr_init(&w2, PART_MAX + 100);
     if (rc == SIMPLEX_OK) {

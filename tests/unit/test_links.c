@@ -16,9 +16,9 @@ static void make_queue(struct sx_queue_addr *q)
     memset(q, 0, sizeof *q);
     memset(raw, 9, sizeof raw);
     q->v = (struct sx_range){ 2, 4 };
-    assert_int_equal(sx_server_parse(sx_str("smp://" FP "@smp.example.org,abc.onion:5224"),
-                                     &q->server, NULL),
-                     SIMPLEX_OK);
+    assert_int_equal(
+        sx_server_parse(sx_str("smp://" FP "@smp.example.org,abc.onion:5224"), &q->server, NULL),
+        SIMPLEX_OK);
     q->snd_id.len = SX_ID_LEN;
     memset(q->snd_id.b, 5, SX_ID_LEN);
     assert_int_equal(sx_pub_from_raw(SX_X25519, sx_bytes(raw, 32), &q->dh), SIMPLEX_OK);
@@ -142,7 +142,7 @@ static bool parses(const char *text)
     return rc == SIMPLEX_OK;
 }
 
-#define QUEUE \
+#define QUEUE                                                                                    \
     "smp%3A%2F%2F" FP "%3D%40smp.example.org%2FMDEyMzQ1Njc4OTo7PD0-P0BBQkNERUZH%23%2F%3Fv%3D1-4" \
     "%26dh%3DMCowBQYDK2VuAyEAJE_juWPomd0pW6_84kjTUw86mnR5ugYwAmgOv-etrUk%253D%26q%3Dc"
 
@@ -223,12 +223,12 @@ static void client_data_becomes_utf8(void **state)
         { "plain", "plain" },
         { "\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80" },
         { "\xff\xfe", "??" },
-        { "\xc0\xaf", "??" },             /* overlong */
-        { "\xe0\x80\xaf", "???" },        /* overlong */
-        { "\xed\xa0\x80", "???" },        /* a surrogate */
-        { "\xf4\x90\x80\x80", "????" },   /* above U+10FFFF */
+        { "\xc0\xaf", "??" },           /* overlong */
+        { "\xe0\x80\xaf", "???" },      /* overlong */
+        { "\xed\xa0\x80", "???" },      /* a surrogate */
+        { "\xf4\x90\x80\x80", "????" }, /* above U+10FFFF */
         { "\xf5z", "?z" },
-        { "a\xe2\x82", "a??" },           /* cut short */
+        { "a\xe2\x82", "a??" }, /* cut short */
         { "\xe2\x82z", "??z" },
     };
 
@@ -445,9 +445,9 @@ static void parts_of_other_lengths_are_refused(void **state)
                                         sizeof s.fixed - 1, s.user, sizeof s.user, &d, &fault),
                      SIMPLEX_E_CRYPTO);
     assert_int_equal(fault, SX_LINK_FAULT_BOX);
-    assert_int_equal(sx_short_link_open(&s.link, sx_id_bytes(&s.snd_id), s.fixed, 0, s.user, 0, &d,
-                                        &fault),
-                     SIMPLEX_E_CRYPTO);
+    assert_int_equal(
+        sx_short_link_open(&s.link, sx_id_bytes(&s.snd_id), s.fixed, 0, s.user, 0, &d, &fault),
+        SIMPLEX_E_CRYPTO);
 }
 
 static void the_queue_must_be_the_one_behind_the_link(void **state)
@@ -536,15 +536,15 @@ static void too_long_data_is_not_signed(void **state)
     /* what is signed but not sealed: two bytes of length and 65 of signature go on top */
     u.data.len = SX_LINK_USER_PADDED - 2 - 65 - 8 + 1;
     assert_int_equal(sx_link_user_sign(&w, &u, &s.root), SIMPLEX_OK);
-    assert_int_equal(sx_link_data_seal(s.link.link_key, s.fixed, sx_wr_bytes(&w),
-                                       SX_LINK_USER_PADDED, s.user),
-                     SIMPLEX_E_TOO_LARGE);
+    assert_int_equal(
+        sx_link_data_seal(s.link.link_key, s.fixed, sx_wr_bytes(&w), SX_LINK_USER_PADDED, s.user),
+        SIMPLEX_E_TOO_LARGE);
     sx_wr_reset(&w);
     u.data.len--;
     assert_int_equal(sx_link_user_sign(&w, &u, &s.root), SIMPLEX_OK);
-    assert_int_equal(sx_link_data_seal(s.link.link_key, s.fixed, sx_wr_bytes(&w),
-                                       SX_LINK_USER_PADDED, s.user),
-                     SIMPLEX_OK);
+    assert_int_equal(
+        sx_link_data_seal(s.link.link_key, s.fixed, sx_wr_bytes(&w), SX_LINK_USER_PADDED, s.user),
+        SIMPLEX_OK);
     sx_wr_free(&w);
 }
 

@@ -228,8 +228,7 @@ static void addresses_without_an_id_or_with_another_key_are_refused(void **state
 static void six_known_servers_of_version_1_get_their_onion_host(void **state)
 {
     static const char *const names[] = { "smp4.simplex.im", "smp5.simplex.im", "smp6.simplex.im",
-                                         "smp8.simplex.im", "smp9.simplex.im",
-                                         "smp10.simplex.im" };
+                                         "smp8.simplex.im", "smp9.simplex.im", "smp10.simplex.im" };
 
     (void)state;
     for (size_t i = 0; i < SX_COUNT(names); i++) {
@@ -290,16 +289,16 @@ static simplex_bytes message(const char *hex)
 static void malformed_messages_are_refused(void **state)
 {
     (void)state;
-    assert_true(decode_message(message("48")));       /* HELLO */
-    assert_false(decode_message(message("4848")));    /* with more behind it */
-    assert_false(decode_message(message("")));        /* no tag */
-    assert_false(decode_message(message("51")));      /* half a tag */
-    assert_false(decode_message(message("515a")));    /* QZ */
-    assert_false(decode_message(message("5600")));    /* an empty list of receipts */
-    assert_false(decode_message(message("515400")));  /* of queues to test */
+    assert_true(decode_message(message("48")));      /* HELLO */
+    assert_false(decode_message(message("4848")));   /* with more behind it */
+    assert_false(decode_message(message("")));       /* no tag */
+    assert_false(decode_message(message("51")));     /* half a tag */
+    assert_false(decode_message(message("515a")));   /* QZ */
+    assert_false(decode_message(message("5600")));   /* an empty list of receipts */
+    assert_false(decode_message(message("515400"))); /* of queues to test */
     assert_false(decode_message(message("450000"))); /* EREADY cut short */
     assert_true(decode_message(message("56010000000000000003000000")));
-    assert_false(decode_message(message("56020000000000000003000000"))); /* one item of two */
+    assert_false(decode_message(message("56020000000000000003000000")));   /* one item of two */
     assert_false(decode_message(message("5601000000000000000300000000"))); /* left-overs */
     assert_false(decode_message(sx_str("")));
     assert_false(decode_message(sx_str("X")));
@@ -375,14 +374,12 @@ static void query_parameters_are_found_and_decoded(void **state)
     static const struct {
         const char *query, *name, *value; /* NULL: not there */
     } rows[] = {
-        { "a=1&b=2", "b", "2" },      { "a=1;b=2", "b", "2" },
-        { "a=1&a=2", "a", "1" },      { "aa=1&a=2", "a", "2" },
-        { "a=b=c", "a", "b=c" },      { "a", "a", "" },
-        { "a=", "a", "" },            { "&&a=1&", "a", "1" },
-        { "a=x+y%20z", "a", "x y z" }, { "a=%zz%4", "a", "%zz%4" },
-        { "%61=1", "a", "1" },        { "a=%C3%bc", "a", "\xc3\xbc" },
-        { "ab=1", "a", NULL },        { "", "a", NULL },
-        { "=1", "a", NULL },          { "A=1", "a", NULL },
+        { "a=1&b=2", "b", "2" },     { "a=1;b=2", "b", "2" }, { "a=1&a=2", "a", "1" },
+        { "aa=1&a=2", "a", "2" },    { "a=b=c", "a", "b=c" }, { "a", "a", "" },
+        { "a=", "a", "" },           { "&&a=1&", "a", "1" },  { "a=x+y%20z", "a", "x y z" },
+        { "a=%zz%4", "a", "%zz%4" }, { "%61=1", "a", "1" },   { "a=%C3%bc", "a", "\xc3\xbc" },
+        { "ab=1", "a", NULL },       { "", "a", NULL },       { "=1", "a", NULL },
+        { "A=1", "a", NULL },
     };
 
     (void)state;

@@ -65,7 +65,7 @@ static void client_messages_round_trip(void **state)
     unsigned outer = 0, inner = 0;
 
     (void)state;
-    vec_each(row, vec_get(json, "client_message")) {
+    vec_each (row, vec_get(json, "client_message")) {
         if (vec_opt(row, "version") != NULL) {
             replay_client_msg(row);
             outer++;
@@ -164,12 +164,12 @@ static void envelopes_round_trip(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each(row, rows) {
+    vec_each (row, rows) {
         if (strcmp(vec_text(row, "kind"), "x448_keys_used") == 0)
             keys = row;
     }
     assert_non_null(keys);
-    vec_each(row, rows) {
+    vec_each (row, rows) {
         struct sx_envelope e, got;
         struct sx_wr w;
 
@@ -207,7 +207,7 @@ static void again_receipts(const cJSON *row, struct sx_rd *r, struct sx_wr *w)
 {
     const cJSON *want;
 
-    vec_each(want, vec_get(row, "receipts")) {
+    vec_each (want, vec_get(row, "receipts")) {
         struct sx_receipt x;
 
         sx_receipt_next(r, &x);
@@ -334,7 +334,7 @@ static void agent_messages_round_trip(void **state)
     unsigned n = 0, lists = 0;
 
     (void)state;
-    vec_each(row, vec_get(json, "agent_message")) {
+    vec_each (row, vec_get(json, "agent_message")) {
         size_t i = kind_index(vec_text(row, "kind"));
         simplex_bytes bytes = vec_hex(row, "bytes");
         struct sx_agent_msg m;
@@ -401,7 +401,7 @@ static void queue_infos_of_each_version_round_trip(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each(row, vec_get(json, "smp_queue_info")) {
+    vec_each (row, vec_get(json, "smp_queue_info")) {
         struct sx_queue_addr q, want;
         struct sx_rd r = sx_rd_init(vec_hex(row, "bytes"));
         struct sx_wr w;
@@ -428,7 +428,7 @@ static void queue_uris_of_each_range_round_trip_as_text_and_binary(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each(row, vec_get(json, "smp_queue_uri")) {
+    vec_each (row, vec_get(json, "smp_queue_uri")) {
         struct sx_queue_addr q, want;
         struct sx_rd r = sx_rd_init(vec_hex(row, "bytes"));
         struct sx_wr w;

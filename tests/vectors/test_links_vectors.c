@@ -15,7 +15,7 @@ static void server_from(const cJSON *j, struct sx_server *s, bool *has_hash)
     simplex_bytes hash = vec_hex(j, "key_hash");
 
     memset(s, 0, sizeof *s);
-    vec_each(host, vec_get(j, "hosts")) {
+    vec_each (host, vec_get(j, "hosts")) {
         assert_true(s->n_hosts < SX_HOSTS_MAX);
         assert_int_equal(sx_host_parse(sx_str(host->valuestring), &s->hosts[s->n_hosts++]),
                          SIMPLEX_OK);
@@ -60,11 +60,11 @@ static void link_from(const cJSON *j, struct sx_link *l)
     memset(l, 0, sizeof *l);
     sx_wr_init(&l->data, UINT16_MAX);
     l->kind = contact ? SX_LINK_CONTACT : SX_LINK_INVITATION;
-    l->agent_v = (struct sx_range){ (uint16_t)vec_int(j, "agent_min"),
-                                    (uint16_t)vec_int(j, "agent_max") };
+    l->agent_v =
+        (struct sx_range){ (uint16_t)vec_int(j, "agent_min"), (uint16_t)vec_int(j, "agent_max") };
     l->queues = sx_calloc((size_t)cJSON_GetArraySize(queues), sizeof *l->queues);
     assert_non_null(l->queues);
-    vec_each(queue, queues)
+    vec_each (queue, queues)
         queue_from(queue, &l->queues[l->n_queues++]);
     if (vec_opt(j, "client_data") != NULL)
         assert_int_equal(sx_link_set_data(l, vec_hex(j, "client_data")), SIMPLEX_OK);
@@ -166,7 +166,7 @@ static void full_links_round_trip_as_text_and_binary(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each(row, vec_get(json, "full_links")) {
+    vec_each (row, vec_get(json, "full_links")) {
         const cJSON *fields = vec_get(row, "fields");
         simplex_bytes binary = vec_hex(row, "binary");
         bool ipv6 = strcmp(vec_text(row, "what"), "invitation, IPv6") == 0;
@@ -215,7 +215,7 @@ static void odd_full_links_are_read_like_the_reference(void **state)
     unsigned n = 0, rejected = 0, trimmed = 0;
 
     (void)state;
-    vec_each(row, vec_get(json, "full_link_texts")) {
+    vec_each (row, vec_get(json, "full_link_texts")) {
         const char *what = vec_text(row, "what");
         const cJSON *result = vec_get(row, "result");
         struct sx_link l;
@@ -255,7 +255,7 @@ static void odd_queue_addresses_are_read_like_the_reference(void **state)
     unsigned n = 0, rejected = 0;
 
     (void)state;
-    vec_each(row, vec_get(json, "queue_uri_texts")) {
+    vec_each (row, vec_get(json, "queue_uri_texts")) {
         const char *what = vec_text(row, "what");
         const cJSON *result = vec_get(row, "result");
         struct sx_queue_addr q, want;
@@ -329,7 +329,7 @@ static void short_links_round_trip_as_text_and_binary(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each(row, vec_get(json, "short_links")) {
+    vec_each (row, vec_get(json, "short_links")) {
         const char *text = vec_text(row, "text");
         simplex_bytes binary = vec_hex(row, "binary");
         struct sx_short_link s, want;
@@ -359,9 +359,9 @@ static void short_links_round_trip_as_text_and_binary(void **state)
 }
 
 /* agent.md section 13.4 and README.md, "Traps" */
-static const char *const stricter_shorts[] = { "key of 31 bytes", "key of 33 bytes",
-                                               "link id of 10 bytes", "bad port", "short hash",
-                                               NULL };
+static const char *const stricter_shorts[] = { "key of 31 bytes",     "key of 33 bytes",
+                                               "link id of 10 bytes", "bad port",
+                                               "short hash",          NULL };
 
 static void odd_short_links_are_read_like_the_reference(void **state)
 {
@@ -370,7 +370,7 @@ static void odd_short_links_are_read_like_the_reference(void **state)
     unsigned n = 0, rejected = 0, trimmed = 0;
 
     (void)state;
-    vec_each(row, vec_get(json, "short_link_texts")) {
+    vec_each (row, vec_get(json, "short_link_texts")) {
         const char *what = vec_text(row, "what");
         const cJSON *result = vec_get(row, "result");
         struct sx_short_link s, want;
@@ -410,19 +410,19 @@ static void links_to_preset_servers_are_shortened_and_restored(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each(row, vec_get(group, "presets")) {
+    vec_each (row, vec_get(group, "presets")) {
         assert_true(n_presets < SX_COUNT(presets));
         assert_int_equal(sx_server_parse(sx_str(row->valuestring), &presets[n_presets++], NULL),
                          SIMPLEX_OK);
     }
-    vec_each(row, vec_get(group, "shorten")) {
+    vec_each (row, vec_get(group, "shorten")) {
         assert_int_equal(sx_short_link_parse(sx_str(vec_text(row, "before")), &s), SIMPLEX_OK);
         sx_short_link_shorten(&s, presets, n_presets);
         assert_short_prints(&s, vec_text(row, "after"));
         n++;
     }
     assert_int_equal(n, 11);
-    vec_each(row, vec_get(group, "restore")) {
+    vec_each (row, vec_get(group, "restore")) {
         assert_int_equal(sx_short_link_parse(sx_str(vec_text(row, "before")), &s), SIMPLEX_OK);
         sx_short_link_restore(&s, presets, n_presets);
         assert_short_prints(&s, vec_text(row, "after"));
@@ -441,7 +441,7 @@ static void link_keys_give_ids_and_encryption_keys(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each(row, vec_get(json, "link_key_derivation")) {
+    vec_each (row, vec_get(json, "link_key_derivation")) {
         const uint8_t *key = vec_hex(row, "link_key").ptr;
         struct sx_link_keys k;
 
@@ -548,7 +548,7 @@ static void link_data_is_made_and_read(void **state)
     unsigned n = 0, owned = 0;
 
     (void)state;
-    vec_each(row, vec_get(json, "link_data")) {
+    vec_each (row, vec_get(json, "link_data")) {
         uint8_t fixed[SX_LINK_FIXED_STORED];
         uint8_t user[SX_LINK_USER_STORED];
         struct sx_short_link link = { 0 };
@@ -577,9 +577,8 @@ static void link_data_is_made_and_read(void **state)
                          SIMPLEX_OK);
         link.server.n_hosts = 1;
         assert_int_equal(
-            sx_short_link_open(&link,
-                               vec_unhex("303132333435363738393a3b3c3d3e3f4041424344454647"), fixed,
-                               sizeof fixed, user, sizeof user, &d, &fault),
+            sx_short_link_open(&link, vec_unhex("303132333435363738393a3b3c3d3e3f4041424344454647"),
+                               fixed, sizeof fixed, user, sizeof user, &d, &fault),
             SIMPLEX_OK);
         assert_int_equal(d.fixed.agent_v.min, vec_int(row, "agent_min"));
         assert_int_equal(d.fixed.agent_v.max, vec_int(row, "agent_max"));
@@ -635,7 +634,7 @@ static void wrong_link_data_is_refused_for_the_right_reason(void **state)
     unsigned n = 0, good = 0;
 
     (void)state;
-    vec_each(row, vec_get(json, "link_data_checks")) {
+    vec_each (row, vec_get(json, "link_data_checks")) {
         const cJSON *result = vec_get(row, "result");
         struct sx_link_data d;
         enum sx_link_fault fault;
