@@ -26,6 +26,7 @@ struct sx_store {
     struct sx_wr scratch;          /* for encodings that are bound; wiped after use */
     uint8_t scratch_buf[SX_SCRATCH];
     bool read_only;
+    bool key_fits; /* page 1 was read */
     bool in_txn;
     bool dirty;
     bool in_savepoint, dirty_before; /* the savepoint, and `dirty` when it was set */

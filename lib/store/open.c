@@ -168,8 +168,7 @@ static simplex_rc lock_and_read(struct sx_store *s, bool *fresh)
         code = sqlite3_step(st);
     *fresh = code == SQLITE_ROW && sqlite3_column_int64(st, 0) == 0;
     (void)sqlite3_finalize(st);
-    if ((code & 0xff) == SQLITE_NOTADB)
-        return SIMPLEX_E_DB_KEY;
+    s->key_fits = sx_db_rc(s, code) == SIMPLEX_OK;
     return sx_db_rc(s, code);
 }
 
@@ -258,6 +257,8 @@ static simplex_rc connect_file(struct sx_store *s, const struct sx_store_cfg *cf
     if (code != SQLITE_OK)
         return sx_db_rc(s, code);
     simplex_rc rc = keep_old_log(s, cfg->path);
+    if (rc == SIMPLEX_OK) /* SQLCipher reports on stderr otherwise; for the whole process */
+        rc = sx_db_exec(s, "PRAGMA cipher_log_level = NONE");
     if (rc == SIMPLEX_OK)
         rc = sx_db_key(s, cfg->key, cfg->raw_key, sqlite3_key);
     if (rc == SIMPLEX_OK)

@@ -32,9 +32,11 @@ simplex_rc sx_db_rc(struct sx_store *s, int code)
         return SIMPLEX_OK;
     case SQLITE_FULL:
         return SIMPLEX_E_DB_FULL;
+    case SQLITE_NOTADB: /* page 1 is no page under this key */
+        return s->key_fits ? SIMPLEX_E_DB_DAMAGED : SIMPLEX_E_DB_KEY;
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
     case SQLITE_FORMAT:
+    case SQLITE_ERROR: /* our statements are right, so the tables are not */
         return SIMPLEX_E_DB_DAMAGED;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
