@@ -131,7 +131,7 @@ simplex_rc sx_chain_leaf_key(const struct sx_chain *chain, struct sx_pub *out)
         return SIMPLEX_E_CERT;
     int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der);
     X509_free(x);
-    simplex_rc rc = n > 0 ? sx_spki_decode(sx_bytes(der, (size_t)n), out) : SIMPLEX_E_KEY;
+    simplex_rc rc = n > 0 ? sx_spki_decode(sx_bytes(der, (size_t)n), out) : SIMPLEX_E_NOMEM;
     OPENSSL_free(der);
     ERR_clear_error();
     if (rc == SIMPLEX_OK && sx_sig_len(out->alg) == 0)

@@ -25,8 +25,7 @@ static simplex_rc dh_448(const struct sx_priv *priv, const struct sx_pub *pub, u
     EVP_PKEY_CTX_free(ctx);
     EVP_PKEY_free(peer);
     EVP_PKEY_free(own);
-    if (rc != SIMPLEX_OK)
-        ERR_clear_error();
+    ERR_clear_error();
     return rc;
 }
 

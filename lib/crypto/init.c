@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Start of the libraries, randomness and contexts. A lookup by name in OpenSSL 3 costs more than
- * hashing a message, therefore each algorithm is looked up once for the process; contexts keep
- * their provider state, so that hashing allocates nothing.
+ * hashing a message, therefore each algorithm is looked up once for the process, and contexts
+ * are kept.
  */
 #include <pthread.h>
 #include <sodium.h>
@@ -16,6 +16,7 @@
 static EVP_CIPHER *gcm;
 static EVP_MD *mds[SX_MDS];
 static EVP_MD_CTX *shared[SX_MDS]; /* from SX_MD_OWN on */
+static bool started[SX_MDS];       /* the shared context is ready for data */
 static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static atomic_bool ready;
@@ -73,7 +74,7 @@ static simplex_rc fetch_objects(void)
     for (unsigned i = 0; ok && i < SX_MDS; i++) {
         ok = (mds[i] = EVP_MD_fetch(NULL, names[i], NULL)) != NULL;
         if (ok && i >= SX_MD_OWN)
-            ok = (shared[i] = new_md_ctx(i)) != NULL;
+            ok = started[i] = (shared[i] = new_md_ctx(i)) != NULL;
     }
     if (ok)
         return SIMPLEX_OK;
@@ -136,11 +137,18 @@ EVP_MD_CTX *sx_ossl_lock_md(enum sx_md md)
 {
     if (sx_crypto_init() != SIMPLEX_OK || pthread_mutex_lock(&shared_lock) != 0)
         return NULL;
-    return shared[md];
+    if (started[md] || EVP_DigestInit_ex2(shared[md], mds[md], NULL) == 1)
+        return shared[md];
+    ERR_clear_error();
+    (void)pthread_mutex_unlock(&shared_lock);
+    return NULL;
 }
 
-void sx_ossl_unlock_md(void)
+void sx_ossl_unlock_md(enum sx_md md)
 {
+    started[md] = EVP_DigestInit_ex2(shared[md], mds[md], NULL) == 1;
+    if (!started[md])
+        ERR_clear_error();
     (void)pthread_mutex_unlock(&shared_lock);
 }
 

@@ -66,8 +66,7 @@ EVP_PKEY *sx_ossl_pub(const struct sx_pub *k)
     if (kind == NULL || sx_crypto_init() != SIMPLEX_OK)
         return NULL;
     EVP_PKEY *p = EVP_PKEY_new_raw_public_key(kind->nid, NULL, k->b, kind->len);
-    if (p == NULL)
-        ERR_clear_error();
+    ERR_clear_error(); /* in any case: OpenSSL may leave errors when it found a way around them */
     return p;
 }
 
@@ -88,9 +87,9 @@ EVP_PKEY *sx_ossl_priv(const struct sx_priv *k, const struct sx_pub *pub)
         EVP_PKEY_fromdata(ctx, &p, EVP_PKEY_KEYPAIR, params) != 1) {
         EVP_PKEY_free(p);
         p = NULL;
-        ERR_clear_error();
     }
     EVP_PKEY_CTX_free(ctx);
+    ERR_clear_error();
     return p;
 }
 
@@ -102,10 +101,8 @@ static simplex_rc derive_448(const struct sx_priv *priv, uint8_t *pub)
 
     bool ok = p != NULL && EVP_PKEY_get_raw_public_key(p, pub, &len) == 1;
     EVP_PKEY_free(p);
-    if (ok)
-        return SIMPLEX_OK;
     ERR_clear_error();
-    return SIMPLEX_E_NOMEM;
+    return ok ? SIMPLEX_OK : SIMPLEX_E_NOMEM;
 }
 
 static simplex_rc derive(const struct sx_priv *priv, uint8_t *pub)

@@ -15,11 +15,12 @@ enum sx_md { SX_MD_SHA256, SX_MD_SHA512, SX_MD_SHA3_256, SX_MD_SHA3_384, SX_MD_M
 EVP_CIPHER_CTX *sx_ossl_gcm_ctx(void);
 EVP_MD_CTX *sx_ossl_md_ctx(enum sx_md md); /* below SX_MD_OWN */
 /*
- * A context of the process for the hashes from SX_MD_OWN on, locked until it is given back. It is
- * made by sx_crypto_init, so that hashing needs no memory. NULL (not locked) when that fails.
+ * A context of the process for the hashes from SX_MD_OWN on, ready for data, locked until it is
+ * given back. OpenSSL 3.0 allocates whenever a hash starts: each starts ahead, when the one before
+ * ends, so that the first lack of memory does no harm. NULL (not locked): the second lack.
  */
 EVP_MD_CTX *sx_ossl_lock_md(enum sx_md md);
-void sx_ossl_unlock_md(void);
+void sx_ossl_unlock_md(enum sx_md md);
 
 /* Key of one of the four kinds; NULL and an empty error queue on failure. */
 EVP_PKEY *sx_ossl_pub(const struct sx_pub *k);

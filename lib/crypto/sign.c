@@ -28,10 +28,8 @@ static simplex_rc sign_448(const struct sx_keypair *k, simplex_bytes msg, uint8_
               EVP_DigestSign(ctx, sig, &len, msg.ptr, msg.len) == 1 && len == SX_SIG_MAX;
     EVP_MD_CTX_free(ctx);
     EVP_PKEY_free(key);
-    if (ok)
-        return SIMPLEX_OK;
     ERR_clear_error();
-    return SIMPLEX_E_NOMEM;
+    return ok ? SIMPLEX_OK : SIMPLEX_E_NOMEM;
 }
 
 simplex_rc sx_sign(const struct sx_keypair *k, simplex_bytes msg, uint8_t *sig, size_t *sig_len)
@@ -59,8 +57,7 @@ static bool verify_448(const struct sx_pub *k, simplex_bytes msg, const uint8_t 
               EVP_DigestVerify(ctx, sig, SX_SIG_MAX, msg.ptr, msg.len) == 1;
     EVP_MD_CTX_free(ctx);
     EVP_PKEY_free(key);
-    if (!ok)
-        ERR_clear_error();
+    ERR_clear_error();
     return ok;
 }
 
