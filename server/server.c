@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "certs.h"
+#include "identity.h"
 #include "loop.h"
 
 #define BACKLOG 1024
@@ -19,7 +19,7 @@
 
 struct simplex_server {
     struct sx_io_cfg io;
-    struct sx_certs certs;
+    struct sx_identity certs;
     struct sx_srv *srv;
     struct sx_loop *loops;
     unsigned n_loops;
@@ -218,7 +218,7 @@ static simplex_rc start(struct simplex_server *s, const simplex_server_config *c
     if (rc == SIMPLEX_OK)
         rc = sx_crypto_init();
     if (rc == SIMPLEX_OK)
-        rc = sx_certs_load(&s->certs, cfg->dir, name, err);
+        rc = sx_identity_load(&s->certs, cfg->dir, name, err);
     if (rc == SIMPLEX_OK)
         rc = sx_tls_ctx_server(sx_wr_bytes(&s->certs.chain_pem), sx_wr_bytes(&s->certs.key_pem),
                                &s->io.tls);
@@ -271,7 +271,7 @@ void simplex_server_stop(simplex_server *s)
     sx_free(s->loops);
     sx_srv_close(s->srv);
     sx_tls_ctx_free(s->io.tls);
-    sx_certs_wipe(&s->certs);
+    sx_identity_wipe(&s->certs);
     sx_keypair_wipe(&s->io.leaf);
     if (s->password != NULL)
         sx_free_secret(s->password, strlen(s->password));

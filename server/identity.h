@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The certificates of the server: made, or kept in a directory (protocol/smp.md section 10). */
-#ifndef SX_CERTS_H
-#define SX_CERTS_H
+#ifndef SX_IDENTITY_H
+#define SX_IDENTITY_H
 
 #include <stdio.h>
 
 #include "crypto/x509.h"
 
-struct sx_certs {
+struct sx_identity {
     struct sx_wr chain_pem, key_pem; /* leaf and CA; key of the leaf */
     struct sx_wr der;                /* what `chain` points into */
     struct sx_chain chain;
@@ -27,8 +27,8 @@ void sx_errtext_set(struct sx_errtext *e, const char *fmt, ...)
 
 /* dir NULL: made in memory. Otherwise read from dir, or made there when it has no server.crt.
  * host: common name of a new certificate. */
-simplex_rc sx_certs_load(struct sx_certs *c, const char *dir, const char *host,
+simplex_rc sx_identity_load(struct sx_identity *c, const char *dir, const char *host,
                          struct sx_errtext *err) SIMPLEX_CHECK;
-void sx_certs_wipe(struct sx_certs *c);
+void sx_identity_wipe(struct sx_identity *c);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "certs.h"
+#include "identity.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -83,7 +83,7 @@ static simplex_rc write_file(const char *dir, const char *name, simplex_bytes b,
     return ok ? SIMPLEX_OK : SIMPLEX_E_SYSTEM;
 }
 
-static simplex_rc print_fingerprint(const struct sx_certs *c, struct sx_wr *w)
+static simplex_rc print_fingerprint(const struct sx_identity *c, struct sx_wr *w)
 {
     sx_b64url_encode(w, sx_bytes(c->fingerprint, sizeof(c->fingerprint)));
     sx_wr_u8(w, '\n');
@@ -91,7 +91,7 @@ static simplex_rc print_fingerprint(const struct sx_certs *c, struct sx_wr *w)
 }
 
 /* What everything else needs, from the PEM texts. */
-static simplex_rc parse(struct sx_certs *c)
+static simplex_rc parse(struct sx_identity *c)
 {
     simplex_rc rc = sx_pem_chain(sx_wr_bytes(&c->chain_pem), &c->der, &c->chain);
 
@@ -102,7 +102,7 @@ static simplex_rc parse(struct sx_certs *c)
     return rc;
 }
 
-static bool key_fits(const struct sx_certs *c)
+static bool key_fits(const struct sx_identity *c)
 {
     struct sx_pub leaf;
 
@@ -110,7 +110,7 @@ static bool key_fits(const struct sx_certs *c)
 }
 
 /* ca.key and fingerprint first, server.crt last: its presence says that all of it is there. */
-static simplex_rc save(const struct sx_certs *c, const struct sx_server_certs *made,
+static simplex_rc save(const struct sx_identity *c, const struct sx_server_certs *made,
                        const char *dir, struct sx_errtext *err)
 {
     uint8_t text[64];
@@ -131,7 +131,7 @@ static simplex_rc save(const struct sx_certs *c, const struct sx_server_certs *m
     return rc;
 }
 
-static simplex_rc make(struct sx_certs *c, const char *dir, const char *host,
+static simplex_rc make(struct sx_identity *c, const char *dir, const char *host,
                        struct sx_errtext *err)
 {
     struct sx_server_certs made;
@@ -158,7 +158,7 @@ static simplex_rc make(struct sx_certs *c, const char *dir, const char *host,
     return rc;
 }
 
-static simplex_rc check_fingerprint(const struct sx_certs *c, const char *dir,
+static simplex_rc check_fingerprint(const struct sx_identity *c, const char *dir,
                                     struct sx_errtext *err)
 {
     uint8_t want[64];
@@ -184,7 +184,7 @@ static simplex_rc check_fingerprint(const struct sx_certs *c, const char *dir,
     return rc;
 }
 
-static simplex_rc load(struct sx_certs *c, const char *dir, struct sx_errtext *err)
+static simplex_rc load(struct sx_identity *c, const char *dir, struct sx_errtext *err)
 {
     simplex_rc rc = read_file(dir, "server.crt", &c->chain_pem, err);
 
@@ -204,7 +204,7 @@ static simplex_rc load(struct sx_certs *c, const char *dir, struct sx_errtext *e
     return check_fingerprint(c, dir, err);
 }
 
-simplex_rc sx_certs_load(struct sx_certs *c, const char *dir, const char *host,
+simplex_rc sx_identity_load(struct sx_identity *c, const char *dir, const char *host,
                          struct sx_errtext *err)
 {
     char path[PATH_SIZE];
@@ -221,11 +221,11 @@ simplex_rc sx_certs_load(struct sx_certs *c, const char *dir, const char *host,
     else
         rc = make(c, dir, host, err);
     if (rc != SIMPLEX_OK)
-        sx_certs_wipe(c);
+        sx_identity_wipe(c);
     return rc;
 }
 
-void sx_certs_wipe(struct sx_certs *c)
+void sx_identity_wipe(struct sx_identity *c)
 {
     sx_wr_free(&c->chain_pem);
     sx_wr_free(&c->key_pem);
