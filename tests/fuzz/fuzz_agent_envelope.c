@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Agent envelopes have one encoding each. */
-#include "fuzz_check.h"
+#include "fuzz.h"
 
 #include "wire/agent_msg.h"
 

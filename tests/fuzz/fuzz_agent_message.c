@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Agent messages have one encoding each; the items of their lists can all be read and written. */
-#include "fuzz_check.h"
+#include "fuzz.h"
 
 #include "wire/agent_msg.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bodies of SEND and what is inside their box: one encoding each. */
-#include "fuzz_check.h"
+#include "fuzz.h"
 
 #include "wire/queue.h"
 

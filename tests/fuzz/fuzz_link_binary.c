@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Binary links: the encoding of what was decoded is stable. */
-#include "fuzz_check.h"
+#include "fuzz.h"
 
 #include "wire/link.h"
 

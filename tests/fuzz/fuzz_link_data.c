@@ -3,7 +3,7 @@
  * The data behind short links. Input: 'f' fixed data, 'u' user data, both signed here so that the
  * checks behind the signature are reached; 'r' two parts as they are, a length in front of one.
  */
-#include "fuzz_check.h"
+#include "fuzz.h"
 
 #include "wire/short_link.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Links as pasted: what is printed is read again and printed the same, also as binary. */
-#include "fuzz_check.h"
+#include "fuzz.h"
 
 #include "wire/link.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SMPQueueInfo: what was decoded is decoded again from its encoding. */
-#include "fuzz_check.h"
+#include "fuzz.h"
 
 #include "wire/queue.h"
 

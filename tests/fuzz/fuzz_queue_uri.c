@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SMPQueueUri, binary: its encoding is stable, and its text is read again. */
-#include "fuzz_check.h"
+#include "fuzz.h"
 
 #include "wire/queue.h"
 #include "wire/url.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Queue addresses as text: what is printed is read again and printed the same. */
-#include "fuzz_check.h"
+#include "fuzz.h"
 
 #include "wire/queue.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Short links, text and binary: both are stable and agree. */
-#include "fuzz_check.h"
+#include "fuzz.h"
 
 #include "wire/short_link.h"
 #include "wire/url.h"
