@@ -70,17 +70,23 @@ simplex_rc sx_dh(const struct sx_priv *priv, const struct sx_pub *pub,
 
 /* ---- hashes ---- */
 
+/*
+ * They cannot fail: SHA-256 and SHA-512 need no memory; SHA-3 and MD5 survive a failed allocation
+ * of OpenSSL and end the process when memory stays away, since a wrong hash is worse.
+ */
 void sx_sha256(simplex_bytes m, uint8_t out[32]);
 void sx_sha512(simplex_bytes m, uint8_t out[64]);
 void sx_sha3_256(simplex_bytes m, uint8_t out[32]);
 void sx_sha3_384(simplex_bytes m, uint8_t out[48]);
 void sx_md5(simplex_bytes m, uint8_t out[16]); /* only for the queue-list hash of services */
+/* E_ARG: more than 255 * 64 bytes. okm may be ikm.ptr or salt.ptr. */
 simplex_rc sx_hkdf_sha512(simplex_bytes salt, simplex_bytes ikm, const char *info, uint8_t *okm,
                           size_t okm_len) SIMPLEX_CHECK;
 
 /* ---- padding (smp.md section 2): u16 length, data, '#' up to n ---- */
 
-simplex_rc sx_pad(simplex_bytes m, uint8_t *out, size_t n) SIMPLEX_CHECK; /* E_TOO_LARGE */
+/* E_TOO_LARGE. m may lie inside out. */
+simplex_rc sx_pad(simplex_bytes m, uint8_t *out, size_t n) SIMPLEX_CHECK;
 simplex_rc sx_unpad(simplex_bytes padded, simplex_bytes *m) SIMPLEX_CHECK; /* borrows; E_PADDING */
 
 /* ---- boxes (smp.md section 4): XSalsa20-Poly1305, output = tag(16) || ciphertext ---- */
@@ -107,7 +113,7 @@ simplex_rc sx_box_seal_padded(const struct sx_box_key *k, const uint8_t nonce[24
 simplex_rc sx_box_open_padded(const struct sx_box_key *k, const uint8_t nonce[24], uint8_t *box,
                               size_t box_len, simplex_bytes *m) SIMPLEX_CHECK;
 void sx_nonce_from(simplex_bytes b, uint8_t nonce[24]); /* first 24 bytes, or right-padded with 0 */
-void sx_nonce_reverse(const uint8_t in[24], uint8_t out[24]);
+void sx_nonce_reverse(const uint8_t in[24], uint8_t out[24]); /* in and out may be the same */
 
 /* cbAuthenticate: box over SHA-512(message), 80 bytes. */
 #define SX_AUTHENTICATOR_LEN 80
@@ -119,7 +125,10 @@ bool sx_authenticated(const struct sx_box_key *k, const uint8_t nonce[24], simpl
 /* ---- AES-256-GCM (agent.md section 0) ---- */
 
 #define SX_GCM_TAG 16
-/* iv_len 12 or 16 (the ratchet uses 16). in and out may be the same; two ad parts are joined. */
+/*
+ * iv_len 12 or 16 (the ratchet uses 16), else E_ARG. in and out may be the same; two ad parts are
+ * joined. On failure out is wiped.
+ */
 simplex_rc sx_gcm_encrypt(const uint8_t key[32], const uint8_t *iv, size_t iv_len,
                           simplex_bytes ad1, simplex_bytes ad2, simplex_bytes plain, uint8_t *out,
                           uint8_t tag[SX_GCM_TAG]) SIMPLEX_CHECK;
@@ -145,7 +154,10 @@ simplex_rc sx_kem_decaps(const uint8_t ct[SX_KEM_CT], const uint8_t sk[SX_KEM_SK
 void sx_b64url_encode(struct sx_wr *w, simplex_bytes b);          /* padded with '=' */
 void sx_b64url_encode_unpadded(struct sx_wr *w, simplex_bytes b); /* short links */
 void sx_b64_encode(struct sx_wr *w, simplex_bytes b);             /* standard alphabet, padded */
-/* Strict: no other characters, non-canonical trailing bits refused. E_DECODE, E_BUFFER. */
+/*
+ * *len: room in out, then the length; after E_BUFFER the length needed. Strict (E_DECODE): no other
+ * characters, no trailing bits that are not zero.
+ */
 simplex_rc sx_b64url_decode(simplex_bytes text, uint8_t *out, size_t *len) SIMPLEX_CHECK;
 
 #endif

@@ -7,27 +7,22 @@
 
 #include "crypto/ossl.h"
 
+#define SPKI_PREFIX 12
+#define PKCS8_PREFIX 16
+
 static const struct kind {
-    uint8_t len, sig_len, spki_len, pkcs8_len; /* lengths of the prefixes */
+    uint8_t len, sig_len;
     int nid;
-    uint8_t spki[12], pkcs8[16];
+    const char *spki, *pkcs8; /* prefixes */
 } kinds[] = {
-    [SX_ED25519] = { 32, 64, 12, 16, EVP_PKEY_ED25519,
-                     { 0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00 },
-                     { 0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04,
-                       0x22, 0x04, 0x20 } },
-    [SX_ED448] = { 57, 114, 12, 16, EVP_PKEY_ED448,
-                   { 0x30, 0x43, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x71, 0x03, 0x3a, 0x00 },
-                   { 0x30, 0x47, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x71, 0x04,
-                     0x3b, 0x04, 0x39 } },
-    [SX_X25519] = { 32, 0, 12, 16, EVP_PKEY_X25519,
-                    { 0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x03, 0x21, 0x00 },
-                    { 0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x04,
-                      0x22, 0x04, 0x20 } },
-    [SX_X448] = { 56, 0, 12, 16, EVP_PKEY_X448,
-                  { 0x30, 0x42, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6f, 0x03, 0x39, 0x00 },
-                  { 0x30, 0x46, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6f, 0x04,
-                    0x3a, 0x04, 0x38 } },
+    [SX_ED25519] = { 32, 64, EVP_PKEY_ED25519, "\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00",
+                     "\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20" },
+    [SX_ED448] = { 57, 114, EVP_PKEY_ED448, "\x30\x43\x30\x05\x06\x03\x2b\x65\x71\x03\x3a\x00",
+                   "\x30\x47\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x71\x04\x3b\x04\x39" },
+    [SX_X25519] = { 32, 0, EVP_PKEY_X25519, "\x30\x2a\x30\x05\x06\x03\x2b\x65\x6e\x03\x21\x00",
+                    "\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x6e\x04\x22\x04\x20" },
+    [SX_X448] = { 56, 0, EVP_PKEY_X448, "\x30\x42\x30\x05\x06\x03\x2b\x65\x6f\x03\x39\x00",
+                  "\x30\x46\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x6f\x04\x3a\x04\x38" },
 };
 
 static const struct kind *kind_of(unsigned alg)
@@ -168,7 +163,7 @@ void sx_spki_encode(const struct sx_pub *k, struct sx_wr *w)
         w->bad = true;
         return;
     }
-    sx_wr_raw(w, sx_bytes(kind->spki, kind->spki_len));
+    sx_wr_raw(w, sx_bytes(kind->spki, SPKI_PREFIX));
     sx_wr_raw(w, sx_bytes(k->b, kind->len));
 }
 
@@ -178,10 +173,10 @@ simplex_rc sx_spki_decode(simplex_bytes der, struct sx_pub *out)
     for (unsigned alg = SX_ED25519; alg < SX_COUNT(kinds); alg++) {
         const struct kind *k = &kinds[alg];
 
-        if (der.len != (size_t)k->spki_len + k->len || memcmp(der.ptr, k->spki, k->spki_len) != 0)
+        if (der.len != SPKI_PREFIX + (size_t)k->len || memcmp(der.ptr, k->spki, SPKI_PREFIX) != 0)
             continue;
         out->alg = (uint8_t)alg;
-        memcpy(out->b, der.ptr + k->spki_len, k->len);
+        memcpy(out->b, der.ptr + SPKI_PREFIX, k->len);
         return SIMPLEX_OK;
     }
     return SIMPLEX_E_KEY;
@@ -195,7 +190,7 @@ void sx_pkcs8_encode(const struct sx_priv *k, struct sx_wr *w)
         w->bad = true;
         return;
     }
-    sx_wr_raw(w, sx_bytes(kind->pkcs8, kind->pkcs8_len));
+    sx_wr_raw(w, sx_bytes(kind->pkcs8, PKCS8_PREFIX));
     sx_wr_raw(w, sx_bytes(k->b, kind->len));
 }
 
@@ -205,11 +200,11 @@ simplex_rc sx_pkcs8_decode(simplex_bytes der, struct sx_priv *out)
     for (unsigned alg = SX_ED25519; alg < SX_COUNT(kinds); alg++) {
         const struct kind *k = &kinds[alg];
 
-        if (der.len != (size_t)k->pkcs8_len + k->len ||
-            memcmp(der.ptr, k->pkcs8, k->pkcs8_len) != 0)
+        if (der.len != PKCS8_PREFIX + (size_t)k->len ||
+            memcmp(der.ptr, k->pkcs8, PKCS8_PREFIX) != 0)
             continue;
         out->alg = (uint8_t)alg;
-        memcpy(out->b, der.ptr + k->pkcs8_len, k->len);
+        memcpy(out->b, der.ptr + PKCS8_PREFIX, k->len);
         return SIMPLEX_OK;
     }
     return SIMPLEX_E_KEY;
@@ -223,7 +218,7 @@ void sx_wr_key(struct sx_wr *w, const struct sx_pub *k)
         w->bad = true;
         return;
     }
-    sx_wr_u8(w, (uint8_t)(kind->spki_len + kind->len));
+    sx_wr_u8(w, (uint8_t)(SPKI_PREFIX + kind->len));
     sx_spki_encode(k, w);
 }
 

@@ -11,7 +11,7 @@
 enum sx_md { SX_MD_SHA256, SX_MD_SHA512, SX_MD_SHA3_256, SX_MD_SHA3_384, SX_MD_MD5, SX_MDS };
 #define SX_MD_OWN SX_MD_SHA3_256
 
-/* Contexts of the calling thread, made on first use, freed when the thread ends. NULL: no memory. */
+/* Contexts of the calling thread, made on first use, freed when it ends. NULL: no memory. */
 EVP_CIPHER_CTX *sx_ossl_gcm_ctx(void);
 EVP_MD_CTX *sx_ossl_md_ctx(enum sx_md md); /* below SX_MD_OWN */
 /*

@@ -2,7 +2,7 @@
 /* PEM (RFC 7468) of certificates and PKCS#8 keys. Text between the blocks is skipped. */
 #include "crypto/pem.h"
 
-#define LINE_BYTES 48 /* 64 characters */
+#define LINE_BYTES 48  /* 64 characters */
 #define CERT_MAX 16384 /* the reference's are below 500 bytes */
 
 void sx_pem_write(struct sx_wr *w, const char *label, simplex_bytes der)
@@ -51,7 +51,7 @@ static bool next_line(struct sx_rd *r, simplex_bytes *line)
     return true;
 }
 
-/* The body of the next block with this label; false at the end. Blocks of other kinds are skipped. */
+/* The body of the next block with this label, others are skipped; false at the end. */
 static bool next_block(struct sx_rd *r, const char *label, simplex_bytes *body, bool *bad)
 {
     simplex_bytes line;

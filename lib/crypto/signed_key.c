@@ -12,14 +12,14 @@
 static const uint8_t inner_head[] = { 0x30, 0x2c };
 
 static const struct layout {
-    uint8_t head[3], head_len;
-    uint8_t middle[10]; /* algorithm, then tag, length and unused bits of the signature */
+    uint8_t head_len;
+    const char *head;
+    const char *middle; /* algorithm, then tag, length and unused bits of the signature */
 } layouts[] = {
-    [SX_ED25519] = { { 0x30, 0x78 }, 2,
-                     { 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x41, 0x00 } },
-    [SX_ED448] = { { 0x30, 0x81, 0xaa }, 3,
-                   { 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x71, 0x03, 0x73, 0x00 } },
+    [SX_ED25519] = { 2, "\x30\x78", "\x30\x05\x06\x03\x2b\x65\x70\x03\x41\x00" },
+    [SX_ED448] = { 3, "\x30\x81\xaa", "\x30\x05\x06\x03\x2b\x65\x71\x03\x73\x00" },
 };
+#define MIDDLE_LEN 10
 
 static bool signable(unsigned alg)
 {
@@ -49,12 +49,12 @@ simplex_rc sx_signed_key_encode(struct sx_wr *w, const struct sx_pub *key,
         return rc;
     sx_wr_raw(w, sx_bytes(l->head, l->head_len));
     sx_wr_raw(w, sx_wr_bytes(&in));
-    sx_wr_raw(w, sx_bytes(l->middle, sizeof l->middle));
+    sx_wr_raw(w, sx_bytes(l->middle, MIDDLE_LEN));
     sx_wr_raw(w, sx_bytes(sig, sig_len));
     return SIMPLEX_OK;
 }
 
-static bool takes(struct sx_rd *r, const uint8_t *want, size_t n)
+static bool takes(struct sx_rd *r, const char *want, size_t n)
 {
     return sx_bytes_eq(sx_rd_take(r, n), sx_bytes(want, n));
 }
@@ -70,7 +70,7 @@ simplex_rc sx_signed_key_verify(simplex_bytes der, const struct sx_pub *leaf, st
         return SIMPLEX_E_KEY;
     bool ok = takes(&r, l->head, l->head_len);
     simplex_bytes inner = sx_rd_take(&r, INNER_LEN);
-    ok = takes(&r, l->middle, sizeof l->middle) && ok;
+    ok = takes(&r, l->middle, MIDDLE_LEN) && ok;
     simplex_bytes sig = sx_rd_take(&r, sx_sig_len(leaf->alg));
     if (!ok || !sx_rd_done(&r) || memcmp(inner.ptr, inner_head, sizeof inner_head) != 0)
         return SIMPLEX_E_DECODE;

@@ -15,7 +15,8 @@ struct sx_chain { /* DER certificates, leaf first; 2..4 for servers, borrowed */
 /*
  * The rules of smp.md section 3: 2..4 certificates, the second is the identity and its SHA-256
  * must be `fingerprint` (32 bytes; NULL: not compared), then X.509 validation with the last one
- * as sole anchor at time `now_s`. E_CERT, E_FINGERPRINT. Host names are not compared.
+ * as sole anchor at time `now_s`. E_CERT, E_FINGERPRINT. Host names are not compared. The path
+ * from the leaf to the anchor must lead through the identity.
  */
 simplex_rc sx_chain_verify(const struct sx_chain *chain, const uint8_t *fingerprint,
                            int64_t now_s) SIMPLEX_CHECK;
@@ -37,11 +38,15 @@ simplex_rc sx_signed_key_verify(simplex_bytes der, const struct sx_pub *leaf,
 struct sx_server_certs {
     struct sx_wr ca_key, ca_cert, key, cert; /* PEM */
 };
-simplex_rc sx_certs_make(enum sx_alg alg, const char *host, struct sx_server_certs *out)
-    SIMPLEX_CHECK;
+simplex_rc sx_certs_make(enum sx_alg alg, const char *host,
+                         struct sx_server_certs *out) SIMPLEX_CHECK;
 void sx_certs_free(struct sx_server_certs *c);
-/* PEM certificate(s) to DER, appended to `der`; chain slices point into it. */
+/*
+ * PEM certificate(s) to DER, appended to `der`; *chain is overwritten and points into it, until it
+ * grows again. Text around the blocks is skipped. E_DECODE; E_CERT: more than four; E_NOMEM.
+ */
 simplex_rc sx_pem_chain(simplex_bytes pem, struct sx_wr *der, struct sx_chain *chain) SIMPLEX_CHECK;
+/* PKCS#8 (`PRIVATE KEY`) of one of the four kinds. E_DECODE, E_KEY. */
 simplex_rc sx_pem_key(simplex_bytes pem, struct sx_keypair *out) SIMPLEX_CHECK;
 
 #endif

@@ -401,9 +401,9 @@ static void gcm_refuses_other_lengths(void **state)
     for (size_t i = 0; i < SX_COUNT(bad); i++)
         assert_int_equal(sx_gcm_encrypt(key, iv, bad[i], none(), none(), none(), out, tag),
                          SIMPLEX_E_ARG);
-    assert_int_equal(sx_gcm_encrypt(key, iv, 16, none(), none(), sx_bytes(out, (size_t)1 << 31),
-                                    out, tag),
-                     SIMPLEX_E_ARG);
+    assert_int_equal(
+        sx_gcm_encrypt(key, iv, 16, none(), none(), sx_bytes(out, (size_t)1 << 31), out, tag),
+        SIMPLEX_E_ARG);
     /* nothing at all still has a tag */
     assert_int_equal(sx_gcm_encrypt(key, iv, 16, none(), none(), none(), NULL, tag), SIMPLEX_OK);
     assert_int_equal(sx_gcm_decrypt(key, iv, 16, none(), none(), none(), tag, NULL), SIMPLEX_OK);
@@ -532,9 +532,31 @@ static void base64_round_trips_every_length(void **state)
 static void base64_is_read_strictly(void **state)
 {
     static const char *const bad[] = {
-        "A",     "AAAAA",  "====",     "=",      "A===",     "AA=",   "AAA==",  "AAAA=",
-        "AAAA==", "AB",    "AAB",      "AAB=",   "AB==",     "AA==AA", "A A=",  "AAA\n",
-        "AA+A",  "AA/A",   "AAAA\nAAA", "AA.A",  "\xc3\xa9""AA", "AA=A", "AA==\n", "AAAA====",
+        "A",
+        "AAAAA",
+        "====",
+        "=",
+        "A===",
+        "AA=",
+        "AAA==",
+        "AAAA=",
+        "AAAA==",
+        "AB",
+        "AAB",
+        "AAB=",
+        "AB==",
+        "AA==AA",
+        "A A=",
+        "AAA\n",
+        "AA+A",
+        "AA/A",
+        "AAAA\nAAA",
+        "AA.A",
+        "\xc3\xa9"
+        "AA",
+        "AA=A",
+        "AA==\n",
+        "AAAA====",
     };
     uint8_t out[32];
 

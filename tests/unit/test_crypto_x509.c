@@ -35,15 +35,15 @@ static struct wish leaf_of(int issuer)
 
 static struct wish ca_of(int subject, int issuer)
 {
-    return (struct wish){ subject, issuer, "critical,CA:TRUE", NULL, -DAY, DAY, 0, X509_VERSION_3,
-                          NULL };
+    return (struct wish){ subject, issuer, "critical,CA:TRUE", NULL, -DAY,
+                          DAY,     0,      X509_VERSION_3,     NULL };
 }
 
 static void set_name(X509_NAME *name, const char *cn)
 {
-    assert_int_equal(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                                                (const unsigned char *)cn, -1, -1, 0),
-                     1);
+    assert_int_equal(
+        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1, 0),
+        1);
 }
 
 static void add_ext(X509 *x, int nid, const char *value)
@@ -309,7 +309,8 @@ static void damaged_certificates_are_refused(void **state)
         for (size_t len = 0; len <= n + 1; len++) {
             c.cert[which] = sx_bytes(copy, len);
             assert_int_equal(sx_chain_verify(&c, fp, NOW), len == n ? SIMPLEX_OK : refused);
-            assert_int_equal(sx_chain_verify(&c, NULL, NOW), len == n ? SIMPLEX_OK : SIMPLEX_E_CERT);
+            assert_int_equal(sx_chain_verify(&c, NULL, NOW),
+                             len == n ? SIMPLEX_OK : SIMPLEX_E_CERT);
         }
         c.cert[which].len = n;
         for (size_t i = 0; i < n; i++) {
@@ -349,7 +350,8 @@ static void the_leaf_key_must_sign(void **state)
 
 static void signed_keys_verify_and_do_not_survive_changes(void **state)
 {
-    const enum sx_alg leaf_algs[] = { SX_ED25519, SX_ED448 }, key_algs[] = { SX_X25519, SX_ED25519 };
+    const enum sx_alg leaf_algs[] = { SX_ED25519, SX_ED448 },
+                      key_algs[] = { SX_X25519, SX_ED25519 };
 
     (void)state;
     for (size_t i = 0; i < 4; i++) {
@@ -462,8 +464,8 @@ static void check_fields(const struct sx_server_certs *certs)
     int at = X509_get_ext_by_NID(ca, NID_basic_constraints, -1);
     assert_true(X509_EXTENSION_get_critical(X509_get_ext(ca, at)));
     assert_non_null(X509_get0_subject_key_id(ca));
-    assert_int_equal(ASN1_STRING_cmp(X509_get0_subject_key_id(ca), X509_get0_authority_key_id(leaf)),
-                     0);
+    assert_int_equal(
+        ASN1_STRING_cmp(X509_get0_subject_key_id(ca), X509_get0_authority_key_id(leaf)), 0);
     assert_int_equal(ASN1_STRING_cmp(X509_get0_subject_key_id(ca), X509_get0_authority_key_id(ca)),
                      0);
     assert_int_equal(X509_get_key_usage(leaf),
@@ -547,7 +549,8 @@ static void pem_chains_are_read_among_other_text(void **state)
 {
     static const char text[] = "Bag of things\r\n" BEGIN "AQID\r\nBAU=\r\n" END
                                "\n-----BEGIN OTHER-----\nAAAA\n-----END OTHER-----\n"
-                               "  subject=x \n" BEGIN " AQ = =\n\n" END BEGIN "AQID" "\n"
+                               "  subject=x \n" BEGIN " AQ = =\n\n" END BEGIN "AQID"
+                               "\n"
                                "-----END CERTIFICATE-----";
     struct sx_wr der;
     struct sx_chain c;
@@ -568,9 +571,18 @@ static void pem_chains_are_read_among_other_text(void **state)
 static void damaged_pem_is_refused(void **state)
 {
     static const char *const bad[] = {
-        "", "x", BEGIN, BEGIN "AQID\n", BEGIN END, BEGIN "AQI\n" END, BEGIN "A*ID\n" END,
-        BEGIN "AQID\n-----END CERTIFICAT-----\n", BEGIN "AQID\n" BEGIN "AQID\n" END,
-        "-----BEGIN CERTIFICATE----\nAQID\n" END, BEGIN "AQ==AQID\n" END, BEGIN "AQ-_\n" END,
+        "",
+        "x",
+        BEGIN,
+        BEGIN "AQID\n",
+        BEGIN END,
+        BEGIN "AQI\n" END,
+        BEGIN "A*ID\n" END,
+        BEGIN "AQID\n-----END CERTIFICAT-----\n",
+        BEGIN "AQID\n" BEGIN "AQID\n" END,
+        "-----BEGIN CERTIFICATE----\nAQID\n" END,
+        BEGIN "AQ==AQID\n" END,
+        BEGIN "AQ-_\n" END,
         BEGIN "\x81\x81\x81\x81\n" END,
     };
     struct sx_wr der;
@@ -583,8 +595,8 @@ static void damaged_pem_is_refused(void **state)
             fail_msg("accepted %s", bad[i]);
         assert_int_equal(c.count, 0);
     }
-    assert_int_equal(sx_pem_chain(sx_str(BEGIN "AQID\n" END BEGIN "AQID\n" END BEGIN "AQID\n" END
-                                             BEGIN "AQID\n" END BEGIN "AQID\n" END),
+    assert_int_equal(sx_pem_chain(sx_str(BEGIN "AQID\n" END BEGIN "AQID\n" END BEGIN
+                                               "AQID\n" END BEGIN "AQID\n" END BEGIN "AQID\n" END),
                                   &der, &c),
                      SIMPLEX_E_CERT);
     sx_wr_free(&der);
@@ -596,10 +608,12 @@ static void damaged_pem_is_refused(void **state)
 static void pem_keys_must_be_pkcs8_of_a_known_kind(void **state)
 {
     struct sx_keypair k;
-    static const char ed25519[] = "-----BEGIN PRIVATE KEY-----\n"
-                                  "MC4CAQAwBQYDK2VwBCIEIBAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4v\n"
-                                  "-----END PRIVATE KEY-----\n";
-    static const char *const wrong[] = { /* changed version, body cut short, another label */
+    static const char ed25519[] =
+        "-----BEGIN PRIVATE KEY-----\n"
+        "MC4CAQAwBQYDK2VwBCIEIBAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4v\n"
+        "-----END PRIVATE KEY-----\n";
+    static const char *const wrong[] = {
+        /* changed version, body cut short, another label */
         "-----BEGIN PRIVATE KEY-----\n"
         "MC4CAQEwBQYDK2VwBCIEIBAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4v\n"
         "-----END PRIVATE KEY-----\n",

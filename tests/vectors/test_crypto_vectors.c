@@ -83,7 +83,8 @@ static void pads_as_recorded(void **state)
     uint8_t hash[32];
 
     (void)state;
-    vec_each(row, rows(json, "pad", 14)) {
+    vec_each(row, rows(json, "pad", 14))
+    {
         size_t n = (size_t)vec_int(row, "padded_len");
         uint8_t *out = buffer(n);
         simplex_bytes msg = vec_hex_opt(row, "msg");
@@ -115,7 +116,8 @@ static void unpads_as_recorded(void **state)
     const cJSON *row;
 
     (void)state;
-    vec_each(row, rows(json, "unpad", 11)) {
+    vec_each(row, rows(json, "unpad", 11))
+    {
         simplex_bytes m;
         simplex_rc rc = sx_unpad(vec_hex(row, "padded"), &m);
 
@@ -133,7 +135,8 @@ static void knows_what_can_be_padded(void **state)
     const cJSON *row;
 
     (void)state;
-    vec_each(row, rows(json, "can_pad", 8)) {
+    vec_each(row, rows(json, "can_pad", 8))
+    {
         size_t len = (size_t)vec_int(row, "len"), n = (size_t)vec_int(row, "padded_len");
         simplex_rc rc = sx_pad(sx_bytes(buffer(len), len), buffer(n), n);
 
@@ -189,7 +192,8 @@ static void keys_have_the_recorded_forms(void **state)
     const cJSON *row;
 
     (void)state;
-    vec_each(row, rows(json, "keys", 7)) {
+    vec_each(row, rows(json, "keys", 7))
+    {
         struct sx_priv priv = priv_of(alg_of(vec_text(row, "alg")), vec_hex(row, "priv_raw"));
         struct sx_keypair k;
 
@@ -213,7 +217,8 @@ static void keys_are_accepted_as_recorded(void **state)
     int strict = 0;
 
     (void)state;
-    vec_each(row, rows(json, "key_decode", 19)) {
+    vec_each(row, rows(json, "key_decode", 19))
+    {
         bool accept = strcmp(vec_text(row, "accepted_as_auth_key"), "accepted") == 0;
         simplex_bytes der = vec_hex(row, "der");
         struct sx_pub pub;
@@ -241,7 +246,8 @@ static void agree(enum sx_alg alg, const cJSON *list)
 {
     const cJSON *row;
 
-    vec_each(row, list) {
+    vec_each(row, list)
+    {
         struct sx_priv priv = priv_of(alg, vec_hex(row, "priv"));
         struct sx_pub pub = pub_of(alg, vec_hex(row, "peer_pub"));
         simplex_bytes want = vec_hex(row, "secret");
@@ -308,7 +314,8 @@ static void seals_boxes_as_recorded(void **state)
     const cJSON *row;
 
     (void)state;
-    vec_each(row, rows(vec_get(json, "nacl"), "encrypt", 23)) {
+    vec_each(row, rows(vec_get(json, "nacl"), "encrypt", 23))
+    {
         struct sx_box_key k = box_key(row, "key");
         const char *what = vec_text(row, "what");
 
@@ -326,7 +333,8 @@ static void opens_boxes_as_recorded(void **state)
     const cJSON *row;
 
     (void)state;
-    vec_each(row, rows(vec_get(json, "nacl"), "decrypt", 10)) {
+    vec_each(row, rows(vec_get(json, "nacl"), "decrypt", 10))
+    {
         struct sx_box_key k = box_key(row, "key");
         const uint8_t *nonce = vec_hex(row, "nonce").ptr;
         simplex_bytes packet = vec_hex(row, "packet"), m;
@@ -356,11 +364,13 @@ static void makes_nonces_as_recorded(void **state)
     uint8_t nonce[SX_NONCE_LEN];
 
     (void)state;
-    vec_each(row, rows(nacl, "cbNonce", 6)) {
+    vec_each(row, rows(nacl, "cbNonce", 6))
+    {
         sx_nonce_from(vec_hex(row, "bytes"), nonce);
         vec_assert_eq(sx_bytes(nonce, sizeof nonce), vec_hex(row, "nonce"), "nonce");
     }
-    vec_each(row, rows(nacl, "reverseNonce", 2)) {
+    vec_each(row, rows(nacl, "reverseNonce", 2))
+    {
         sx_nonce_reverse(vec_hex(row, "nonce").ptr, nonce);
         vec_assert_eq(sx_bytes(nonce, sizeof nonce), vec_hex(row, "reversed"), "reversed");
         sx_nonce_reverse(nonce, nonce);
@@ -379,7 +389,8 @@ static void authenticates_as_recorded(void **state)
     (void)state;
     assert_int_equal(sx_dh(&priv, &pub, secret), SIMPLEX_OK);
     vec_assert_eq(sx_bytes(secret, 32), vec_hex(all, "secret"), "secret");
-    vec_each(row, rows(all, "cases", 4)) {
+    vec_each(row, rows(all, "cases", 4))
+    {
         simplex_bytes want = vec_hex(row, "authenticator"), msg = vec_hex(row, "msg");
 
         sx_nonce_from(vec_hex(row, "corr_id"), nonce);
@@ -400,11 +411,12 @@ static void walk_chain(const cJSON *steps, const uint8_t first[32])
     const cJSON *row;
 
     memcpy(ck, first, 32);
-    vec_each(row, steps) {
+    vec_each(row, steps)
+    {
         vec_assert_eq(sx_bytes(ck, 32), vec_hex(row, "chain_key"), "chain key");
-        assert_int_equal(sx_hkdf_sha512(sx_bytes(NULL, 0), sx_bytes(ck, 32), "SimpleXSbChain", okm,
-                                        sizeof okm),
-                         SIMPLEX_OK);
+        assert_int_equal(
+            sx_hkdf_sha512(sx_bytes(NULL, 0), sx_bytes(ck, 32), "SimpleXSbChain", okm, sizeof okm),
+            SIMPLEX_OK);
         vec_assert_eq(sx_bytes(okm + 32, 32), vec_hex(row, "sb_key"), "key");
         vec_assert_eq(sx_bytes(okm + 64, 24), vec_hex(row, "sb_nonce"), "nonce");
         memcpy(ck, okm, 32);
@@ -453,7 +465,8 @@ static void signs_as_recorded(void **state)
     const cJSON *row;
 
     (void)state;
-    vec_each(row, rows(vec_get(json, "sign"), "cases", 6)) {
+    vec_each(row, rows(vec_get(json, "sign"), "cases", 6))
+    {
         struct sx_priv priv = priv_of(alg_of(vec_text(row, "alg")), vec_hex(row, "priv"));
         simplex_bytes msg = vec_hex(row, "msg");
         struct sx_keypair k;
@@ -475,7 +488,8 @@ static void hashes_as_recorded(void **state)
     const cJSON *row;
 
     (void)state;
-    vec_each(row, rows(json, "hash", 6)) {
+    vec_each(row, rows(json, "hash", 6))
+    {
         simplex_bytes m = vec_hex(row, "msg");
         uint8_t h[64];
 
@@ -496,7 +510,8 @@ static void derives_keys_as_recorded(void **state)
     const cJSON *row;
 
     (void)state;
-    vec_each(row, rows(json, "hkdf", 10)) {
+    vec_each(row, rows(json, "hkdf", 10))
+    {
         const char *info = vec_text(row, "info_ascii");
         size_t n = (size_t)vec_int(row, "len");
         uint8_t *okm = buffer(n);
@@ -519,9 +534,11 @@ static void encrypt_both_ways(const cJSON *row, simplex_bytes plain, simplex_byt
 
     assert_int_equal(key.len, 32);
     for (size_t i = 0; i < SX_COUNT(cuts); i++) {
-        simplex_bytes a = sx_bytes(ad.ptr, cuts[i]), b = sx_bytes(ad.ptr + cuts[i], ad.len - cuts[i]);
+        simplex_bytes a = sx_bytes(ad.ptr, cuts[i]),
+                      b = sx_bytes(ad.ptr + cuts[i], ad.len - cuts[i]);
 
-        assert_int_equal(sx_gcm_encrypt(key.ptr, iv.ptr, iv.len, a, b, plain, out, tag), SIMPLEX_OK);
+        assert_int_equal(sx_gcm_encrypt(key.ptr, iv.ptr, iv.len, a, b, plain, out, tag),
+                         SIMPLEX_OK);
         vec_assert_eq(sx_bytes(out, plain.len), ct, "ciphertext");
         vec_assert_eq(sx_bytes(tag, sizeof tag), vec_hex(row, "tag"), "tag");
         assert_int_equal(sx_gcm_decrypt(key.ptr, iv.ptr, iv.len, a, b, ct, tag, out), SIMPLEX_OK);
@@ -534,7 +551,8 @@ static void encrypts_with_aes_gcm_as_recorded(void **state)
     const cJSON *gcm = vec_get(json, "aes_gcm"), *row;
 
     (void)state;
-    vec_each(row, rows(gcm, "iv_16_padded", 6)) {
+    vec_each(row, rows(gcm, "iv_16_padded", 6))
+    {
         size_t n = (size_t)vec_int(row, "padded_len");
         uint8_t *plain = buffer(n);
         simplex_rc rc = sx_pad(vec_hex(row, "msg"), plain, n);
@@ -555,7 +573,8 @@ static void decrypts_with_aes_gcm_as_recorded(void **state)
     const cJSON *row;
 
     (void)state;
-    vec_each(row, rows(vec_get(json, "aes_gcm"), "iv_16_decrypt", 4)) {
+    vec_each(row, rows(vec_get(json, "aes_gcm"), "iv_16_decrypt", 4))
+    {
         simplex_bytes ct = vec_hex(row, "ct"), iv = vec_hex(row, "iv"), m;
         uint8_t *out = buffer(ct.len);
         simplex_rc rc = sx_gcm_decrypt(vec_hex(row, "key").ptr, iv.ptr, iv.len, vec_hex(row, "ad"),
@@ -603,7 +622,8 @@ static void decapsulates_as_recorded(void **state)
     assert_int_equal(vec_int(sizes, "ss"), SX_KEM_SS);
     if (!sx_kem_available())
         skip();
-    vec_each(row, rows(kem, "cases", 2)) {
+    vec_each(row, rows(kem, "cases", 2))
+    {
         simplex_bytes ct = vec_hex(row, "ct"), sk = vec_hex(row, "sk"), pk = vec_hex(row, "pk");
         uint8_t ss[SX_KEM_SS], made[SX_KEM_CT], ours[SX_KEM_SS];
 
@@ -616,8 +636,7 @@ static void decapsulates_as_recorded(void **state)
         assert_int_equal(sx_kem_encaps(pk.ptr, made, ours), SIMPLEX_OK);
         assert_int_equal(sx_kem_decaps(made, sk.ptr, ss), SIMPLEX_OK);
         assert_memory_equal(ss, ours, sizeof ss);
-        vec_each(bad, rows(row, "invalid_ct", invalid[i]))
-            decaps_invalid(bad, ct, sk);
+        vec_each(bad, rows(row, "invalid_ct", invalid[i])) decaps_invalid(bad, ct, sk);
         i++;
     }
 }
@@ -690,7 +709,8 @@ static void certificates_verify_as_recorded(void **state)
     const cJSON *row;
 
     (void)state;
-    vec_each(row, rows(json, "certificates", 2)) {
+    vec_each(row, rows(json, "certificates", 2))
+    {
         struct sx_chain chain;
         simplex_bytes signed_key;
 
@@ -735,7 +755,8 @@ static void boxes_of_smp_section_12(void **state)
     HEX(out, 21, "8d7163e1fe1024619e7b094b590adfba33e975fa31");
     sx_authenticate(&k, n, sx_str("hello"), out);
     HEX(out, 80,
-        "ef77ab555d9054727d76774c2dcadb29c0fdcbb2e3f109b0673be1c602bb4fc9d44ee9b63d31aba3412af543768"
+        "ef77ab555d9054727d76774c2dcadb29c0fdcbb2e3f109b0673be1c602bb4fc9d44ee9b63d31aba3412af54376"
+        "8"
         "6f2396b6ef759312b9156fcd190a837924c618c06d8ef60bef699163d81a8fdab5348");
     memset(key, 0x66, sizeof key);
     sx_box_key_init(&k, key);
