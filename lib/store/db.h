@@ -31,6 +31,7 @@ struct sx_store {
     bool dirty;
     bool in_savepoint, dirty_before; /* the savepoint, and `dirty` when it was set */
     simplex_rc lost;                 /* the database gave up the transaction: why */
+    simplex_rc broken;               /* a change of the key failed: only closing is left */
     int64_t last_command, last_event;
     unsigned fault_in;
     simplex_rc fault_rc; /* SIMPLEX_OK: not armed */
@@ -45,6 +46,9 @@ simplex_rc sx_db_exec(struct sx_store *s, const char *sql) SIMPLEX_CHECK;
 simplex_rc sx_db_failed(struct sx_store *s, simplex_rc rc);
 /* True when an armed fault hits now; the open transaction is gone then, as after a full disk. */
 bool sx_db_fault(struct sx_store *s, simplex_rc *rc);
+
+/* The slices of the last call are not needed any more. */
+void sx_db_end_loan(struct sx_store *s);
 
 struct sx_q {
     struct sx_store *s;
@@ -95,6 +99,8 @@ simplex_rc sx_db_group_end(struct sx_store *s, bool own, simplex_rc rc) SIMPLEX_
 simplex_rc sx_db_encoded(struct sx_store *s) SIMPLEX_CHECK; /* s->scratch is whole: else E_ENCODE */
 void sx_db_scratch_wipe(struct sx_store *s);
 
+bool sx_db_key_valid(simplex_bytes key, bool raw);
+/* Hands the key to sqlite3_key or sqlite3_rekey. */
 simplex_rc sx_db_key(struct sx_store *s, simplex_bytes key, bool raw,
                      int (*set)(sqlite3 *, const void *, int)) SIMPLEX_CHECK;
 

@@ -68,29 +68,11 @@ simplex_rc sx_db_key(struct sx_store *s, simplex_bytes key, bool raw,
     return code == SQLITE_OK ? SIMPLEX_OK : sx_db_rc(s, code);
 }
 
-static bool key_valid(simplex_bytes key, bool raw)
+bool sx_db_key_valid(simplex_bytes key, bool raw)
 {
     if (key.ptr == NULL || key.len == 0 || key.len > 4096)
         return false;
     return !raw || key.len == 32;
-}
-
-simplex_rc sx_store_rekey(struct sx_store *s, simplex_bytes key, bool raw_key)
-{
-    simplex_rc rc;
-
-    if (!key_valid(key, raw_key))
-        return SIMPLEX_E_ARG;
-    if (s->in_txn || s->read_only)
-        return SIMPLEX_E_PROHIBITED;
-    if (s->lent != NULL)
-        (void)sqlite3_reset(s->lent);
-    s->lent = NULL;
-    if (sx_db_fault(s, &rc))
-        return rc;
-    if ((rc = sx_db_key(s, key, raw_key, sqlite3_rekey)) != SIMPLEX_OK)
-        return rc;
-    return sx_db_exec(s, "PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 /* ---- files ---- */
@@ -301,7 +283,7 @@ simplex_rc sx_store_open(const struct sx_store_cfg *cfg, struct sx_store **out)
         return SIMPLEX_E_ARG;
     *out = NULL;
     if (cfg == NULL || cfg->path == NULL || cfg->path[0] == '\0' || cfg->path[0] == ':' ||
-        !key_valid(cfg->key, cfg->raw_key))
+        !sx_db_key_valid(cfg->key, cfg->raw_key))
         return SIMPLEX_E_ARG;
     sx_db_memory();
     struct sx_store *s = sx_calloc(1, sizeof *s);

@@ -85,7 +85,7 @@ bool sx_db_fault(struct sx_store *s, simplex_rc *rc)
     return true;
 }
 
-static void end_loan(struct sx_store *s)
+void sx_db_end_loan(struct sx_store *s)
 {
     if (s->lent != NULL)
         (void)sqlite3_reset(s->lent);
@@ -94,8 +94,8 @@ static void end_loan(struct sx_store *s)
 
 void sx_q_start(struct sx_q *q, struct sx_store *s, enum sx_sql which)
 {
-    *q = (struct sx_q){ .s = s, .rc = s->lost };
-    end_loan(s);
+    *q = (struct sx_q){ .s = s, .rc = s->broken != SIMPLEX_OK ? s->broken : s->lost };
+    sx_db_end_loan(s);
     if (q->rc != SIMPLEX_OK)
         return;
     if (s->stmt[which] == NULL) {

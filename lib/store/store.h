@@ -5,7 +5,18 @@
  *
  * Transactions: sx_store_begin opens one unless one is open; everything until sx_store_commit
  * belongs together. A handler that may fail half-way brackets its writes with _savepoint and
- * _release or _undo. Reads see the open transaction.
+ * _release or _undo. Reads see the open transaction. Without a transaction each call is one.
+ *
+ * A full disk, an I/O error or a lack of memory may cost the whole transaction, not only the
+ * statement. Nothing is written piece by piece then: until _commit or _rollback every call,
+ * _savepoint, _undo and _begin included, fails with that same result; the next transaction starts
+ * afresh. Other failures leave the transaction as it was before the call.
+ *
+ * Results beside those of the single function: E_DB_FULL, E_DB_IO, E_NOMEM; E_DB_DAMAGED for pages
+ * or values that nobody but us could have written and we did not; E_TOO_LARGE for rows above 1 MB.
+ * Writing to a connection or queue that is not there is E_NOT_FOUND, adding what is there
+ * E_PROHIBITED; an update of no row is E_NOT_FOUND, a removal of no row succeeds. A record with a
+ * state that has no name is E_ARG.
  */
 #ifndef SX_STORE_H
 #define SX_STORE_H
@@ -21,9 +32,14 @@ struct sx_store_cfg {
     bool read_only;
 };
 /* Opens or creates, migrates. E_DB_KEY, _SCHEMA, _DAMAGED, _LOCKED, _FULL, _IO. On failure *out is
- * NULL and the files are as they were. A second process is refused (E_DB_LOCKED). */
+ * NULL and the files are as they were. A second process is refused (E_DB_LOCKED).
+ * read_only: nothing is created, migrated (E_DB_SCHEMA) or written (E_PROHIBITED); the lock is
+ * taken all the same. A passphrase of the form x'64 hex digits' is that raw key (SQLCipher). */
 simplex_rc sx_store_open(const struct sx_store_cfg *cfg, struct sx_store **out) SIMPLEX_CHECK;
 void sx_store_close(struct sx_store *s); /* rolls back what is open */
+/* Not inside a transaction (E_PROHIBITED). Survives a crash: one of the two keys opens the file. It
+ * needs as much room as the file has (E_DB_FULL: nothing happened). After E_DB_IO only closing and
+ * opening again is left: every call fails. */
 simplex_rc sx_store_rekey(struct sx_store *s, simplex_bytes key, bool raw_key) SIMPLEX_CHECK;
 
 simplex_rc sx_store_begin(struct sx_store *s) SIMPLEX_CHECK;
@@ -78,7 +94,8 @@ struct sx_conn {
 simplex_rc sx_store_conn_add(struct sx_store *s, struct sx_conn *c) SIMPLEX_CHECK; /* sets id */
 simplex_rc sx_store_conn_get(struct sx_store *s, int64_t id, struct sx_conn *c) SIMPLEX_CHECK;
 simplex_rc sx_store_conn_update(struct sx_store *s, const struct sx_conn *c) SIMPLEX_CHECK;
-simplex_rc sx_store_conn_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK; /* cascades */
+/* Cascades; its events go too, but one added afterwards stays: for telling of the deletion. */
+simplex_rc sx_store_conn_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK;
 /* ids in ascending order after `after`; fills up to *n, sets *n. */
 simplex_rc sx_store_conn_list(struct sx_store *s, int64_t after, int64_t *ids, size_t *n)
     SIMPLEX_CHECK;
@@ -138,6 +155,7 @@ simplex_rc sx_store_sndq_get(struct sx_store *s, int64_t id, struct sx_snd_queue
 simplex_rc sx_store_sndq_of(struct sx_store *s, int64_t conn_id, unsigned nth,
                             struct sx_snd_queue *q) SIMPLEX_CHECK;
 simplex_rc sx_store_sndq_update(struct sx_store *s, const struct sx_snd_queue *q) SIMPLEX_CHECK;
+/* With its deliveries, and the messages that were to be delivered to this queue only. */
 simplex_rc sx_store_sndq_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK;
 simplex_rc sx_store_sndq_next(struct sx_store *s, int64_t after, struct sx_snd_queue *q)
     SIMPLEX_CHECK;
@@ -173,7 +191,7 @@ struct sx_snd_msg {
     bool quota_seen;          /* the last answer was QUOTA: slow retries */
 };
 simplex_rc sx_store_snd_msg_add(struct sx_store *s, const struct sx_snd_msg *m) SIMPLEX_CHECK;
-/* A delivery of message id to a queue. */
+/* A delivery of message id to a queue; both must be there. */
 simplex_rc sx_store_delivery_add(struct sx_store *s, int64_t snd_queue_id, int64_t conn_id,
                                  int64_t msg_id) SIMPLEX_CHECK;
 /* The oldest pending delivery of the queue with an id above `after` (0: the first).
@@ -182,7 +200,8 @@ simplex_rc sx_store_delivery_next(struct sx_store *s, int64_t snd_queue_id, int6
                                   struct sx_snd_msg *m) SIMPLEX_CHECK;
 simplex_rc sx_store_delivery_retry(struct sx_store *s, int64_t conn_id, int64_t msg_id,
                                    int64_t retry_delay, bool quota_seen) SIMPLEX_CHECK;
-/* Removes the delivery, and the message when it was the last one. *last (may be NULL). */
+/* Removes the delivery, and the message when it was the last one. *last (may be NULL).
+ * E_NOT_FOUND: there is no such delivery. */
 simplex_rc sx_store_delivery_done(struct sx_store *s, int64_t snd_queue_id, int64_t conn_id,
                                   int64_t msg_id, bool *last) SIMPLEX_CHECK;
 simplex_rc sx_store_delivery_count(struct sx_store *s, int64_t conn_id, int64_t *n) SIMPLEX_CHECK;

@@ -46,9 +46,7 @@ simplex_rc sx_store_commit(struct sx_store *s)
 
 void sx_store_rollback(struct sx_store *s)
 {
-    if (s->lent != NULL)
-        (void)sqlite3_reset(s->lent);
-    s->lent = NULL;
+    sx_db_end_loan(s);
     /* Cannot fail: where writing back fails, the pages come from the log at the next read. */
     if (s->in_txn && sqlite3_get_autocommit(s->db) == 0)
         (void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
@@ -120,8 +118,6 @@ bool sx_store_fault_disarm(struct sx_store *s)
 
 simplex_rc sx_store_exec(struct sx_store *s, const char *sql)
 {
-    if (s->lent != NULL)
-        (void)sqlite3_reset(s->lent);
-    s->lent = NULL;
+    sx_db_end_loan(s);
     return sx_db_exec(s, sql);
 }

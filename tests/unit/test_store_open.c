@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening: which error for what, and that a failed opening changes no file. */
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "store/migrate.h"
@@ -493,6 +495,51 @@ static void opening_survives_each_failed_malloc(void **state)
     }
 }
 
+/* SQLCipher does not tell when its commit fails: the store notices, and writes nothing more. */
+static void a_disk_that_fills_up_while_the_key_changes_keeps_the_old_one(void **state)
+{
+    const struct tmp *t = *state;
+    struct sx_store_cfg cfg = tmp_cfg(t), now = cfg;
+    struct sx_store *s = tmp_open(t);
+    static uint8_t body[16000];
+    struct sx_event_row e = { .data = { body, sizeof body } };
+
+    now.key = sx_str("new");
+    now.raw_key = false;
+    for (int i = 0; i < 100; i++)
+        ok(sx_store_event_add(s, &e));
+    sx_store_close(s);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct rlimit limit = { 1000000, 100000000 };
+        struct sx_conn c = make_conn();
+        signal(SIGXFSZ, SIG_IGN);
+        if (sx_store_open(&cfg, &s) != SIMPLEX_OK || setrlimit(RLIMIT_FSIZE, &limit) != 0)
+            _exit(1);
+        if (sx_store_rekey(s, now.key, false) != SIMPLEX_E_DB_IO)
+            _exit(2);
+        limit.rlim_cur = limit.rlim_max; /* there is room again, but it is too late */
+        if (setrlimit(RLIMIT_FSIZE, &limit) != 0 ||
+            sx_store_conn_add(s, &c) != SIMPLEX_E_DB_IO || sx_store_begin(s) != SIMPLEX_E_DB_IO ||
+            sx_store_rekey(s, now.key, false) != SIMPLEX_E_DB_IO)
+            _exit(3);
+        sx_store_close(s);
+        _exit(0);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(try_open(&now), SIMPLEX_E_DB_KEY);
+    s = tmp_open(t);
+    for (e.id = 0; sx_store_event_next(s, e.id, &e) == SIMPLEX_OK;)
+        assert_int_equal(e.data.len, sizeof body);
+    assert_int_equal(e.id, 100);
+    ok(sx_store_rekey(s, now.key, false)); /* another attempt */
+    sx_store_close(s);
+    ok(try_open(&now));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, tmp_setup, tmp_teardown)
 
 int main(void)
@@ -515,6 +562,7 @@ int main(void)
         T(reading_only_reads),
         T(a_new_key_replaces_the_old_one),
         T(a_failed_change_of_the_key_keeps_the_old_one),
+        T(a_disk_that_fills_up_while_the_key_changes_keeps_the_old_one),
         T(opening_survives_each_failed_malloc),
     };
 
