@@ -38,16 +38,16 @@ struct sx_ratchet {
     uint16_t current;       /* e2e version in use */
     uint16_t max_supported; /* announced in headers */
     uint8_t ad[SX_RATCHET_AD];
-    struct sx_keypair dhs;  /* X448 */
+    struct sx_keypair dhs; /* X448 */
     bool support_kem, enable_kem, snd_kem, rcv_kem;
-    bool has_kem;           /* own pair, offered to the peer */
+    bool has_kem; /* own pair, offered to the peer */
     struct sx_kem_pair kem;
-    bool has_accepted;      /* the peer's key was answered: ct goes with every header */
+    bool has_accepted; /* the peer's key was answered: ct goes with every header */
     struct {
         uint8_t pk[SX_KEM_PK], ct[SX_KEM_CT], ss[SX_KEM_SS];
     } accepted;
     uint8_t rk[32];
-    bool has_snd, has_rcv;  /* sending and receiving chains exist */
+    bool has_snd, has_rcv; /* sending and receiving chains exist */
     uint8_t cks[32], hks[32], nhks[32];
     uint8_t ckr[32], hkr[32], nhkr[32];
     uint32_t ns, nr, pn;
@@ -57,9 +57,9 @@ struct sx_ratchet {
 
 /* What an operation changed in the skipped keys, for a store that keeps them in rows. */
 struct sx_skipped_diff {
-    bool removed;          /* `gone` was used up */
+    bool removed; /* `gone` was used up */
     struct sx_skipped gone;
-    size_t added;          /* the last `added` entries of r->skipped are new */
+    size_t added; /* the last `added` entries of r->skipped are new */
 };
 
 /* Random values of a step; NULL everywhere in production. Fields unset are generated. */
@@ -119,7 +119,8 @@ void sx_msg_key_wipe(struct sx_msg_key *k);
 void sx_msg_key_encode(struct sx_wr *w, const struct sx_msg_key *k); /* for the database */
 simplex_rc sx_msg_key_decode(simplex_bytes in, struct sx_msg_key *k) SIMPLEX_CHECK;
 
-/* Advances the sending chain. E_RATCHET_NO_CHAIN. On error r is unchanged. */
+/* Advances the sending chain. E_RATCHET_NO_CHAIN; E_PROHIBITED at the end of the numbers of a
+ * chain (2^32 - 1). On error r is unchanged. */
 simplex_rc sx_ratchet_encrypt_header(struct sx_ratchet *r, enum sx_pq_flag pq,
                                      struct sx_msg_key *key) SIMPLEX_CHECK;
 /* The same announcing another highest e2e version than ours (tests with older peers). */
@@ -131,8 +132,8 @@ size_t sx_ratchet_msg_len(const struct sx_msg_key *key, size_t padded);
 /* The same for the next message, before its header is made. */
 size_t sx_ratchet_next_msg_len(const struct sx_ratchet *r, enum sx_pq_flag pq, size_t padded);
 /* Appends the whole ratchet message, nothing on failure. E_TOO_LARGE when plain + 2 > padded. */
-simplex_rc sx_ratchet_encrypt_body(const struct sx_msg_key *key, simplex_bytes plain,
-                                   size_t padded, struct sx_wr *out) SIMPLEX_CHECK;
+simplex_rc sx_ratchet_encrypt_body(const struct sx_msg_key *key, simplex_bytes plain, size_t padded,
+                                   struct sx_wr *out) SIMPLEX_CHECK;
 
 /*
  * Decrypts msg. plain: msg.len bytes of room, not overlapping msg; `text` borrows from it

@@ -423,6 +423,38 @@ static void damaged_skipped_message_uses_up_its_key(void **state)
     stop(&p);
 }
 
+static void badly_padded_body_uses_up_its_number(void **state)
+{
+    static struct msg m;
+    struct peers p;
+    struct sx_msg_key key;
+    struct sx_wr w;
+
+    (void)state;
+    start(&p, V3);
+    one_round(&p);
+    assert_int_equal(sx_ratchet_encrypt_header(&p.j, SX_PQ_KEEP, &key), SIMPLEX_OK);
+    for (size_t len = 0; len < 10; len++) { /* sealed well, but the length inside is too large */
+        struct sx_ratchet copy = p.i;
+        uint8_t body[10] = { 0xff, 0xff };
+
+        copy.skipped = NULL;
+        copy.n_skipped = copy.cap_skipped = 0;
+        sx_wr_fixed(&w, m.b, sizeof m.b);
+        sx_wr_large(&w, sx_bytes(key.emh, key.emh_len));
+        uint8_t *tag = sx_wr_space(&w, SX_GCM_TAG), *at = sx_wr_space(&w, len);
+        assert_int_equal(sx_gcm_encrypt(key.mk, key.iv, 16, sx_bytes(key.ad, sizeof key.ad),
+                                        sx_bytes(key.emh, key.emh_len), sx_bytes(body, len), at,
+                                        tag),
+                         SIMPLEX_OK);
+        m.len = w.len;
+        expect_failure(&copy, &m, SIMPLEX_E_PADDING, true);
+        expect_failure(&copy, &m, SIMPLEX_E_RATCHET_DUPLICATE, true);
+        sx_ratchet_wipe(&copy);
+    }
+    stop(&p);
+}
+
 static void failed_decryption_leaves_no_plaintext(void **state)
 {
     static struct msg m;
@@ -842,6 +874,8 @@ static void body_takes_exactly_what_fits(void **state)
     sx_wr_fixed(&w, small, sizeof small);
     assert_int_equal(sx_ratchet_encrypt_body(&key, sx_bytes(plain, 10), PADDED, &w),
                      SIMPLEX_E_BUFFER);
+    p.j.ns = UINT32_MAX; /* the last number of a chain is never used */
+    assert_int_equal(sx_ratchet_encrypt_header(&p.j, SX_PQ_KEEP, &key), SIMPLEX_E_PROHIBITED);
     assert_int_equal(sx_ratchet_padded_info(7, true), 11106);
     assert_int_equal(sx_ratchet_padded_info(4, true), 14832);
     assert_int_equal(sx_ratchet_padded_info(7, false), 14832);
@@ -921,6 +955,7 @@ int main(void)
         cmocka_unit_test(a_changed_byte_anywhere_is_noticed),
         cmocka_unit_test(truncated_messages_fail_at_every_length),
         cmocka_unit_test(damaged_skipped_message_uses_up_its_key),
+        cmocka_unit_test(badly_padded_body_uses_up_its_number),
         cmocka_unit_test(failed_decryption_leaves_no_plaintext),
         cmocka_unit_test(hostile_headers_are_refused),
         cmocka_unit_test(an_answer_without_a_proposal_changes_nothing),

@@ -271,7 +271,7 @@ static void largest_message_passes(void **state)
 static simplex_rc life(unsigned nth, bool *fired)
 {
     static uint8_t link[SIMPLEX_RATCHET_PARAMS_MAX], reply[SIMPLEX_RATCHET_PARAMS_MAX];
-    static uint8_t msg[2][MSG_MAX], plain[MSG_MAX], bytes[20000];
+    static uint8_t msg[3][MSG_MAX], plain[MSG_MAX], bytes[20000];
     size_t link_len = sizeof link, reply_len = sizeof reply, len = sizeof bytes;
     size_t msg_len = MSG_MAX, plain_len = MSG_MAX;
     simplex_ratchet_keys *k = NULL;
@@ -285,7 +285,7 @@ static simplex_rc life(unsigned nth, bool *fired)
         rc = simplex_ratchet_join(sx_bytes(link, link_len), true, reply, &reply_len, &j);
     if (rc == SIMPLEX_OK)
         rc = simplex_ratchet_accept(k, sx_bytes(reply, reply_len), true, &i);
-    for (int n = 0; n < 2 && rc == SIMPLEX_OK; n++) {
+    for (int n = 0; n < 3 && rc == SIMPLEX_OK; n++) {
         msg_len = MSG_MAX;
         rc = simplex_ratchet_encrypt(j, SIMPLEX_PQ_KEEP, sx_str("x"), PADDED, msg[n], &msg_len);
     }
@@ -293,7 +293,7 @@ static simplex_rc life(unsigned nth, bool *fired)
         rc = simplex_ratchet_decrypt(i, sx_bytes(msg[0], msg_len), plain, &plain_len, NULL, NULL);
     if (rc == SIMPLEX_OK) {
         plain_len = MSG_MAX;
-        rc = simplex_ratchet_decrypt(i, sx_bytes(msg[1], msg_len), plain, &plain_len, NULL, NULL);
+        rc = simplex_ratchet_decrypt(i, sx_bytes(msg[2], msg_len), plain, &plain_len, NULL, NULL);
     }
     if (rc == SIMPLEX_OK)
         rc = simplex_ratchet_export(i, bytes, &len);
