@@ -8,6 +8,8 @@
 /* Certificates also travel in the server's hello, which is one block: no chain is longer. */
 #define CERT_LIST_MAX (2 * 16384)
 #define CHAIN_DER_MAX CERT_LIST_MAX
+/* Anyone may present certificates to a server: as much as four of ordinary size need. */
+#define CLIENT_CERT_LIST_MAX 8192
 
 static const uint8_t alpn_smp1[] = { 5, 's', 'm', 'p', '/', '1' };
 
@@ -168,6 +170,7 @@ simplex_rc sx_tls_ctx_server(simplex_bytes chain_pem, simplex_bytes key_pem,
         return rc;
     SSL_CTX_set_alpn_select_cb(ctx->ssl, select_alpn, NULL);
     (void)SSL_CTX_set_num_tickets(ctx->ssl, 0);
+    SSL_CTX_set_max_cert_list(ctx->ssl, CLIENT_CERT_LIST_MAX);
     rc = load_certs(ctx->ssl, chain_pem, key_pem);
     if (rc != SIMPLEX_OK) {
         sx_tls_ctx_free(ctx);

@@ -5,6 +5,9 @@
 #include <malloc.h>
 #include <stdlib.h>
 
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+
 #include "client/tls.h"
 #include "support/certs.h"
 
@@ -362,6 +365,215 @@ static void client_hello_has_no_server_name_and_one_x448_share(void **state)
     pair_free(&p);
 }
 
+/* TLS 1.2 shows its messages: certificates are asked for, tickets are not given. */
+static void server_asks_for_a_certificate_and_gives_no_ticket(void **state)
+{
+    static const uint8_t messages[] = { 2, 11, 12, 13, 14 }; /* hello .. hello done */
+    struct sx_tls_ctx *c = tls12_client();
+    size_t n = 0;
+
+    (void)state;
+    struct pair p = pair_new(c, server_ctx, certs.fingerprint);
+    move(p.c, p.s, BLOCK, &p.s_rc);
+    struct sx_rd flight = sx_rd_init(sx_tls_pending(p.s));
+    while (flight.left > 0 && !flight.bad) {
+        assert_int_equal(sx_rd_u8(&flight), 22);
+        (void)sx_rd_u16(&flight);
+        struct sx_rd r = sx_rd_init(sx_rd_large(&flight));
+        while (r.left > 0 && !r.bad) {
+            assert_in_range(n, 0, SX_COUNT(messages) - 1);
+            assert_int_equal(sx_rd_u8(&r), messages[n++]);
+            assert_int_equal(sx_rd_u8(&r), 0);
+            (void)sx_rd_large(&r);
+        }
+        assert_false(r.bad);
+    }
+    assert_int_equal(n, SX_COUNT(messages));
+    move(p.s, p.c, BLOCK, &p.c_rc);
+    move(p.c, p.s, BLOCK, &p.s_rc);
+    simplex_bytes last = sx_tls_pending(p.s);
+    assert_int_equal(last.ptr[0], 20); /* change of cipher at once: no ticket in front */
+    pump(&p, BLOCK);
+    assert_ready(&p);
+    pair_free(&p);
+    sx_tls_ctx_free(c);
+}
+
+/* A peer made of OpenSSL alone, with its defaults, that has the chain of `own`. */
+static SSL *plain_peer(const struct test_certs *own, bool server)
+{
+    SSL_CTX *c = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
+    BIO *pem = BIO_new_mem_buf(own->key_pem.p, (int)own->key_pem.len);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(pem, NULL, NULL, NULL);
+
+    BIO_free(pem);
+    assert_non_null(key);
+    for (size_t i = 0; i < own->chain.count; i++) {
+        const uint8_t *p = own->chain.cert[i].ptr;
+        X509 *x = d2i_X509(NULL, &p, (long)own->chain.cert[i].len);
+        assert_int_equal(i == 0 ? SSL_CTX_use_certificate(c, x) : SSL_CTX_add1_chain_cert(c, x), 1);
+        X509_free(x);
+    }
+    assert_int_equal(SSL_CTX_use_PrivateKey(c, key), 1);
+    EVP_PKEY_free(key);
+    SSL *ssl = SSL_new(c);
+    SSL_CTX_free(c);
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    if (server)
+        SSL_set_accept_state(ssl);
+    else
+        SSL_set_connect_state(ssl);
+    return ssl;
+}
+
+static void to_plain(struct sx_tls *from, SSL *ssl)
+{
+    simplex_bytes out = sx_tls_pending(from);
+
+    if (out.len > 0)
+        assert_int_equal(BIO_write(SSL_get_rbio(ssl), out.ptr, (int)out.len), out.len);
+    sx_tls_consume(from, out.len);
+}
+
+static simplex_rc from_plain(SSL *ssl, struct sx_tls *to)
+{
+    char *p;
+    long n = BIO_get_mem_data(SSL_get_wbio(ssl), &p);
+    simplex_rc rc = sx_tls_feed(to, sx_bytes(p, (size_t)n));
+
+    (void)BIO_reset(SSL_get_wbio(ssl));
+    return rc;
+}
+
+static simplex_rc pump_plain(SSL *ssl, struct sx_tls *t)
+{
+    simplex_rc rc = SIMPLEX_OK;
+
+    for (int i = 0; i < 4 && rc == SIMPLEX_OK; i++) {
+        (void)SSL_do_handshake(ssl);
+        rc = from_plain(ssl, t);
+        to_plain(t, ssl);
+    }
+    return rc;
+}
+
+/* Haskell servers send one, whatever they are asked (smp.md section 3). */
+static void tickets_of_other_servers_are_ignored(void **state)
+{
+    uint8_t got[64];
+    size_t n;
+
+    (void)state;
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        SSL *ssl = plain_peer(&certs, true);
+        struct sx_tls *c;
+        assert_int_equal(SSL_set_max_proto_version(ssl, version), 1);
+        assert_int_equal(SSL_set_num_tickets(ssl, 3), 1);
+        assert_int_equal(sx_tls_new(client_ctx, certs.fingerprint, &c), SIMPLEX_OK);
+        assert_int_equal(sx_tls_start(c), SIMPLEX_OK);
+        to_plain(c, ssl);
+        assert_int_equal(pump_plain(ssl, c), SIMPLEX_OK);
+        assert_true(sx_tls_ready(c));
+        assert_int_equal(sx_tls_version(c), version);
+        assert_false(sx_tls_alpn(c));
+        assert_int_equal(sx_tls_read(c, got, sizeof got, &n), SIMPLEX_OK); /* the tickets */
+        assert_int_equal(n, 0);
+        assert_int_equal(SSL_write(ssl, "after", 5), 5);
+        assert_int_equal(from_plain(ssl, c), SIMPLEX_OK);
+        assert_int_equal(sx_tls_read(c, got, sizeof got, &n), SIMPLEX_OK);
+        vec_assert_eq(sx_bytes(got, n), sx_str("after"), "data");
+        sx_tls_free(c);
+        SSL_free(ssl);
+    }
+}
+
+static void keys_are_updated_and_renegotiation_is_refused(void **state)
+{
+    uint8_t got[64];
+    size_t n;
+
+    (void)state;
+    SSL *ssl = plain_peer(&certs, false);
+    struct sx_tls *s;
+    assert_int_equal(sx_tls_new(server_ctx, NULL, &s), SIMPLEX_OK);
+    assert_int_equal(pump_plain(ssl, s), SIMPLEX_OK);
+    assert_true(sx_tls_ready(s));
+    assert_int_equal(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+    assert_int_equal(SSL_write(ssl, "new keys", 8), 8);
+    assert_int_equal(from_plain(ssl, s), SIMPLEX_OK);
+    assert_int_equal(sx_tls_read(s, got, sizeof got, &n), SIMPLEX_OK);
+    vec_assert_eq(sx_bytes(got, n), sx_str("new keys"), "data");
+    assert_int_equal(sx_tls_write(s, sx_str("mine too")), SIMPLEX_OK);
+    to_plain(s, ssl);
+    assert_int_equal(SSL_read(ssl, got, sizeof got), 8);
+    sx_tls_free(s);
+    SSL_free(ssl);
+
+    ssl = plain_peer(&certs, false);
+    assert_int_equal(SSL_set_max_proto_version(ssl, TLS1_2_VERSION), 1);
+    assert_int_equal(sx_tls_new(server_ctx, NULL, &s), SIMPLEX_OK);
+    assert_int_equal(pump_plain(ssl, s), SIMPLEX_OK);
+    assert_true(sx_tls_ready(s));
+    assert_int_equal(SSL_renegotiate(ssl), 1);
+    (void)SSL_do_handshake(ssl);
+    assert_int_equal(from_plain(ssl, s), SIMPLEX_OK);
+    assert_int_equal(sx_tls_read(s, got, sizeof got, &n), SIMPLEX_OK); /* a warning goes back */
+    assert_int_equal(n, 0);
+    assert_int_equal(sx_tls_pending(s).ptr[0], 21);
+    sx_tls_free(s);
+    SSL_free(ssl);
+}
+
+static void server_shows_the_certificates_of_a_service(void **state)
+{
+    struct test_certs own;
+
+    (void)state;
+    for (size_t count = 1; count <= 4; count++) {
+        struct sx_tls *server;
+        test_certs_make(count % 2 == 0 ? SX_ED25519 : SX_ED448, count, &own);
+        SSL *ssl = plain_peer(&own, false);
+        assert_int_equal(sx_tls_new(server_ctx, NULL, &server), SIMPLEX_OK);
+        assert_int_equal(pump_plain(ssl, server), SIMPLEX_OK);
+        assert_true(sx_tls_ready(server));
+        assert_false(sx_tls_alpn(server));
+        const struct sx_chain *seen = sx_tls_peer_chain(server);
+        assert_int_equal(seen->count, count);
+        for (size_t i = 0; i < count; i++)
+            vec_assert_eq(seen->cert[i], own.chain.cert[i], "certificate of a service");
+        sx_tls_free(server);
+        SSL_free(ssl);
+        test_certs_free(&own);
+    }
+}
+
+static void server_refuses_more_certificates_than_a_chain_has(void **state)
+{
+    struct test_certs own;
+    struct sx_tls *server;
+
+    (void)state;
+    test_certs_make(SX_ED25519, 4, &own);
+    SSL *ssl = plain_peer(&own, false);
+    const uint8_t *p = own.chain.cert[3].ptr;
+    X509 *x = d2i_X509(NULL, &p, (long)own.chain.cert[3].len);
+    assert_int_equal(SSL_add1_chain_cert(ssl, x), 1);
+    assert_int_equal(sx_tls_new(server_ctx, NULL, &server), SIMPLEX_OK);
+    assert_int_equal(pump_plain(ssl, server), SIMPLEX_E_CERT);
+    sx_tls_free(server);
+    SSL_free(ssl);
+
+    ssl = plain_peer(&own, false);
+    for (int i = 0; i < 100; i++) /* stopped by size before any is parsed */
+        assert_int_equal(SSL_add1_chain_cert(ssl, x), 1);
+    assert_int_equal(sx_tls_new(server_ctx, NULL, &server), SIMPLEX_OK);
+    assert_int_equal(pump_plain(ssl, server), SIMPLEX_E_TLS);
+    sx_tls_free(server);
+    SSL_free(ssl);
+    X509_free(x);
+    test_certs_free(&own);
+}
+
 static void data_before_close_notify_is_read_first(void **state)
 {
     uint8_t got[64];
@@ -685,6 +897,11 @@ int main(void)
         cmocka_unit_test(server_context_needs_a_matching_key),
         cmocka_unit_test(alpn_may_be_missing_but_not_different),
         cmocka_unit_test(client_hello_has_no_server_name_and_one_x448_share),
+        cmocka_unit_test(server_asks_for_a_certificate_and_gives_no_ticket),
+        cmocka_unit_test(server_shows_the_certificates_of_a_service),
+        cmocka_unit_test(server_refuses_more_certificates_than_a_chain_has),
+        cmocka_unit_test(tickets_of_other_servers_are_ignored),
+        cmocka_unit_test(keys_are_updated_and_renegotiation_is_refused),
         cmocka_unit_test(data_before_close_notify_is_read_first),
         cmocka_unit_test(receives_without_keeping_a_copy),
         cmocka_unit_test(receive_drives_the_handshake_too),
