@@ -844,6 +844,27 @@ static void survives_each_failed_malloc(void **state)
     }
 }
 
+static void contexts_survive_each_failed_malloc(void **state)
+{
+    (void)state;
+    for (int server = 0; server < 2; server++) {
+        bool fired = true;
+        for (unsigned nth = 0; fired; nth++) {
+            struct sx_tls_ctx *ctx = NULL;
+            size_t live = sx_fault_live_blocks();
+            sx_fault_malloc(nth);
+            simplex_rc rc = server ? sx_tls_ctx_server(sx_wr_bytes(&certs.chain_pem),
+                                                       sx_wr_bytes(&certs.key_pem), &ctx)
+                                   : sx_tls_ctx_client(&ctx);
+            fired = sx_fault_disarm();
+            assert_int_equal(rc, fired ? SIMPLEX_E_NOMEM : SIMPLEX_OK);
+            assert_true((ctx == NULL) == fired);
+            sx_tls_ctx_free(ctx);
+            assert_int_equal(sx_fault_live_blocks(), live);
+        }
+    }
+}
+
 /* The figure a server's capacity hangs on: heap of one idle connection, everything included. */
 static void an_idle_server_connection_stays_below_25_kib(void **state)
 {
@@ -912,6 +933,7 @@ int main(void)
         cmocka_unit_test(garbage_is_refused_before_and_after_the_handshake),
         cmocka_unit_test(changed_and_repeated_records_are_refused),
         cmocka_unit_test(survives_each_failed_malloc),
+        cmocka_unit_test(contexts_survive_each_failed_malloc),
         cmocka_unit_test(an_idle_server_connection_stays_below_25_kib),
     };
 
