@@ -8,6 +8,7 @@
 #include "support/vec.h"
 
 #define GUARD_MS 20000
+#define TICK_MS 5
 
 struct result {
     int done;
@@ -20,6 +21,7 @@ struct result {
 static struct test {
     uv_loop_t loop;
     uv_timer_t guard;
+    int64_t deadline;
     bool late, closed, inside;
     struct peer peer;
     struct sx_net *net;
@@ -105,19 +107,26 @@ static void closed(void *user)
     t.closed = true;
 }
 
+/* ---- the loop ---- */
+
+/* Ticks, because uv_run may go on to sleep after the callback that was waited for. */
 static void on_guard(uv_timer_t *timer)
 {
     (void)timer;
-    t.late = true;
+    t.late = sx_mono_ms() >= t.deadline;
 }
 
-/* ---- the loop ---- */
+static void guard(int64_t ms)
+{
+    t.late = false;
+    t.deadline = sx_mono_ms() + ms;
+    uv_update_time(&t.loop);
+    uv_timer_start(&t.guard, on_guard, ms < TICK_MS ? (uint64_t)ms : TICK_MS, TICK_MS);
+}
 
 #define RUN_UNTIL(condition)                                                                       \
     do {                                                                                           \
-        t.late = false;                                                                            \
-        uv_update_time(&t.loop);                                                                   \
-        uv_timer_start(&t.guard, on_guard, GUARD_MS, 0);                                           \
+        guard(GUARD_MS);                                                                           \
         while (!(condition)) {                                                                     \
             uv_run(&t.loop, UV_RUN_ONCE);                                                          \
             if (t.late)                                                                            \
@@ -126,13 +135,12 @@ static void on_guard(uv_timer_t *timer)
         uv_timer_stop(&t.guard);                                                                   \
     } while (0)
 
-static void run_for(uint64_t ms)
+static void run_for(int64_t ms)
 {
-    t.late = false;
-    uv_update_time(&t.loop);
-    uv_timer_start(&t.guard, on_guard, ms, 0);
+    guard(ms);
     while (!t.late)
         uv_run(&t.loop, UV_RUN_ONCE);
+    uv_timer_stop(&t.guard);
 }
 
 static struct proxy proxy;
@@ -883,7 +891,6 @@ static void closing_drops_requests_silently_at_every_step(void **state)
         sx_client_want(t.client, true);
         send_cmd(SX_SUB, "a", &r[0]);
         send_cmd(SX_SUB, "b", &r[1]);
-        uv_timer_start(&t.guard, on_guard, 5, 0); /* a loop that has nothing to do goes on */
         for (int i = 0; i < steps; i++)
             uv_run(&t.loop, UV_RUN_NOWAIT);
         send_cmd(SX_SUB, "c", &r[2]);
