@@ -178,19 +178,35 @@ void connect_agents(struct test_agent *ia, struct test_agent *ja, int32_t pq, in
     expect(ia, SIMPLEX_EV_CON, *i);
 }
 
+int64_t send_text(struct test_agent *t, int64_t conn, const char *text)
+{
+    int64_t id;
+    simplex_rc rc = simplex_agent_send(t->a, conn, sx_str(text), 0, &id);
+
+    if (rc != SIMPLEX_OK)
+        fail_msg("send: %s", simplex_rc_name(rc));
+    return id;
+}
+
+int64_t receive_text(struct test_agent *t, int64_t conn, const char *text)
+{
+    simplex_event *ev = wait_event(t, SIMPLEX_EV_MSG, conn);
+    int64_t id = simplex_event_msg_id(ev);
+
+    vec_assert_eq(simplex_event_data(ev), sx_str(text), "message");
+    assert_int_equal(simplex_event_integrity(ev, NULL, NULL), SIMPLEX_MSG_OK);
+    assert_int_equal(simplex_agent_ack(t->a, conn, id), SIMPLEX_OK);
+    simplex_event_free(ev);
+    return id;
+}
+
 void talk(struct test_agent *from, int64_t from_conn, struct test_agent *to, int64_t to_conn,
           const char *text)
 {
-    int64_t id;
-    simplex_event *ev;
+    int64_t id = send_text(from, from_conn, text);
 
-    assert_int_equal(simplex_agent_send(from->a, from_conn, sx_str(text), 0, &id), SIMPLEX_OK);
-    ev = wait_event(to, SIMPLEX_EV_MSG, to_conn);
-    vec_assert_eq(simplex_event_data(ev), sx_str(text), "message");
-    assert_int_equal(simplex_event_integrity(ev, NULL, NULL), SIMPLEX_MSG_OK);
-    assert_int_equal(simplex_agent_ack(to->a, to_conn, simplex_event_msg_id(ev)), SIMPLEX_OK);
-    simplex_event_free(ev);
-    ev = wait_event(from, SIMPLEX_EV_SENT, from_conn);
+    receive_text(to, to_conn, text);
+    simplex_event *ev = wait_event(from, SIMPLEX_EV_SENT, from_conn);
     assert_int_equal(simplex_event_msg_id(ev), id);
     simplex_event_free(ev);
 }

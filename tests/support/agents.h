@@ -47,6 +47,10 @@ bool quiet(struct test_agent *t, int32_t kind, int ms);
 /* A whole handshake: *i and *j are the ids of the connection on both sides. */
 void connect_agents(struct test_agent *ia, struct test_agent *ja, int32_t pq, int64_t *i,
                     int64_t *j);
+/* Sends text; its id. */
+int64_t send_text(struct test_agent *t, int64_t conn, const char *text);
+/* The next message: must be this text, with nothing missing before it. Acknowledges it; its id. */
+int64_t receive_text(struct test_agent *t, int64_t conn, const char *text);
 /* Sends text and checks that it arrives intact; acknowledges it. Waits for SENT. */
 void talk(struct test_agent *from, int64_t from_conn, struct test_agent *to, int64_t to_conn,
           const char *text);
