@@ -104,7 +104,7 @@ SIMPLEX_API simplex_rc simplex_agent_create(simplex_agent *a, int32_t pq,
 
 /*
  * Joins a connection by its one-time link (any written form; white space around is ignored).
- * info: up to 11,000 bytes shown to the initiator in CONF. JOINED follows when the server of the
+ * info: up to 14,300 bytes (10,500 with PQ) shown to the initiator in CONF. JOINED follows when the server of the
  * link accepted us, then INFO and CON when the initiator allowed. Errors: LINK, VERSION,
  * TOO_LARGE (info), UNSUPPORTED (a contact address), NO_SERVERS, ARG.
  */

@@ -12,6 +12,7 @@ static simplex_rc decrypt_info(struct simplex_agent *a, struct sx_ratchet *r,
     if (o->env.body.len > SX_BLOCK)
         return SIMPLEX_E_DECODE;
     rc = sx_ratchet_decrypt(r, o->env.body, a->plain, &in, NULL);
+    sx_wipe(&in.diff, sizeof in.diff);
     if (rc != SIMPLEX_OK)
         return rc;
     sx_sha256(in.text, hash);

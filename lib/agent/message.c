@@ -46,6 +46,7 @@ static simplex_rc decrypt(struct simplex_agent *a, struct sx_conn *c, simplex_by
         put = sx_store_ratchet_put(a->store, c->id, &r, &in.diff);
     *text = in.text;
     *pq = r.rcv_kem;
+    sx_wipe(&in, sizeof in);
     sx_ratchet_wipe(&r);
     return put != SIMPLEX_OK ? put : rc;
 }

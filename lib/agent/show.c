@@ -15,7 +15,7 @@ simplex_rc sx_emit(struct simplex_agent *a, struct simplex_event *ev)
     struct sx_wr w;
     simplex_rc rc;
 
-    if (ev->kind == SIMPLEX_EV_DEL_CONN)
+    if (ev->kind == SIMPLEX_EV_DEL_CONN || ev->kind == SIMPLEX_EV_DEL_RCVQ)
         row.conn_id = 0; /* outlives the connection's row */
     if (ev->kind == SIMPLEX_EV_MSG)
         row.msg_id = ev->msg_id;

@@ -34,10 +34,6 @@ simplex_rc sx_load_queues(struct simplex_agent *a)
     sx_wipe(&q, sizeof q);
     if (rc != SIMPLEX_E_NOT_FOUND)
         return rc;
-    for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
-        if (s->n_pending > 0)
-            sx_client_want(s->client, true);
-    }
     return SIMPLEX_OK;
 }
 
@@ -218,8 +214,7 @@ void sx_on_down(void *user, struct sx_client *c, simplex_rc why)
             sx_rt_sub_set(q, SX_SUB_PENDING);
     }
     s->n_subscribed = 0;
-    if (s->n_pending > 0)
-        sx_client_want(c, true);
+    sx_client_want(c, s->n_pending > 0);
     if (n > 0)
         emit_server(a, SIMPLEX_EV_DOWN, s, why, conns, n);
     else

@@ -137,6 +137,8 @@ simplex_rc sx_rt_rcvq_add(struct simplex_agent *a, const struct sx_rcv_queue *q,
     rt->next_id = a->rcvqs_by_id[i];
     a->rcvqs_by_id[i] = rt;
     sx_rt_sub_set(rt, (enum sx_sub_state)sub);
+    if (want)
+        sx_client_want(s->client, true);
     return SIMPLEX_OK;
 }
 
