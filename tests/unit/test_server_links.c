@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Link data and notifications (protocol/smp.md sections 6.3, 7 and 11). */
+#include "support/server_mem.h"
+
+struct two {
+    struct mem_server m;
+    struct mem_client a, b;
+};
+
+static void open_two(struct two *t)
+{
+    mem_open(&t->m, NULL);
+    mem_connect(&t->m, &t->a, 0, 0);
+    mem_connect(&t->m, &t->b, 1, 0);
+}
+
+static void close_two(struct two *t)
+{
+    mem_disconnect(&t->a);
+    mem_disconnect(&t->b);
+    mem_close(&t->m);
+}
+
+#define FIXED sx_str("fixed data")
+#define USER sx_str("user data")
+
+/* NEW with link data; contact: q->link_id is the client's. snd_id: of the correlation id. */
+static const struct sx_rsp *new_link(struct mem_client *c, struct mem_queue *q,
+                                     enum sx_queue_mode mode, bool right_snd_id)
+{
+    uint8_t corr[24], hash[48];
+    struct sx_cmd cmd;
+
+    memset(q, 0, sizeof(*q));
+    mem_keys(q, SX_ED25519);
+    sx_random(corr, sizeof(corr));
+    sx_random(q->link_id, sizeof(q->link_id));
+    sx_sha3_384(sx_bytes(corr, sizeof(corr)), hash);
+    hash[0] ^= right_snd_id ? 0 : 1;
+    cmd = mem_new_cmd(q, mode, true);
+    cmd.new_.has_link = true;
+    cmd.new_.link_id = sx_bytes(q->link_id, 24);
+    cmd.new_.snd_id = sx_bytes(hash, 24);
+    cmd.new_.fixed = FIXED;
+    cmd.new_.user = USER;
+    const struct sx_rsp *r = mem_cmd_corr(c, &q->rcv, corr, sx_bytes(NULL, 0), &cmd);
+    if (r->tag != SX_R_IDS)
+        return r;
+    assert_memory_equal(r->ids.snd_id.ptr, hash, 24);
+    assert_true(r->ids.has_link_id);
+    if (mode == SX_MODE_CONTACT)
+        vec_assert_eq(r->ids.link_id, sx_bytes(q->link_id, 24), "link id");
+    memcpy(q->rcv_id, r->ids.rcv_id.ptr, 24);
+    memcpy(q->snd_id, r->ids.snd_id.ptr, 24);
+    memcpy(q->link_id, r->ids.link_id.ptr, 24);
+    q->srv_dh = r->ids.srv_dh;
+    return r;
+}
+
+static simplex_bytes link_id(const struct mem_queue *q)
+{
+    return sx_bytes(q->link_id, 24);
+}
+
+static const struct sx_rsp *lget(struct mem_client *c, const struct mem_queue *q)
+{
+    struct sx_cmd cmd = { .tag = SX_LGET };
+
+    return mem_cmd(c, NULL, link_id(q), &cmd);
+}
+
+static const struct sx_rsp *lkey(struct mem_client *c, const struct sx_keypair *signer,
+                                 const struct sx_pub *key, simplex_bytes entity)
+{
+    struct sx_cmd cmd = { .tag = SX_LKEY };
+
+    cmd.key.key = *key;
+    return mem_cmd(c, signer, entity, &cmd);
+}
+
+static const struct sx_rsp *lset(struct mem_client *c, const struct mem_queue *q,
+                                 simplex_bytes id, simplex_bytes fixed, simplex_bytes user)
+{
+    struct sx_cmd cmd = { .tag = SX_LSET,
+                          .lset = { .link_id = id, .fixed = fixed, .user = user } };
+
+    return mem_cmd(c, &q->rcv, mem_rcv_id(q), &cmd);
+}
+
+static void assert_link(const struct sx_rsp *r, const struct mem_queue *q, simplex_bytes user)
+{
+    mem_assert_tag(r, SX_R_LNK);
+    vec_assert_eq(r->lnk.snd_id, mem_snd_id(q), "sender id");
+    vec_assert_eq(r->lnk.fixed, FIXED, "fixed data");
+    vec_assert_eq(r->lnk.user, user, "user data");
+}
+
+/* testInvQueueLinkData */
+static void invitation_links_secure_their_queue(void **state)
+{
+    struct two t;
+    struct mem_queue q;
+    struct sx_keypair other;
+
+    (void)state;
+    open_two(&t);
+    assert_int_equal(sx_keypair_new(SX_ED25519, &other), SIMPLEX_OK);
+    mem_assert_cmd_err(new_link(&t.a, &q, SX_MODE_MESSAGING, false), SX_CMD_PROHIBITED);
+    mem_assert_tag(new_link(&t.a, &q, SX_MODE_MESSAGING, true), SX_R_IDS);
+    mem_assert_err(lget(&t.b, &q), SX_ERR_AUTH);
+    mem_assert_tag(lset(&t.a, &q, link_id(&q), FIXED, sx_str("newer")), SX_R_OK);
+    mem_assert_cmd_err(lkey(&t.b, NULL, &q.snd.pub, link_id(&q)), SX_CMD_NO_AUTH);
+    mem_assert_err(lkey(&t.b, &other, &q.snd.pub, link_id(&q)), SX_ERR_AUTH);
+    mem_assert_err(lkey(&t.b, &q.snd, &q.snd.pub, mem_rcv_id(&q)), SX_ERR_AUTH);
+    assert_link(lkey(&t.b, &q.snd, &q.snd.pub, link_id(&q)), &q, sx_str("newer"));
+    assert_link(lkey(&t.b, &q.snd, &q.snd.pub, link_id(&q)), &q, sx_str("newer"));
+    mem_assert_err(lkey(&t.b, &other, &other.pub, link_id(&q)), SX_ERR_AUTH);
+    mem_assert_err(lset(&t.a, &q, link_id(&q), FIXED, USER), SX_ERR_AUTH);
+    mem_assert_tag(mem_rcv(&t.a, &q, SX_LDEL), SX_R_OK);
+    mem_assert_err(lkey(&t.b, &q.snd, &q.snd.pub, link_id(&q)), SX_ERR_AUTH);
+    close_two(&t);
+}
+
+static void the_first_message_removes_the_invitation_link(void **state)
+{
+    struct two t;
+    struct mem_queue q, contact;
+
+    (void)state;
+    open_two(&t);
+    mem_assert_tag(new_link(&t.a, &q, SX_MODE_MESSAGING, true), SX_R_IDS);
+    assert_link(lkey(&t.b, &q.snd, &q.snd.pub, link_id(&q)), &q, USER);
+    mem_assert_tag(mem_send(&t.b, &q, true, "confirmation"), SX_R_OK);
+    mem_assert_err(lkey(&t.b, &q.snd, &q.snd.pub, link_id(&q)), SX_ERR_AUTH);
+    mem_assert_msg(&q, mem_event(&t.a), "confirmation");
+
+    mem_assert_tag(new_link(&t.a, &contact, SX_MODE_CONTACT, true), SX_R_IDS);
+    mem_assert_tag(mem_send(&t.b, &contact, false, "request"), SX_R_OK);
+    assert_link(lget(&t.b, &contact), &contact, USER);
+    close_two(&t);
+}
+
+/* testContactQueueLinkData */
+static void contact_links_are_open_to_all(void **state)
+{
+    struct two t;
+    struct mem_queue q;
+    struct sx_cmd cmd = { .tag = SX_LGET };
+
+    (void)state;
+    open_two(&t);
+    mem_assert_cmd_err(new_link(&t.a, &q, SX_MODE_CONTACT, false), SX_CMD_PROHIBITED);
+    mem_assert_tag(new_link(&t.a, &q, SX_MODE_CONTACT, true), SX_R_IDS);
+    mem_assert_err(lkey(&t.b, &q.snd, &q.snd.pub, link_id(&q)), SX_ERR_AUTH);
+    mem_assert_cmd_err(mem_cmd(&t.b, &q.snd, link_id(&q), &cmd), SX_CMD_HAS_AUTH);
+    mem_assert_err(mem_cmd(&t.b, NULL, mem_rcv_id(&q), &cmd), SX_ERR_AUTH);
+    mem_assert_err(mem_cmd(&t.b, NULL, mem_snd_id(&q), &cmd), SX_ERR_AUTH);
+    assert_link(lget(&t.b, &q), &q, USER);
+    assert_link(lget(&t.b, &q), &q, USER);
+    mem_assert_tag(lset(&t.a, &q, link_id(&q), FIXED, sx_str("longer user data")), SX_R_OK);
+    assert_link(lget(&t.b, &q), &q, sx_str("longer user data"));
+    mem_assert_err(lset(&t.a, &q, mem_snd_id(&q), FIXED, USER), SX_ERR_AUTH);
+    mem_assert_err(lset(&t.a, &q, link_id(&q), sx_str("other fixed"), USER), SX_ERR_AUTH);
+    mem_assert_tag(mem_rcv(&t.a, &q, SX_LDEL), SX_R_OK);
+    mem_assert_tag(mem_rcv(&t.a, &q, SX_LDEL), SX_R_OK);
+    mem_assert_err(lget(&t.b, &q), SX_ERR_AUTH);
+    close_two(&t);
+}
+
+/* testDuplicateQueueLinkData */
+static void a_link_id_cannot_be_taken_over(void **state)
+{
+    struct two t;
+    struct mem_queue victim, q;
+
+    (void)state;
+    open_two(&t);
+    mem_assert_tag(new_link(&t.a, &victim, SX_MODE_CONTACT, true), SX_R_IDS);
+    mem_new(&t.b, &q, SX_MODE_CONTACT, true);
+    mem_assert_err(lset(&t.b, &q, link_id(&victim), FIXED, sx_str("mine")), SX_ERR_AUTH);
+    assert_link(lget(&t.b, &victim), &victim, USER);
+    mem_assert_tag(mem_rcv(&t.b, &q, SX_DEL), SX_R_OK);
+    assert_link(lget(&t.b, &victim), &victim, USER);
+    close_two(&t);
+}
+
+/* The sender id follows from the correlation id: it cannot be taken a second time. */
+static void a_taken_sender_id_is_refused_whole(void **state)
+{
+    struct two t;
+    struct mem_queue q = { .rcv_id = { 0 } };
+    uint8_t corr[24] = "always the same", hash[48];
+    simplex_bytes none = sx_bytes(NULL, 0);
+
+    (void)state;
+    open_two(&t);
+    mem_keys(&q, SX_ED25519);
+    sx_sha3_384(sx_bytes(corr, 24), hash);
+    struct sx_cmd cmd = mem_new_cmd(&q, SX_MODE_MESSAGING, true);
+    cmd.new_.has_link = true;
+    cmd.new_.snd_id = sx_bytes(hash, 24);
+    cmd.new_.fixed = FIXED;
+    mem_assert_tag(mem_cmd_corr(&t.a, &q.rcv, corr, none, &cmd), SX_R_IDS);
+    mem_assert_err(mem_cmd_corr(&t.a, &q.rcv, corr, none, &cmd), SX_ERR_AUTH);
+    assert_int_equal(sx_qstore_queues(t.m.srv->store), 1);
+    assert_int_equal(t.a.peer.n_subs, 1);
+    close_two(&t);
+}
+
+/* ---- notifications ---- */
+
+struct notifier {
+    struct sx_keypair key, dh;
+    uint8_t id[24];
+    struct sx_pub srv_dh;
+};
+
+static void nkey(struct mem_client *c, const struct mem_queue *q, struct notifier *n)
+{
+    struct sx_cmd cmd = { .tag = SX_NKEY };
+
+    assert_int_equal(sx_keypair_new(SX_ED25519, &n->key), SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_X25519, &n->dh), SIMPLEX_OK);
+    cmd.nkey.auth = n->key.pub;
+    cmd.nkey.dh = n->dh.pub;
+    const struct sx_rsp *r = mem_cmd(c, &q->rcv, mem_rcv_id(q), &cmd);
+    mem_assert_tag(r, SX_R_NID);
+    memcpy(n->id, r->nid.ntf_id.ptr, 24);
+    n->srv_dh = r->nid.srv_dh;
+}
+
+static const struct sx_rsp *nsub(struct mem_client *c, const struct notifier *n)
+{
+    struct sx_cmd cmd = { .tag = SX_NSUB };
+
+    return mem_cmd(c, &n->key, sx_bytes(n->id, 24), &cmd);
+}
+
+static const struct sx_rsp *send_notify(struct mem_client *c, const struct mem_queue *q)
+{
+    struct sx_cmd cmd = { .tag = SX_SEND, .send = { .notify = true, .body = sx_str("n") } };
+
+    return mem_cmd(c, &q->snd, mem_snd_id(q), &cmd);
+}
+
+static void expect_ntf_event(struct mem_client *c, const struct notifier *n, enum sx_rsp_tag tag)
+{
+    const struct mem_item *i = mem_next(c);
+
+    assert_non_null(i);
+    mem_assert_tag(&i->rsp, tag);
+    vec_assert_eq(i->t.entity_id, sx_bytes(n->id, 24), "notifier id");
+}
+
+static void expect_nmsg(struct mem_client *c, const struct notifier *n, simplex_bytes msg_id,
+                        int64_t ts_s)
+{
+    uint8_t secret[SX_DH_MAX], box[144];
+    struct sx_box_key key;
+    struct sx_ntf_meta meta;
+    simplex_bytes plain;
+    const struct mem_item *i = mem_next(c);
+
+    assert_non_null(i);
+    mem_assert_tag(&i->rsp, SX_R_NMSG);
+    vec_assert_eq(i->t.entity_id, sx_bytes(n->id, 24), "notifier id");
+    assert_int_equal(sx_dh(&n->dh.priv, &n->srv_dh, secret), SIMPLEX_OK);
+    sx_box_key_init(&key, secret);
+    assert_int_equal(i->rsp.nmsg.meta.len, sizeof(box));
+    memcpy(box, i->rsp.nmsg.meta.ptr, sizeof(box));
+    assert_int_equal(sx_box_open_padded(&key, i->rsp.nmsg.nonce, box, sizeof(box), &plain),
+                     SIMPLEX_OK);
+    assert_int_equal(sx_ntf_meta_decode(plain, &meta), SIMPLEX_OK);
+    vec_assert_eq(meta.msg_id, msg_id, "message id");
+    assert_int_equal(meta.ts_s, ts_s);
+}
+
+/* testMessageNotifications */
+static void notifies_about_messages(void **state)
+{
+    struct two t;
+    struct mem_client c;
+    struct mem_queue q;
+    struct notifier old, n, newer;
+
+    (void)state;
+    open_two(&t);
+    mem_connect(&t.m, &c, 0, 0);
+    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
+    mem_assert_tag(mem_skey(&t.b, &q), SX_R_OK);
+    nkey(&t.a, &q, &old);
+    nkey(&t.a, &q, &n);
+    assert_memory_not_equal(old.id, n.id, 24);
+    mem_assert_err(nsub(&t.b, &old), SX_ERR_AUTH);
+    mem_assert_tag(nsub(&t.b, &n), SX_R_SOK);
+    mem_assert_tag(nsub(&t.b, &n), SX_R_SOK);
+    mem_assert_tag(send_notify(&c, &q), SX_R_OK);
+    simplex_bytes id = mem_assert_msg(&q, mem_event(&t.a), "n");
+    mem_assert_quiet(&t.b);
+    sx_peer_flush_ntfs(&t.b.peer);
+    expect_nmsg(&t.b, &n, id, t.m.now / 1000);
+    mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
+
+    mem_assert_tag(nsub(&c, &n), SX_R_SOK); /* the first subscriber is told */
+    sx_peer_flush_ends(&t.b.peer);
+    expect_ntf_event(&t.b, &n, SX_R_END);
+    mem_assert_tag(mem_rcv(&t.a, &q, SX_NDEL), SX_R_OK);
+    mem_assert_tag(mem_rcv(&t.a, &q, SX_NDEL), SX_R_OK);
+    sx_peer_flush_ends(&c.peer);
+    expect_ntf_event(&c, &n, SX_R_DELD);
+    mem_assert_err(nsub(&c, &n), SX_ERR_AUTH);
+    nkey(&t.a, &q, &newer);
+    mem_assert_tag(nsub(&c, &newer), SX_R_SOK);
+    nkey(&t.a, &q, &n); /* replaces it: its subscriber is told */
+    sx_peer_flush_ends(&c.peer);
+    expect_ntf_event(&c, &newer, SX_R_DELD);
+    mem_assert_quiet(&c);
+    mem_assert_quiet(&t.b);
+    mem_disconnect(&c);
+    close_two(&t);
+}
+
+static void keeps_notifications_for_a_notifier_who_is_away(void **state)
+{
+    struct two t;
+    struct mem_queue q;
+    struct notifier n;
+    uint8_t ids[3][24];
+
+    (void)state;
+    open_two(&t);
+    mem_new(&t.a, &q, SX_MODE_MESSAGING, false);
+    mem_assert_tag(mem_skey(&t.b, &q), SX_R_OK);
+    nkey(&t.a, &q, &n);
+    for (int i = 0; i < 3; i++) {
+        mem_assert_tag(send_notify(&t.b, &q), SX_R_OK);
+        mem_assert_tag(mem_send(&t.b, &q, true, "silent"), SX_R_OK);
+        memcpy(ids[i], mem_assert_msg(&q, mem_rcv(&t.a, &q, SX_GET), "n").ptr, 24);
+        mem_assert_tag(mem_ack(&t.a, &q, sx_bytes(ids[i], 24)), SX_R_OK);
+        simplex_bytes id = mem_assert_msg(&q, mem_rcv(&t.a, &q, SX_GET), "silent");
+        mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
+        t.m.now += i == 0 ? SX_STORE_NTF_TTL_MS : 1; /* the first is too old in the end */
+    }
+    mem_assert_tag(nsub(&t.b, &n), SX_R_SOK);
+    sx_peer_flush_ntfs(&t.b.peer);
+    expect_nmsg(&t.b, &n, sx_bytes(ids[1], 24), (t.m.now - 2) / 1000);
+    expect_nmsg(&t.b, &n, sx_bytes(ids[2], 24), (t.m.now - 1) / 1000);
+    mem_assert_quiet(&t.b);
+    close_two(&t);
+}
+
+static void packs_eighty_notifications_into_a_block(void **state)
+{
+    struct two t;
+    struct mem_queue q;
+    struct notifier n;
+
+    (void)state;
+    open_two(&t);
+    mem_new(&t.a, &q, SX_MODE_MESSAGING, false);
+    mem_assert_tag(mem_skey(&t.b, &q), SX_R_OK);
+    nkey(&t.a, &q, &n);
+    for (int i = 0; i < 100; i++)
+        mem_assert_tag(send_notify(&t.b, &q), SX_R_OK);
+    mem_assert_tag(nsub(&t.a, &n), SX_R_SOK);
+    sx_peer_flush_ntfs(&t.a.peer);
+    unsigned first = t.a.n_blocks + 1;
+    for (unsigned i = 0; i < 100; i++) {
+        const struct mem_item *it = mem_next(&t.a);
+        assert_non_null(it);
+        mem_assert_tag(&it->rsp, SX_R_NMSG);
+        assert_int_equal(it->block, first + i / 80);
+    }
+    close_two(&t);
+}
+
+static void creates_a_queue_with_its_notifier(void **state)
+{
+    struct two t;
+    struct mem_queue q = { .rcv_id = { 0 } };
+    struct notifier n;
+
+    (void)state;
+    open_two(&t);
+    mem_keys(&q, SX_ED25519);
+    assert_int_equal(sx_keypair_new(SX_ED25519, &n.key), SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_X25519, &n.dh), SIMPLEX_OK);
+    struct sx_cmd cmd = mem_new_cmd(&q, SX_MODE_MESSAGING, true);
+    cmd.new_.has_ntf = true;
+    cmd.new_.ntf_auth = n.key.pub;
+    cmd.new_.ntf_dh = n.dh.pub;
+    const struct sx_rsp *r = mem_cmd(&t.a, &q.rcv, sx_bytes(NULL, 0), &cmd);
+    mem_assert_tag(r, SX_R_IDS);
+    assert_true(r->ids.has_ntf);
+    memcpy(n.id, r->ids.ntf_id.ptr, 24);
+    memcpy(q.snd_id, r->ids.snd_id.ptr, 24);
+    n.srv_dh = r->ids.ntf_srv_dh;
+    q.srv_dh = r->ids.srv_dh;
+    mem_assert_tag(mem_skey(&t.b, &q), SX_R_OK);
+    mem_assert_tag(nsub(&t.b, &n), SX_R_SOK);
+    mem_assert_tag(send_notify(&t.b, &q), SX_R_OK);
+    simplex_bytes id = mem_assert_msg(&q, mem_event(&t.a), "n");
+    sx_peer_flush_ntfs(&t.b.peer);
+    expect_nmsg(&t.b, &n, id, t.m.now / 1000);
+    close_two(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(invitation_links_secure_their_queue),
+        cmocka_unit_test(the_first_message_removes_the_invitation_link),
+        cmocka_unit_test(contact_links_are_open_to_all),
+        cmocka_unit_test(a_link_id_cannot_be_taken_over),
+        cmocka_unit_test(a_taken_sender_id_is_refused_whole),
+        cmocka_unit_test(notifies_about_messages),
+        cmocka_unit_test(keeps_notifications_for_a_notifier_who_is_away),
+        cmocka_unit_test(packs_eighty_notifications_into_a_block),
+        cmocka_unit_test(creates_a_queue_with_its_notifier),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
