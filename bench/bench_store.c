@@ -2,6 +2,10 @@
 /*
  * What the database costs per message, beside what the disk costs by itself: the same number of
  * bytes appended to a plain file and synced. Usage: bench_store [directory]
+ *
+ * A commit encrypts and authenticates each changed page (15 us for 4096 bytes) and syncs once.
+ * Receiving and acknowledging 16000 bytes changes about twelve pages, of which five are the
+ * message's and five are its removal under secure_delete.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,7 +15,7 @@
 
 #include "store/store.h"
 
-#define BODY 16000
+#define BODY 16000 /* the longest; most are shorter */
 #define CONNS 20
 
 static void must(simplex_rc rc, const char *what)
@@ -30,6 +34,7 @@ struct bench {
     struct sx_snd_queue snd[CONNS];
     struct sx_ratchet ratchet;
     uint8_t body[BODY];
+    size_t length; /* of the messages */
     int64_t in_statements, in_commits; /* us */
     unsigned commits;
 };
@@ -103,7 +108,7 @@ static void receive(struct bench *b, int64_t n)
     memcpy(m.srv_msg_id.b, m.hash, SX_ID_LEN);
     m.conn_id = c.id;
     m.rcv_queue_id = rq.id;
-    m.body = sx_bytes(b->body, BODY);
+    m.body = sx_bytes(b->body, b->length);
     must(sx_store_rcv_msg_add(s, &m), "message");
     struct sx_event_row e = { .conn_id = c.id, .msg_id = n, .data = sx_bytes(b->body, 40) };
     must(sx_store_event_add(s, &e), "event");
@@ -122,7 +127,7 @@ static void send_one(struct bench *b, int64_t n)
 {
     struct sx_conn *c = &b->conn[n % CONNS];
     struct sx_snd_msg m = { .conn_id = c->id, .id = n, .snd_id = n, .type = SX_M_MSG,
-                            .plain = { b->body, BODY }, .key = { b->body, 400 } };
+                            .plain = { b->body, b->length }, .key = { b->body, 400 } };
 
     must(sx_store_ratchet_put(b->store, c->id, &b->ratchet, &(struct sx_skipped_diff){ 0 }), "r");
     c->last_id = c->last_snd_id = n;
@@ -197,12 +202,14 @@ static void sync_floor(const char *dir, size_t bytes)
     (void)unlink(path);
 }
 
-static void with_ratchet(struct bench *b, const char *dir, bool pq)
+static void with_ratchet(struct bench *b, const char *dir, bool pq, size_t length)
 {
+    b->length = length;
     snprintf(b->path, sizeof b->path, "%s/bench_store.db", dir);
     (void)unlink(b->path);
     open_store(b, pq);
-    printf("%s ratchet, messages of %d bytes\n", pq ? "post-quantum" : "plain", BODY);
+    printf("%s ratchet, messages of %zu bytes\n", pq ? "post-quantum" : "plain",
+           length);
     run(b, "receive, acknowledge", receive, acknowledge, 400, 1);
     run(b, "receive, acknowledge", receive, acknowledge, 3200, 32);
     run(b, "send, sent", send_one, sent, 400, 1);
@@ -220,7 +227,8 @@ int main(int argc, char **argv)
     sync_floor(dir, 4096);
     sync_floor(dir, 32 * 1024);
     sync_floor(dir, 1024 * 1024);
-    with_ratchet(&b, dir, false);
-    with_ratchet(&b, dir, true);
+    with_ratchet(&b, dir, false, 200);
+    with_ratchet(&b, dir, false, BODY);
+    with_ratchet(&b, dir, true, BODY);
     return 0;
 }

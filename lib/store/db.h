@@ -69,9 +69,9 @@ void sx_q_put_pub(struct sx_q *q, const struct sx_pub *k, uint8_t *buf);      /*
 #define SX_Q_PUB (1 + SX_KEY_MAX)
 #define SX_Q_PAIR (1 + 2 * SX_KEY_MAX)
 
-simplex_rc sx_q_run(struct sx_q *q) SIMPLEX_CHECK;    /* a write */
+simplex_rc sx_q_run(struct sx_q *q) SIMPLEX_CHECK;     /* a write */
 simplex_rc sx_q_run_one(struct sx_q *q) SIMPLEX_CHECK; /* E_NOT_FOUND when no row was touched */
-simplex_rc sx_q_row(struct sx_q *q) SIMPLEX_CHECK;    /* next row of a read; E_NOT_FOUND behind it */
+simplex_rc sx_q_row(struct sx_q *q) SIMPLEX_CHECK;     /* next row; E_NOT_FOUND behind the last */
 
 int64_t sx_q_i64(struct sx_q *q);
 uint32_t sx_q_uint(struct sx_q *q, uint32_t max);

@@ -99,10 +99,15 @@ void sx_db_memory(void)
 {
     static const sqlite3_mem_methods methods = { mem_alloc,   mem_free, mem_realloc,  mem_size,
                                                  mem_roundup, mem_init, mem_shutdown, NULL };
-    static atomic_flag once = ATOMIC_FLAG_INIT;
+    static atomic_int stage; /* 0: not begun, 1: one thread is at it, 2: done */
+    int expected = 0;
 
-    if (atomic_flag_test_and_set(&once))
+    if (!atomic_compare_exchange_strong(&stage, &expected, 1)) {
+        while (atomic_load(&stage) != 2) /* a few instructions: nobody may open a database yet */
+            ;
         return;
+    }
     if (sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) != SQLITE_OK)
         sx_log(SX_LOG_WARN, "the host uses the database library: its freed memory is not wiped");
+    atomic_store(&stage, 2);
 }

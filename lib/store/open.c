@@ -37,6 +37,11 @@ static const char settings_before[] =
     "PRAGMA cache_size = -4000;"
     "PRAGMA cell_size_check = ON;";
 
+/* For the whole process: SQLCipher reports on stderr otherwise; memory.c wipes. */
+static const char settings_process[] =
+    "PRAGMA cipher_log_level = NONE;"
+    "PRAGMA cipher_memory_security = OFF;";
+
 /* synchronous FULL: a commit survives a power cut. The log is written back after 1000 pages; four
  * times as many were not faster. */
 static const char settings_wal[] =
@@ -239,8 +244,8 @@ static simplex_rc connect_file(struct sx_store *s, const struct sx_store_cfg *cf
     if (code != SQLITE_OK)
         return sx_db_rc(s, code);
     simplex_rc rc = keep_old_log(s, cfg->path);
-    if (rc == SIMPLEX_OK) /* SQLCipher reports on stderr otherwise; for the whole process */
-        rc = sx_db_exec(s, "PRAGMA cipher_log_level = NONE");
+    if (rc == SIMPLEX_OK)
+        rc = sx_db_exec(s, settings_process);
     if (rc == SIMPLEX_OK)
         rc = sx_db_key(s, cfg->key, cfg->raw_key, sqlite3_key);
     if (rc == SIMPLEX_OK)

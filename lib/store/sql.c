@@ -99,7 +99,8 @@ const char *const sx_sql_text[SQL_COUNT] = {
 
     [SQL_RCV_MSG_ADD] =
         "INSERT INTO rcv_messages (" RCV_MSG ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-    [SQL_RCV_MSG_GET] = "SELECT " RCV_MSG " FROM rcv_messages WHERE conn_id = ? AND internal_id = ?",
+    [SQL_RCV_MSG_GET] =
+        "SELECT " RCV_MSG " FROM rcv_messages WHERE conn_id = ? AND internal_id = ?",
     [SQL_RCV_MSG_FIND] = "SELECT " RCV_MSG " FROM rcv_messages"
                          " WHERE rcv_queue_id = ? AND broker_id = ? ORDER BY rowid DESC LIMIT 1",
     [SQL_RCV_MSG_ACKED] =

@@ -375,7 +375,8 @@ static struct sx_snd_msg make_snd(int64_t conn, int64_t id)
     for (size_t i = 0; i < sizeof body; i++)
         body[i] = (uint8_t)(i * 7);
     return (struct sx_snd_msg){ .conn_id = conn, .id = id, .snd_id = id - 1, .type = SX_M_MSG,
-                                .notify = true, .padded = 65535, .plain = { body, sizeof body - (size_t)id },
+                                .notify = true, .padded = 65535,
+                                .plain = { body, sizeof body - (size_t)id },
                                 .key = { body, 300 }, .e2e = { body, id % 2 ? 0 : 30 },
                                 .created_at = 123456789012, .retry_delay = 0 };
 }
