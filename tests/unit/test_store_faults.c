@@ -567,7 +567,7 @@ static void a_killed_change_of_the_key_leaves_one_key(void **state)
         assert_int_equal(read(p[0], &byte, 1), 1);
         close(p[0]);
         close(p[1]);
-        (void)usleep(round * 20000);
+        (void)usleep(round * round * 3000);
         assert_int_equal(kill(pid, SIGKILL), 0);
         assert_int_equal(waitpid(pid, NULL, 0), pid);
         simplex_rc rc = sx_store_open(&now, &s);
