@@ -34,7 +34,7 @@ struct bench {
     struct sx_snd_queue snd[CONNS];
     struct sx_ratchet ratchet;
     uint8_t body[BODY];
-    size_t length; /* of the messages */
+    size_t length;                     /* of the messages */
     int64_t in_statements, in_commits; /* us */
     unsigned commits;
 };
@@ -52,8 +52,9 @@ static void add_connection(struct bench *b, size_t i)
     struct sx_rcv_queue *rq = &b->rcv[i];
     struct sx_snd_queue *sq = &b->snd[i];
 
-    b->conn[i] = (struct sx_conn){ .role = SX_INITIATOR, .state = SX_CONN_READY,
-                                   .has_snd_hash = true, .has_rcv_hash = true };
+    b->conn[i] = (struct sx_conn){
+        .role = SX_INITIATOR, .state = SX_CONN_READY, .has_snd_hash = true, .has_rcv_hash = true
+    };
     must(sx_store_conn_add(b->store, &b->conn[i]), "connection");
     rq->conn_id = sq->conn_id = b->conn[i].id;
     rq->status = sq->status = SX_Q_ACTIVE;
@@ -81,8 +82,12 @@ static void open_store(struct bench *b, bool pq)
     for (size_t i = 0; i < CONNS; i++)
         add_connection(b, i);
     must(sx_store_commit(b->store), "commit");
-    b->ratchet = (struct sx_ratchet){ .current = 3, .max_supported = 3, .has_snd = true,
-                                      .has_rcv = true, .support_kem = pq, .has_kem = pq,
+    b->ratchet = (struct sx_ratchet){ .current = 3,
+                                      .max_supported = 3,
+                                      .has_snd = true,
+                                      .has_rcv = true,
+                                      .support_kem = pq,
+                                      .has_kem = pq,
                                       .has_accepted = pq };
     must(sx_keypair_new(SX_X448, &b->ratchet.dhs), "key");
     sx_random(b->body, BODY);
@@ -96,8 +101,9 @@ static void receive(struct bench *b, int64_t n)
     struct sx_rcv_msg_row m = { .id = n, .type = SX_M_MSG, .srv_msg_id.len = SX_ID_LEN };
     bool known;
 
-    must(sx_store_rcvq_find(s, &b->rcv[n % CONNS].server,
-                            sx_id_bytes(&b->rcv[n % CONNS].rcv_id), &rq), "find");
+    must(sx_store_rcvq_find(s, &b->rcv[n % CONNS].server, sx_id_bytes(&b->rcv[n % CONNS].rcv_id),
+                            &rq),
+         "find");
     must(sx_store_conn_get(s, rq.conn_id, &c), "conn");
     sx_random(m.hash, 32);
     must(sx_store_rcv_hash_known(s, c.id, m.hash, &known), "known");
@@ -126,8 +132,12 @@ static void acknowledge(struct bench *b, int64_t n)
 static void send_one(struct bench *b, int64_t n)
 {
     struct sx_conn *c = &b->conn[n % CONNS];
-    struct sx_snd_msg m = { .conn_id = c->id, .id = n, .snd_id = n, .type = SX_M_MSG,
-                            .plain = { b->body, b->length }, .key = { b->body, 400 } };
+    struct sx_snd_msg m = { .conn_id = c->id,
+                            .id = n,
+                            .snd_id = n,
+                            .type = SX_M_MSG,
+                            .plain = { b->body, b->length },
+                            .key = { b->body, 400 } };
 
     must(sx_store_ratchet_put(b->store, c->id, &b->ratchet, &(struct sx_skipped_diff){ 0 }), "r");
     c->last_id = c->last_snd_id = n;
@@ -208,8 +218,7 @@ static void with_ratchet(struct bench *b, const char *dir, bool pq, size_t lengt
     snprintf(b->path, sizeof b->path, "%s/bench_store.db", dir);
     (void)unlink(b->path);
     open_store(b, pq);
-    printf("%s ratchet, messages of %zu bytes\n", pq ? "post-quantum" : "plain",
-           length);
+    printf("%s ratchet, messages of %zu bytes\n", pq ? "post-quantum" : "plain", length);
     run(b, "receive, acknowledge", receive, acknowledge, 400, 1);
     run(b, "receive, acknowledge", receive, acknowledge, 3200, 32);
     run(b, "send, sent", send_one, sent, 400, 1);

@@ -2,9 +2,9 @@
 #include "store/db.h"
 
 static const char *const state_words[] = {
-    [SX_CONN_NEW] = "new",             [SX_CONN_INVITED] = "invited",
-    [SX_CONN_JOINING] = "joining",     [SX_CONN_CONFIRMED] = "confirmed",
-    [SX_CONN_ACCEPTED] = "accepted",   [SX_CONN_READY] = "ready",
+    [SX_CONN_NEW] = "new",           [SX_CONN_INVITED] = "invited",
+    [SX_CONN_JOINING] = "joining",   [SX_CONN_CONFIRMED] = "confirmed",
+    [SX_CONN_ACCEPTED] = "accepted", [SX_CONN_READY] = "ready",
 };
 
 static simplex_bytes hash_or_none(const uint8_t hash[32], bool has)

@@ -76,8 +76,8 @@ simplex_rc sx_q_row(struct sx_q *q) SIMPLEX_CHECK;     /* next row; E_NOT_FOUND 
 int64_t sx_q_i64(struct sx_q *q);
 uint32_t sx_q_uint(struct sx_q *q, uint32_t max);
 bool sx_q_bool(struct sx_q *q);
-simplex_bytes sx_q_blob(struct sx_q *q); /* borrowed from the row; NULL reads as empty */
-void sx_q_copy(struct sx_q *q, void *to, size_t n);       /* exactly n bytes */
+simplex_bytes sx_q_blob(struct sx_q *q);            /* borrowed from the row; NULL reads as empty */
+void sx_q_copy(struct sx_q *q, void *to, size_t n); /* exactly n bytes */
 bool sx_q_maybe_copy(struct sx_q *q, void *to, size_t n); /* false when NULL */
 void sx_q_id(struct sx_q *q, struct sx_id *id);
 /* The index of the text in words[1..n-1]. */

@@ -6,10 +6,10 @@
 #define TEXT_OF(n) TEXT_OF_(n)
 #define TEXT_OF_(n) #n
 
-static const char create_table[] =
-    "PRAGMA application_id = " TEXT_OF(APPLICATION_ID) ";"
-    "CREATE TABLE migrations (number INTEGER PRIMARY KEY, sha256 BLOB NOT NULL,"
-    " applied_at INTEGER NOT NULL) STRICT";
+static const char create_table[] = "PRAGMA application_id = " TEXT_OF(
+    APPLICATION_ID) ";"
+                    "CREATE TABLE migrations (number INTEGER PRIMARY KEY, sha256 BLOB NOT NULL,"
+                    " applied_at INTEGER NOT NULL) STRICT";
 
 static simplex_rc prepare(struct sx_store *s, const char *sql, sqlite3_stmt **st)
 {

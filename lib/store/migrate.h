@@ -18,7 +18,7 @@ extern const size_t sx_migrations_count;
  * later migration, or is no database of this library. E_DB_DAMAGED: a recorded migration has not
  * the checksum of ours, or one is missing in between. In both cases nothing was written.
  */
-simplex_rc sx_store_migrate(struct sx_store *s, const struct sx_migration *list, size_t n)
-    SIMPLEX_CHECK;
+simplex_rc sx_store_migrate(struct sx_store *s, const struct sx_migration *list,
+                            size_t n) SIMPLEX_CHECK;
 
 #endif

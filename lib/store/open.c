@@ -26,29 +26,26 @@
  * secure_delete ON is a third of the cost of a message of 16 KB, and the only setting that leaves
  * nothing of it in the file. auto_vacuum NONE: freed pages are used again, moving pages at each
  * commit would cost more than the space. */
-static const char settings_before[] =
-    "PRAGMA locking_mode = EXCLUSIVE;"
-    "PRAGMA temp_store = MEMORY;"
-    "PRAGMA auto_vacuum = NONE;"
-    "PRAGMA trusted_schema = OFF;"
-    "PRAGMA foreign_keys = ON;"
-    "PRAGMA recursive_triggers = OFF;"
-    "PRAGMA secure_delete = ON;"
-    "PRAGMA cache_size = -4000;"
-    "PRAGMA cell_size_check = ON;";
+static const char settings_before[] = "PRAGMA locking_mode = EXCLUSIVE;"
+                                      "PRAGMA temp_store = MEMORY;"
+                                      "PRAGMA auto_vacuum = NONE;"
+                                      "PRAGMA trusted_schema = OFF;"
+                                      "PRAGMA foreign_keys = ON;"
+                                      "PRAGMA recursive_triggers = OFF;"
+                                      "PRAGMA secure_delete = ON;"
+                                      "PRAGMA cache_size = -4000;"
+                                      "PRAGMA cell_size_check = ON;";
 
 /* For the whole process: SQLCipher reports on stderr otherwise; memory.c wipes. */
-static const char settings_process[] =
-    "PRAGMA cipher_log_level = NONE;"
-    "PRAGMA cipher_memory_security = OFF;";
+static const char settings_process[] = "PRAGMA cipher_log_level = NONE;"
+                                       "PRAGMA cipher_memory_security = OFF;";
 
 /* synchronous FULL: a commit survives a power cut. The log is written back after 1000 pages; four
  * times as many were not faster. */
-static const char settings_wal[] =
-    "PRAGMA journal_mode = WAL;"
-    "PRAGMA synchronous = FULL;"
-    "PRAGMA wal_autocheckpoint = 1000;"
-    "PRAGMA journal_size_limit = 16777216;";
+static const char settings_wal[] = "PRAGMA journal_mode = WAL;"
+                                   "PRAGMA synchronous = FULL;"
+                                   "PRAGMA wal_autocheckpoint = 1000;"
+                                   "PRAGMA journal_size_limit = 16777216;";
 
 /* ---- keys ---- */
 

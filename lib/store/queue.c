@@ -2,11 +2,8 @@
 #include "store/db.h"
 
 static const char *const status_words[] = {
-    [SX_Q_NEW] = "new",
-    [SX_Q_CONFIRMED] = "confirmed",
-    [SX_Q_SECURED] = "secured",
-    [SX_Q_ACTIVE] = "active",
-    [SX_Q_DISABLED] = "disabled",
+    [SX_Q_NEW] = "new",       [SX_Q_CONFIRMED] = "confirmed", [SX_Q_SECURED] = "secured",
+    [SX_Q_ACTIVE] = "active", [SX_Q_DISABLED] = "disabled",
 };
 
 static const char *status_word(struct sx_q *q, uint8_t status)

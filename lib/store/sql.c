@@ -3,22 +3,22 @@
 
 #include "store/sql.h"
 
-#define CONN                                                                                       \
-    "role, state, agent_version, pq_support, deleted, subscribe, last_internal_msg_id, "           \
-    "last_internal_snd_msg_id, last_external_snd_msg_id, last_snd_msg_hash, last_rcv_msg_hash, "   \
+#define CONN                                                                                     \
+    "role, state, agent_version, pq_support, deleted, subscribe, last_internal_msg_id, "         \
+    "last_internal_snd_msg_id, last_external_snd_msg_id, last_snd_msg_hash, last_rcv_msg_hash, " \
     "ratchet_sync_state, created_at"
-#define RCVQ                                                                                       \
-    "conn_id, server, rcv_id, snd_id, rcv_auth_key, rcv_dh_key, rcv_dh_secret, e2e_key, "          \
-    "e2e_dh_secret, sender_key, queue_mode, smp_client_version, status, rcv_primary, deleted, "    \
+#define RCVQ                                                                                    \
+    "conn_id, server, rcv_id, snd_id, rcv_auth_key, rcv_dh_key, rcv_dh_secret, e2e_key, "       \
+    "e2e_dh_secret, sender_key, queue_mode, smp_client_version, status, rcv_primary, deleted, " \
     "delete_errors"
-#define SNDQ                                                                                       \
-    "conn_id, server, snd_id, snd_auth_key, e2e_pub_key, e2e_dh_secret, queue_mode, "              \
+#define SNDQ                                                                          \
+    "conn_id, server, snd_id, snd_auth_key, e2e_pub_key, e2e_dh_secret, queue_mode, " \
     "smp_client_version, status, snd_primary"
-#define SND_MSG                                                                                    \
-    "conn_id, internal_id, external_snd_id, msg_type, notify, padded_len, created_at, "            \
+#define SND_MSG                                                                         \
+    "conn_id, internal_id, external_snd_id, msg_type, notify, padded_len, created_at, " \
     "retry_delay, quota_seen, e2e_params, msg_key, msg_body"
-#define RCV_MSG                                                                                    \
-    "conn_id, internal_id, rcv_queue_id, external_snd_id, broker_id, broker_ts, rcv_ts, "          \
+#define RCV_MSG                                                                           \
+    "conn_id, internal_id, rcv_queue_id, external_snd_id, broker_id, broker_ts, rcv_ts, " \
     "msg_type, integrity, gap_first, gap_last, notify, pq, user_ack, attempts, msg_hash, msg_body"
 
 const char *const sx_sql_text[SQL_COUNT] = {
@@ -108,9 +108,8 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_RCV_MSG_ATTEMPT] =
         "UPDATE rcv_messages SET attempts = attempts + 1 WHERE conn_id = ? AND internal_id = ?",
     [SQL_RCV_MSG_DELETE] = "DELETE FROM rcv_messages WHERE conn_id = ? AND internal_id = ?",
-    [SQL_RCV_HASH_ADD] =
-        "INSERT INTO rcv_message_hashes (conn_id, hash, created_at) VALUES (?,?,?)"
-        " ON CONFLICT (conn_id, hash) DO NOTHING",
+    [SQL_RCV_HASH_ADD] = "INSERT INTO rcv_message_hashes (conn_id, hash, created_at) VALUES (?,?,?)"
+                         " ON CONFLICT (conn_id, hash) DO NOTHING",
     [SQL_RCV_HASH_KNOWN] = "SELECT 1 FROM rcv_message_hashes WHERE conn_id = ? AND hash = ?",
     /* rows arrive in the order of time, so the oldest have the lowest ids */
     [SQL_RCV_HASH_CLEANUP] =

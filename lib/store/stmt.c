@@ -126,8 +126,8 @@ void sx_q_put_blob(struct sx_q *q, simplex_bytes b)
     static const uint8_t none[1];
 
     if (q->rc == SIMPLEX_OK)
-        bound(q, sqlite3_bind_blob64(q->st, ++q->at, b.len > 0 ? b.ptr : none, b.len,
-                                     SQLITE_STATIC));
+        bound(q,
+              sqlite3_bind_blob64(q->st, ++q->at, b.len > 0 ? b.ptr : none, b.len, SQLITE_STATIC));
 }
 
 void sx_q_put_some(struct sx_q *q, simplex_bytes b)

@@ -213,16 +213,26 @@ static void changed_file(const uint8_t *data, size_t size)
 static void changed_row(uint8_t which, simplex_bytes value)
 {
     static const char *const columns[][2] = {
-        { "connections", "last_snd_msg_hash" }, { "rcv_queues", "server" },
-        { "rcv_queues", "rcv_id" },             { "rcv_queues", "rcv_auth_key" },
-        { "rcv_queues", "rcv_dh_secret" },      { "rcv_queues", "sender_key" },
-        { "snd_queues", "server" },             { "snd_queues", "snd_auth_key" },
-        { "snd_queues", "e2e_pub_key" },        { "snd_queues", "e2e_dh_secret" },
-        { "ratchets", "ratchet_state" },        { "skipped_message_keys", "header_key" },
-        { "skipped_message_keys", "msg_iv" },   { "x3dh_keys", "keys" },
-        { "snd_messages", "msg_body" },         { "rcv_messages", "msg_hash" },
-        { "rcv_messages", "broker_id" },        { "conn_confirmations", "reply_queue" },
-        { "commands", "command" },              { "events", "event" },
+        { "connections", "last_snd_msg_hash" },
+        { "rcv_queues", "server" },
+        { "rcv_queues", "rcv_id" },
+        { "rcv_queues", "rcv_auth_key" },
+        { "rcv_queues", "rcv_dh_secret" },
+        { "rcv_queues", "sender_key" },
+        { "snd_queues", "server" },
+        { "snd_queues", "snd_auth_key" },
+        { "snd_queues", "e2e_pub_key" },
+        { "snd_queues", "e2e_dh_secret" },
+        { "ratchets", "ratchet_state" },
+        { "skipped_message_keys", "header_key" },
+        { "skipped_message_keys", "msg_iv" },
+        { "x3dh_keys", "keys" },
+        { "snd_messages", "msg_body" },
+        { "rcv_messages", "msg_hash" },
+        { "rcv_messages", "broker_id" },
+        { "conn_confirmations", "reply_queue" },
+        { "commands", "command" },
+        { "events", "event" },
     };
     static char sql[20000];
     const char *const *column = columns[which % SX_COUNT(columns)];

@@ -126,9 +126,16 @@ static inline void ok(simplex_rc rc)
 
 static inline struct sx_conn make_conn(void)
 {
-    struct sx_conn c = { .role = SX_INITIATOR, .state = SX_CONN_READY, .agent_version = 7,
-                         .pq_support = true, .subscribe = true, .last_id = 12, .last_snd_id = 5,
-                         .last_rcv_ext_id = 6, .has_snd_hash = true, .created_at = 1700000000123,
+    struct sx_conn c = { .role = SX_INITIATOR,
+                         .state = SX_CONN_READY,
+                         .agent_version = 7,
+                         .pq_support = true,
+                         .subscribe = true,
+                         .last_id = 12,
+                         .last_snd_id = 5,
+                         .last_rcv_ext_id = 6,
+                         .has_snd_hash = true,
+                         .created_at = 1700000000123,
                          .sync_state = 1 };
 
     memset(c.last_snd_hash, 0xab, 32);
@@ -157,8 +164,12 @@ static inline struct sx_server make_server(const char *hosts_port)
 
 static inline struct sx_rcv_queue make_rcvq(int64_t conn_id, uint8_t id)
 {
-    struct sx_rcv_queue q = { .conn_id = conn_id, .has_srv_secret = true, .mode = SX_MODE_MESSAGING,
-                              .client_version = 4, .status = SX_Q_SECURED, .delete_errors = 3 };
+    struct sx_rcv_queue q = { .conn_id = conn_id,
+                              .has_srv_secret = true,
+                              .mode = SX_MODE_MESSAGING,
+                              .client_version = 4,
+                              .status = SX_Q_SECURED,
+                              .delete_errors = 3 };
 
     q.server = make_server("a.example,b.onion:7001");
     q.rcv_id.len = 24;
@@ -174,8 +185,9 @@ static inline struct sx_rcv_queue make_rcvq(int64_t conn_id, uint8_t id)
 
 static inline struct sx_snd_queue make_sndq(int64_t conn_id)
 {
-    struct sx_snd_queue q = { .conn_id = conn_id, .mode = SX_MODE_CONTACT, .client_version = 3,
-                              .status = SX_Q_NEW };
+    struct sx_snd_queue q = {
+        .conn_id = conn_id, .mode = SX_MODE_CONTACT, .client_version = 3, .status = SX_Q_NEW
+    };
     struct sx_keypair k;
 
     q.server = make_server("c.example");
@@ -190,8 +202,13 @@ static inline struct sx_snd_queue make_sndq(int64_t conn_id)
 
 static inline struct sx_ratchet make_ratchet(void)
 {
-    struct sx_ratchet r = { .current = 3, .max_supported = 3, .has_snd = true, .has_rcv = true,
-                            .ns = 4, .nr = 9, .pn = 2 };
+    struct sx_ratchet r = { .current = 3,
+                            .max_supported = 3,
+                            .has_snd = true,
+                            .has_rcv = true,
+                            .ns = 4,
+                            .nr = 9,
+                            .pn = 2 };
 
     ok(sx_keypair_new(SX_X448, &r.dhs));
     memset(r.rk, 0x77, 32);

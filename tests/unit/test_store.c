@@ -374,11 +374,17 @@ static struct sx_snd_msg make_snd(int64_t conn, int64_t id)
 {
     for (size_t i = 0; i < sizeof body; i++)
         body[i] = (uint8_t)(i * 7);
-    return (struct sx_snd_msg){ .conn_id = conn, .id = id, .snd_id = id - 1, .type = SX_M_MSG,
-                                .notify = true, .padded = 65535,
+    return (struct sx_snd_msg){ .conn_id = conn,
+                                .id = id,
+                                .snd_id = id - 1,
+                                .type = SX_M_MSG,
+                                .notify = true,
+                                .padded = 65535,
                                 .plain = { body, sizeof body - (size_t)id },
-                                .key = { body, 300 }, .e2e = { body, id % 2 ? 0 : 30 },
-                                .created_at = 123456789012, .retry_delay = 0 };
+                                .key = { body, 300 },
+                                .e2e = { body, id % 2 ? 0 : 30 },
+                                .created_at = 123456789012,
+                                .retry_delay = 0 };
 }
 
 static void assert_snd_equal(const struct sx_snd_msg *a, const struct sx_snd_msg *b)
@@ -474,9 +480,18 @@ static void a_removed_sending_queue_takes_the_messages_only_it_had(void **state)
 
 static struct sx_rcv_msg_row make_rcv(int64_t conn, int64_t id)
 {
-    struct sx_rcv_msg_row m = { .conn_id = conn, .id = id, .rcv_queue_id = 4, .ext_id = 20 + id,
-                                .srv_ts = 1, .rcv_ts = INT64_MAX, .type = SX_M_MSG, .integrity = 2,
-                                .gap_first = 3, .gap_last = 9, .notify = true, .pq = true,
+    struct sx_rcv_msg_row m = { .conn_id = conn,
+                                .id = id,
+                                .rcv_queue_id = 4,
+                                .ext_id = 20 + id,
+                                .srv_ts = 1,
+                                .rcv_ts = INT64_MAX,
+                                .type = SX_M_MSG,
+                                .integrity = 2,
+                                .gap_first = 3,
+                                .gap_last = 9,
+                                .notify = true,
+                                .pq = true,
                                 .body = { body, 15000 } };
 
     m.srv_msg_id.len = 24;
@@ -577,8 +592,10 @@ static void confirmations_are_kept_until_the_connection_has_one(void **state)
 {
     struct sx_store *s = store_of(state);
     int64_t conn = add_conn(s);
-    struct sx_confirmation c = { .conn_id = conn, .info = sx_str("who"),
-                                 .reply_queue = sx_str("queue") }, got;
+    struct sx_confirmation c = { .conn_id = conn,
+                                 .info = sx_str("who"),
+                                 .reply_queue = sx_str("queue") },
+                           got;
     struct sx_confirmation bare = { .conn_id = conn };
 
     ok(sx_store_conf_add(s, &c));
@@ -610,8 +627,11 @@ static void commands_run_oldest_first_per_connection(void **state)
     size_t n = 4;
 
     for (int i = 0; i < 6; i++) {
-        c[i] = (struct sx_command){ .conn_id = conn[i % 2 * 2], .tag = (uint8_t)(i + 1),
-                                    .queue_id = i, .data = { body, (size_t)i }, .created_at = i };
+        c[i] = (struct sx_command){ .conn_id = conn[i % 2 * 2],
+                                    .tag = (uint8_t)(i + 1),
+                                    .queue_id = i,
+                                    .data = { body, (size_t)i },
+                                    .created_at = i };
         ok(sx_store_command_add(s, &c[i]));
     }
     ok(sx_store_command_conns(s, 0, ids, &n));
@@ -650,7 +670,8 @@ static void events_come_in_order_and_may_outlive_their_connection(void **state)
     struct sx_event_row e[4], got;
 
     for (int i = 0; i < 4; i++) {
-        e[i] = (struct sx_event_row){ .conn_id = i % 2 ? other : conn, .msg_id = i,
+        e[i] = (struct sx_event_row){ .conn_id = i % 2 ? other : conn,
+                                      .msg_id = i,
                                       .data = { body, (size_t)i * 100 } };
         ok(sx_store_event_add(s, &e[i]));
     }
@@ -688,9 +709,19 @@ static void deleting_a_connection_takes_everything_along_and_nothing_else(void *
 {
     struct sx_store *s = store_of(state);
     static const char *const tables[] = {
-        "rcv_queues", "snd_queues", "ratchets", "skipped_message_keys", "x3dh_keys",
-        "snd_messages", "snd_message_deliveries", "rcv_messages", "rcv_message_hashes",
-        "conn_confirmations", "commands", "events", "connections",
+        "rcv_queues",
+        "snd_queues",
+        "ratchets",
+        "skipped_message_keys",
+        "x3dh_keys",
+        "snd_messages",
+        "snd_message_deliveries",
+        "rcv_messages",
+        "rcv_message_hashes",
+        "conn_confirmations",
+        "commands",
+        "events",
+        "connections",
     };
     int64_t conn[2];
 
@@ -726,8 +757,8 @@ static void deleting_a_connection_takes_everything_along_and_nothing_else(void *
         char sql[200];
         snprintf(sql, sizeof sql,
                  "CREATE TEMP TABLE t%zu (ok INTEGER CHECK (ok = 1)); INSERT INTO t%zu"
-                 " SELECT count(*) = 1 AND max(conn_id) = %d FROM %s", i, i, (int)conn[1],
-                 tables[i]);
+                 " SELECT count(*) = 1 AND max(conn_id) = %d FROM %s",
+                 i, i, (int)conn[1], tables[i]);
         ok(sx_store_exec(s, sql));
     }
     ok(sx_store_conn_delete(s, conn[1]));

@@ -238,12 +238,12 @@ static void each_function_reports_a_fault(void **state)
     bool flag;
     unsigned u;
 
-#define FAILS(call)                                                                                \
-    do {                                                                                           \
-        sx_store_fault(s, 0, SIMPLEX_E_DB_IO);                                                     \
-        assert_string_equal(simplex_rc_name(call), "E_DB_IO");                                     \
-        assert_true(sx_store_fault_disarm(s));                                                     \
-        assert_false(sx_store_in_transaction(s));                                                  \
+#define FAILS(call)                                            \
+    do {                                                       \
+        sx_store_fault(s, 0, SIMPLEX_E_DB_IO);                 \
+        assert_string_equal(simplex_rc_name(call), "E_DB_IO"); \
+        assert_true(sx_store_fault_disarm(s));                 \
+        assert_false(sx_store_in_transaction(s));              \
     } while (0)
     FAILS(sx_store_conn_add(s, &c));
     c.id = conn;

@@ -261,8 +261,7 @@ static void a_failed_migration_leaves_the_database_as_it_was(void **state)
         extended("CREATE TABLE later (x INTEGER); INSERT INTO nowhere VALUES (1)");
     struct sx_store *s = tmp_open(t);
 
-    assert_int_equal(sx_store_migrate(s, list, sx_migrations_count + 1),
-                     SIMPLEX_E_DB_DAMAGED);
+    assert_int_equal(sx_store_migrate(s, list, sx_migrations_count + 1), SIMPLEX_E_DB_DAMAGED);
     assert_false(sx_store_in_transaction(s));
     assert_int_equal(sx_store_exec(s, "INSERT INTO later VALUES (1)"), SIMPLEX_E_DB_DAMAGED);
     (void)add_conn(s);
@@ -520,8 +519,8 @@ static void a_disk_that_fills_up_while_the_key_changes_keeps_the_old_one(void **
         if (sx_store_rekey(s, now.key, false) != SIMPLEX_E_DB_IO)
             _exit(2);
         limit.rlim_cur = limit.rlim_max; /* there is room again, but it is too late */
-        if (setrlimit(RLIMIT_FSIZE, &limit) != 0 ||
-            sx_store_conn_add(s, &c) != SIMPLEX_E_DB_IO || sx_store_begin(s) != SIMPLEX_E_DB_IO ||
+        if (setrlimit(RLIMIT_FSIZE, &limit) != 0 || sx_store_conn_add(s, &c) != SIMPLEX_E_DB_IO ||
+            sx_store_begin(s) != SIMPLEX_E_DB_IO ||
             sx_store_rekey(s, now.key, false) != SIMPLEX_E_DB_IO)
             _exit(3);
         sx_store_close(s);
