@@ -332,7 +332,8 @@ void sx_lost_free(struct simplex_agent *a)
     a->n_lost = 0;
 }
 
-/* A server that stays away must not keep a deleted connection for ever. */
+/* A server that stays away must not keep a deleted connection for ever. Retries are quick, so the
+ * time decides as well as their number: a queue left behind would never be noticed. */
 static simplex_rc count_delete_error(struct simplex_agent *a, struct sx_conn *c,
                                      const struct sx_command *cmd, simplex_rc why,
                                      const struct sx_rsp *rsp)
@@ -344,7 +345,8 @@ static simplex_rc count_delete_error(struct simplex_agent *a, struct sx_conn *c,
         q.delete_errors++;
         rc = sx_store_rcvq_update(a->store, &q);
     }
-    if (rc == SIMPLEX_OK && q.delete_errors >= SX_DELETE_ERRORS) {
+    if (rc == SIMPLEX_OK && q.delete_errors >= SX_DELETE_ERRORS &&
+        sx_now_ms() - cmd->created_at >= a->cfg.message_timeout) {
         rc = sx_store_command_delete(a->store, cmd->id);
         if (rc == SIMPLEX_OK)
             rc = failed(a, c, cmd, why, rsp);

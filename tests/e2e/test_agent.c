@@ -9,7 +9,7 @@
 #define BODY_MAX_PQ 13573
 
 /* Two agents, each with a server of its own; often the same. */
-struct duo {
+struct pair {
     char dir[256];
     struct test_server srv, old;
     struct test_agent i, j;
@@ -18,7 +18,7 @@ struct duo {
 
 enum { CURRENT, OLD }; /* a server before sender-secured queues: SMP 8 */
 
-static void duo_open(struct duo *d, int i_server, int j_server)
+static void pair_open(struct pair *d, int i_server, int j_server)
 {
     simplex_server_config cfg;
 
@@ -33,12 +33,12 @@ static void duo_open(struct duo *d, int i_server, int j_server)
     agent_open(&d->j, d->dir, "j", j_server == OLD ? d->old.address : d->srv.address);
 }
 
-static void duo_connect(struct duo *d, int32_t pq)
+static void pair_connect(struct pair *d, int32_t pq)
 {
     connect_agents(&d->i, &d->j, pq, &d->ic, &d->jc);
 }
 
-static void duo_close(struct duo *d)
+static void pair_close(struct pair *d)
 {
     agent_close(&d->i);
     agent_close(&d->j);
@@ -47,7 +47,7 @@ static void duo_close(struct duo *d)
     tmp_remove(d->dir);
 }
 
-static void talk_both_ways(struct duo *d, int rounds)
+static void talk_both_ways(struct pair *d, int rounds)
 {
     for (int n = 0; n < rounds; n++) {
         talk(&d->i, d->ic, &d->j, d->jc, "hello from I");
@@ -58,7 +58,7 @@ static void talk_both_ways(struct duo *d, int rounds)
 /* ---- handshakes ---- */
 
 /* The ids count what the handshake sent and received: they tell which one it was. */
-static void assert_first_id(struct duo *d, int64_t first)
+static void assert_first_id(struct pair *d, int64_t first)
 {
     int64_t id = send_text(&d->i, d->ic, "first");
 
@@ -73,49 +73,49 @@ static void assert_first_id(struct duo *d, int64_t first)
 
 static void connects_fast(void **state)
 {
-    struct duo d;
+    struct pair d;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
-    duo_connect(&d, SIMPLEX_PQ_OFF);
+    pair_open(&d, CURRENT, CURRENT);
+    pair_connect(&d, SIMPLEX_PQ_OFF);
     assert_first_id(&d, 2);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static void connects_with_key_and_hello_on_old_servers(void **state)
 {
-    struct duo d;
+    struct pair d;
 
     (void)state;
-    duo_open(&d, OLD, OLD);
-    duo_connect(&d, SIMPLEX_PQ_OFF);
+    pair_open(&d, OLD, OLD);
+    pair_connect(&d, SIMPLEX_PQ_OFF);
     assert_first_id(&d, 4);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static void connects_when_only_the_initiators_server_is_old(void **state)
 {
-    struct duo d;
+    struct pair d;
 
     (void)state;
-    duo_open(&d, OLD, CURRENT);
-    duo_connect(&d, SIMPLEX_PQ_OFF);
+    pair_open(&d, OLD, CURRENT);
+    pair_connect(&d, SIMPLEX_PQ_OFF);
     assert_first_id(&d, 2);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static void connects_when_only_the_joiners_server_is_old(void **state)
 {
-    struct duo d;
+    struct pair d;
 
     (void)state;
-    duo_open(&d, CURRENT, OLD);
-    duo_connect(&d, SIMPLEX_PQ_OFF);
+    pair_open(&d, CURRENT, OLD);
+    pair_connect(&d, SIMPLEX_PQ_OFF);
     assert_first_id(&d, 4);
-    duo_close(&d);
+    pair_close(&d);
 }
 
-static int64_t invite_and_join(struct duo *d, int32_t pq)
+static int64_t invite_and_join(struct pair *d, int32_t pq)
 {
     simplex_event *inv;
 
@@ -133,10 +133,10 @@ static int64_t invite_and_join(struct duo *d, int32_t pq)
 
 static void the_joiner_may_send_before_it_is_allowed(void **state)
 {
-    struct duo d;
+    struct pair d;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
+    pair_open(&d, CURRENT, CURRENT);
     int64_t conf = invite_and_join(&d, SIMPLEX_PQ_OFF);
     assert_int_equal(send_text(&d.j, d.jc, "early"), 2);
     assert_int_equal(send_text(&d.j, d.jc, "bird"), 3);
@@ -148,16 +148,16 @@ static void the_joiner_may_send_before_it_is_allowed(void **state)
     expect(&d.j, SIMPLEX_EV_SENT, d.jc);
     expect(&d.j, SIMPLEX_EV_SENT, d.jc);
     talk_both_ways(&d, 3);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static void the_joiner_of_an_old_queue_may_not_send_before_it_is_connected(void **state)
 {
-    struct duo d;
+    struct pair d;
     int64_t id;
 
     (void)state;
-    duo_open(&d, OLD, OLD);
+    pair_open(&d, OLD, OLD);
     int64_t conf = invite_and_join(&d, SIMPLEX_PQ_OFF);
     assert_int_equal(simplex_agent_send(d.j.a, d.jc, sx_str("early"), 0, &id),
                      SIMPLEX_E_PROHIBITED);
@@ -167,15 +167,15 @@ static void the_joiner_of_an_old_queue_may_not_send_before_it_is_connected(void 
     expect(&d.i, SIMPLEX_EV_CON, d.ic);
     expect(&d.j, SIMPLEX_EV_CON, d.jc);
     talk_both_ways(&d, 3);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static void allow_may_be_repeated_and_knows_its_confirmation(void **state)
 {
-    struct duo d;
+    struct pair d;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
+    pair_open(&d, CURRENT, CURRENT);
     int64_t conf = invite_and_join(&d, SIMPLEX_PQ_OFF);
     assert_int_equal(simplex_agent_allow(d.i.a, d.ic, conf + 1, sx_str("I")),
                      SIMPLEX_E_NOT_FOUND);
@@ -191,7 +191,7 @@ static void allow_may_be_repeated_and_knows_its_confirmation(void **state)
     assert_int_equal(simplex_agent_allow(d.i.a, d.ic, conf, sx_str("I")), SIMPLEX_OK);
     assert_true(quiet(&d.i, SIMPLEX_EV_CON, 100));
     talk_both_ways(&d, 1);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static void what_is_no_link_is_refused_at_once(void **state)
@@ -205,11 +205,11 @@ static void what_is_no_link_is_refused_at_once(void **state)
         { "simplex:/invitation", SIMPLEX_E_LINK },
         { "https://example.com/invitation#/?v=2-7&smp=&e2e=", SIMPLEX_E_LINK },
     };
-    struct duo d;
+    struct pair d;
     int64_t id;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
+    pair_open(&d, CURRENT, CURRENT);
     for (size_t n = 0; n < SX_COUNT(links); n++)
         assert_int_equal(simplex_agent_join(d.j.a, sx_str(links[n].text), sx_str("J"), 0, &id),
                          links[n].rc);
@@ -217,16 +217,16 @@ static void what_is_no_link_is_refused_at_once(void **state)
     size_t n = 1;
     assert_int_equal(simplex_agent_connections(d.j.a, 0, &id, &n), SIMPLEX_OK);
     assert_int_equal(n, 0); /* nothing is left behind */
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static void an_agent_without_servers_cannot_make_queues(void **state)
 {
-    struct duo d;
+    struct pair d;
     int64_t id;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
+    pair_open(&d, CURRENT, CURRENT);
     d.j.n_servers = 0;
     agent_reopen(&d.j);
     assert_int_equal(simplex_agent_create(d.j.a, 0, &id), SIMPLEX_E_NO_SERVERS);
@@ -235,7 +235,7 @@ static void an_agent_without_servers_cannot_make_queues(void **state)
     assert_int_equal(simplex_agent_join(d.j.a, simplex_event_data(inv), sx_str("J"), 0, &id),
                      SIMPLEX_E_NO_SERVERS);
     simplex_event_free(inv);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 /* ---- messages ---- */
@@ -243,12 +243,12 @@ static void an_agent_without_servers_cannot_make_queues(void **state)
 static void both_directions_interleave(void **state)
 {
     enum { N = 40 };
-    struct duo d;
+    struct pair d;
     char text[32];
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
-    duo_connect(&d, SIMPLEX_PQ_OFF);
+    pair_open(&d, CURRENT, CURRENT);
+    pair_connect(&d, SIMPLEX_PQ_OFF);
     for (int n = 0; n < N; n++) {
         (void)snprintf(text, sizeof text, "I %d", n);
         send_text(&d.i, d.ic, text);
@@ -265,11 +265,11 @@ static void both_directions_interleave(void **state)
         expect(&d.i, SIMPLEX_EV_SENT, d.ic);
         expect(&d.j, SIMPLEX_EV_SENT, d.jc);
     }
-    duo_close(&d);
+    pair_close(&d);
 }
 
 /* The longest body arrives; one byte more is refused and leaves no trace at the receiver. */
-static void sends_up_to(struct duo *d, size_t max)
+static void sends_up_to(struct pair *d, size_t max)
 {
     static uint8_t body[BODY_MAX + 1];
     int64_t id;
@@ -294,29 +294,29 @@ static void sends_up_to(struct duo *d, size_t max)
 
 static void the_longest_body_arrives(void **state)
 {
-    struct duo d;
+    struct pair d;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
-    duo_connect(&d, SIMPLEX_PQ_OFF);
+    pair_open(&d, CURRENT, CURRENT);
+    pair_connect(&d, SIMPLEX_PQ_OFF);
     sends_up_to(&d, BODY_MAX);
     assert_int_equal(send_text(&d.i, d.ic, ""), 6); /* and the shortest */
     receive_text(&d.j, d.jc, "");
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static void the_longest_body_with_pq_arrives(void **state)
 {
-    struct duo d;
+    struct pair d;
 
     (void)state;
     if (!sx_kem_available())
         skip();
-    duo_open(&d, CURRENT, CURRENT);
-    duo_connect(&d, SIMPLEX_PQ_ON);
+    pair_open(&d, CURRENT, CURRENT);
+    pair_connect(&d, SIMPLEX_PQ_ON);
     talk_both_ways(&d, 2);
     sends_up_to(&d, BODY_MAX_PQ);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 /* ---- post-quantum ---- */
@@ -345,7 +345,7 @@ static bool pq_of_next(struct test_agent *from, int64_t fc, struct test_agent *t
     return pq;
 }
 
-static void both_say(struct duo *d, uint32_t flags, int rounds)
+static void both_say(struct pair *d, uint32_t flags, int rounds)
 {
     for (int n = 0; n < rounds; n++) {
         (void)pq_of_next(&d->i, d->ic, &d->j, d->jc, flags);
@@ -355,39 +355,39 @@ static void both_say(struct duo *d, uint32_t flags, int rounds)
 
 static void pq_starts_with_the_first_messages(void **state)
 {
-    struct duo d;
+    struct pair d;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
-    duo_connect(&d, SIMPLEX_PQ_ON);
+    pair_open(&d, CURRENT, CURRENT);
+    pair_connect(&d, SIMPLEX_PQ_ON);
     both_say(&d, 0, 3);
     assert_int_equal(pq_of_next(&d.i, d.ic, &d.j, d.jc, 0), sx_kem_available());
     assert_int_equal(pq_of_next(&d.j, d.jc, &d.i, d.ic, 0), sx_kem_available());
     assert_pq(&d.i, d.ic, sx_kem_available());
     assert_pq(&d.j, d.jc, sx_kem_available());
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static void pq_in_the_link_protects_from_the_start(void **state)
 {
-    struct duo d;
+    struct pair d;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
-    duo_connect(&d, SIMPLEX_PQ_IN_LINK);
+    pair_open(&d, CURRENT, CURRENT);
+    pair_connect(&d, SIMPLEX_PQ_IN_LINK);
     assert_pq(&d.j, d.jc, sx_kem_available());
     assert_int_equal(pq_of_next(&d.i, d.ic, &d.j, d.jc, 0), sx_kem_available());
     assert_int_equal(pq_of_next(&d.j, d.jc, &d.i, d.ic, 0), sx_kem_available());
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static void pq_needs_both_sides(void **state)
 {
-    struct duo d;
+    struct pair d;
     simplex_event *ev;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
+    pair_open(&d, CURRENT, CURRENT);
     assert_int_equal(simplex_agent_create(d.i.a, SIMPLEX_PQ_IN_LINK, &d.ic), SIMPLEX_OK);
     ev = wait_event(&d.i, SIMPLEX_EV_INV, d.ic);
     assert_int_equal(
@@ -403,19 +403,19 @@ static void pq_needs_both_sides(void **state)
     both_say(&d, 0, 3);
     assert_pq(&d.i, d.ic, false);
     assert_pq(&d.j, d.jc, false);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static void pq_is_switched_by_messages(void **state)
 {
-    struct duo d;
+    struct pair d;
     int64_t id;
 
     (void)state;
     if (!sx_kem_available())
         skip();
-    duo_open(&d, CURRENT, CURRENT);
-    duo_connect(&d, SIMPLEX_PQ_OFF);
+    pair_open(&d, CURRENT, CURRENT);
+    pair_connect(&d, SIMPLEX_PQ_OFF);
     both_say(&d, 0, 2);
     assert_pq(&d.i, d.ic, false);
     both_say(&d, SIMPLEX_SEND_PQ_ON, 4);
@@ -431,19 +431,19 @@ static void pq_is_switched_by_messages(void **state)
     assert_int_equal(simplex_agent_send(d.i.a, d.ic, sx_str("x"),
                                         SIMPLEX_SEND_PQ_ON | SIMPLEX_SEND_PQ_OFF, &id),
                      SIMPLEX_E_ARG);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 /* ---- looking ---- */
 
 static void the_link_can_be_had_again_until_somebody_joins(void **state)
 {
-    struct duo d;
+    struct pair d;
     char text[4096];
     size_t len = sizeof text, small = 10, none = 0;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
+    pair_open(&d, CURRENT, CURRENT);
     assert_int_equal(simplex_agent_create(d.i.a, SIMPLEX_PQ_IN_LINK, &d.ic), SIMPLEX_OK);
     simplex_event *inv = wait_event(&d.i, SIMPLEX_EV_INV, d.ic);
     assert_int_equal(simplex_agent_link(d.i.a, d.ic, text, &len), SIMPLEX_OK);
@@ -463,17 +463,17 @@ static void the_link_can_be_had_again_until_somebody_joins(void **state)
     assert_int_equal(simplex_agent_link(d.i.a, d.ic, text, &len), SIMPLEX_E_PROHIBITED);
     len = sizeof text;
     assert_int_equal(simplex_agent_link(d.j.a, d.jc, text, &len), SIMPLEX_E_PROHIBITED);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static void connections_are_listed_in_pages(void **state)
 {
-    struct duo d;
+    struct pair d;
     int64_t made[7], ids[8];
     size_t n;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
+    pair_open(&d, CURRENT, CURRENT);
     for (size_t k = 0; k < SX_COUNT(made); k++)
         assert_int_equal(simplex_agent_create(d.i.a, 0, &made[k]), SIMPLEX_OK);
     n = 3;
@@ -489,7 +489,7 @@ static void connections_are_listed_in_pages(void **state)
     assert_int_equal(simplex_agent_connections(d.i.a, 0, ids, &n), SIMPLEX_OK);
     assert_int_equal(n, 6);
     assert_int_equal(ids[1], made[2]);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static simplex_connection_info info_of(struct test_agent *t, int64_t conn)
@@ -504,10 +504,10 @@ static simplex_connection_info info_of(struct test_agent *t, int64_t conn)
 static void a_connection_can_be_looked_at_in_every_state(void **state)
 {
     simplex_connection_info x = { .size = sizeof x };
-    struct duo d;
+    struct pair d;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
+    pair_open(&d, CURRENT, CURRENT);
     assert_int_equal(simplex_agent_connection(d.i.a, 1, &x), SIMPLEX_E_NOT_FOUND);
     int64_t conf = invite_and_join(&d, SIMPLEX_PQ_OFF);
     x = info_of(&d.i, d.ic);
@@ -529,16 +529,16 @@ static void a_connection_can_be_looked_at_in_every_state(void **state)
     assert_int_equal(info_of(&d.j, d.jc).last_msg_id, 2);
     assert_int_equal(simplex_agent_subscribe(d.j.a, d.jc, false), SIMPLEX_OK);
     assert_false(info_of(&d.j, d.jc).subscribed);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 static void messages_stay_on_the_server_while_not_subscribed(void **state)
 {
-    struct duo d;
+    struct pair d;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
-    duo_connect(&d, SIMPLEX_PQ_OFF);
+    pair_open(&d, CURRENT, CURRENT);
+    pair_connect(&d, SIMPLEX_PQ_OFF);
     assert_int_equal(simplex_agent_subscribe(d.j.a, d.jc, false), SIMPLEX_OK);
     send_text(&d.i, d.ic, "one");
     send_text(&d.i, d.ic, "two");
@@ -556,7 +556,7 @@ static void messages_stay_on_the_server_while_not_subscribed(void **state)
     assert_true(quiet(&d.j, SIMPLEX_EV_MSG, 150));
     assert_int_equal(simplex_agent_subscribe(d.j.a, d.jc, true), SIMPLEX_OK);
     receive_text(&d.j, d.jc, "three");
-    duo_close(&d);
+    pair_close(&d);
 }
 
 /* All but the time of the server, which differs each time. */
@@ -576,12 +576,12 @@ static void assert_json(const simplex_event *ev, const char *want)
 
 static void events_are_rendered_as_json(void **state)
 {
-    struct duo d;
+    struct pair d;
     simplex_event *ev;
 
     (void)state;
-    duo_open(&d, CURRENT, CURRENT);
-    duo_connect(&d, SIMPLEX_PQ_OFF);
+    pair_open(&d, CURRENT, CURRENT);
+    pair_connect(&d, SIMPLEX_PQ_OFF);
     send_text(&d.i, d.ic, "json");
     ev = wait_event(&d.j, SIMPLEX_EV_MSG, d.jc);
     assert_json(ev, "{\"event\":\"MSG\",\"conn\":1,\"msgId\":2,\"body\":\"anNvbg==\","
@@ -591,7 +591,7 @@ static void events_are_rendered_as_json(void **state)
     ev = wait_event(&d.i, SIMPLEX_EV_SENT, d.ic);
     assert_json(ev, "{\"event\":\"SENT\",\"conn\":1,\"msgId\":2}");
     simplex_event_free(ev);
-    duo_close(&d);
+    pair_close(&d);
 }
 
 int main(void)

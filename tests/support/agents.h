@@ -3,6 +3,7 @@
 #ifndef TESTS_AGENTS_H
 #define TESTS_AGENTS_H
 
+#include "support/forwarder.h"
 #include "support/vec.h"
 
 #include "simplex/agent.h"
@@ -30,6 +31,7 @@ struct test_agent {
     simplex_agent_config cfg; /* change before agent_reopen */
     simplex_event *held[256]; /* events that came while another kind was waited for */
     size_t n_held;
+    bool errors_ok; /* ERR events are dropped instead of failing the test */
 };
 void agent_open(struct test_agent *t, const char *dir, const char *name, const char *server);
 void agent_reopen(struct test_agent *t); /* with t->cfg; closes first when open */
@@ -54,5 +56,18 @@ int64_t receive_text(struct test_agent *t, int64_t conn, const char *text);
 /* Sends text and checks that it arrives intact; acknowledges it. Waits for SENT. */
 void talk(struct test_agent *from, int64_t from_conn, struct test_agent *to, int64_t to_conn,
           const char *text);
+
+/* Two agents and one server, each with a network of its own in between. */
+struct duo {
+    char dir[256];
+    struct test_server srv;
+    struct forwarder fi, fj;
+    char i_address[512], j_address[512];
+    struct test_agent i, j;
+    int64_t ic, jc;
+};
+void duo_open(struct duo *d, const simplex_server_config *cfg); /* NULL: defaults */
+void duo_connect(struct duo *d);
+void duo_close(struct duo *d);
 
 #endif
