@@ -29,6 +29,8 @@ struct side {
     int64_t first_us, last_us; /* of received messages */
     double *latency_ms;        /* by arrival */
     unsigned room;
+    const unsigned *watched;   /* the counter somebody waits for, and the value */
+    unsigned wanted;
 };
 
 static void die(const char *what, simplex_rc rc)
@@ -87,15 +89,23 @@ static void on_event(void *user, const simplex_event *ev)
     default:
         break;
     }
-    pthread_cond_broadcast(&s->changed);
+    /* Waking somebody for each event would measure the waking. */
+    if (s->watched != NULL && *s->watched >= s->wanted) {
+        s->watched = NULL;
+        pthread_cond_broadcast(&s->changed);
+    }
     pthread_mutex_unlock(&s->lock);
 }
 
+/* One waiter for each side. */
 static void wait_until(struct side *s, const unsigned *counter, unsigned want)
 {
     pthread_mutex_lock(&s->lock);
-    while (*counter < want)
+    while (*counter < want) {
+        s->watched = counter;
+        s->wanted = want;
         pthread_cond_wait(&s->changed, &s->lock);
+    }
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -192,11 +202,11 @@ static void run_load(struct load *ij, struct load *ji, double floor_us, const ch
     start = sx_mono_us();
     pthread_create(&t[0], NULL, send_all, ij);
     pthread_create(&t[1], NULL, send_all, ji);
+    pthread_join(t[0], NULL); /* until then the sender is who waits */
+    pthread_join(t[1], NULL);
     wait_until(ij->to, &ij->to->received, ij->n_messages);
     wait_until(ji->to, &ji->to->received, ji->n_messages);
     double us = (double)(sx_mono_us() - start);
-    pthread_join(t[0], NULL);
-    pthread_join(t[1], NULL);
     double rate = (double)(ij->n_messages + ji->n_messages) / us * 1e6;
     qsort(ij->to->latency_ms, ij->n_messages, sizeof(double), by_value);
     printf("  %-34s %8.0f msg/s   p50 %6.2f ms   p99 %6.2f ms   %5.2fx the floor\n", what, rate,

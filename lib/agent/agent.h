@@ -25,6 +25,7 @@
 #define SX_RETRY_MAX 120000
 #define SX_QUOTA_RETRY_FIRST 300000
 #define SX_QUOTA_RETRY_GROW 60000
+#define SX_QUOTA_RETRY_ALIVE 1000 /* while the peer's messages arrive */
 #define SX_QUOTA_RETRY_MAX (6 * 3600 * 1000)
 #define SX_MESSAGE_TIMEOUT (2 * 24 * 3600 * 1000LL)
 #define SX_QUOTA_TIMEOUT (7 * 24 * 3600 * 1000LL)
@@ -96,6 +97,7 @@ struct sx_rt_sndq { /* delivery worker of a sending queue, while it has work */
     int64_t elapsed;           /* ms spent in retries since the last success */
     int64_t delay;             /* ms of the last retry */
     int64_t retry_at;
+    int64_t tried_at;          /* mono ms of the last QUOTA answer */
 };
 
 struct sx_rt_conn { /* command worker of a connection, while it has commands */
@@ -184,6 +186,7 @@ struct simplex_agent {
     struct sx_rt_rcvq *rcvqs_by_id[SX_TABLE];
     struct sx_rt_sndq *sndqs[SX_TABLE]; /* by id */
     struct sx_rt_conn *conns[SX_TABLE]; /* by id */
+    bool quota_waits;       /* some delivery worker may be waiting for a full queue */
     struct sx_lost_new *lost;
     size_t n_lost;
     bool work;              /* some worker is dirty */
@@ -264,6 +267,9 @@ void sx_wake_commands(struct simplex_agent *a, int64_t conn);
 void sx_wake_delivery(struct simplex_agent *a, int64_t snd_queue, int64_t conn);
 void sx_wake_server(struct simplex_agent *a, const struct sx_rt_server *s); /* it is up */
 void sx_wake_all(struct simplex_agent *a);
+/* A message of the peer came: it is there and reading, so its full queue may have emptied. `now`:
+ * do not wait even a second since the last attempt. */
+void sx_wake_quota(struct simplex_agent *a, int64_t conn, bool now);
 void sx_run_work(struct simplex_agent *a);       /* at the end of a turn, after the commit */
 void sx_retry_at(struct simplex_agent *a, int64_t at); /* a worker waits until then */
 int64_t sx_work_alarm(struct simplex_agent *a);  /* mono ms of the next retry; INT64_MAX: none */

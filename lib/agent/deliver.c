@@ -83,6 +83,8 @@ static void retry(struct simplex_agent *a, struct sx_rt_sndq *w, bool quota)
                                           SX_RETRY_GROW, a->cfg.retry_max);
 
     w->quota = quota;
+    w->tried_at = sx_mono_ms();
+    a->quota_waits = a->quota_waits || quota;
     w->waiting = true;
     w->retry_at = sx_mono_ms() + delay;
     sx_retry_at(a, w->retry_at);

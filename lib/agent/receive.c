@@ -99,6 +99,7 @@ static simplex_rc process(struct simplex_agent *a, struct sx_rcv_queue *q,
         return rc;
     in->srv_ts = msg.ts_s * 1000;
     in->notify = msg.notify;
+    sx_wake_quota(a, c.id, msg.quota);
     if (msg.quota)
         return on_quota(a, &c, q);
     return by_envelope(a, &c, q, a->scratch + (msg.body.ptr - a->scratch), msg.body.len, in);

@@ -84,6 +84,29 @@ void sx_wake_server(struct simplex_agent *a, const struct sx_rt_server *s)
     }
 }
 
+/* When both directions are full, the A_QCONT of each side waits behind messages that the other side
+ * does not take: without this both would sleep until the slow retry. */
+void sx_wake_quota(struct simplex_agent *a, int64_t conn, bool at_once)
+{
+    int64_t now = sx_mono_ms();
+    bool left = false;
+
+    if (!a->quota_waits)
+        return;
+    for (size_t b = 0; b < SX_TABLE; b++) {
+        for (struct sx_rt_sndq *w = a->sndqs[b]; w != NULL; w = w->next) {
+            left = left || w->quota;
+            if (w->conn != conn || !w->quota || !w->waiting ||
+                (!at_once && now - w->tried_at < SX_QUOTA_RETRY_ALIVE))
+                continue;
+            w->waiting = false;
+            w->dirty = true;
+            a->work = true;
+        }
+    }
+    a->quota_waits = left;
+}
+
 static void due(int64_t now, int64_t retry_at, bool *waiting, bool *dirty)
 {
     if (*waiting && retry_at <= now) {
