@@ -183,6 +183,7 @@ typedef struct simplex_connection_info {
     int64_t pending;     /* messages not delivered yet */
 } simplex_connection_info;
 
+/* What is known about a connection. out->size is set by the caller. Errors: NOT_FOUND, ARG. */
 SIMPLEX_API simplex_rc simplex_agent_connection(simplex_agent *a, int64_t conn,
                                                 simplex_connection_info *out) SIMPLEX_CHECK;
 
