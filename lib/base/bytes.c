@@ -41,7 +41,7 @@ uint16_t sx_rd_u16(struct sx_rd *r)
 {
     simplex_bytes s = sx_rd_take(r, 2);
 
-    return s.ptr != NULL ? (uint16_t)(s.ptr[0] << 8 | s.ptr[1]) : 0;
+    return (uint16_t)(s.ptr != NULL ? s.ptr[0] << 8 | s.ptr[1] : 0);
 }
 
 uint32_t sx_rd_u32(struct sx_rd *r)
