@@ -3,7 +3,7 @@
  * The handle of simplex/client.h: a loop on a thread of its own, a list of posted commands in, a
  * callback or a list of events out. The lock guards both lists and nothing else.
  */
-#include "client/smp_client.h" /* first: two headers below it have a SX_CHAIN_MAX */
+#include "client/smp_client.h"
 
 #include "client/cmd_copy.h"
 #include "client/public.h"

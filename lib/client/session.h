@@ -9,7 +9,6 @@
 #define SX_SESSION_H
 
 #include "crypto/x509.h"
-#undef SX_CHAIN_MAX /* smp.h has a limit of its own by this name */
 #include "wire/smp.h"
 
 enum sx_session_state {

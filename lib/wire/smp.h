@@ -200,16 +200,16 @@ simplex_rc sx_batch_plan(const size_t *len, size_t n, size_t *first, size_t *blo
 
 /* ---- handshake (section 4) ---- */
 
-#define SX_CHAIN_MAX 8
+#define SX_HELLO_CERTS_MAX 8
 /* n*L(cert): the chain of PKEY, whole. */
-simplex_rc sx_chain_decode(simplex_bytes chain, simplex_bytes certs[SX_CHAIN_MAX], size_t *n)
+simplex_rc sx_chain_decode(simplex_bytes chain, simplex_bytes certs[SX_HELLO_CERTS_MAX], size_t *n)
     SIMPLEX_CHECK;
 
 struct sx_server_hello {
     uint16_t min, max;
     simplex_bytes session_id;
     bool has_key;            /* chain and signed key are present (max >= 7) */
-    simplex_bytes certs[SX_CHAIN_MAX];  /* DER, as sent; more than 8 is a decode error */
+    simplex_bytes certs[SX_HELLO_CERTS_MAX];  /* DER, as sent; more than 8 is a decode error */
     size_t n_certs;
     simplex_bytes signed_key; /* DER */
 };
@@ -224,7 +224,7 @@ struct sx_client_hello {
     bool proxy;              /* v14+ */
     bool has_service;        /* v16+ */
     uint8_t service_role;    /* 'M' 'N' 'P' */
-    simplex_bytes certs[SX_CHAIN_MAX];
+    simplex_bytes certs[SX_HELLO_CERTS_MAX];
     size_t n_certs;
     simplex_bytes signed_key;
 };

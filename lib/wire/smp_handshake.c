@@ -16,7 +16,7 @@ simplex_bytes sx_rd_chain(struct sx_rd *r, simplex_bytes *certs, size_t *n)
     struct sx_rd whole = *r;
 
     *n = sx_rd_u8(r);
-    if (*n == 0 || *n > SX_CHAIN_MAX) {
+    if (*n == 0 || *n > SX_HELLO_CERTS_MAX) {
         r->bad = true;
         *n = 0;
     }
@@ -30,7 +30,7 @@ simplex_bytes sx_rd_chain(struct sx_rd *r, simplex_bytes *certs, size_t *n)
 
 void sx_wr_chain(struct sx_wr *w, const simplex_bytes *certs, size_t n)
 {
-    if (n == 0 || n > SX_CHAIN_MAX) {
+    if (n == 0 || n > SX_HELLO_CERTS_MAX) {
         w->bad = true;
         return;
     }
@@ -39,7 +39,7 @@ void sx_wr_chain(struct sx_wr *w, const simplex_bytes *certs, size_t n)
         sx_wr_large(w, certs[i]);
 }
 
-simplex_rc sx_chain_decode(simplex_bytes chain, simplex_bytes certs[SX_CHAIN_MAX], size_t *n)
+simplex_rc sx_chain_decode(simplex_bytes chain, simplex_bytes certs[SX_HELLO_CERTS_MAX], size_t *n)
 {
     struct sx_rd r = sx_rd_init(chain);
 

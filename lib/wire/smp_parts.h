@@ -16,7 +16,7 @@ void sx_rd_password(struct sx_rd *r, bool *some, simplex_bytes *password);
 void sx_wr_flags(struct sx_wr *w, bool notify);
 bool sx_rd_flags(struct sx_rd *r);
 
-/* n*L(cert), 1..SX_CHAIN_MAX of them; certs may be NULL. Returns the bytes read. */
+/* n*L(cert), 1..SX_HELLO_CERTS_MAX of them; certs may be NULL. Returns the bytes read. */
 simplex_bytes sx_rd_chain(struct sx_rd *r, simplex_bytes *certs, size_t *n);
 void sx_wr_chain(struct sx_wr *w, const simplex_bytes *certs, size_t n);
 

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         CHECK(h.n_certs == 0 && h.max == 0);
         return 0;
     }
-    CHECK(h.min <= h.max && h.n_certs <= SX_CHAIN_MAX);
+    CHECK(h.min <= h.max && h.n_certs <= SX_HELLO_CERTS_MAX);
     sx_wr_init(&w, FUZZ_CAP);
     sx_server_hello_encode(&w, &h);
     CHECK(!w.bad && fuzz_starts_with(sx_bytes(data, size), sx_wr_bytes(&w)));

@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     if (m.tag == SX_R_PKEY) {
-        simplex_bytes certs[SX_CHAIN_MAX];
+        simplex_bytes certs[SX_HELLO_CERTS_MAX];
         size_t n;
 
         CHECK(sx_chain_decode(m.pkey.chain, certs, &n) == SIMPLEX_OK && n > 0);

@@ -447,7 +447,7 @@ static void refuses_responses_that_are_cut_or_unknown(void **state)
 static void checks_ranges_and_chains_of_relays(void **state)
 {
     struct sx_rsp m = { .tag = SX_R_PKEY }, got;
-    simplex_bytes certs[SX_CHAIN_MAX];
+    simplex_bytes certs[SX_HELLO_CERTS_MAX];
     size_t n;
     struct sx_wr w = fixed();
 
@@ -669,7 +669,7 @@ static void refuses_impossible_client_hellos(void **state)
     h.service_role = 'X';
     assert_true(hello_bad(&h));
     h = client_hello();
-    h.n_certs = SX_CHAIN_MAX + 1;
+    h.n_certs = SX_HELLO_CERTS_MAX + 1;
     assert_true(hello_bad(&h));
     h.n_certs = 0;
     assert_true(hello_bad(&h));
