@@ -6,6 +6,9 @@
 
 #define ID_TRIES 3 /* for random ids */
 
+/* With the allocator's overhead and two places in the index it must stay below 400 bytes. */
+_Static_assert(sizeof(struct sx_queue) <= 320, "an empty queue takes too much memory");
+
 simplex_rc sx_qstore_open(const struct sx_qstore_cfg *cfg, struct sx_store **out)
 {
     struct sx_store *st = sx_calloc(1, sizeof(*st));

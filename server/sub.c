@@ -17,13 +17,13 @@ struct sx_sub *sx_sub_find(const struct sx_peer *p, const struct sx_queue *q,
 static void attach(struct sx_sub *sub, struct sx_peer *p)
 {
     struct sx_queue *q = sub->q;
-    struct sx_sub **place = sub->kind == SX_SUB_MSG ? &q->sub : &q->ntf->sub;
 
     if (sub->kind == SX_SUB_GET) {
         sub->get_next = q->gets;
         q->gets = sub;
         return;
     }
+    struct sx_sub **place = sub->kind == SX_SUB_MSG ? &q->sub : &q->ntf->sub;
     if (*place != NULL)
         sx_sub_detach(*place, p, SX_EV_END);
     if (sub->kind == SX_SUB_NTF)
