@@ -24,7 +24,7 @@ static uint32_t rng(uint32_t below)
 /* From a copy of exactly this size, so that a sanitizer sees any read behind the end. */
 static void run(const uint8_t *data, size_t n)
 {
-    uint8_t *copy = malloc(n > 0 ? n : 1);
+    uint8_t *copy = calloc(1, n > 0 ? n : 1); /* gcc takes malloc for uninitialised */
 
     CHECK(copy != NULL);
     if (n > 0)
