@@ -178,8 +178,17 @@ struct sx_queue *sx_qstore_find(struct sx_store *st, enum sx_id_kind kind, simpl
     return q;
 }
 
+static size_t chain_length(const struct sx_node *n)
+{
+    size_t len = 0;
+
+    for (; n != NULL; n = n->next)
+        len++;
+    return len;
+}
+
 size_t sx_qstore_walk(struct sx_store *st, unsigned shard, size_t *cursor, struct sx_queue **out,
-                     size_t max)
+                      size_t max)
 {
     struct sx_shard *sh = &st->shard[shard];
     struct sx_table *t = &sh->table[SX_BY_RCV];
@@ -187,8 +196,11 @@ size_t sx_qstore_walk(struct sx_store *st, unsigned shard, size_t *cursor, struc
 
     pthread_mutex_lock(&sh->lock);
     size_t i = *cursor;
-    for (; i < t->size && n < max; i++) {
-        /* A chain longer than what is left is cut: the next walk, hours later, sees its rest. */
+    for (; i < t->size; i++) {
+        /* A chain that does not fit is left for the next call, unless it is longer than all of
+         * `out`, which random ids do not make happen. */
+        if (n > 0 && chain_length(t->bucket[i]) > max - n)
+            break;
         for (struct sx_node *node = t->bucket[i]; node != NULL && n < max; node = node->next) {
             out[n] = queue_of(SX_BY_RCV, node);
             sx_queue_ref(out[n++]);

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The queue store by itself: index, ids, failing memory; and the timing of AUTH. */
+#include "support/server_mem.h"
+
+#include <pthread.h>
+
+#include "store_index.h"
+
+static struct sx_store *open_store(void)
+{
+    struct sx_qstore_cfg cfg = { .quota = 4 };
+    struct sx_store *st;
+
+    assert_int_equal(sx_crypto_init(), SIMPLEX_OK);
+    assert_int_equal(sx_qstore_open(&cfg, &st), SIMPLEX_OK);
+    return st;
+}
+
+static struct sx_queue_new describe(void)
+{
+    struct sx_queue_new n = { .mode = SX_MODE_CONTACT, .has_link = true, .has_ntf = true };
+
+    n.rcv_key.alg = SX_ED25519;
+    n.ntf_key.alg = SX_ED25519;
+    n.fixed = sx_str("fixed");
+    n.user = sx_str("user");
+    return n;
+}
+
+static void finds_queues_by_all_their_ids(void **state)
+{
+    enum { N = 5000 };
+    static uint8_t ids[N][SX_ID_KINDS][24];
+    struct sx_store *st = open_store();
+    struct sx_queue_new n = describe();
+    struct sx_queue *q;
+
+    (void)state;
+    for (size_t i = 0; i < N; i++) {
+        assert_int_equal(sx_qstore_create(st, &n, &q), SX_ERR_NONE);
+        memcpy(ids[i][SX_BY_RCV], q->rcv.id, 24);
+        memcpy(ids[i][SX_BY_SND], q->snd.id, 24);
+        memcpy(ids[i][SX_BY_LINK], q->link->node.id, 24);
+        memcpy(ids[i][SX_BY_NTF], q->ntf->node.id, 24);
+        sx_queue_unref(q);
+    }
+    assert_int_equal(sx_qstore_queues(st), N);
+    for (size_t i = 0; i < N; i++) {
+        for (size_t k = 0; k < SX_ID_KINDS; k++) {
+            simplex_bytes id = sx_bytes(ids[i][k], 24);
+            q = sx_qstore_find(st, (enum sx_id_kind)k, id);
+            assert_non_null(q);
+            assert_memory_equal(q->rcv.id, ids[i][SX_BY_RCV], 24);
+            sx_queue_unref(q);
+            assert_null(sx_qstore_find(st, (enum sx_id_kind)((k + 1) % SX_ID_KINDS), id));
+            assert_null(sx_qstore_find(st, (enum sx_id_kind)k, sx_bytes(ids[i][k], 23)));
+        }
+    }
+    for (size_t i = 0; i < N; i += 2) {
+        q = sx_qstore_find(st, SX_BY_RCV, sx_bytes(ids[i][SX_BY_RCV], 24));
+        sx_queue_lock(st, q);
+        sx_queue_delete(st, q);
+        sx_queue_delete(st, q); /* once is enough, twice does no harm */
+        sx_queue_unlock(st, q);
+        sx_queue_unref(q);
+    }
+    assert_int_equal(sx_qstore_queues(st), N / 2);
+    for (size_t i = 0; i < N; i++) {
+        for (size_t k = 0; k < SX_ID_KINDS; k++) {
+            q = sx_qstore_find(st, (enum sx_id_kind)k, sx_bytes(ids[i][k], 24));
+            assert_int_equal(q == NULL, i % 2 == 0);
+            sx_queue_unref(q);
+        }
+    }
+    sx_qstore_close(st);
+}
+
+static void walks_over_every_queue(void **state)
+{
+    struct sx_store *st = open_store();
+    struct sx_queue_new n = describe();
+    struct sx_queue *q, *found[64];
+    size_t seen = 0;
+
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        assert_int_equal(sx_qstore_create(st, &n, &q), SX_ERR_NONE);
+        sx_queue_unref(q);
+    }
+    for (unsigned shard = 0; shard < SX_STORE_SHARDS; shard++) {
+        size_t cursor = 0;
+        do {
+            size_t got = sx_qstore_walk(st, shard, &cursor, found, SX_COUNT(found));
+            for (size_t i = 0; i < got; i++)
+                sx_queue_unref(found[i]);
+            seen += got;
+        } while (cursor != 0);
+    }
+    assert_int_equal(seen, 20000);
+    sx_qstore_close(st);
+}
+
+static void a_creation_that_fails_leaves_nothing(void **state)
+{
+    struct sx_store *st = open_store();
+    struct sx_queue_new n = describe();
+    struct sx_queue *q;
+    uint8_t link[24] = { 1 }, snd[24] = { 2 };
+    bool fired = true;
+
+    (void)state;
+    n.link_id = link;
+    n.snd_id = snd;
+    for (unsigned nth = 0; fired; nth++) {
+        sx_fault_malloc(nth);
+        enum sx_err e = sx_qstore_create(st, &n, &q);
+        fired = sx_fault_disarm();
+        assert_int_equal(e, fired ? SX_ERR_INTERNAL : SX_ERR_NONE);
+        assert_int_equal(sx_qstore_queues(st), fired ? 0 : 1);
+        if (fired) {
+            assert_null(q);
+            assert_null(sx_qstore_find(st, SX_BY_SND, sx_bytes(snd, 24)));
+            assert_null(sx_qstore_find(st, SX_BY_LINK, sx_bytes(link, 24)));
+        }
+    }
+    sx_queue_unref(q);
+    assert_int_equal(sx_qstore_create(st, &n, &q), SX_ERR_AUTH); /* the ids are taken */
+    snd[0] = 3;
+    assert_int_equal(sx_qstore_create(st, &n, &q), SX_ERR_AUTH); /* the link id still is */
+    assert_int_equal(sx_qstore_queues(st), 1);
+    assert_null(sx_qstore_find(st, SX_BY_SND, sx_bytes(snd, 24)));
+    sx_qstore_close(st);
+}
+
+/* ---- the same queue from several threads ---- */
+
+struct pusher {
+    struct sx_store *st;
+    const uint8_t *snd;
+    pthread_t thread;
+    unsigned pushed, popped;
+};
+
+static void *push_main(void *arg)
+{
+    struct pusher *p = arg;
+    bool first;
+
+    for (int i = 0; i < 2000; i++) {
+        struct sx_queue *q = sx_qstore_find(p->st, SX_BY_SND, sx_bytes(p->snd, 24));
+        sx_queue_lock(p->st, q);
+        if (sx_queue_push(p->st, q, sx_str("body"), false, 1, &first) == SX_ERR_NONE)
+            p->pushed++;
+        if (i % 2 == 0 && q->head != NULL) {
+            p->popped += !q->head->quota;
+            sx_queue_pop(p->st, q, q->head->id);
+        }
+        sx_queue_unlock(p->st, q);
+        sx_queue_unref(q);
+    }
+    return NULL;
+}
+
+static void counts_messages_of_several_threads(void **state)
+{
+    struct sx_store *st = open_store();
+    struct sx_queue_new n = describe();
+    struct pusher p[4];
+    struct sx_queue *q;
+    uint8_t snd[24];
+    unsigned left = 0;
+
+    (void)state;
+    assert_int_equal(sx_qstore_create(st, &n, &q), SX_ERR_NONE);
+    memcpy(snd, q->snd.id, 24);
+    for (size_t i = 0; i < SX_COUNT(p); i++) {
+        p[i] = (struct pusher){ .st = st, .snd = snd };
+        assert_int_equal(pthread_create(&p[i].thread, NULL, push_main, &p[i]), 0);
+    }
+    for (size_t i = 0; i < SX_COUNT(p); i++) {
+        pthread_join(p[i].thread, NULL);
+        left += p[i].pushed - p[i].popped;
+    }
+    unsigned stored = 0;
+    for (const struct sx_msg *m = q->head; m != NULL; m = m->next)
+        stored += !m->quota;
+    assert_int_equal(stored, left);
+    assert_int_equal(q->count, sx_qstore_messages(st));
+    sx_queue_unref(q);
+    sx_qstore_close(st);
+}
+
+/* ---- testTiming ---- */
+
+/* The shortest of many: what the work takes when nothing disturbs it. us */
+static double fastest(struct mem_client *c, simplex_bytes content, enum sx_err want)
+{
+    int64_t best = INT64_MAX;
+
+    for (int i = 0; i < 60; i++) {
+        int64_t start = sx_mono_us();
+        sx_peer_block(&c->peer, content);
+        int64_t us = sx_mono_us() - start;
+        best = us < best ? us : best;
+        const struct mem_item *r = mem_next(c);
+        assert_non_null(r);
+        mem_assert_err(&r->rsp, want);
+    }
+    return (double)best;
+}
+
+/* AUTH takes as long for an unknown queue as for a wrong signature, of any kind for any key. */
+static void auth_takes_the_same_time_whatever_is_wrong(void **state)
+{
+    static const enum sx_alg alg[] = { SX_ED25519, SX_ED448, SX_X25519 };
+    struct mem_server m;
+    struct mem_client c;
+    struct sx_cmd que = { .tag = SX_QUE };
+    uint8_t unknown[24] = { 9 };
+
+    (void)state;
+    mem_open(&m, NULL);
+    mem_connect(&m, &c, 0, 0);
+    for (size_t i = 0; i < SX_COUNT(alg); i++) {
+        struct mem_queue q = { .rcv_id = { 0 } };
+        mem_keys(&q, alg[i]);
+        struct sx_cmd new = mem_new_cmd(&q, SX_MODE_MESSAGING, false);
+        const struct sx_rsp *r = mem_cmd(&c, &q.rcv, sx_bytes(NULL, 0), &new);
+        mem_assert_tag(r, SX_R_IDS);
+        memcpy(q.rcv_id, r->ids.rcv_id.ptr, 24);
+        for (size_t k = 0; k < SX_COUNT(alg); k++) {
+            struct sx_keypair wrong;
+            struct mem_batch known, other;
+            assert_int_equal(sx_keypair_new(alg[k], &wrong), SIMPLEX_OK);
+            mem_batch_open(&known, &c);
+            mem_batch_add(&known, &wrong, mem_rcv_id(&q), &que);
+            mem_batch_open(&other, &c);
+            mem_batch_add(&other, &wrong, sx_bytes(unknown, 24), &que);
+            double a = fastest(&c, sx_wr_bytes(&known.w), SX_ERR_AUTH);
+            double b = fastest(&c, sx_wr_bytes(&other.w), SX_ERR_AUTH);
+            double difference = a > b ? a - b : b - a;
+            /* 15 us: what a clock of 1 us and a busy machine leave of X25519's 60 */
+            if (difference > 0.3 * (a > b ? a : b) && difference > 15)
+                fail_msg("key %zu, signature %zu: %.0f and %.0f us", i, k, a, b);
+        }
+    }
+    mem_disconnect(&c);
+    mem_close(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(finds_queues_by_all_their_ids),
+        cmocka_unit_test(walks_over_every_queue),
+        cmocka_unit_test(a_creation_that_fails_leaves_nothing),
+        cmocka_unit_test(counts_messages_of_several_threads),
+        cmocka_unit_test(auth_takes_the_same_time_whatever_is_wrong),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
