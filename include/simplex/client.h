@@ -58,8 +58,8 @@ enum {
 
 /* Responses (section 6.2). Beside each: the fields of simplex_client_event it fills. */
 enum {
-    SIMPLEX_SMP_IDS = 1,  /* rcv_id, snd_id, server_key; may: queue_mode, link_id, ntf_id,
-                             ntf_server_key */
+    SIMPLEX_SMP_IDS = 1, /* rcv_id, snd_id, server_key; may: queue_mode, link_id, ntf_id,
+                            ntf_server_key */
     SIMPLEX_SMP_OK = 2,
     SIMPLEX_SMP_MSG = 3,  /* msg_id, body: see simplex_client_open_message */
     SIMPLEX_SMP_LNK = 4,  /* snd_id, fixed_data, user_data */
@@ -72,17 +72,18 @@ enum {
     SIMPLEX_SMP_ERR = 11,  /* error */
 };
 
-enum { /* queue_mode */
-    SIMPLEX_QUEUE_MESSAGING = 'M', /* one sender, who secures it with SKEY */
-    SIMPLEX_QUEUE_CONTACT = 'C',   /* anybody may send */
+enum {                                /* queue_mode */
+       SIMPLEX_QUEUE_MESSAGING = 'M', /* one sender, who secures it with SKEY */
+       SIMPLEX_QUEUE_CONTACT = 'C',   /* anybody may send */
 };
 
-enum { /* what an event is about */
-    SIMPLEX_CLIENT_UP = 1,       /* version: the session is ready, also after each reconnection */
-    SIMPLEX_CLIENT_DOWN = 2,     /* rc: it ended, or could not be had. Subscriptions are gone */
-    SIMPLEX_CLIENT_RESPONSE = 3, /* request, rc; response and its fields when rc is OK or SERVER */
-    SIMPLEX_CLIENT_PUSH = 4,     /* response and its fields: sent without being asked for, or an
-                                    answer that came after the time limit */
+enum {                          /* what an event is about */
+       SIMPLEX_CLIENT_UP = 1,   /* version: the session is ready, also after each reconnection */
+       SIMPLEX_CLIENT_DOWN = 2, /* rc: it ended, or could not be had. Subscriptions are gone */
+       SIMPLEX_CLIENT_RESPONSE =
+           3,                   /* request, rc; response and its fields when rc is OK or SERVER */
+       SIMPLEX_CLIENT_PUSH = 4, /* response and its fields: sent without being asked for, or an
+                                   answer that came after the time limit */
 };
 
 /*
@@ -118,20 +119,20 @@ typedef struct simplex_client_config {
     const char *server; /* smp://fingerprint[:password]@host[,host...][:port] */
     simplex_client_event_cb *on_event; /* NULL: pull with simplex_client_next_event */
     void *user;                        /* handed to on_event */
-    bool stay_connected; /* connect now, reconnect by itself, send PINGs; otherwise the client
-                            connects when there is a command to send */
-    const char *socks_host;     /* SOCKS5 proxy, which resolves the server's name; NULL: none */
-    uint16_t socks_port;        /* 0: 9050 */
-    const char *socks_user;     /* NULL: `isolation` makes up a user name */
+    bool stay_connected;    /* connect now, reconnect by itself, send PINGs; otherwise the client
+                               connects when there is a command to send */
+    const char *socks_host; /* SOCKS5 proxy, which resolves the server's name; NULL: none */
+    uint16_t socks_port;    /* 0: 9050 */
+    const char *socks_user; /* NULL: `isolation` makes up a user name */
     const char *socks_password; /* with socks_user */
     bool socks_only_onion;      /* the proxy is for .onion hosts alone */
     const char *isolation; /* connections with different texts use different Tor circuits; NULL: a
                               random one */
     /* 0: the protocol's default (section 9); times in milliseconds. */
-    int64_t connect_timeout; /* 45,000: TCP, TLS and handshake together */
-    int64_t command_timeout; /* 30,000 */
-    int64_t reconnect_first; /* 2,000; grows to reconnect_max */
-    int64_t reconnect_max;   /* 180,000 */
+    int64_t connect_timeout;           /* 45,000: TCP, TLS and handshake together */
+    int64_t command_timeout;           /* 30,000 */
+    int64_t reconnect_first;           /* 2,000; grows to reconnect_max */
+    int64_t reconnect_max;             /* 180,000 */
     uint16_t min_version, max_version; /* SMP versions: 6..19 */
 } simplex_client_config;
 
@@ -152,11 +153,11 @@ SIMPLEX_API simplex_rc simplex_client_close(simplex_client *c);
 
 /* A command. Set size and command, leave what the command does not need zero. Nothing is kept. */
 typedef struct simplex_command {
-    size_t size;            /* sizeof(simplex_command); new fields are added at the end */
-    int32_t command;        /* SIMPLEX_SMP_NEW ... SIMPLEX_SMP_PING */
-    simplex_bytes entity;   /* the id that the command is about, at most 255 bytes */
-    simplex_bytes auth_key; /* private key (Ed25519, Ed448 or X25519) that authorises it */
-    simplex_bytes key, dh_key;         /* public keys; dh_key is X25519 */
+    size_t size;               /* sizeof(simplex_command); new fields are added at the end */
+    int32_t command;           /* SIMPLEX_SMP_NEW ... SIMPLEX_SMP_PING */
+    simplex_bytes entity;      /* the id that the command is about, at most 255 bytes */
+    simplex_bytes auth_key;    /* private key (Ed25519, Ed448 or X25519) that authorises it */
+    simplex_bytes key, dh_key; /* public keys; dh_key is X25519 */
     simplex_bytes ntf_key, ntf_dh_key; /* NEW */
     const simplex_bytes *keys;         /* RKEY: public keys */
     size_t n_keys;                     /* 1..255 */

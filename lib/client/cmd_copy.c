@@ -8,11 +8,11 @@
 #define SLICES_MAX 5
 
 struct sx_cmd_copy {
-    size_t size;      /* of the whole allocation */
-    size_t part;      /* bytes of struct sx_cmd kept */
+    size_t size; /* of the whole allocation */
+    size_t part; /* bytes of struct sx_cmd kept */
     bool has_key;
     struct sx_keypair key;
-    uint8_t data[];   /* part, then the slices in the order of the table */
+    uint8_t data[]; /* part, then the slices in the order of the table */
 };
 
 struct layout {
@@ -23,11 +23,19 @@ struct layout {
 
 #define AT(field) offsetof(struct sx_cmd, field)
 #define PART(member) (AT(member) + sizeof(((struct sx_cmd *)0)->member))
-#define TAG_ONLY { sizeof(enum sx_cmd_tag), 0, { 0 } }
+#define TAG_ONLY                    \
+    {                               \
+        sizeof(enum sx_cmd_tag), 0, \
+        {                           \
+            0                       \
+        }                           \
+    }
 
 static const struct layout layouts[SX_CMD_TAGS] = {
-    [SX_NEW] = { PART(new_), 5, { AT(new_.password), AT(new_.link_id), AT(new_.snd_id),
-                                  AT(new_.fixed), AT(new_.user) } },
+    [SX_NEW] = { PART(new_),
+                 5,
+                 { AT(new_.password), AT(new_.link_id), AT(new_.snd_id), AT(new_.fixed),
+                   AT(new_.user) } },
     [SX_SUB] = TAG_ONLY,
     [SX_SUBS] = { PART(subs), 0, { 0 } },
     [SX_KEY] = { PART(key), 0, { 0 } },
@@ -112,8 +120,7 @@ void sx_cmd_copy_free(struct sx_cmd_copy *c)
         sx_free_secret(c, c->size);
 }
 
-void sx_cmd_copy_get(const struct sx_cmd_copy *c, struct sx_cmd *cmd,
-                     const struct sx_keypair **key)
+void sx_cmd_copy_get(const struct sx_cmd_copy *c, struct sx_cmd *cmd, const struct sx_keypair **key)
 {
     memset(cmd, 0, sizeof(*cmd));
     memcpy(cmd, c->data, c->part);

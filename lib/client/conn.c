@@ -39,10 +39,10 @@ struct sx_conn {
     bool dead;               /* closed or lost: only waits for its handles */
     bool tcp_open;           /* between uv_tcp_init and its close callback */
     bool congested;
-    unsigned refs;           /* handles, the resolver, the owner */
+    unsigned refs; /* handles, the resolver, the owner */
     uv_tcp_t tcp;
     struct sx_tls *tls;
-    uint8_t *partial;        /* a block of which partial_len bytes came */
+    uint8_t *partial; /* a block of which partial_len bytes came */
     size_t partial_len;
     struct sx_session session;
 };
@@ -157,9 +157,10 @@ static void lose(struct sx_conn *c, simplex_rc rc)
 static int rank(simplex_rc rc)
 {
     static const simplex_rc order[] = {
-        SIMPLEX_E_HOST, SIMPLEX_E_CONNECT, SIMPLEX_E_TIMEOUT, SIMPLEX_E_DISCONNECTED,
-        SIMPLEX_E_PROXY, SIMPLEX_E_TLS, SIMPLEX_E_HANDSHAKE, SIMPLEX_E_VERSION, SIMPLEX_E_CERT,
-        SIMPLEX_E_SIGNATURE, SIMPLEX_E_SESSION, SIMPLEX_E_FINGERPRINT, SIMPLEX_E_NOMEM,
+        SIMPLEX_E_HOST,  SIMPLEX_E_CONNECT,   SIMPLEX_E_TIMEOUT,   SIMPLEX_E_DISCONNECTED,
+        SIMPLEX_E_PROXY, SIMPLEX_E_TLS,       SIMPLEX_E_HANDSHAKE, SIMPLEX_E_VERSION,
+        SIMPLEX_E_CERT,  SIMPLEX_E_SIGNATURE, SIMPLEX_E_SESSION,   SIMPLEX_E_FINGERPRINT,
+        SIMPLEX_E_NOMEM,
     };
 
     for (size_t i = 0; i < SX_COUNT(order); i++) {
@@ -341,8 +342,7 @@ static simplex_rc on_block(struct sx_conn *c, uint8_t block[SX_BLOCK])
     bool was_ready = c->session.state == SX_S_READY;
     bool has_reply = false;
     simplex_bytes content;
-    simplex_rc rc =
-        sx_session_input(&c->session, block, c->net->out_block, &has_reply, &content);
+    simplex_rc rc = sx_session_input(&c->session, block, c->net->out_block, &has_reply, &content);
 
     if (rc == SIMPLEX_OK && has_reply) {
         rc = sx_tls_write(c->tls, sx_bytes(c->net->out_block, SX_BLOCK));
@@ -619,8 +619,9 @@ simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server,
     *out = NULL;
     if (c == NULL || a == NULL)
         goto failed;
-    *c = (struct sx_conn){ .net = net, .server = server, .ops = ops, .owner = owner,
-                           .attempt = a, .refs = 2 };
+    *c = (struct sx_conn){
+        .net = net, .server = server, .ops = ops, .owner = owner, .attempt = a, .refs = 2
+    };
     a->dial.loop = net->loop;
     a->dial.cfg = &net->cfg;
     a->dial.server = server;

@@ -20,8 +20,8 @@ struct sx_conn_ops { /* called from the loop; the connection may be closed insid
 
 /* server must live as long as net. No call of ops happens inside. E_HOST, E_NOMEM, E_SYSTEM. */
 simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server,
-                        const struct sx_conn_ops *ops, void *owner, struct sx_conn **out)
-    SIMPLEX_CHECK;
+                        const struct sx_conn_ops *ops, void *owner,
+                        struct sx_conn **out) SIMPLEX_CHECK;
 void sx_conn_close(struct sx_conn *c); /* ops are not called any more */
 const struct sx_session *sx_conn_session(const struct sx_conn *c);
 /* Too much is waiting in the socket's queue: stop writing until `drained`. */

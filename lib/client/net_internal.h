@@ -45,19 +45,20 @@ struct sx_client {
     void *data;
     struct sx_conn *conn; /* while connecting or up */
     bool up, wanted, has_work;
-    bool connect_now;      /* in the next turn */
+    bool connect_now; /* in the next turn */
     bool down_pending;
     simplex_rc down_rc;
-    uv_timer_t timer;      /* the earliest of all times below */
+    uv_timer_t timer; /* the earliest of all times below */
     struct sx_requests requests;
     struct sx_req_list waiting, queued, sent, finished;
-    size_t bytes_kept;     /* by waiting and queued requests */
+    size_t bytes_kept; /* by waiting and queued requests */
     struct sx_backoff backoff;
-    int64_t reconnect_at;  /* or SX_NO_DEADLINE */
+    int64_t reconnect_at; /* or SX_NO_DEADLINE */
     int64_t connecting_since, up_since, last_received;
-    int64_t failed_until;  /* commands are answered with failed_rc at once */
+    int64_t failed_until; /* commands are answered with failed_rc at once */
     simplex_rc failed_rc;
-    struct sx_req *ping;   /* the PING without an answer */
+    struct sx_req *ping; /* the PING without an answer */
+    bool probing;        /* one lost PING is enough */
     int64_t last_ping;
     unsigned pings_lost;
 };
@@ -65,9 +66,9 @@ struct sx_client {
 /* smp_client.c */
 simplex_rc sx_client_new(struct sx_net *n, const struct sx_server *server,
                          struct sx_client **out) SIMPLEX_CHECK;
-void sx_client_work(struct sx_client *c);      /* from the loop */
+void sx_client_work(struct sx_client *c); /* from the loop */
 void sx_client_reconnect(struct sx_client *c);
-void sx_client_close(struct sx_client *c);     /* drops everything, no callbacks */
+void sx_client_close(struct sx_client *c); /* drops everything, no callbacks */
 void sx_client_free(struct sx_client *c);
 
 #endif

@@ -9,9 +9,9 @@
 
 #include "client/requests.h"
 
-#define SX_OUTBOX_REQUESTS 1350       /* ten blocks of SUB */
+#define SX_OUTBOX_REQUESTS 1350 /* ten blocks of SUB */
 #define SX_OUTBOX_BYTES (10u * SX_BLOCK)
-#define SX_OUTBOX_SEEN 4096           /* a power of two, at least twice the requests */
+#define SX_OUTBOX_SEEN 4096 /* a power of two, at least twice the requests */
 
 struct sx_outbox {
     size_t n;      /* requests taken */

@@ -157,7 +157,9 @@ static void finish(struct job *j, simplex_rc rc, const struct sx_rsp *rsp)
 {
     simplex_client *c = j->client;
     struct sx_public_event e = {
-        .ev = { .kind = SIMPLEX_CLIENT_RESPONSE, .rc = rc, .request = j->id,
+        .ev = { .kind = SIMPLEX_CLIENT_RESPONSE,
+                .rc = rc,
+                .request = j->id,
                 .entity = { j->entity, j->entity_len } },
     };
 
@@ -228,6 +230,7 @@ static void run(void *arg)
 {
     simplex_client *c = arg;
 
+    sx_thread_ignore_sigpipe();
     uv_mutex_lock(&c->lock); /* c->thread is set now */
     uv_mutex_unlock(&c->lock);
     uv_run(&c->loop, UV_RUN_DEFAULT);
@@ -278,7 +281,8 @@ static simplex_rc net_config(const simplex_client_config *cfg, struct sx_net_cfg
 static simplex_rc open_net(simplex_client *c, const simplex_client_config *cfg,
                            const struct sx_server *server)
 {
-    static const struct sx_net_callbacks callbacks = { .up = on_up, .down = on_down,
+    static const struct sx_net_callbacks callbacks = { .up = on_up,
+                                                       .down = on_down,
                                                        .event = on_push };
     struct sx_net_cfg net;
     uint8_t random[24];

@@ -132,24 +132,15 @@ static const struct {
     enum sx_cmd_tag tag;
     fill_fn *fill; /* NULL: no such command */
 } rows[] = {
-    [SIMPLEX_SMP_NEW] = { SX_NEW, fill_new },
-    [SIMPLEX_SMP_SUB] = { SX_SUB, no_params },
-    [SIMPLEX_SMP_KEY] = { SX_KEY, fill_key },
-    [SIMPLEX_SMP_RKEY] = { SX_RKEY, fill_rkey },
-    [SIMPLEX_SMP_LSET] = { SX_LSET, fill_lset },
-    [SIMPLEX_SMP_LDEL] = { SX_LDEL, no_params },
-    [SIMPLEX_SMP_NKEY] = { SX_NKEY, fill_nkey },
-    [SIMPLEX_SMP_NDEL] = { SX_NDEL, no_params },
-    [SIMPLEX_SMP_GET] = { SX_GET, no_params },
-    [SIMPLEX_SMP_ACK] = { SX_ACK, fill_ack },
-    [SIMPLEX_SMP_OFF] = { SX_OFF, no_params },
-    [SIMPLEX_SMP_DEL] = { SX_DEL, no_params },
-    [SIMPLEX_SMP_QUE] = { SX_QUE, no_params },
-    [SIMPLEX_SMP_SKEY] = { SX_SKEY, fill_own_key },
-    [SIMPLEX_SMP_SEND] = { SX_SEND, fill_send },
-    [SIMPLEX_SMP_LKEY] = { SX_LKEY, fill_own_key },
-    [SIMPLEX_SMP_LGET] = { SX_LGET, no_params },
-    [SIMPLEX_SMP_NSUB] = { SX_NSUB, no_params },
+    [SIMPLEX_SMP_NEW] = { SX_NEW, fill_new },    [SIMPLEX_SMP_SUB] = { SX_SUB, no_params },
+    [SIMPLEX_SMP_KEY] = { SX_KEY, fill_key },    [SIMPLEX_SMP_RKEY] = { SX_RKEY, fill_rkey },
+    [SIMPLEX_SMP_LSET] = { SX_LSET, fill_lset }, [SIMPLEX_SMP_LDEL] = { SX_LDEL, no_params },
+    [SIMPLEX_SMP_NKEY] = { SX_NKEY, fill_nkey }, [SIMPLEX_SMP_NDEL] = { SX_NDEL, no_params },
+    [SIMPLEX_SMP_GET] = { SX_GET, no_params },   [SIMPLEX_SMP_ACK] = { SX_ACK, fill_ack },
+    [SIMPLEX_SMP_OFF] = { SX_OFF, no_params },   [SIMPLEX_SMP_DEL] = { SX_DEL, no_params },
+    [SIMPLEX_SMP_QUE] = { SX_QUE, no_params },   [SIMPLEX_SMP_SKEY] = { SX_SKEY, fill_own_key },
+    [SIMPLEX_SMP_SEND] = { SX_SEND, fill_send }, [SIMPLEX_SMP_LKEY] = { SX_LKEY, fill_own_key },
+    [SIMPLEX_SMP_LGET] = { SX_LGET, no_params }, [SIMPLEX_SMP_NSUB] = { SX_NSUB, no_params },
     [SIMPLEX_SMP_PING] = { SX_PING, no_params },
 };
 
@@ -177,9 +168,8 @@ simplex_rc sx_public_command(const simplex_command *in, simplex_bytes password,
     if (in->size != sizeof(*in) || in->command < 0 || (size_t)in->command >= SX_COUNT(rows) ||
         rows[in->command].fill == NULL)
         return SIMPLEX_E_ARG;
-    if (in->entity.len > UINT8_MAX || in->link_id.len > UINT8_MAX ||
-        in->snd_id.len > UINT8_MAX || in->msg_id.len > UINT8_MAX ||
-        (in->corr_id.len != 0 && in->corr_id.len != SX_ID_LEN))
+    if (in->entity.len > UINT8_MAX || in->link_id.len > UINT8_MAX || in->snd_id.len > UINT8_MAX ||
+        in->msg_id.len > UINT8_MAX || (in->corr_id.len != 0 && in->corr_id.len != SX_ID_LEN))
         return SIMPLEX_E_ARG;
     out->cmd.tag = rows[in->command].tag;
     simplex_rc rc = read_auth_key(in->auth_key, out);

@@ -3,12 +3,10 @@
 #include "client/public.h"
 
 static const int32_t names[SX_RSP_TAGS] = {
-    [SX_R_IDS] = SIMPLEX_SMP_IDS,   [SX_R_LNK] = SIMPLEX_SMP_LNK,
-    [SX_R_OK] = SIMPLEX_SMP_OK,     [SX_R_SOK] = SIMPLEX_SMP_OK,
-    [SX_R_MSG] = SIMPLEX_SMP_MSG,   [SX_R_NID] = SIMPLEX_SMP_NID,
-    [SX_R_NMSG] = SIMPLEX_SMP_NMSG, [SX_R_END] = SIMPLEX_SMP_END,
-    [SX_R_DELD] = SIMPLEX_SMP_DELD, [SX_R_PONG] = SIMPLEX_SMP_PONG,
-    [SX_R_INFO] = SIMPLEX_SMP_INFO, [SX_R_ERR] = SIMPLEX_SMP_ERR,
+    [SX_R_IDS] = SIMPLEX_SMP_IDS,   [SX_R_LNK] = SIMPLEX_SMP_LNK,   [SX_R_OK] = SIMPLEX_SMP_OK,
+    [SX_R_SOK] = SIMPLEX_SMP_OK,    [SX_R_MSG] = SIMPLEX_SMP_MSG,   [SX_R_NID] = SIMPLEX_SMP_NID,
+    [SX_R_NMSG] = SIMPLEX_SMP_NMSG, [SX_R_END] = SIMPLEX_SMP_END,   [SX_R_DELD] = SIMPLEX_SMP_DELD,
+    [SX_R_PONG] = SIMPLEX_SMP_PONG, [SX_R_INFO] = SIMPLEX_SMP_INFO, [SX_R_ERR] = SIMPLEX_SMP_ERR,
 };
 
 static simplex_bytes der_of(const struct sx_pub *key, uint8_t to[SX_SPKI_MAX])
@@ -76,9 +74,9 @@ bool sx_public_response(struct sx_public_event *e, const struct sx_rsp *rsp, uin
 
 #define AT(field) offsetof(simplex_client_event, field)
 static const size_t slices[] = {
-    AT(entity), AT(rcv_id), AT(snd_id),     AT(link_id),   AT(ntf_id), AT(server_key),
-    AT(msg_id), AT(body),   AT(fixed_data), AT(user_data), AT(nonce),  AT(ntf_server_key),
-    AT(meta),   AT(json),   AT(error),
+    AT(entity),     AT(rcv_id),         AT(snd_id), AT(link_id),    AT(ntf_id),
+    AT(server_key), AT(msg_id),         AT(body),   AT(fixed_data), AT(user_data),
+    AT(nonce),      AT(ntf_server_key), AT(meta),   AT(json),       AT(error),
 };
 
 simplex_rc sx_public_event_copy(const simplex_client_event *ev, simplex_client_event **out,

@@ -119,7 +119,8 @@ simplex_rc simplex_client_open_message(simplex_bytes dh_key, simplex_bytes serve
     if (rc == SIMPLEX_OK)
         rc = give(m.quota ? sx_bytes(NULL, 0) : m.body, to, len);
     if (rc == SIMPLEX_OK)
-        *out = (simplex_client_message){ .quota = m.quota, .notify = !m.quota && m.notify,
+        *out = (simplex_client_message){ .quota = m.quota,
+                                         .notify = !m.quota && m.notify,
                                          .server_time = m.ts_s };
     drop(copy, body.len);
     return rc;
@@ -127,8 +128,7 @@ simplex_rc simplex_client_open_message(simplex_bytes dh_key, simplex_bytes serve
 
 simplex_rc simplex_client_open_notification(simplex_bytes dh_key, simplex_bytes server_key,
                                             simplex_bytes nonce, simplex_bytes meta,
-                                            uint8_t *msg_id, size_t *id_len,
-                                            int64_t *server_time)
+                                            uint8_t *msg_id, size_t *id_len, int64_t *server_time)
 {
     struct sx_ntf_meta m;
     simplex_bytes plain;

@@ -31,8 +31,8 @@ struct sx_req {
     uint8_t *out;
     size_t out_len;
     simplex_rc rc;
-    uint8_t state;   /* enum sx_req_state */
-    uint8_t tag;     /* enum sx_cmd_tag */
+    uint8_t state; /* enum sx_req_state */
+    uint8_t tag;   /* enum sx_cmd_tag */
     uint8_t corr_id[SX_ID_LEN];
     uint8_t entity_len;
     uint8_t entity[];

@@ -203,8 +203,7 @@ static void go_down(struct sx_client *c, simplex_rc rc, bool failed)
         c->failed_rc = rc;
     }
     if (c->wanted)
-        c->reconnect_at =
-            now + sx_backoff_next(&c->backoff, sx_random_below(SX_BACKOFF_JITTER));
+        c->reconnect_at = now + sx_backoff_next(&c->backoff, sx_random_below(SX_BACKOFF_JITTER));
     sx_net_add_work(c->net, c);
 }
 
@@ -225,6 +224,7 @@ static void on_ready(void *owner)
     c->up = true;
     c->up_since = c->last_received = c->last_ping = sx_net_now();
     c->pings_lost = 0;
+    c->probing = false;
     c->failed_until = 0;
     encode_waiting(c);
     sx_net_add_work(c->net, c);
@@ -319,12 +319,16 @@ static void on_pong(void *user, void *ctx, simplex_rc rc, const struct sx_rsp *r
     if (!c->up || c->ping == NULL) /* answered because the connection went down */
         return;
     c->ping = NULL;
-    if (rc != SIMPLEX_E_TIMEOUT)
+    if (rc != SIMPLEX_E_TIMEOUT) {
+        c->probing = false;
         return;
+    }
     c->pings_lost++;
-    if (c->pings_lost >= PINGS_LOST_MAX &&
-        sx_net_now() - c->last_received >= c->net->cfg.ping_give_up)
+    bool silent = c->last_received < c->last_ping;
+    if ((c->probing && silent) || (c->pings_lost >= PINGS_LOST_MAX &&
+                                   sx_net_now() - c->last_received >= c->net->cfg.ping_give_up))
         sx_client_disconnect(c, SIMPLEX_E_TIMEOUT);
+    c->probing = false;
 }
 
 static int64_t ping_at(const struct sx_client *c)
@@ -571,5 +575,9 @@ void sx_client_reconnect(struct sx_client *c)
     }
     if (c->wanted && c->conn == NULL)
         c->connect_now = true;
+    /* A connection over the network of before looks alive until something is sent. */
+    if (c->wanted && c->up && c->ping == NULL)
+        send_ping(c, now);
+    c->probing = c->ping != NULL;
     sx_net_add_work(c->net, c);
 }

@@ -22,20 +22,20 @@ enum sx_host_mode { SX_HOSTS_ONION_VIA_SOCKS = 0, SX_HOSTS_ONION, SX_HOSTS_PUBLI
 /* What shares a SOCKS5 user name: everything of the isolation text, or each server apart. */
 enum sx_isolation_mode { SX_ISOLATE_USER = 0, SX_ISOLATE_SERVER };
 
-struct sx_net_cfg { /* times in ms; 0 = the protocol's default (section 9) */
-    int64_t connect_timeout;  /* 45000: TCP, TLS and handshake together */
-    int64_t command_timeout;  /* 30000 */
-    int64_t ping_interval;    /* 600000 without data received, when wanted */
-    int64_t ping_give_up;     /* 900000 since the last data, and >= 3 pings unanswered */
-    int64_t reconnect_first;  /* 2000; x 3/2 once reconnect_grow has passed */
-    int64_t reconnect_grow;   /* 10000 */
-    int64_t reconnect_max;    /* 180000 */
-    int64_t failed_cache;     /* 3000: a failed connection answers commands at once */
+struct sx_net_cfg {          /* times in ms; 0 = the protocol's default (section 9) */
+    int64_t connect_timeout; /* 45000: TCP, TLS and handshake together */
+    int64_t command_timeout; /* 30000 */
+    int64_t ping_interval;   /* 600000 without data received, when wanted */
+    int64_t ping_give_up;    /* 900000 since the last data, and >= 3 pings unanswered */
+    int64_t reconnect_first; /* 2000; x 3/2 once reconnect_grow has passed */
+    int64_t reconnect_grow;  /* 10000 */
+    int64_t reconnect_max;   /* 180000 */
+    int64_t failed_cache;    /* 3000: a failed connection answers commands at once */
     bool has_socks;
-    char socks_host[256];     /* "" = 127.0.0.1 */
-    uint16_t socks_port;      /* 0 = 9050 */
-    bool socks_has_auth;      /* explicit credentials; otherwise isolation credentials */
-    bool socks_no_auth;       /* "@": none at all */
+    char socks_host[256]; /* "" = 127.0.0.1 */
+    uint16_t socks_port;  /* 0 = 9050 */
+    bool socks_has_auth;  /* explicit credentials; otherwise isolation credentials */
+    bool socks_no_auth;   /* "@": none at all */
     char socks_user[256], socks_password[256];
     enum sx_isolation_mode isolation;
     enum sx_socks_mode socks_mode;
@@ -65,8 +65,8 @@ simplex_rc sx_net_open(uv_loop_t *loop, const struct sx_net_cfg *cfg,
 void sx_net_close(struct sx_net *n, void (*closed)(void *user), void *user);
 
 /* The client of a server: found or made. Lives as long as n. */
-simplex_rc sx_net_client(struct sx_net *n, const struct sx_server *server, struct sx_client **out)
-    SIMPLEX_CHECK;
+simplex_rc sx_net_client(struct sx_net *n, const struct sx_server *server,
+                         struct sx_client **out) SIMPLEX_CHECK;
 const struct sx_server *sx_client_server(const struct sx_client *c);
 bool sx_client_is_up(const struct sx_client *c);
 uint16_t sx_client_version(const struct sx_client *c); /* 0 when not up */
@@ -77,7 +77,8 @@ void sx_client_set_data(struct sx_client *c, void *data);
 
 /* Wanted clients reconnect by themselves with back-off and jitter, and send PINGs. */
 void sx_client_want(struct sx_client *c, bool wanted);
-/* Network came back: forget back-off and failures, connect at once what is wanted. */
+/* Network came back: forget back-off and failures, connect at once what is wanted; connections of
+ * wanted clients that leave one PING without an answer are closed. */
 void sx_net_reconnect(struct sx_net *n);
 /* Closes the connection now (callbacks: requests fail, down); wanted clients reconnect. */
 void sx_client_disconnect(struct sx_client *c, simplex_rc why);
@@ -86,13 +87,13 @@ void sx_client_disconnect(struct sx_client *c, simplex_rc why);
 typedef void sx_response_fn(void *user, void *ctx, simplex_rc rc, const struct sx_rsp *rsp);
 
 struct sx_request {
-    const struct sx_cmd *cmd;     /* encoded during the call */
+    const struct sx_cmd *cmd; /* encoded during the call */
     simplex_bytes entity;
     const struct sx_keypair *key; /* NULL: unsigned */
     const uint8_t *corr_id;       /* 24 bytes, or NULL: random */
     sx_response_fn *done;         /* may be NULL */
     void *ctx;
-    int64_t timeout;              /* ms, 0 = command_timeout */
+    int64_t timeout; /* ms, 0 = command_timeout */
 };
 /*
  * Queues a command. When the session is not up it waits for the connection attempt (starting one)

@@ -22,14 +22,14 @@ struct sx_socks5_cfg {
 };
 
 struct sx_socks5 {
-    uint8_t state; /* enum sx_socks5_state */
+    uint8_t state;   /* enum sx_socks5_state */
     uint8_t methods; /* offered: bit 0 none, bit 1 user and password */
     uint16_t in_len, in_need;
     uint8_t in[262]; /* the reply being collected */
     uint16_t out_len;
     uint8_t out[520]; /* the next thing to send */
     uint16_t auth_len, request_len;
-    uint8_t auth[513];    /* prepared messages */
+    uint8_t auth[513]; /* prepared messages */
     uint8_t request[262];
 };
 

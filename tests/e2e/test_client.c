@@ -181,9 +181,9 @@ static struct queue queue_with(simplex_client *c, int32_t alg, simplex_command m
 
 static struct queue queue_new(simplex_client *c)
 {
-    return queue_with(c, SIMPLEX_ED25519,
-                      (simplex_command){ .queue_mode = SIMPLEX_QUEUE_MESSAGING,
-                                         .subscribe = true });
+    return queue_with(
+        c, SIMPLEX_ED25519,
+        (simplex_command){ .queue_mode = SIMPLEX_QUEUE_MESSAGING, .subscribe = true });
 }
 
 static void queue_free(struct queue *q)
@@ -194,7 +194,8 @@ static void queue_free(struct queue *q)
 /* A command of the recipient. */
 static simplex_command rcv(const struct queue *q, int32_t command)
 {
-    return (simplex_command){ .command = command, .entity = q->ids->rcv_id,
+    return (simplex_command){ .command = command,
+                              .entity = q->ids->rcv_id,
                               .auth_key = priv(&q->auth) };
 }
 
@@ -237,12 +238,13 @@ static void sends_and_receives_at_every_version_with_every_key(void **state)
                 continue;
             simplex_client_config cfg = { .min_version = v, .max_version = v };
             simplex_client *r = client_with(cfg), *s = client_with(cfg);
-            struct queue q = queue_with(
-                r, algs[i],
-                (simplex_command){ .queue_mode = v < 9 ? 0 : SIMPLEX_QUEUE_MESSAGING,
-                                   .subscribe = true });
+            struct queue q =
+                queue_with(r, algs[i],
+                           (simplex_command){ .queue_mode = v < 9 ? 0 : SIMPLEX_QUEUE_MESSAGING,
+                                              .subscribe = true });
             struct keys snd = keys_new(algs[i]);
-            simplex_command secure = { .command = SIMPLEX_SMP_SKEY, .entity = q.ids->snd_id,
+            simplex_command secure = { .command = SIMPLEX_SMP_SKEY,
+                                       .entity = q.ids->snd_id,
                                        .auth_key = priv(&snd) };
             if (v < 9) { /* the recipient does it */
                 secure = rcv(&q, SIMPLEX_SMP_KEY);
@@ -250,8 +252,10 @@ static void sends_and_receives_at_every_version_with_every_key(void **state)
             }
             ask_for(v < 9 ? r : s, secure, SIMPLEX_SMP_OK);
             ask_for(s,
-                    (simplex_command){ .command = SIMPLEX_SMP_SEND, .entity = q.ids->snd_id,
-                                       .auth_key = priv(&snd), .body = LIT("hello") },
+                    (simplex_command){ .command = SIMPLEX_SMP_SEND,
+                                       .entity = q.ids->snd_id,
+                                       .auth_key = priv(&snd),
+                                       .body = LIT("hello") },
                     SIMPLEX_SMP_OK);
             simplex_client_event *msg = next_of(r, SIMPLEX_CLIENT_PUSH);
             assert_message(&q, msg, LIT("hello"));
@@ -287,7 +291,8 @@ static void the_largest_message_arrives_and_a_larger_one_is_refused(void **state
     static uint8_t body[16400];
     simplex_client *c = client_new();
     struct queue q = queue_new(c);
-    simplex_command send = { .command = SIMPLEX_SMP_SEND, .entity = q.ids->snd_id,
+    simplex_command send = { .command = SIMPLEX_SMP_SEND,
+                             .entity = q.ids->snd_id,
                              .body = sx_bytes(body, 16048) };
 
     (void)state;
@@ -322,9 +327,10 @@ static void the_largest_message_arrives_and_a_larger_one_is_refused(void **state
 static void recipients_manage_their_queues(void **state)
 {
     simplex_client *c = client_new();
-    struct queue q = queue_with(c, SIMPLEX_ED25519,
-                                (simplex_command){ .queue_mode = SIMPLEX_QUEUE_MESSAGING });
-    simplex_command send = { .command = SIMPLEX_SMP_SEND, .entity = q.ids->snd_id,
+    struct queue q =
+        queue_with(c, SIMPLEX_ED25519, (simplex_command){ .queue_mode = SIMPLEX_QUEUE_MESSAGING });
+    simplex_command send = { .command = SIMPLEX_SMP_SEND,
+                             .entity = q.ids->snd_id,
                              .body = LIT("one") };
 
     (void)state;
@@ -345,8 +351,9 @@ static void recipients_manage_their_queues(void **state)
     simplex_client_event_free(info);
     ack(c, &q, msg, SIMPLEX_SMP_OK);
     simplex_client_event_free(msg);
-    ask_refused(c, (simplex_command){ .command = SIMPLEX_SMP_SUB, .entity = q.ids->rcv_id,
-                                      .auth_key = priv(&q.dh) },
+    ask_refused(c,
+                (simplex_command){
+                    .command = SIMPLEX_SMP_SUB, .entity = q.ids->rcv_id, .auth_key = priv(&q.dh) },
                 "AUTH"); /* a wrong key; and not an answer of another kind */
     ask_for(c, rcv(&q, SIMPLEX_SMP_OFF), SIMPLEX_SMP_OK);
     ask_refused(c, send, "AUTH");
@@ -426,12 +433,14 @@ static void a_one_time_link_is_taken_with_a_key(void **state)
                                                    .fixed_data = LIT("f"),
                                                    .user_data = LIT("u") });
     ask_for(joiner,
-            (simplex_command){ .command = SIMPLEX_SMP_LKEY, .entity = q.ids->link_id,
-                               .auth_key = priv(&snd) },
+            (simplex_command){
+                .command = SIMPLEX_SMP_LKEY, .entity = q.ids->link_id, .auth_key = priv(&snd) },
             SIMPLEX_SMP_LNK);
     ask_for(joiner,
-            (simplex_command){ .command = SIMPLEX_SMP_SEND, .entity = q.ids->snd_id,
-                               .auth_key = priv(&snd), .body = LIT("x") },
+            (simplex_command){ .command = SIMPLEX_SMP_SEND,
+                               .entity = q.ids->snd_id,
+                               .auth_key = priv(&snd),
+                               .body = LIT("x") },
             SIMPLEX_SMP_OK);
     queue_free(&q);
     close_client(c);
@@ -441,8 +450,8 @@ static void a_one_time_link_is_taken_with_a_key(void **state)
 static void notifiers_learn_of_messages(void **state)
 {
     simplex_client *c = client_new(), *n = client_new();
-    struct queue q = queue_with(c, SIMPLEX_ED25519,
-                                (simplex_command){ .queue_mode = SIMPLEX_QUEUE_CONTACT });
+    struct queue q =
+        queue_with(c, SIMPLEX_ED25519, (simplex_command){ .queue_mode = SIMPLEX_QUEUE_CONTACT });
     struct keys auth = keys_new(SIMPLEX_ED25519), dh = keys_new(SIMPLEX_X25519);
     uint8_t msg_id[255];
     size_t len = sizeof(msg_id);
@@ -454,11 +463,15 @@ static void notifiers_learn_of_messages(void **state)
     nkey.dh_key = pub(&dh);
     simplex_client_event *nid = ask(c, nkey);
     assert_int_equal(nid->response, SIMPLEX_SMP_NID);
-    ask_for(n, (simplex_command){ .command = SIMPLEX_SMP_NSUB, .entity = nid->ntf_id,
-                                  .auth_key = priv(&auth) },
+    ask_for(n,
+            (simplex_command){
+                .command = SIMPLEX_SMP_NSUB, .entity = nid->ntf_id, .auth_key = priv(&auth) },
             SIMPLEX_SMP_OK);
-    ask_for(c, (simplex_command){ .command = SIMPLEX_SMP_SEND, .entity = q.ids->snd_id,
-                                  .body = LIT("wake up"), .notify = true },
+    ask_for(c,
+            (simplex_command){ .command = SIMPLEX_SMP_SEND,
+                               .entity = q.ids->snd_id,
+                               .body = LIT("wake up"),
+                               .notify = true },
             SIMPLEX_SMP_OK);
     simplex_client_event *nmsg = next_of(n, SIMPLEX_CLIENT_PUSH);
     assert_int_equal(nmsg->response, SIMPLEX_SMP_NMSG);
@@ -494,8 +507,8 @@ static void three_hundred_queues_are_subscribed_after_a_reconnection(void **stat
 {
     enum { N = 300 };
     static struct queue q[N];
-    simplex_client *c = client_with((simplex_client_config){ .stay_connected = true,
-                                                             .reconnect_first = 20 });
+    simplex_client *c =
+        client_with((simplex_client_config){ .stay_connected = true, .reconnect_first = 20 });
     simplex_client *s = client_new();
     int ok = 0, messages = 0, downs = 0;
 
@@ -523,8 +536,9 @@ static void three_hundred_queues_are_subscribed_after_a_reconnection(void **stat
         simplex_client_event_free(ev);
     }
     for (int i = 0; i < N; i++)
-        ask_for(s, (simplex_command){ .command = SIMPLEX_SMP_SEND, .entity = q[i].ids->snd_id,
-                                      .body = LIT("m") },
+        ask_for(s,
+                (simplex_command){
+                    .command = SIMPLEX_SMP_SEND, .entity = q[i].ids->snd_id, .body = LIT("m") },
                 SIMPLEX_SMP_OK);
     while (messages < N) {
         ev = next_of(c, SIMPLEX_CLIENT_PUSH);
@@ -570,9 +584,8 @@ static void a_restarted_server_is_found_again(void **state)
     cfg.threads = 1;
     start_server(&cfg);
     cfg.port = simplex_server_port(server);
-    simplex_client *c = client_with((simplex_client_config){ .stay_connected = true,
-                                                             .reconnect_first = 20,
-                                                             .reconnect_max = 50 });
+    simplex_client *c = client_with((simplex_client_config){
+        .stay_connected = true, .reconnect_first = 20, .reconnect_max = 50 });
     ev = next_event(c);
     assert_int_equal(ev->kind, SIMPLEX_CLIENT_UP);
     simplex_client_event_free(ev);
@@ -684,6 +697,37 @@ static void closing_at_any_moment_leaves_nothing(void **state)
     assert_int_equal(sx_fault_live_blocks(), 0);
 }
 
+static void opening_and_sending_survive_each_failed_malloc(void **state)
+{
+    struct keys auth = keys_new(SIMPLEX_ED25519), dh = keys_new(SIMPLEX_X25519);
+    simplex_client_config cfg = { .size = sizeof(cfg), .server = address };
+    simplex_command cmd = {
+        .size = sizeof(cmd), .command = SIMPLEX_SMP_NEW, .auth_key = priv(&auth), .dh_key = pub(&dh)
+    };
+    bool fired = true;
+    unsigned failed = 0;
+
+    (void)state;
+    size_t live = sx_fault_live_blocks();
+    address[strlen(address) - 1] = 0; /* a port where nobody listens, or somebody else does */
+    for (unsigned nth = 0; fired; nth++) {
+        simplex_client *c;
+        sx_fault_malloc(nth);
+        simplex_rc rc = simplex_client_open(&cfg, &c);
+        if (rc == SIMPLEX_OK)
+            rc = simplex_client_send(c, &cmd, NULL);
+        else
+            assert_null(c);
+        fired = sx_fault_disarm();
+        if (rc != SIMPLEX_OK)
+            assert_int_equal(rc, SIMPLEX_E_NOMEM);
+        failed += rc != SIMPLEX_OK;
+        close_client(c);
+        assert_int_equal(sx_fault_live_blocks(), live);
+    }
+    assert_in_range(failed, 5, 100);
+}
+
 /* ---- arguments ---- */
 
 static void wrong_arguments_are_refused(void **state)
@@ -727,7 +771,9 @@ static void wrong_arguments_are_refused(void **state)
         { { .command = SIMPLEX_SMP_NEW, .auth_key = priv(&ed) }, SIMPLEX_E_ARG },
         { { .command = SIMPLEX_SMP_NEW, .auth_key = priv(&ed), .dh_key = pub(&ed) },
           SIMPLEX_E_KEY },
-        { { .command = SIMPLEX_SMP_NEW, .auth_key = priv(&ed), .dh_key = pub(&x),
+        { { .command = SIMPLEX_SMP_NEW,
+            .auth_key = priv(&ed),
+            .dh_key = pub(&x),
             .queue_mode = 'X' },
           SIMPLEX_E_ARG },
         { { .command = SIMPLEX_SMP_KEY, .auth_key = priv(&ed) }, SIMPLEX_E_ARG },
@@ -741,8 +787,7 @@ static void wrong_arguments_are_refused(void **state)
         cmd.size = 0;
         assert_int_equal(simplex_client_send(c, &cmd, NULL), SIMPLEX_E_ARG);
     }
-    simplex_command cmd = { .size = sizeof(cmd), .command = SIMPLEX_SMP_SUB,
-                            .auth_key = pub(&ed) };
+    simplex_command cmd = { .size = sizeof(cmd), .command = SIMPLEX_SMP_SUB, .auth_key = pub(&ed) };
     assert_true(simplex_client_send(c, &cmd, NULL) < 0); /* not a private key */
     assert_int_equal(simplex_client_send(NULL, &cmd, NULL), SIMPLEX_E_ARG);
     assert_int_equal(simplex_client_send(c, NULL, NULL), SIMPLEX_E_ARG);
@@ -796,6 +841,7 @@ int main(void)
         CASE(no_common_version_is_reported),
         CASE(callbacks_may_send),
         CASE(closing_at_any_moment_leaves_nothing),
+        CASE(opening_and_sending_survive_each_failed_malloc),
         CASE(wrong_arguments_are_refused),
         CASE(helpers_check_keys_and_room),
     };

@@ -183,8 +183,7 @@ static void on_commands(struct peer_conn *c, simplex_bytes content)
             return;
         }
         p->commands++;
-        add_text(p->entities, sizeof(p->entities), (const char *)t.entity_id.ptr,
-                 t.entity_id.len);
+        add_text(p->entities, sizeof(p->entities), (const char *)t.entity_id.ptr, t.entity_id.len);
         if (!(p->answer != NULL ? p->answer : peer_answer)(p, c, &cmd, &t, &rsp))
             continue;
         if (c->closing)
@@ -204,8 +203,12 @@ static bool begin_session(struct peer_conn *c)
     struct peer *p = c->peer;
     uint8_t unique[SX_TLS_UNIQUE_MAX];
     struct sx_session_server_cfg cfg = {
-        .min = p->min, .max = p->max, .key_hash = p->certs.fingerprint, .chain = &p->certs.chain,
-        .leaf = &p->certs.leaf, .alpn = sx_tls_alpn(c->tls),
+        .min = p->min,
+        .max = p->max,
+        .key_hash = p->certs.fingerprint,
+        .chain = &p->certs.chain,
+        .leaf = &p->certs.leaf,
+        .alpn = sx_tls_alpn(c->tls),
     };
 
     c->has_session = true;
@@ -243,8 +246,7 @@ static bool on_bytes(struct peer_conn *c, simplex_bytes in)
 {
     for (;;) {
         size_t got;
-        if (sx_tls_receive(c->tls, &in, c->block + c->have, SX_BLOCK - c->have, &got) !=
-            SIMPLEX_OK)
+        if (sx_tls_receive(c->tls, &in, c->block + c->have, SX_BLOCK - c->have, &got) != SIMPLEX_OK)
             return false;
         if (sx_tls_ready(c->tls) && !c->has_session && !begin_session(c))
             return false;

@@ -35,12 +35,12 @@ struct peer {
     bool (*answer)(struct peer *p, struct peer_conn *c, const struct sx_cmd *cmd,
                    struct sx_transmission *t, struct sx_rsp *rsp);
     void *user;
-    uint16_t min, max;    /* 0: all versions */
+    uint16_t min, max; /* 0: all versions */
     uint16_t port;
     unsigned accepted, open;
     unsigned commands;
-    char log[4096];       /* "3 1": commands in each block */
-    char entities[4096];  /* those of the commands, in order */
+    char log[4096];      /* "3 1": commands in each block */
+    char entities[4096]; /* those of the commands, in order */
     struct test_certs certs;
     struct sx_tls_ctx *tls;
     uv_loop_t *loop;
@@ -50,11 +50,11 @@ struct peer {
 
 /* Listens on 127.0.0.1; port 0: any. */
 void peer_start(struct peer *p, uv_loop_t *loop, uint16_t port);
-void peer_stop(struct peer *p);  /* closes everything; run the loop afterwards */
+void peer_stop(struct peer *p); /* closes everything; run the loop afterwards */
 void peer_free(struct peer *p);
 void peer_listen(struct peer *p, bool on); /* stops listening, or starts again on the same port */
-void peer_drop(struct peer *p);  /* closes all connections */
-void peer_pause(struct peer *p); /* stops reading */
+void peer_drop(struct peer *p);            /* closes all connections */
+void peer_pause(struct peer *p);           /* stops reading */
 void peer_resume(struct peer *p);
 /* The usual answer to a command. */
 bool peer_answer(struct peer *p, struct peer_conn *c, const struct sx_cmd *cmd,

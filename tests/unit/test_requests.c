@@ -338,8 +338,9 @@ static void commands_beyond_a_block_do_not_fit(void **state)
 {
     static const uint8_t big[SX_BLOCK + 1];
     struct sx_cmd c = { .tag = SX_SEND, .send.body = { big, SX_BLOCK } };
-    struct sx_cmd l = { .tag = SX_LSET, .lset = { .fixed = { big, SX_BLOCK / 2 + 1 },
-                                                  .user = { big, SX_BLOCK / 2 } } };
+    struct sx_cmd l = { .tag = SX_LSET,
+                        .lset = { .fixed = { big, SX_BLOCK / 2 + 1 },
+                                  .user = { big, SX_BLOCK / 2 } } };
 
     (void)state;
     assert_true(sx_cmd_fits(&c));

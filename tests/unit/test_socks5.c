@@ -41,8 +41,9 @@ static struct sx_socks5 start(const char *user, const char *password, bool may_s
     struct sx_socks5 s;
 
     h = host_of(host);
-    struct sx_socks5_cfg cfg = { .user = user, .password = password, .may_skip_auth = may_skip,
-                                 .host = &h, .port = 5223 };
+    struct sx_socks5_cfg cfg = {
+        .user = user, .password = password, .may_skip_auth = may_skip, .host = &h, .port = 5223
+    };
     assert_int_equal(sx_socks5_init(&s, &cfg), SIMPLEX_OK);
     return s;
 }
@@ -130,22 +131,22 @@ static void refusals_have_their_result_code(void **state)
         size_t n;
         simplex_rc rc;
     } rows[] = {
-        { "\4\2", 2, SIMPLEX_E_PROXY },                    /* SOCKS4 */
-        { "HTTP/1.0 400", 12, SIMPLEX_E_PROXY },           /* something else */
-        { "\5\xff", 2, SIMPLEX_E_PROXY },                  /* no method is good enough */
-        { "\5\1", 2, SIMPLEX_E_PROXY },                    /* GSSAPI was not offered */
-        { "\5\0", 2, SIMPLEX_E_PROXY },                    /* nor was going without */
-        { "\5\2\1\1", 4, SIMPLEX_E_PROXY },                /* wrong password */
-        { "\5\2\1\0\5\1\0\1\0", 9, SIMPLEX_E_PROXY },      /* general failure */
-        { "\5\2\1\0\5\2\0\1\0", 9, SIMPLEX_E_PROXY },      /* not allowed */
-        { "\5\2\1\0\5\3\0\1\0", 9, SIMPLEX_E_CONNECT },    /* network unreachable */
-        { "\5\2\1\0\5\4\0\1\0", 9, SIMPLEX_E_CONNECT },    /* host unreachable */
-        { "\5\2\1\0\5\5\0\1\0", 9, SIMPLEX_E_CONNECT },    /* refused */
-        { "\5\2\1\0\5\6\0\1\0", 9, SIMPLEX_E_CONNECT },    /* no answer */
-        { "\5\2\1\0\5\7\0\1\0", 9, SIMPLEX_E_PROXY },      /* command */
-        { "\5\2\1\0\5\xf2\0\1\0", 9, SIMPLEX_E_CONNECT },  /* Tor: onion service */
-        { "\5\2\1\0\5\0\0\2\0", 9, SIMPLEX_E_PROXY },      /* kind of address */
-        { "\5\2\1\0\4\0\0\1\0", 9, SIMPLEX_E_PROXY },      /* version of the reply */
+        { "\4\2", 2, SIMPLEX_E_PROXY },                   /* SOCKS4 */
+        { "HTTP/1.0 400", 12, SIMPLEX_E_PROXY },          /* something else */
+        { "\5\xff", 2, SIMPLEX_E_PROXY },                 /* no method is good enough */
+        { "\5\1", 2, SIMPLEX_E_PROXY },                   /* GSSAPI was not offered */
+        { "\5\0", 2, SIMPLEX_E_PROXY },                   /* nor was going without */
+        { "\5\2\1\1", 4, SIMPLEX_E_PROXY },               /* wrong password */
+        { "\5\2\1\0\5\1\0\1\0", 9, SIMPLEX_E_PROXY },     /* general failure */
+        { "\5\2\1\0\5\2\0\1\0", 9, SIMPLEX_E_PROXY },     /* not allowed */
+        { "\5\2\1\0\5\3\0\1\0", 9, SIMPLEX_E_CONNECT },   /* network unreachable */
+        { "\5\2\1\0\5\4\0\1\0", 9, SIMPLEX_E_CONNECT },   /* host unreachable */
+        { "\5\2\1\0\5\5\0\1\0", 9, SIMPLEX_E_CONNECT },   /* refused */
+        { "\5\2\1\0\5\6\0\1\0", 9, SIMPLEX_E_CONNECT },   /* no answer */
+        { "\5\2\1\0\5\7\0\1\0", 9, SIMPLEX_E_PROXY },     /* command */
+        { "\5\2\1\0\5\xf2\0\1\0", 9, SIMPLEX_E_CONNECT }, /* Tor: onion service */
+        { "\5\2\1\0\5\0\0\2\0", 9, SIMPLEX_E_PROXY },     /* kind of address */
+        { "\5\2\1\0\4\0\0\1\0", 9, SIMPLEX_E_PROXY },     /* version of the reply */
     };
 
     (void)state;
