@@ -224,6 +224,7 @@ static void thread_main(void *arg)
 {
     struct sx_loop *l = arg;
 
+    sx_thread_ignore_sigpipe();
     uv_run(&l->uv, UV_RUN_DEFAULT);
 }
 

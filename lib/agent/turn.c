@@ -351,6 +351,7 @@ static void loop_main(void *arg)
 {
     struct simplex_agent *a = arg;
 
+    sx_thread_ignore_sigpipe();
     uv_mutex_lock(&a->lock); /* the starter has written a->thread when it lets go */
     uv_mutex_unlock(&a->lock);
     (void)uv_run(&a->loop, UV_RUN_DEFAULT);
@@ -371,7 +372,7 @@ static simplex_rc init_handles(struct simplex_agent *a)
     return SIMPLEX_OK;
 }
 
-simplex_rc sx_agent_start(struct simplex_agent *a)
+simplex_rc sx_agent_load(struct simplex_agent *a)
 {
     static const struct sx_net_callbacks callbacks = { sx_on_up, sx_on_down, sx_on_event };
     simplex_rc rc;
@@ -386,10 +387,13 @@ simplex_rc sx_agent_start(struct simplex_agent *a)
         rc = sx_load_queues(a);
     if (rc == SIMPLEX_OK)
         rc = sx_load_work(a);
-    if (rc != SIMPLEX_OK)
-        return rc;
     a->events_due = true;
     a->next_cleanup = sx_mono_ms() + SX_CLEANUP_FIRST;
+    return rc;
+}
+
+simplex_rc sx_agent_start(struct simplex_agent *a)
+{
     (void)uv_idle_start(&a->spin, on_spin); /* a first turn without a cause */
     uv_mutex_lock(&a->lock);
     if (uv_thread_create(&a->thread, loop_main, a) == 0)

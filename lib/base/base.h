@@ -111,6 +111,10 @@ int64_t sx_now_ms(void);  /* wall clock since 1970 */
 int64_t sx_mono_ms(void); /* monotonic */
 int64_t sx_mono_us(void);
 
+/* For threads of ours that write to sockets: a peer that went away is an error code there, and no
+ * signal that ends the host's process. The host's own threads and handlers stay as they are. */
+void sx_thread_ignore_sigpipe(void);
+
 /* ---- logging: never keys, plaintext, links, full queue ids or addresses of contacts ---- */
 
 enum sx_log_level { SX_LOG_ERROR, SX_LOG_WARN, SX_LOG_INFO, SX_LOG_DEBUG };
