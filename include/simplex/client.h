@@ -72,18 +72,19 @@ enum {
     SIMPLEX_SMP_ERR = 11,  /* error */
 };
 
-enum {                                /* queue_mode */
-       SIMPLEX_QUEUE_MESSAGING = 'M', /* one sender, who secures it with SKEY */
-       SIMPLEX_QUEUE_CONTACT = 'C',   /* anybody may send */
+/* queue_mode */
+enum {
+    SIMPLEX_QUEUE_MESSAGING = 'M', /* one sender, who secures it with SKEY */
+    SIMPLEX_QUEUE_CONTACT = 'C',   /* anybody may send */
 };
 
-enum {                          /* what an event is about */
-       SIMPLEX_CLIENT_UP = 1,   /* version: the session is ready, also after each reconnection */
-       SIMPLEX_CLIENT_DOWN = 2, /* rc: it ended, or could not be had. Subscriptions are gone */
-       SIMPLEX_CLIENT_RESPONSE =
-           3,                   /* request, rc; response and its fields when rc is OK or SERVER */
-       SIMPLEX_CLIENT_PUSH = 4, /* response and its fields: sent without being asked for, or an
-                                   answer that came after the time limit */
+/* What an event is about. */
+enum {
+    SIMPLEX_CLIENT_UP = 1,       /* version: the session is ready, also after reconnecting */
+    SIMPLEX_CLIENT_DOWN = 2,     /* rc: it ended, or could not be had. Subscriptions are gone */
+    SIMPLEX_CLIENT_RESPONSE = 3, /* request, rc; response, its fields when rc is OK or SERVER */
+    SIMPLEX_CLIENT_PUSH = 4,     /* response and its fields: sent without being asked for, or an
+                                    answer that came after the time limit */
 };
 
 /*
