@@ -92,6 +92,7 @@ struct sx_rt_sndq { /* delivery worker of a sending queue, while it has work */
     bool dirty;                /* look for work when the turn ends */
     bool waiting;              /* for retry_at */
     bool quota;                /* the peer's queue is full: waits for A_QCONT too */
+    bool secured;              /* our key is set in a queue of the standard handshake, perhaps */
     struct sx_rt_server *server; /* of the last attempt */
     int64_t msg_id;            /* what is in flight */
     int64_t elapsed;           /* ms spent in retries since the last success */
@@ -198,8 +199,9 @@ struct simplex_agent {
 
 /* ---- turn.c: the loop ---- */
 
-simplex_rc sx_agent_start(struct simplex_agent *a) SIMPLEX_CHECK; /* thread and handles */
-void sx_agent_stop(struct simplex_agent *a);                      /* joins the thread */
+simplex_rc sx_agent_load(struct simplex_agent *a) SIMPLEX_CHECK;  /* handles, and what rows say */
+simplex_rc sx_agent_start(struct simplex_agent *a) SIMPLEX_CHECK; /* the thread */
+void sx_agent_stop(struct simplex_agent *a);                      /* joins the thread, if any */
 /* Runs call->fn on the loop (inline when on it) and waits for its rows to be on disk. */
 simplex_rc sx_agent_call(struct simplex_agent *a, struct sx_call *call) SIMPLEX_CHECK;
 /* Brackets of a handler on the loop: everything it wrote goes when it fails. */
@@ -215,6 +217,12 @@ static inline bool sx_rc_is_store(simplex_rc rc)
 bool sx_on_loop(struct simplex_agent *a);
 simplex_rc sx_agent_commit_now(struct simplex_agent *a) SIMPLEX_CHECK;
 void sx_agent_wake_at(struct simplex_agent *a, int64_t mono_ms); /* a turn at this time or before */
+
+/* ---- open.c ---- */
+
+/* All of simplex_agent_open but the thread, for tests that are the loop themselves. */
+simplex_rc sx_agent_prepare(const simplex_agent_config *cfg,
+                            struct simplex_agent **out) SIMPLEX_CHECK;
 
 /* ---- show.c: events to the application ---- */
 

@@ -181,15 +181,12 @@ static struct simplex_agent *new_agent(void)
     return a;
 }
 
-simplex_rc simplex_agent_open(const simplex_agent_config *cfg, simplex_agent **out)
+simplex_rc sx_agent_prepare(const simplex_agent_config *cfg, struct simplex_agent **out)
 {
     struct simplex_agent *a;
-    simplex_rc rc;
+    simplex_rc rc = check_config(cfg);
 
-    if (out == NULL)
-        return SIMPLEX_E_ARG;
     *out = NULL;
-    rc = check_config(cfg);
     if (rc == SIMPLEX_OK)
         rc = sx_crypto_init();
     if (rc != SIMPLEX_OK)
@@ -209,13 +206,31 @@ simplex_rc simplex_agent_open(const simplex_agent_config *cfg, simplex_agent **o
         rc = sx_store_open(&store, &a->store);
     }
     if (rc == SIMPLEX_OK)
-        rc = sx_agent_start(a);
-    if (rc != SIMPLEX_OK) {
+        rc = sx_agent_load(a);
+    if (rc == SIMPLEX_OK)
+        *out = a;
+    else
         free_agent(a);
+    return rc;
+}
+
+simplex_rc simplex_agent_open(const simplex_agent_config *cfg, simplex_agent **out)
+{
+    struct simplex_agent *a;
+    simplex_rc rc;
+
+    if (out == NULL)
+        return SIMPLEX_E_ARG;
+    *out = NULL;
+    rc = sx_agent_prepare(cfg, &a);
+    if (rc != SIMPLEX_OK)
         return rc;
-    }
-    *out = a;
-    return SIMPLEX_OK;
+    rc = sx_agent_start(a);
+    if (rc == SIMPLEX_OK)
+        *out = a;
+    else
+        free_agent(a);
+    return rc;
 }
 
 simplex_rc simplex_agent_close(simplex_agent *a)
