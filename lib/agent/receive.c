@@ -23,6 +23,12 @@ static simplex_rc open_server_layer(struct simplex_agent *a, const struct sx_rcv
     return rc == SIMPLEX_OK ? sx_rcv_msg_decode(plain, out) : rc;
 }
 
+/* The server may write anything there: a message is not lost for a time nobody can live in. */
+static int64_t to_ms(int64_t s)
+{
+    return s >= 0 && s <= INT64_MAX / 1000 ? s * 1000 : 0;
+}
+
 /* The sender met a full queue and waits: tell it that it may go on (agent.md section 6.9). */
 static simplex_rc on_quota(struct simplex_agent *a, struct sx_conn *c,
                            const struct sx_rcv_queue *q)
@@ -97,7 +103,7 @@ static simplex_rc process(struct simplex_agent *a, struct sx_rcv_queue *q,
         rc = open_server_layer(a, q, rsp, &msg);
     if (rc != SIMPLEX_OK)
         return rc;
-    in->srv_ts = msg.ts_s * 1000;
+    in->srv_ts = to_ms(msg.ts_s);
     in->notify = msg.notify;
     sx_wake_quota(a, c.id, msg.quota);
     if (msg.quota)
