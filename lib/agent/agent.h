@@ -171,6 +171,7 @@ struct simplex_agent {
     bool in_callback;
     bool failed;            /* the store failed in this turn: recover at its end */
     int64_t recover_at;     /* mono ms; 0: not recovering */
+    int64_t reported_at;    /* mono ms of the last ERR about it */
 
     /* events */
     int64_t shown;          /* last durable event shown or queued */

@@ -8,6 +8,7 @@
 
 #define ROUNDS 16       /* event rounds before the loop looks at its sockets again */
 #define RECOVER_AFTER 1000
+#define REPORT_EVERY 60000 /* a disk that stays full is reported once a minute */
 
 bool sx_on_loop(struct simplex_agent *a)
 {
@@ -71,8 +72,9 @@ static void finish_calls(struct simplex_agent *a, simplex_rc rc)
 void sx_agent_store_failed(struct simplex_agent *a, simplex_rc rc)
 {
     sx_log(SX_LOG_ERROR, "agent: the database failed: %s", simplex_rc_name(rc));
-    if (!a->failed) {
+    if (!a->failed && (a->reported_at == 0 || sx_mono_ms() - a->reported_at >= REPORT_EVERY)) {
         struct simplex_event ev;
+        a->reported_at = sx_mono_ms();
         sx_event_init(&ev, SIMPLEX_EV_ERR, 0);
         ev.rc = rc;
         sx_emit_now(a, &ev);
