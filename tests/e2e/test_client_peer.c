@@ -149,6 +149,7 @@ static int set_up(void **state)
 {
     (void)state;
     assert_int_equal(sx_crypto_init(), SIMPLEX_OK);
+    sx_thread_ignore_sigpipe();
     t = (struct test){ .live = sx_fault_live_blocks() };
     proxy.loop = NULL;
     assert_int_equal(uv_loop_init(&t.loop), 0);
