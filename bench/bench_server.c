@@ -134,11 +134,11 @@ struct costs { /* us */
 
 static uint8_t buf[SX_BLOCK + 64], out[SX_BLOCK + 64];
 
-#define MEASURE(result, times, what)                                   \
-    do {                                                               \
-        int64_t start_us = sx_mono_us();                               \
-        for (int t_ = 0; t_ < (times); t_++)                           \
-            what;                                                      \
+#define MEASURE(result, times, what)                                    \
+    do {                                                                \
+        int64_t start_us = sx_mono_us();                                \
+        for (int t_ = 0; t_ < (times); t_++)                            \
+            what;                                                       \
         (result) = (double)(sx_mono_us() - start_us) / (double)(times); \
     } while (0)
 
@@ -262,8 +262,7 @@ static void *send_main(void *arg)
 {
     struct pair *p = arg;
     static const uint8_t body[SX_MSG_BODY] = { 0 };
-    struct sx_cmd send = { .tag = SX_SEND,
-                           .send = { .body = sx_bytes(body, 16048) } };
+    struct sx_cmd send = { .tag = SX_SEND, .send = { .body = sx_bytes(body, 16048) } };
     struct smp_batch b;
     unsigned unanswered = 0;
 
@@ -274,8 +273,7 @@ static void *send_main(void *arg)
         p->in_flight++;
         pthread_mutex_unlock(&p->lock);
         smp_batch_init(&b);
-        must(smp_batch_add(&b, &p->snd, &p->snd_key, NULL, sx_bytes(p->snd_id, 24), &send),
-             "SEND");
+        must(smp_batch_add(&b, &p->snd, &p->snd_key, NULL, sx_bytes(p->snd_id, 24), &send), "SEND");
         must(smp_batch_send(&b, &p->snd), "SEND");
         unanswered++;
         /* Answers are taken when they are there; at the window's end they are waited for. */
@@ -354,8 +352,7 @@ static void *alternate_main(void *arg)
     while (sx_mono_us() < p->until_us) {
         int64_t start = sx_mono_us();
         smp_batch_init(&b);
-        must(smp_batch_add(&b, &p->snd, &p->snd_key, NULL, sx_bytes(p->snd_id, 24), &send),
-             "SEND");
+        must(smp_batch_add(&b, &p->snd, &p->snd_key, NULL, sx_bytes(p->snd_id, 24), &send), "SEND");
         must(smp_batch_send(&b, &p->snd), "SEND");
         const struct smp_item *i = smp_peer_event(&p->rcv, 10000);
         if (i == NULL || i->rsp.tag != SX_R_MSG)
@@ -399,8 +396,7 @@ static void print_row(struct pair *p, unsigned pairs, unsigned window, int64_t s
     }
     double rate = received / ((double)(last - start) / 1e6);
     double best = (double)sysconf(_SC_NPROCESSORS_ONLN) * 1e6 / cycle_floor(c);
-    printf("%11u  %9u  %9.0f  %13.0f  %7.0f%%", pairs * 2, window, rate, best,
-           100 * rate / best);
+    printf("%11u  %9u  %9.0f  %13.0f  %7.0f%%", pairs * 2, window, rate, best, 100 * rate / best);
     if (n > 0) {
         qsort(all, n, sizeof(*all), by_value);
         printf("  %6.2f ms  %6.2f ms\n", all[n / 2] / 1e3, all[n * 99 / 100] / 1e3);
@@ -516,8 +512,8 @@ static void memory_of_queues(void)
         make_queues(&p, &key, &dh);
     double us = (double)(sx_mono_us() - start) / QUEUES;
     double after = server_memory(&s);
-    printf("memory of an empty secured queue (%d of them)                  %8.0f bytes\n",
-           QUEUES, (after - before) / QUEUES);
+    printf("memory of an empty secured queue (%d of them)                  %8.0f bytes\n", QUEUES,
+           (after - before) / QUEUES);
     printf("time to create and secure a queue, one connection                 %8.1f us\n", us);
     smp_peer_close(&p);
     stop_server(&s);
@@ -539,9 +535,10 @@ int main(int argc, char **argv)
     struct costs c = measure_costs();
     printf("\n");
     print_costs(&c);
-    printf("\nSEND -> MSG -> ACK with bodies of 16048 bytes; the best that this cryptography allows "
-           "on %ld cores\n\n",
-           sysconf(_SC_NPROCESSORS_ONLN));
+    printf(
+        "\nSEND -> MSG -> ACK with bodies of 16048 bytes; the best that this cryptography allows "
+        "on %ld cores\n\n",
+        sysconf(_SC_NPROCESSORS_ONLN));
     printf("connections  in flight   cycles/s  cryptography  of best   SEND-MSG p50        p99\n");
     fflush(stdout);
     struct served s = start_server();

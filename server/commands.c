@@ -125,8 +125,7 @@ static simplex_bytes authorized(const struct sx_peer *p, struct sx_block *b,
     struct sx_wr w;
 
     sx_wr_fixed(&w, b->authorized, sizeof(b->authorized));
-    sx_authorized_encode(&w, sx_session_id(p->session), t->corr_id,
-                         t->entity_id, t->command);
+    sx_authorized_encode(&w, sx_session_id(p->session), t->corr_id, t->entity_id, t->command);
     return sx_wr_bytes(&w);
 }
 

@@ -21,11 +21,11 @@ struct sx_run {
     const struct sx_transmission *t;
     const struct sx_cmd *cmd;
     struct sx_queue *q;
-    uint16_t version;          /* of the command: for a forwarded one the client's */
-    struct sx_answer answer;   /* corr_id and entity_id are set */
-    struct sx_answer message;  /* SUB: the head, sent behind the answers of the block */
-    struct sx_queue *made;     /* NEW: the queue, referenced until the answer is encoded */
-    uint8_t text[512];         /* QUE: the JSON, two ids and a time at most */
+    uint16_t version;         /* of the command: for a forwarded one the client's */
+    struct sx_answer answer;  /* corr_id and entity_id are set */
+    struct sx_answer message; /* SUB: the head, sent behind the answers of the block */
+    struct sx_queue *made;    /* NEW: the queue, referenced until the answer is encoded */
+    uint8_t text[512];        /* QUE: the JSON, two ids and a time at most */
 };
 
 void sx_run_fail(struct sx_run *r, enum sx_err err);
@@ -58,7 +58,7 @@ void sx_run_nsub(struct sx_run *r);
 void sx_notify(struct sx_run *r, const struct sx_msg *m);
 
 /* DH of a fresh key of the server with the client's: secret and the server's public key. */
-enum sx_err sx_queue_dh(const struct sx_pub *theirs, uint8_t secret[32], struct sx_pub *ours)
-    SIMPLEX_CHECK;
+enum sx_err sx_queue_dh(const struct sx_pub *theirs, uint8_t secret[32],
+                        struct sx_pub *ours) SIMPLEX_CHECK;
 
 #endif

@@ -20,9 +20,9 @@ struct sx_srv_conn {
     struct sx_tls *tls;
     struct sx_session session;
     struct sx_peer peer;
-    uint8_t *partial;    /* SX_BLOCK bytes while a block is incomplete */
-    size_t have;         /* of it */
-    uint8_t *writing;    /* handed to the socket */
+    uint8_t *partial; /* SX_BLOCK bytes while a block is incomplete */
+    size_t have;      /* of it */
+    uint8_t *writing; /* handed to the socket */
     size_t writing_len;
     int64_t started_ms, write_ms;
     bool has_session;
@@ -122,6 +122,16 @@ static bool seal_one(struct sx_srv_conn *c)
     return true;
 }
 
+/* Without an interval, ENDs and notifications go out as soon as there is room for them. */
+static bool refill(struct sx_srv_conn *c)
+{
+    if (c->loop->cfg->end_flush_ms == 0 && c->peer.n_ended > 0)
+        sx_peer_flush_ends(&c->peer);
+    if (c->loop->cfg->ntf_flush_ms == 0 && c->peer.ntfs != NULL)
+        sx_peer_flush_ntfs(&c->peer);
+    return c->peer.out != NULL;
+}
+
 static void input(struct sx_srv_conn *c, simplex_bytes in);
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf);
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf);
@@ -130,7 +140,8 @@ void sx_srv_conn_pump(struct sx_srv_conn *c)
 {
     if (c->closing)
         return;
-    while (!c->finish && unsent(c) < SX_WRITE_HIGH && seal_one(c))
+    while (!c->finish && unsent(c) < SX_WRITE_HIGH && (c->peer.out != NULL || refill(c)) &&
+           seal_one(c))
         ;
     if (c->peer.failed) {
         sx_srv_conn_close(c);
@@ -186,8 +197,7 @@ static simplex_rc handle_block(struct sx_srv_conn *c, uint8_t *block)
     simplex_bytes content;
     bool has_reply;
 
-    simplex_rc rc =
-        sx_session_input(&c->session, block, c->loop->sealed, &has_reply, &content);
+    simplex_rc rc = sx_session_input(&c->session, block, c->loop->sealed, &has_reply, &content);
     if (has_reply) {
         simplex_rc sent = sx_tls_write(c->tls, sx_bytes(c->loop->sealed, SX_BLOCK));
         rc = rc == SIMPLEX_OK ? sent : rc;

@@ -17,17 +17,17 @@
 #include "client/session.h"
 #include "queue_store.h"
 
-#define SX_PEER_SUBS_MAX (1u << 20)  /* subscriptions of one connection; beyond: ERR INTERNAL */
-#define SX_PEER_OUT_PAUSE 8          /* blocks waiting: no further input is processed */
-#define SX_MSG_BURST_MAX 4           /* up to so many answers: the first MSG joins their block */
-#define SX_ENDS_PER_FLUSH 255        /* transmissions in one block of END and DELD */
+#define SX_PEER_SUBS_MAX (1u << 20) /* subscriptions of one connection; beyond: ERR INTERNAL */
+#define SX_PEER_OUT_PAUSE 8         /* blocks waiting: no further input is processed */
+#define SX_MSG_BURST_MAX 4          /* up to so many answers: the first MSG joins their block */
+#define SX_ENDS_PER_FLUSH 255       /* transmissions in one block of END and DELD */
 #define SX_NMSG_PER_BLOCK 80
 
 /* ---- shared by all hubs of a server ---- */
 
 struct sx_srv_cfg {
-    bool new_queues;          /* false: NEW answers AUTH */
-    simplex_bytes password;   /* for NEW; empty: none needed. Copied. */
+    bool new_queues;        /* false: NEW answers AUTH */
+    simplex_bytes password; /* for NEW; empty: none needed. Copied. */
     struct sx_qstore_cfg store;
     int64_t (*now)(void *user); /* NULL: sx_now_ms; ms since 1970 */
     void *now_user;
@@ -51,11 +51,11 @@ void sx_srv_expire(struct sx_srv *s);
 /* ---- hubs and subscriptions ---- */
 
 enum sx_sub_kind { SX_SUB_MSG, SX_SUB_GET, SX_SUB_NTF };
-enum { /* what is to do for a posted subscription */
-    SX_EV_MSG = 1, /* deliver the head */
-    SX_EV_NTF = 2, /* notifications wait */
-    SX_EV_END = 4, /* another connection has it now */
-    SX_EV_DELD = 8,
+enum {                /* what is to do for a posted subscription */
+       SX_EV_MSG = 1, /* deliver the head */
+       SX_EV_NTF = 2, /* notifications wait */
+       SX_EV_END = 4, /* another connection has it now */
+       SX_EV_DELD = 8,
 };
 
 struct sx_peer;
@@ -82,7 +82,7 @@ struct sx_hub {
     void (*wake)(void *user); /* from any thread: call sx_hub_run soon */
     void *wake_user;
     struct sx_srv *srv;
-    struct sx_peer *ready; /* peers with output since it was last taken */
+    struct sx_peer *ready;  /* peers with output since it was last taken */
     struct sx_block *block; /* scratch for one block of commands (commands.c) */
 };
 
@@ -103,7 +103,7 @@ struct sx_out; /* a block of answers that waits to be sealed */
 
 struct sx_ended {
     uint8_t id[SX_ID_LEN];
-    bool ntf;  /* the id of a notifier */
+    bool ntf; /* the id of a notifier */
     bool deld;
 };
 
@@ -113,7 +113,7 @@ struct sx_peer {
     void *user;
     struct sx_sub *subs;
     size_t n_subs;
-    struct sx_sub *ntfs; /* subscriptions with notifications to flush */
+    struct sx_sub *ntfs;    /* subscriptions with notifications to flush */
     struct sx_ended *ended; /* ENDs to flush; at most one a subscription */
     size_t n_ended, ended_size;
     struct sx_out *out, *out_last;

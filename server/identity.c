@@ -138,8 +138,7 @@ static simplex_rc make(struct sx_identity *c, const char *dir, const char *host,
     simplex_rc rc = sx_certs_make(SX_ED25519, host, &made);
 
     if (rc != SIMPLEX_OK) {
-        sx_errtext_set(err, "cannot make certificates for host %s: %s", host,
-                       simplex_rc_text(rc));
+        sx_errtext_set(err, "cannot make certificates for host %s: %s", host, simplex_rc_text(rc));
         return rc;
     }
     sx_wr_raw(&c->chain_pem, sx_wr_bytes(&made.cert));
@@ -205,7 +204,7 @@ static simplex_rc load(struct sx_identity *c, const char *dir, struct sx_errtext
 }
 
 simplex_rc sx_identity_load(struct sx_identity *c, const char *dir, const char *host,
-                         struct sx_errtext *err)
+                            struct sx_errtext *err)
 {
     char path[PATH_SIZE];
     simplex_rc rc;

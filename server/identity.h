@@ -28,7 +28,7 @@ void sx_errtext_set(struct sx_errtext *e, const char *fmt, ...)
 /* dir NULL: made in memory. Otherwise read from dir, or made there when it has no server.crt.
  * host: common name of a new certificate. */
 simplex_rc sx_identity_load(struct sx_identity *c, const char *dir, const char *host,
-                         struct sx_errtext *err) SIMPLEX_CHECK;
+                            struct sx_errtext *err) SIMPLEX_CHECK;
 void sx_identity_wipe(struct sx_identity *c);
 
 #endif

@@ -16,10 +16,6 @@ void sx_loop_settle(struct sx_loop *l)
 
     sx_hub_run(&l->hub);
     while ((p = sx_hub_ready(&l->hub)) != NULL) {
-        if (l->cfg->end_flush_ms == 0 && p->n_ended > 0)
-            sx_peer_flush_ends(p);
-        if (l->cfg->ntf_flush_ms == 0 && p->ntfs != NULL)
-            sx_peer_flush_ntfs(p);
         sx_srv_conn_pump(p->user);
         sx_hub_run(&l->hub); /* a client that was held up may have been read from */
     }

@@ -65,9 +65,9 @@ struct sx_loop {
 /* listen_fd: >= 0 for the first of the n loops at `all`. The thread runs until sx_loop_stop. */
 simplex_rc sx_loop_start(struct sx_loop *l, const struct sx_io_cfg *cfg, struct sx_srv *srv,
                          int listen_fd, struct sx_loop *all, unsigned n) SIMPLEX_CHECK;
-void sx_loop_stop(struct sx_loop *l);  /* asks the thread to end */
-void sx_loop_join(struct sx_loop *l);  /* waits for it, frees what the loop has; idempotent */
-void sx_loop_drop(struct sx_loop *l);  /* closes all connections; waits */
+void sx_loop_stop(struct sx_loop *l); /* asks the thread to end */
+void sx_loop_join(struct sx_loop *l); /* waits for it, frees what the loop has; idempotent */
+void sx_loop_drop(struct sx_loop *l); /* closes all connections; waits */
 
 /* Runs the hub and sends what came of it. On the thread, after anything was processed. */
 void sx_loop_settle(struct sx_loop *l);
@@ -77,7 +77,7 @@ void sx_loop_settle(struct sx_loop *l);
 void sx_srv_conn_open(struct sx_loop *l, int fd); /* takes the socket */
 void sx_srv_conn_close(struct sx_srv_conn *c);
 void sx_srv_conn_close_all(struct sx_loop *l);
-void sx_srv_conn_pump(struct sx_srv_conn *c);  /* seals and writes as much as may be */
+void sx_srv_conn_pump(struct sx_srv_conn *c);            /* seals and writes as much as may be */
 void sx_srv_conns_check(struct sx_loop *l, int64_t now); /* time limits */
 void sx_srv_conns_flush_ends(struct sx_loop *l);
 void sx_srv_conns_flush_ntfs(struct sx_loop *l);

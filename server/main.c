@@ -33,8 +33,18 @@ static const char usage[] =
     "Exit status: 0 after SIGINT or SIGTERM, 1 when the server could not start, 2 for a wrong\n"
     "command line.\n";
 
-enum { OPT_HOST = 256, OPT_NAME, OPT_PORT, OPT_DIR, OPT_PASSWORD, OPT_THREADS, OPT_QUOTA,
-       OPT_NO_NEW, OPT_HELP, OPT_VERSION };
+enum {
+    OPT_HOST = 256,
+    OPT_NAME,
+    OPT_PORT,
+    OPT_DIR,
+    OPT_PASSWORD,
+    OPT_THREADS,
+    OPT_QUOTA,
+    OPT_NO_NEW,
+    OPT_HELP,
+    OPT_VERSION
+};
 
 static const struct option options[] = {
     { "host", required_argument, NULL, OPT_HOST },
@@ -59,8 +69,8 @@ static bool number(const char *option, const char *text, unsigned long min, unsi
     *out = strtoul(text, &end, 10);
     if (errno == 0 && *text >= '0' && *text <= '9' && *end == 0 && *out >= min && *out <= max)
         return true;
-    fprintf(stderr, "smp-server: %s takes a number from %lu to %lu, not \"%s\"\n", option, min,
-            max, text);
+    fprintf(stderr, "smp-server: %s takes a number from %lu to %lu, not \"%s\"\n", option, min, max,
+            text);
     return false;
 }
 

@@ -79,8 +79,8 @@ static void add_nmsg(struct sx_peer *p, struct sx_answers *to, const struct sx_s
     sx_wr_fixed(&w, plain, sizeof(plain));
     sx_ntf_meta_encode(&w, &m);
     sx_random(a.rsp.nmsg.nonce, sizeof(a.rsp.nmsg.nonce));
-    if (w.bad || sx_box_seal_padded(key, a.rsp.nmsg.nonce, sx_wr_bytes(&w), SX_NMSG_PADDED,
-                                    meta) != SIMPLEX_OK)
+    if (w.bad || sx_box_seal_padded(key, a.rsp.nmsg.nonce, sx_wr_bytes(&w), SX_NMSG_PADDED, meta) !=
+                     SIMPLEX_OK)
         return;
     a.rsp.nmsg.meta = sx_bytes(meta, sizeof(meta));
     sx_answers_add(to, p, &a);
@@ -118,8 +118,8 @@ void sx_peer_flush_ntfs(struct sx_peer *p)
 static bool subscribed_again(struct sx_peer *p, const struct sx_ended *e)
 {
     struct sx_store *st = p->hub->srv->store;
-    struct sx_queue *q = sx_qstore_find(st, e->ntf ? SX_BY_NTF : SX_BY_RCV,
-                                       sx_bytes(e->id, sizeof(e->id)));
+    struct sx_queue *q =
+        sx_qstore_find(st, e->ntf ? SX_BY_NTF : SX_BY_RCV, sx_bytes(e->id, sizeof(e->id)));
 
     if (q == NULL)
         return false;

@@ -30,8 +30,8 @@ static void add_encoded(struct sx_answers *to, const struct sx_peer *p, const st
     size_t at = to->buf.len;
     sx_transmission_encode(&to->buf, &t, s->version);
     to->buf.bad |= w.bad;
-    to->item[to->n] = (struct sx_answer_at){ (uint32_t)at, (uint32_t)(to->buf.len - at), a->q,
-                                             a->msg };
+    to->item[to->n] =
+        (struct sx_answer_at){ (uint32_t)at, (uint32_t)(to->buf.len - at), a->q, a->msg };
 }
 
 static size_t item_len(const struct sx_answer_at *i)
@@ -71,6 +71,8 @@ void sx_answers_drop(struct sx_answers *a)
         sx_msg_unref(a->item[i].msg);
     }
     a->n = 0;
+    if (a->buf.size > SX_ANSWERS_KEPT)
+        sx_wr_free(&a->buf); /* keeps its cap */
     sx_wr_reset(&a->buf);
 }
 
@@ -146,12 +148,11 @@ void sx_answers_send(struct sx_answers *from, struct sx_peer *p)
     size_t len[SX_BATCH_MAX + 1], first[SX_BATCH_MAX + 1];
     size_t blocks = 0;
 
-    if (from->n > 0)
+    if (from->n > 0 || from->buf.bad)
         sx_peer_mark_ready(p);
     for (size_t i = 0; i < from->n; i++)
         len[i] = item_len(&from->item[i]);
-    if (from->buf.bad ||
-        (from->n > 0 && sx_batch_plan(len, from->n, first, &blocks) != SIMPLEX_OK))
+    if (from->buf.bad || (from->n > 0 && sx_batch_plan(len, from->n, first, &blocks) != SIMPLEX_OK))
         p->failed = true; /* no memory: the client learns it from the closed connection */
     for (size_t b = 0; b < blocks && !p->failed; b++)
         emit(p, from, first[b], b + 1 < blocks ? first[b + 1] : from->n);
@@ -160,7 +161,7 @@ void sx_answers_send(struct sx_answers *from, struct sx_peer *p)
 
 void sx_answers_send_apart(struct sx_answers *from, struct sx_peer *p)
 {
-    if (from->n > 0)
+    if (from->n > 0 || from->buf.bad)
         sx_peer_mark_ready(p);
     p->failed |= from->buf.bad;
     for (size_t i = 0; i < from->n && !p->failed; i++) {
@@ -207,8 +208,8 @@ static bool seal_msg(const struct sx_queue *q, const struct sx_msg *m, uint8_t *
     sx_wr_fixed(&w, plain, sizeof(plain));
     sx_rcv_msg_encode(&w, &msg);
     sx_box_key_init(&key, q->secret);
-    bool ok = !w.bad && sx_box_seal_padded(&key, m->id, sx_wr_bytes(&w), SX_MSG_PADDED, to) ==
-                            SIMPLEX_OK;
+    bool ok =
+        !w.bad && sx_box_seal_padded(&key, m->id, sx_wr_bytes(&w), SX_MSG_PADDED, to) == SIMPLEX_OK;
     sx_wipe(&key, sizeof(key));
     return ok;
 }
@@ -247,8 +248,7 @@ size_t sx_peer_next(struct sx_peer *p, uint8_t to[SX_BLOCK])
 
 /* ---- life ---- */
 
-void sx_peer_init(struct sx_peer *p, struct sx_hub *h, const struct sx_session *session,
-                  void *user)
+void sx_peer_init(struct sx_peer *p, struct sx_hub *h, const struct sx_session *session, void *user)
 {
     memset(p, 0, sizeof(*p));
     p->hub = h;

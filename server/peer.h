@@ -10,24 +10,25 @@
  * then the message is a reference, so that waiting output costs no 16 KB each.
  */
 struct sx_answer {
-    simplex_bytes corr_id;   /* empty: an event */
+    simplex_bytes corr_id; /* empty: an event */
     simplex_bytes entity_id;
-    struct sx_rsp rsp;       /* MSG: without body */
-    struct sx_queue *q;      /* MSG: both referenced */
+    struct sx_rsp rsp;  /* MSG: without body */
+    struct sx_queue *q; /* MSG: both referenced */
     struct sx_msg *msg;
 };
 
 struct sx_answers {
-    struct sx_wr buf;              /* encoded transmissions without MSG bodies, no lengths */
+    struct sx_wr buf; /* encoded transmissions without MSG bodies, no lengths */
     struct sx_answer_at {
-        uint32_t at, len;          /* in buf */
-        struct sx_queue *q;        /* MSG: body to append */
+        uint32_t at, len;   /* in buf */
+        struct sx_queue *q; /* MSG: body to append */
         struct sx_msg *msg;
     } item[SX_BATCH_MAX + 1];
     size_t n;
 };
 
-#define SX_ANSWERS_CAP (8u << 20) /* 255 answers of 16 KB and then some */
+#define SX_ANSWERS_CAP (8u << 20)    /* 255 answers of 16 KB and then some */
+#define SX_ANSWERS_KEPT (256u << 10) /* memory kept for the next block */
 
 /* Adds an answer; takes over the references of a->q and a->msg. */
 void sx_answers_add(struct sx_answers *to, const struct sx_peer *p, const struct sx_answer *a);
@@ -60,9 +61,9 @@ void sx_sub_detach(struct sx_sub *sub, struct sx_peer *p, unsigned events);
 
 /* ---- subscriptions; by the thread of their hub, without the lock ---- */
 
-void sx_sub_drop(struct sx_sub *sub);                 /* off its queue and freed */
-void sx_sub_queue_ntf(struct sx_sub *sub);            /* its notifications wait for the flush */
-void sx_sub_ended(struct sx_sub *sub, bool deld);     /* frees it; END or DELD waits */
+void sx_sub_drop(struct sx_sub *sub);                     /* off its queue and freed */
+void sx_sub_queue_ntf(struct sx_sub *sub);                /* its notifications wait for the flush */
+void sx_sub_ended(struct sx_sub *sub, bool deld);         /* frees it; END or DELD waits */
 void sx_hub_forget(struct sx_hub *h, struct sx_sub *sub); /* out of the inbox */
 
 #endif

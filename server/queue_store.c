@@ -200,8 +200,8 @@ void sx_queue_del_notifier(struct sx_store *st, struct sx_queue *q)
     q->ntf = NULL;
 }
 
-enum sx_err sx_queue_set_notifier(struct sx_store *st, struct sx_queue *q,
-                                  const struct sx_pub *key, const uint8_t secret[32])
+enum sx_err sx_queue_set_notifier(struct sx_store *st, struct sx_queue *q, const struct sx_pub *key,
+                                  const uint8_t secret[32])
 {
     struct sx_notifier *old = q->ntf;
 
@@ -253,7 +253,7 @@ static enum sx_err index_queue(struct sx_store *st, struct sx_queue *q,
 }
 
 enum sx_err sx_qstore_create(struct sx_store *st, const struct sx_queue_new *n,
-                            struct sx_queue **out)
+                             struct sx_queue **out)
 {
     struct sx_queue *q = sx_calloc(1, sizeof(*q));
 

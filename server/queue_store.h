@@ -22,9 +22,9 @@ struct sx_store;
 struct sx_sub; /* hub.h */
 
 #define SX_STORE_SHARDS 64
-#define SX_STORE_QUOTA 128             /* messages in a queue; one more place for the marker */
+#define SX_STORE_QUOTA 128 /* messages in a queue; one more place for the marker */
 #define SX_STORE_TTL_MS (21 * 24 * 3600 * INT64_C(1000))
-#define SX_STORE_NTF_MAX 128           /* notifications kept for a notifier who is away */
+#define SX_STORE_NTF_MAX 128 /* notifications kept for a notifier who is away */
 #define SX_STORE_NTF_TTL_MS (24 * 3600 * INT64_C(1000))
 
 /* One id of one kind inside the index. */
@@ -80,15 +80,15 @@ struct sx_queue {
     atomic_uint refs;
     uint16_t count; /* messages, the quota marker included */
     uint8_t stripe;
-    uint8_t mode;    /* enum sx_queue_mode */
-    uint8_t status;  /* enum sx_q_status */
-    uint8_t blocked; /* enum sx_block_reason */
-    bool deleted;    /* also before it is complete */
-    bool full;       /* quota was reached: nothing is taken until the queue is empty */
-    uint8_t secret[32]; /* DH of the recipient's and the server's keys: MSG is boxed with it */
-    struct sx_pub rcv_key;  /* the first of `keys` when there are several */
-    struct sx_pub snd_key;  /* SX_NO_KEY: not secured */
-    struct sx_keys *keys;   /* NULL: rcv_key alone */
+    uint8_t mode;          /* enum sx_queue_mode */
+    uint8_t status;        /* enum sx_q_status */
+    uint8_t blocked;       /* enum sx_block_reason */
+    bool deleted;          /* also before it is complete */
+    bool full;             /* quota was reached: nothing is taken until the queue is empty */
+    uint8_t secret[32];    /* DH of the recipient's and the server's keys: MSG is boxed with it */
+    struct sx_pub rcv_key; /* the first of `keys` when there are several */
+    struct sx_pub snd_key; /* SX_NO_KEY: not secured */
+    struct sx_keys *keys;  /* NULL: rcv_key alone */
     struct sx_link *link;
     struct sx_notifier *ntf;
     struct sx_msg *head, *tail;
@@ -119,7 +119,7 @@ struct sx_queue_new {
     uint8_t mode;
     struct sx_pub rcv_key;
     uint8_t secret[32];
-    const uint8_t *snd_id;  /* 24 bytes given by the client, or NULL: random */
+    const uint8_t *snd_id; /* 24 bytes given by the client, or NULL: random */
     bool has_link;
     const uint8_t *link_id; /* 24 bytes given by the client, or NULL: random */
     simplex_bytes fixed, user;
@@ -130,15 +130,14 @@ struct sx_queue_new {
 /* On SX_ERR_NONE *out is referenced. AUTH: an id given by the client is taken. INTERNAL: no
  * memory, or three random ids in a row were taken. */
 enum sx_err sx_qstore_create(struct sx_store *st, const struct sx_queue_new *n,
-                            struct sx_queue **out) SIMPLEX_CHECK;
+                             struct sx_queue **out) SIMPLEX_CHECK;
 
 /* ---- everything below: with the lock of q held, and q not deleted ---- */
 
 /* KEY, SKEY, LKEY: sets the sender key once. AUTH when another one is set. */
 enum sx_err sx_queue_secure(struct sx_queue *q, const struct sx_pub *key) SIMPLEX_CHECK;
 /* RKEY: replaces all recipient keys. `keys` as decoded. */
-enum sx_err sx_queue_set_keys(struct sx_queue *q, simplex_bytes keys, unsigned count)
-    SIMPLEX_CHECK;
+enum sx_err sx_queue_set_keys(struct sx_queue *q, simplex_bytes keys, unsigned count) SIMPLEX_CHECK;
 void sx_queue_set_status(struct sx_queue *q, enum sx_q_status status, enum sx_block_reason why);
 /* Removes q from the index, frees messages, link and notifier. Subscriptions must be detached. */
 void sx_queue_delete(struct sx_store *st, struct sx_queue *q);
@@ -149,9 +148,8 @@ enum sx_err sx_queue_set_link(struct sx_store *st, struct sx_queue *q, simplex_b
 void sx_queue_del_link(struct sx_store *st, struct sx_queue *q);
 
 /* NKEY: replaces the notifier (whose subscription must be detached) by one with a random id. */
-enum sx_err sx_queue_set_notifier(struct sx_store *st, struct sx_queue *q,
-                                  const struct sx_pub *key, const uint8_t secret[32])
-    SIMPLEX_CHECK;
+enum sx_err sx_queue_set_notifier(struct sx_store *st, struct sx_queue *q, const struct sx_pub *key,
+                                  const uint8_t secret[32]) SIMPLEX_CHECK;
 void sx_queue_del_notifier(struct sx_store *st, struct sx_queue *q);
 /* Remembers that msg arrived; drops the oldest when there are too many. False: no memory. */
 bool sx_notifier_add(struct sx_notifier *n, const struct sx_msg *msg);
@@ -161,8 +159,8 @@ void sx_ntf_free(struct sx_ntf *list);
 
 /* Appends a message (SEND). *first: it became the head. QUOTA: full now or before, the marker is
  * stored the first time (and may be the head: *first). INTERNAL: no memory. */
-enum sx_err sx_queue_push(struct sx_store *st, struct sx_queue *q, simplex_bytes body,
-                          bool notify, int64_t now_ms, bool *first) SIMPLEX_CHECK;
+enum sx_err sx_queue_push(struct sx_store *st, struct sx_queue *q, simplex_bytes body, bool notify,
+                          int64_t now_ms, bool *first) SIMPLEX_CHECK;
 /* Deletes the head if it has this id (24 bytes). */
 void sx_queue_pop(struct sx_store *st, struct sx_queue *q, const uint8_t *msg_id);
 /* Deletes expired messages from the head on, up to the first young one or quota marker. */
@@ -176,6 +174,6 @@ void sx_msg_unref(struct sx_msg *m);
 /* Up to `max` queues of a shard from *cursor on (0 first; back at 0 when the shard is done), each
  * referenced. For walks over everything, like expiry. */
 size_t sx_qstore_walk(struct sx_store *st, unsigned shard, size_t *cursor, struct sx_queue **out,
-                     size_t max);
+                      size_t max);
 
 #endif

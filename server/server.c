@@ -285,8 +285,7 @@ simplex_rc simplex_server_address(const simplex_server *s, char *to, size_t *len
     struct sx_wr w;
 
     sx_wr_init(&w, 4096);
-    sx_server_print(&w, &s->address,
-                    s->password == NULL ? sx_bytes(NULL, 0) : sx_str(s->password));
+    sx_server_print(&w, &s->address, s->password == NULL ? sx_bytes(NULL, 0) : sx_str(s->password));
     simplex_rc rc = w.bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
     if (rc == SIMPLEX_OK && *len < w.len + 1)
         rc = SIMPLEX_E_BUFFER;

@@ -34,8 +34,8 @@ static struct sx_msg *make_msg(simplex_bytes body, bool notify, bool quota, int6
     return m;
 }
 
-enum sx_err sx_queue_push(struct sx_store *st, struct sx_queue *q, simplex_bytes body,
-                          bool notify, int64_t now_ms, bool *first)
+enum sx_err sx_queue_push(struct sx_store *st, struct sx_queue *q, simplex_bytes body, bool notify,
+                          int64_t now_ms, bool *first)
 {
     *first = false;
     if (q->head == NULL)

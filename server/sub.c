@@ -2,8 +2,7 @@
 /* Subscriptions: who a queue delivers to, and how another connection takes that over. */
 #include "peer.h"
 
-struct sx_sub *sx_sub_find(const struct sx_peer *p, const struct sx_queue *q,
-                           enum sx_sub_kind kind)
+struct sx_sub *sx_sub_find(const struct sx_peer *p, const struct sx_queue *q, enum sx_sub_kind kind)
 {
     struct sx_sub *sub = kind == SX_SUB_MSG ? q->sub : q->gets;
 

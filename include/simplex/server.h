@@ -24,28 +24,28 @@ typedef struct simplex_server simplex_server;
 
 /* Fill with simplex_server_config_init, then change what you like. Everything is copied. */
 typedef struct simplex_server_config {
-    size_t size;             /* sizeof(simplex_server_config); new fields go at the end */
-    const char *host;        /* address to listen on, IPv4 or IPv6; NULL: "127.0.0.1" */
-    uint16_t port;           /* 0: any free port, see simplex_server_port */
-    const char *public_host; /* host name for the server's address; NULL: `host` */
-    const char *dir;         /* ca.key ca.crt server.key server.crt fingerprint: read, or made
-                                when there is no server.crt; NULL: made in memory, gone at stop */
-    const char *password;    /* needed to create queues; printable, no space @ : /; NULL: none */
-    bool new_queues;         /* false: queues cannot be created */
-    unsigned threads;        /* 0: one a processor core */
-    unsigned quota;          /* messages waiting in a queue; 0: 128 */
-    int64_t message_ttl_ms;  /* messages older than this expire; default 21 days; < 0: never */
+    size_t size;                /* sizeof(simplex_server_config); new fields go at the end */
+    const char *host;           /* address to listen on, IPv4 or IPv6; NULL: "127.0.0.1" */
+    uint16_t port;              /* 0: any free port, see simplex_server_port */
+    const char *public_host;    /* host name for the server's address; NULL: `host` */
+    const char *dir;            /* ca.key ca.crt server.key server.crt fingerprint: read, or made
+                                   when there is no server.crt; NULL: made in memory, gone at stop */
+    const char *password;       /* needed to create queues; printable, no space @ : /; NULL: none */
+    bool new_queues;            /* false: queues cannot be created */
+    unsigned threads;           /* 0: one a processor core */
+    unsigned quota;             /* messages waiting in a queue; 0: 128 */
+    int64_t message_ttl_ms;     /* messages older than this expire; default 21 days; < 0: never */
     int64_t expire_interval_ms; /* how often all queues are looked through; default 2 hours */
-    int64_t end_flush_ms;    /* END and DELD wait up to so long; default 15000; 0: sent at once */
-    int64_t ntf_flush_ms;    /* so do notifications; default 1500; 0: sent at once */
-    uint16_t min_version;    /* range of SMP versions offered; 0: 6 */
-    uint16_t max_version;    /* 0: 19 */
-    int64_t tls_timeout_ms;       /* TLS must be set up by then; default 60000 */
+    int64_t end_flush_ms;   /* END and DELD wait up to so long; default 15000; 0: sent at once */
+    int64_t ntf_flush_ms;   /* so do notifications; default 1500; 0: sent at once */
+    uint16_t min_version;   /* range of SMP versions offered; 0: 6 */
+    uint16_t max_version;   /* 0: 19 */
+    int64_t tls_timeout_ms; /* TLS must be set up by then; default 60000 */
     int64_t handshake_timeout_ms; /* TLS and SMP handshake; default 120000 */
     int64_t stall_timeout_ms;     /* a client that takes no data is closed; default 120000 */
     unsigned max_connections;     /* further ones are closed at once; 0: 100000 */
-    char *error;             /* receives one English sentence when start fails; may be NULL */
-    size_t error_size;       /* bytes at `error` */
+    char *error;                  /* receives one English sentence when start fails; may be NULL */
+    size_t error_size;            /* bytes at `error` */
 } simplex_server_config;
 
 /* Sets every field to its default, `new_queues` to true and `size`. */

@@ -136,8 +136,7 @@ static void assert_msg(const struct queue *q, const struct sx_rsp *r, const char
     vec_assert_eq(m.body, sx_str(text), "message");
 }
 
-static const struct sx_rsp *ack(struct smp_peer *p, const struct queue *q,
-                                const struct sx_rsp *msg)
+static const struct sx_rsp *ack(struct smp_peer *p, const struct queue *q, const struct sx_rsp *msg)
 {
     struct sx_cmd c = { .tag = SX_ACK, .ack = { .msg_id = msg->msg.msg_id } };
 
@@ -189,7 +188,6 @@ static void delivers_a_message_between_two_connections(void **state)
     smp_peer_close(&b);
     simplex_server_stop(t.s);
 }
-
 
 static void serves_every_version(void **state)
 {
@@ -343,21 +341,19 @@ static const char *work(struct worker *w, struct smp_peer *p)
             if (r == NULL || r->tag != SX_R_SOK)
                 return "SUB";
         }
-        for (const struct smp_item *e = smp_peer_event(p, 0); e != NULL;
-             e = smp_peer_event(p, 0)) {
+        for (const struct smp_item *e = smp_peer_event(p, 0); e != NULL; e = smp_peer_event(p, 0)) {
             if (e->rsp.tag != SX_R_MSG)
                 continue; /* END of the shared queue */
             bool own = sx_bytes_eq(e->t.entity_id, rid);
             struct sx_cmd ack = ack_cmd(&e->rsp);
-            r = smp_peer_cmd(p, own ? &rcv : &w->shared->rcv, own ? rid : rcv_id(w->shared),
-                             &ack);
+            r = smp_peer_cmd(p, own ? &rcv : &w->shared->rcv, own ? rid : rcv_id(w->shared), &ack);
             if (r == NULL)
                 return "ACK";
             w->received += own;
             while (r->tag == SX_R_MSG) {
                 ack = ack_cmd(r);
-                r = smp_peer_cmd(p, own ? &rcv : &w->shared->rcv,
-                                 own ? rid : rcv_id(w->shared), &ack);
+                r = smp_peer_cmd(p, own ? &rcv : &w->shared->rcv, own ? rid : rcv_id(w->shared),
+                                 &ack);
                 if (r == NULL)
                     return "ACK";
                 w->received += own;
@@ -528,7 +524,9 @@ static void closes_connections_with_undecryptable_blocks(void **state)
 
 static void answers_malformed_blocks_and_goes_on(void **state)
 {
-    static const char *const contents[] = { "", "\0", "\1", "\1\0\1", "\2\0\0\0\0x", "\1\0\4xxxxyy" };
+    static const char *const contents[] = {
+        "", "\0", "\1", "\1\0\1", "\2\0\0\0\0x", "\1\0\4xxxxyy"
+    };
     static const size_t len[] = { 0, 1, 1, 3, 6, 9 };
     struct server t;
     struct smp_peer a;
@@ -550,8 +548,8 @@ static void answers_malformed_blocks_and_goes_on(void **state)
     simplex_server_stop(t.s);
 }
 
-/* One bit of every byte of a block of commands changed in turn: an answer or a closed connection, and others
- * are served. No block encryption here, so that the changes reach the parser. */
+/* One bit of every byte of a block of commands changed in turn: an answer or a closed connection,
+ * and others are served. No block encryption here, so that the changes reach the parser. */
 static void survives_every_mutation_of_a_block(void **state)
 {
     struct server t;

@@ -224,8 +224,8 @@ static void put_command(struct machine *m, struct queue *q, struct sx_cmd *c, si
 /* A block of up to four correct commands. */
 static void commands(struct machine *m, unsigned who, struct queue *q)
 {
-    static const uint8_t tags[] = { SX_NEW, SX_SUB, SX_KEY,  SX_LSET, SX_LDEL, SX_NKEY,
-                                    SX_NDEL, SX_GET, SX_ACK, SX_OFF,  SX_DEL,  SX_QUE,
+    static const uint8_t tags[] = { SX_NEW,  SX_SUB,  SX_KEY,  SX_LSET, SX_LDEL, SX_NKEY,
+                                    SX_NDEL, SX_GET,  SX_ACK,  SX_OFF,  SX_DEL,  SX_QUE,
                                     SX_SKEY, SX_SEND, SX_LKEY, SX_LGET, SX_NSUB, SX_PING };
     struct client *c = &m->client[who];
     static uint8_t block[SX_BLOCK], one[SX_BLOCK];

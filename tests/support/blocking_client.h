@@ -16,7 +16,7 @@ struct smp_peer_cfg {
     uint16_t min, max;       /* 0: all */
     bool no_key;             /* no block encryption */
     bool no_alpn;
-    int rcvbuf;              /* SO_RCVBUF, 0: the system's */
+    int rcvbuf; /* SO_RCVBUF, 0: the system's */
 };
 
 struct smp_item { /* a transmission received */

@@ -65,11 +65,9 @@ void mem_connect(struct mem_server *m, struct mem_client *c, unsigned hub, uint1
     sx_random(id, sizeof(id));
     assert_int_equal(sx_session_server(&c->server, &s, hello), SIMPLEX_OK);
     assert_int_equal(sx_session_client(&c->client, &k), SIMPLEX_OK);
-    assert_int_equal(sx_session_input(&c->client, hello, reply, &has_reply, &content),
-                     SIMPLEX_OK);
+    assert_int_equal(sx_session_input(&c->client, hello, reply, &has_reply, &content), SIMPLEX_OK);
     assert_true(has_reply);
-    assert_int_equal(sx_session_input(&c->server, reply, hello, &has_reply, &content),
-                     SIMPLEX_OK);
+    assert_int_equal(sx_session_input(&c->server, reply, hello, &has_reply, &content), SIMPLEX_OK);
     assert_int_equal(c->server.state, SX_S_READY);
     assert_int_equal(c->server.version, max_version == 0 ? SX_SMP_MAX : max_version);
     sx_peer_init(&c->peer, &m->hub[hub], &c->server, c);
@@ -116,8 +114,7 @@ void mem_receive(struct mem_client *c)
             keep(c, i);
             i->block = c->n_blocks;
             assert_int_equal(sx_transmission_decode(in, c->server.version, &i->t), SIMPLEX_OK);
-            assert_int_equal(sx_rsp_decode(i->t.command, c->server.version, &i->rsp),
-                             SIMPLEX_OK);
+            assert_int_equal(sx_rsp_decode(i->t.command, c->server.version, &i->rsp), SIMPLEX_OK);
             if (c->last == NULL)
                 c->first = i;
             else

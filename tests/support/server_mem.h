@@ -47,7 +47,7 @@ void mem_open(struct mem_server *m, const struct sx_srv_cfg *cfg);
 void mem_close(struct mem_server *m);
 void mem_connect(struct mem_server *m, struct mem_client *c, unsigned hub, uint16_t max_version);
 void mem_disconnect(struct mem_client *c);
-void mem_settle(struct mem_server *m); /* runs the hubs until nothing is left to do */
+void mem_settle(struct mem_server *m);  /* runs the hubs until nothing is left to do */
 void mem_receive(struct mem_client *c); /* what the server has for it */
 
 /* Content of a block as it is. */

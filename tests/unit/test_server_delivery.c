@@ -224,7 +224,11 @@ static void keeps_get_and_sub_apart_on_one_connection(void **state)
     (void)state;
     open_three(&t);
     mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
-    for (const char *text = "1\0" "2\0" "3\0" "4\0"; *text != 0; text += 2)
+    for (const char *text = "1\0"
+                            "2\0"
+                            "3\0"
+                            "4\0";
+         *text != 0; text += 2)
         mem_assert_tag(mem_send(&t.c, &q, false, text), SX_R_OK);
     simplex_bytes one = mem_assert_msg(&q, mem_event(&t.a), "1");
     mem_assert_cmd_err(mem_rcv(&t.a, &q, SX_GET), SX_CMD_PROHIBITED);

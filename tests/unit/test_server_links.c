@@ -78,11 +78,10 @@ static const struct sx_rsp *lkey(struct mem_client *c, const struct sx_keypair *
     return mem_cmd(c, signer, entity, &cmd);
 }
 
-static const struct sx_rsp *lset(struct mem_client *c, const struct mem_queue *q,
-                                 simplex_bytes id, simplex_bytes fixed, simplex_bytes user)
+static const struct sx_rsp *lset(struct mem_client *c, const struct mem_queue *q, simplex_bytes id,
+                                 simplex_bytes fixed, simplex_bytes user)
 {
-    struct sx_cmd cmd = { .tag = SX_LSET,
-                          .lset = { .link_id = id, .fixed = fixed, .user = user } };
+    struct sx_cmd cmd = { .tag = SX_LSET, .lset = { .link_id = id, .fixed = fixed, .user = user } };
 
     return mem_cmd(c, &q->rcv, mem_rcv_id(q), &cmd);
 }

@@ -85,8 +85,8 @@ static void limits_the_body_by_version(void **state)
     static const struct {
         uint16_t version;
         size_t max;
-    } rows[] = { { 6, 16088 }, { 7, 16088 }, { 8, 16064 }, { 10, 16064 }, { 11, 16048 },
-                 { 19, 16048 } };
+    } rows[] = { { 6, 16088 },  { 7, 16088 },  { 8, 16064 },
+                 { 10, 16064 }, { 11, 16048 }, { 19, 16048 } };
     struct two t;
     struct mem_queue q;
     static char body[16200];

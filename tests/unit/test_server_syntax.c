@@ -58,10 +58,9 @@ static void refuses_odd_commands(void **state)
     (void)state;
     open_one(&t);
     for (size_t i = 0; i < SX_COUNT(rows); i++) {
-        const struct sx_rsp *r =
-            mem_text(&t.a, rows[i].sign ? &t.q.rcv : NULL,
-                     rows[i].entity == QUEUE ? mem_rcv_id(&t.q) : sx_bytes(NULL, 0),
-                     sx_str(rows[i].text));
+        const struct sx_rsp *r = mem_text(
+            &t.a, rows[i].sign ? &t.q.rcv : NULL,
+            rows[i].entity == QUEUE ? mem_rcv_id(&t.q) : sx_bytes(NULL, 0), sx_str(rows[i].text));
         mem_assert_cmd_err(r, rows[i].err);
     }
     struct sx_cmd ping = { .tag = SX_PING };
@@ -70,8 +69,7 @@ static void refuses_odd_commands(void **state)
 }
 
 static const struct sx_rsp *refused(struct one *t, const struct sx_keypair *key,
-                                    simplex_bytes entity, const struct sx_cmd *cmd,
-                                    enum sx_err err)
+                                    simplex_bytes entity, const struct sx_cmd *cmd, enum sx_err err)
 {
     const struct sx_rsp *r = mem_cmd(&t->a, key, entity, cmd);
 

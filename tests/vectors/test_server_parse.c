@@ -51,7 +51,8 @@ static void run_row(struct mem_server *m, const cJSON *row, simplex_bytes sessio
     mem_receive(&c);
     for (got = c.first; got != NULL; got = got->next)
         left++;
-    vec_each(want, vec_get(row, "results")) {
+    vec_each(want, vec_get(row, "results"))
+    {
         n++;
         for (got = c.first; got != NULL; got = got->next)
             if (sx_bytes_eq(got->t.corr_id, vec_hex(want, "corr_id")))
@@ -74,7 +75,8 @@ static void answers_bad_blocks_as_recorded(void **state)
 
     (void)state;
     mem_open(&m, NULL);
-    vec_each(row, vec_get(json, "server_parse")) {
+    vec_each(row, vec_get(json, "server_parse"))
+    {
         run_row(&m, row, session_id);
         rows++;
     }

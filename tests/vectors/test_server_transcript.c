@@ -59,7 +59,8 @@ static void open_sessions(struct replay *r)
 {
     const cJSON *s;
 
-    vec_each(s, vec_get(r->tr.json, "sessions")) {
+    vec_each(s, vec_get(r->tr.json, "sessions"))
+    {
         assert_true(r->n_sessions < SESSIONS_MAX);
         struct session *to = &r->session[r->n_sessions++];
         simplex_bytes id = vec_hex(s, "session_id"), priv = vec_hex(s, "server_priv");
@@ -90,10 +91,12 @@ static void find_messages(struct replay *r)
     struct sx_transmission t;
     struct sx_rsp rsp;
 
-    vec_each(b, vec_get(r->tr.json, "blocks")) {
+    vec_each(b, vec_get(r->tr.json, "blocks"))
+    {
         if (!is(b, "from", "server") || vec_opt(b, "transmissions") == NULL)
             continue;
-        vec_each(json, vec_get(b, "transmissions")) {
+        vec_each(json, vec_get(b, "transmissions"))
+        {
             assert_true(response(r, json, session_of(r, b)->c.server.version, &t, &rsp));
             bool known = false;
             for (size_t i = 0; i < r->n_msg && rsp.tag == SX_R_MSG; i++)
@@ -117,9 +120,8 @@ static const cJSON *answer_to(const cJSON *block, simplex_bytes corr_id)
         if (!is(b, "from", "server") || vec_opt(b, "transmissions") == NULL ||
             !is(b, "session", vec_text(block, "session")))
             continue;
-        vec_each(json, vec_get(b, "transmissions"))
-            if (sx_bytes_eq(vec_hex(json, "corr_id"), corr_id))
-                return json;
+        vec_each(json, vec_get(b, "transmissions")) if (sx_bytes_eq(vec_hex(json, "corr_id"),
+                                                                    corr_id)) return json;
     }
     fail_msg("a command without an answer");
     return NULL;
@@ -127,8 +129,7 @@ static const cJSON *answer_to(const cJSON *block, simplex_bytes corr_id)
 
 /* ---- replacing what was random ---- */
 
-static void rename_node(struct replay *r, enum sx_id_kind kind, struct sx_node *n,
-                        simplex_bytes id)
+static void rename_node(struct replay *r, enum sx_id_kind kind, struct sx_node *n, simplex_bytes id)
 {
     sx_index_remove(r->m.srv->store, kind, n);
     memcpy(n->id, id.ptr, SX_ID_LEN);
@@ -300,7 +301,8 @@ static void compare_events(struct replay *r, const cJSON *block)
     struct sx_rsp rsp;
     const cJSON *json;
 
-    vec_each(json, vec_get(block, "transmissions")) {
+    vec_each(json, vec_get(block, "transmissions"))
+    {
         assert_true(response(r, json, s->c.server.version, &t, &rsp));
         if (t.corr_id.len > 0)
             continue; /* compared when its command ran */
@@ -370,8 +372,7 @@ static void run_block(struct replay *r, const cJSON *block)
     const cJSON *json;
     size_t n = 0;
 
-    vec_each(json, vec_get(block, "transmissions"))
-        t[n++] = tr_transmission(&r->tr, json);
+    vec_each(json, vec_get(block, "transmissions")) t[n++] = tr_transmission(&r->tr, json);
     bool depend = n == 2 && sx_bytes_eq(t[0].entity_id, t[1].entity_id) && !first_is(&t[0], "QUE");
     if (!depend) {
         run_some(r, s, block, t, n);
@@ -391,7 +392,8 @@ static void replay(const char *name, int answers, int events)
     tr_open(&r->tr, name);
     open_sessions(r);
     find_messages(r);
-    vec_each(b, vec_get(r->tr.json, "blocks")) {
+    vec_each(b, vec_get(r->tr.json, "blocks"))
+    {
         if (vec_opt(b, "transmissions") == NULL)
             continue;
         if (is(b, "from", "server"))
