@@ -25,7 +25,7 @@ static simplex_rc send_message(struct simplex_agent *a, struct sx_rt_sndq *w,
     if (rc == SIMPLEX_OK) {
         cmd.send.notify = m->notify;
         cmd.send.body = sx_wr_bytes(&body);
-        if (m->type != 0 || q->mode == SX_MODE_MESSAGING)
+        if (m->type != 0 || q->mode == SX_MODE_MESSAGING || w->secured)
             req.key = &q->auth; /* a confirmation to a queue not secured yet is unsigned */
         w->msg_id = m->id;
         rc = sx_client_send(w->server->client, &req);
@@ -182,14 +182,29 @@ static bool waits_for_quota(uint8_t type)
     return type != 0 && type != SX_M_HELLO;
 }
 
+/* An unsigned confirmation whose answer was lost may have arrived: the peer has then set our key,
+ * and a repeat has to be signed. The peer knows it for a repeat. */
+static bool try_signed(struct sx_rt_sndq *w, const struct sx_snd_queue *q,
+                       const struct sx_snd_msg *m, simplex_rc why, const struct sx_rsp *rsp)
+{
+    bool first = m->type == 0 && q->mode != SX_MODE_MESSAGING && !w->secured &&
+                 why == SIMPLEX_E_SERVER && rsp != NULL && rsp->err.err == SX_ERR_AUTH;
+
+    w->secured = w->secured || first;
+    return first;
+}
+
 static simplex_rc refused(struct simplex_agent *a, struct sx_rt_sndq *w,
                           const struct sx_snd_queue *q, const struct sx_snd_msg *m,
                           simplex_rc why, const struct sx_rsp *rsp)
 {
     bool quota = is_quota(why, rsp);
-    char *detail = sx_smp_err_text(rsp);
+    char *detail;
     simplex_rc rc;
 
+    if (try_signed(w, q, m, why, rsp))
+        return SIMPLEX_OK; /* at once: the worker is awake */
+    detail = sx_smp_err_text(rsp);
     if (quota ? !waits_for_quota(m->type) : !sx_is_temporary(why, rsp)) {
         rc = give_up(a, q, m, why, detail);
     } else if (expired(a, m)) {

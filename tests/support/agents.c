@@ -128,7 +128,7 @@ simplex_event *wait_event(struct test_agent *t, int32_t kind, int64_t conn)
         if (matches(ev, kind, conn))
             break;
         if (simplex_event_kind(ev) == SIMPLEX_EV_ERR && !t->errors_ok)
-            fail_msg("unexpected %s", simplex_event_json(ev));
+            fail_msg("%s: unexpected %s", t->db, simplex_event_json(ev));
         hold(t, ev);
         ev = NULL;
     }

@@ -1,0 +1,673 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Either side, the network or the server away at any step: what was begun is finished later, in
+ * order, once.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "support/agents.h"
+
+/* ---- a whole story with one interruption ---- */
+
+enum step {
+    CREATED,
+    INVITED,
+    JOINED,
+    ASKED, /* CONF was shown */
+    ALLOWED,
+    INFORMED, /* INFO was shown */
+    CONNECTED_J,
+    CONNECTED_I,
+    SENT_I,
+    SEEN_J, /* J has the message, and did not acknowledge it */
+    SENT_J,
+    STEPS,
+};
+
+enum who { I, J };
+
+enum how {
+    RESTART, /* closed and opened again */
+    AWAY,    /* the same, while the other side goes on */
+    DROP,    /* its connections break */
+    CUT,     /* no network for a while */
+    STALL,   /* the network takes everything and gives nothing for a while */
+};
+
+struct interruption {
+    enum step at;
+    enum who who;
+    enum how how;
+};
+
+static void interrupt(struct duo *d, const struct interruption *x)
+{
+    struct test_agent *t = x->who == I ? &d->i : &d->j;
+    struct forwarder *f = x->who == I ? &d->fi : &d->fj;
+
+    switch (x->how) {
+    case RESTART:
+        agent_reopen(t);
+        break;
+    case AWAY:
+        agent_close(t);
+        usleep(40000);
+        agent_reopen(t);
+        break;
+    case DROP:
+        forwarder_drop(f);
+        break;
+    case CUT:
+    case STALL:
+        forwarder_set(f, x->how == CUT ? FORWARD_REFUSE : FORWARD_STALL);
+        usleep(150000);
+        forwarder_set(f, FORWARD);
+        assert_int_equal(simplex_agent_reconnect(t->a), SIMPLEX_OK);
+        break;
+    }
+}
+
+static void at(struct duo *d, const struct interruption *x, enum step step)
+{
+    if (x->at == step)
+        interrupt(d, x);
+}
+
+static void connect_interrupted(struct duo *d, const struct interruption *x)
+{
+    simplex_event *ev;
+    char link[4096];
+    size_t len = 0;
+
+    assert_int_equal(simplex_agent_create(d->i.a, 0, &d->ic), SIMPLEX_OK);
+    at(d, x, CREATED);
+    ev = wait_event(&d->i, SIMPLEX_EV_INV, d->ic);
+    len = simplex_event_data(ev).len;
+    assert_in_range(len, 1, sizeof link);
+    memcpy(link, simplex_event_data(ev).ptr, len);
+    simplex_event_free(ev);
+    at(d, x, INVITED);
+    assert_int_equal(simplex_agent_join(d->j.a, sx_bytes(link, len), sx_str("J"), 0, &d->jc),
+                     SIMPLEX_OK);
+    at(d, x, JOINED);
+    ev = wait_event(&d->i, SIMPLEX_EV_CONF, d->ic);
+    int64_t conf = simplex_event_conf(ev);
+    simplex_event_free(ev);
+    at(d, x, ASKED);
+    assert_int_equal(simplex_agent_allow(d->i.a, d->ic, conf, sx_str("I")), SIMPLEX_OK);
+    at(d, x, ALLOWED);
+    expect(&d->j, SIMPLEX_EV_INFO, d->jc);
+    at(d, x, INFORMED);
+    expect(&d->j, SIMPLEX_EV_CON, d->jc);
+    at(d, x, CONNECTED_J);
+    expect(&d->i, SIMPLEX_EV_CON, d->ic);
+    at(d, x, CONNECTED_I);
+}
+
+static void talk_interrupted(struct duo *d, const struct interruption *x)
+{
+    send_text(&d->i, d->ic, "one");
+    send_text(&d->i, d->ic, "two");
+    at(d, x, SENT_I);
+    simplex_event *ev = wait_event(&d->j, SIMPLEX_EV_MSG, d->jc);
+    int64_t id = simplex_event_msg_id(ev);
+    simplex_event_free(ev);
+    at(d, x, SEEN_J);
+    if (x->at == SEEN_J && x->who == J && (x->how == RESTART || x->how == AWAY)) {
+        ev = wait_event(&d->j, SIMPLEX_EV_MSG, d->jc); /* shown once more */
+        assert_int_equal(simplex_event_msg_id(ev), id);
+        simplex_event_free(ev);
+    }
+    assert_int_equal(simplex_agent_ack(d->j.a, d->jc, id), SIMPLEX_OK);
+    receive_text(&d->j, d->jc, "two");
+    send_text(&d->j, d->jc, "three");
+    send_text(&d->j, d->jc, "four");
+    at(d, x, SENT_J);
+    receive_text(&d->i, d->ic, "three");
+    receive_text(&d->i, d->ic, "four");
+}
+
+/* SENT may have been shown and freed before an interruption: here only what comes is of interest. */
+static void assert_all_is_well(struct duo *d)
+{
+    send_text(&d->i, d->ic, "last");
+    receive_text(&d->j, d->jc, "last");
+    send_text(&d->j, d->jc, "of all");
+    receive_text(&d->i, d->ic, "of all");
+    assert_true(quiet(&d->i, SIMPLEX_EV_MSG, 20));
+    assert_true(quiet(&d->j, SIMPLEX_EV_MSG, 0));
+}
+
+static size_t queues(const struct duo *d)
+{
+    simplex_server_counters c = { .size = sizeof c };
+
+    assert_int_equal(simplex_server_count(d->srv.s, &c), SIMPLEX_OK);
+    return c.queues;
+}
+
+/*
+ * Queues of which nobody knows any more are deleted when the answer to NEW comes late. When it
+ * never comes, because the connection is gone, one stays behind for each: the server will drop it.
+ */
+static void expect_queues(const struct duo *d, size_t n, enum how how)
+{
+    size_t surplus = how == STALL ? 0 : 4;
+
+    for (int k = 0; k < 500 && queues(d) > n + surplus; k++)
+        usleep(10000);
+    assert_in_range(queues(d), n, n + surplus);
+}
+
+static simplex_server_config old_server(void)
+{
+    simplex_server_config cfg;
+
+    simplex_server_config_init(&cfg);
+    cfg.end_flush_ms = 0;
+    cfg.max_version = 8;
+    return cfg;
+}
+
+static void interrupted_everywhere(const simplex_server_config *cfg, enum how how)
+{
+    struct duo d;
+    size_t made = 0;
+
+    duo_open(&d, cfg);
+    d.i.cfg.command_timeout = d.j.cfg.command_timeout = how == STALL ? 100 : 0;
+    agent_reopen(&d.i);
+    agent_reopen(&d.j);
+    for (enum step step = CREATED; step < STEPS; step++) {
+        for (enum who who = I; who <= J; who++) {
+            struct interruption x = { step, who, how };
+            connect_interrupted(&d, &x);
+            talk_interrupted(&d, &x);
+            assert_all_is_well(&d);
+            made += 2;
+        }
+    }
+    expect_queues(&d, made, how);
+    duo_close(&d);
+}
+
+static void restarts_at_every_step(void **state)
+{
+    (void)state;
+    interrupted_everywhere(NULL, RESTART);
+}
+
+static void restarts_at_every_step_of_the_standard_handshake(void **state)
+{
+    simplex_server_config cfg = old_server();
+
+    (void)state;
+    interrupted_everywhere(&cfg, RESTART);
+}
+
+static void is_away_at_every_step(void **state)
+{
+    (void)state;
+    interrupted_everywhere(NULL, AWAY);
+}
+
+static void is_away_at_every_step_of_the_standard_handshake(void **state)
+{
+    simplex_server_config cfg = old_server();
+
+    (void)state;
+    interrupted_everywhere(&cfg, AWAY);
+}
+
+static void connections_break_at_every_step(void **state)
+{
+    (void)state;
+    interrupted_everywhere(NULL, DROP);
+}
+
+static void connections_break_at_every_step_of_the_standard_handshake(void **state)
+{
+    simplex_server_config cfg = old_server();
+
+    (void)state;
+    interrupted_everywhere(&cfg, DROP);
+}
+
+static void the_network_is_away_at_every_step(void **state)
+{
+    (void)state;
+    interrupted_everywhere(NULL, CUT);
+}
+
+static void the_network_stalls_at_every_step(void **state)
+{
+    (void)state;
+    interrupted_everywhere(NULL, STALL);
+}
+
+static void the_network_stalls_at_every_step_of_the_standard_handshake(void **state)
+{
+    simplex_server_config cfg = old_server();
+
+    (void)state;
+    interrupted_everywhere(&cfg, STALL);
+}
+
+/* ---- UP and DOWN ---- */
+
+static void expect_conns(struct test_agent *t, int32_t kind, int64_t one, int64_t two)
+{
+    size_t n;
+    simplex_event *ev = wait_event(t, kind, 0);
+    const int64_t *conns = simplex_event_conns(ev, &n);
+
+    assert_non_null(simplex_event_server(ev));
+    assert_int_equal(n, 2);
+    assert_true((conns[0] == one && conns[1] == two) || (conns[0] == two && conns[1] == one));
+    simplex_event_free(ev);
+}
+
+static void down_and_up_name_the_connections(void **state)
+{
+    struct duo d;
+    int64_t first_i, first_j;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    first_i = d.ic;
+    first_j = d.jc;
+    duo_connect(&d);
+    for (int n = 0; n < 3; n++) {
+        simplex_server_drop_connections(d.srv.s);
+        expect_conns(&d.i, SIMPLEX_EV_DOWN, first_i, d.ic);
+        expect_conns(&d.i, SIMPLEX_EV_UP, first_i, d.ic);
+        expect_conns(&d.j, SIMPLEX_EV_DOWN, first_j, d.jc);
+        expect_conns(&d.j, SIMPLEX_EV_UP, first_j, d.jc);
+        talk(&d.i, d.ic, &d.j, d.jc, "up again");
+        talk(&d.j, first_j, &d.i, first_i, "up again");
+    }
+    duo_close(&d);
+}
+
+static void a_connection_is_made_when_the_server_appears(void **state)
+{
+    struct duo d;
+    simplex_event *ev;
+
+    (void)state;
+    duo_open(&d, NULL);
+    forwarder_set(&d.fi, FORWARD_REFUSE);
+    forwarder_set(&d.fj, FORWARD_REFUSE);
+    assert_int_equal(simplex_agent_create(d.i.a, 0, &d.ic), SIMPLEX_OK);
+    ev = wait_event(&d.i, SIMPLEX_EV_DISCONNECT, 0);
+    assert_true(simplex_event_error(ev) <= SIMPLEX_E_CONNECT);
+    simplex_event_free(ev);
+    assert_true(quiet(&d.i, SIMPLEX_EV_INV, 100));
+    forwarder_set(&d.fi, FORWARD);
+    ev = wait_event(&d.i, SIMPLEX_EV_INV, d.ic); /* by itself */
+    assert_int_equal(simplex_agent_join(d.j.a, simplex_event_data(ev), sx_str("J"), 0, &d.jc),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+    assert_true(quiet(&d.i, SIMPLEX_EV_CONF, 100));
+    forwarder_set(&d.fj, FORWARD);
+    expect(&d.i, SIMPLEX_EV_CONF, d.ic);
+    duo_close(&d);
+}
+
+/* ---- messages ---- */
+
+static void messages_wait_for_the_server_and_keep_their_order(void **state)
+{
+    enum { N = 30 };
+    struct duo d;
+    char text[32];
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    forwarder_set(&d.fi, FORWARD_REFUSE);
+    expect(&d.i, SIMPLEX_EV_DOWN, 0);
+    for (int n = 0; n < N; n++) {
+        (void)snprintf(text, sizeof text, "%d", n);
+        send_text(&d.i, d.ic, text);
+        if (n == N / 2)
+            agent_reopen(&d.i);
+    }
+    assert_true(quiet(&d.i, SIMPLEX_EV_SENT, 50));
+    simplex_connection_info info = { .size = sizeof info };
+    assert_int_equal(simplex_agent_connection(d.i.a, d.ic, &info), SIMPLEX_OK);
+    assert_int_equal(info.pending, N);
+    forwarder_set(&d.fi, FORWARD);
+    for (int n = 0; n < N; n++) {
+        (void)snprintf(text, sizeof text, "%d", n);
+        receive_text(&d.j, d.jc, text);
+        expect(&d.i, SIMPLEX_EV_SENT, d.ic);
+    }
+    duo_close(&d);
+}
+
+static void a_message_whose_answer_was_lost_arrives_once(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    d.i.cfg.command_timeout = 150;
+    agent_reopen(&d.i);
+    duo_connect(&d);
+    for (int n = 0; n < 3; n++) {
+        forwarder_set(&d.fi, FORWARD_STALL);
+        send_text(&d.i, d.ic, "once");
+        usleep(400000); /* tried again: the server will see it twice */
+        forwarder_set(&d.fi, FORWARD);
+        receive_text(&d.j, d.jc, "once");
+        expect(&d.i, SIMPLEX_EV_SENT, d.ic);
+        assert_true(quiet(&d.j, SIMPLEX_EV_MSG, 100));
+    }
+    talk(&d.j, d.jc, &d.i, d.ic, "and back");
+    talk(&d.i, d.ic, &d.j, d.jc, "and forth");
+    duo_close(&d);
+}
+
+static void messages_expire(void **state)
+{
+    struct duo d;
+    int64_t ids[3], first, last;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    d.i.cfg.message_timeout = 300;
+    agent_reopen(&d.i);
+    forwarder_set(&d.fi, FORWARD_REFUSE);
+    for (int n = 0; n < 3; n++)
+        ids[n] = send_text(&d.i, d.ic, "too late");
+    for (int n = 0; n < 3; n++) {
+        simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_MERR, d.ic);
+        assert_int_equal(simplex_event_msg_id(ev), ids[n]);
+        assert_true(simplex_event_error(ev) <= SIMPLEX_E_CONNECT);
+        simplex_event_free(ev);
+    }
+    forwarder_set(&d.fi, FORWARD);
+    d.i.cfg.message_timeout = 0;
+    agent_reopen(&d.i);
+    send_text(&d.i, d.ic, "in time");
+    simplex_event *ev = wait_event(&d.j, SIMPLEX_EV_MSG, d.jc);
+    vec_assert_eq(simplex_event_data(ev), sx_str("in time"), "message");
+    assert_int_equal(simplex_event_integrity(ev, &first, &last), SIMPLEX_MSG_SKIPPED);
+    assert_int_equal(first, 2);
+    assert_int_equal(last, 4);
+    assert_int_equal(simplex_agent_ack(d.j.a, d.jc, simplex_event_msg_id(ev)), SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(&d.i, SIMPLEX_EV_SENT, d.ic);
+    talk(&d.i, d.ic, &d.j, d.jc, "no gap any more");
+    duo_close(&d);
+}
+
+/* ---- quota ---- */
+
+static simplex_server_config small_server(void)
+{
+    simplex_server_config cfg;
+
+    simplex_server_config_init(&cfg);
+    cfg.end_flush_ms = 0;
+    cfg.quota = 4;
+    return cfg;
+}
+
+static void expect_quota_warning(struct test_agent *t, int64_t conn, int64_t msg_id)
+{
+    simplex_event *ev = wait_event(t, SIMPLEX_EV_MWARN, conn);
+
+    assert_int_equal(simplex_event_msg_id(ev), msg_id);
+    assert_int_equal(simplex_event_error(ev), SIMPLEX_E_SERVER);
+    assert_string_equal(simplex_event_detail(ev), "QUOTA");
+    simplex_event_free(ev);
+}
+
+static void a_full_queue_goes_on_when_its_reader_is_back(void **state)
+{
+    enum { N = 11 };
+    simplex_server_config cfg = small_server();
+    struct duo d;
+    char text[32];
+
+    (void)state;
+    duo_open(&d, &cfg);
+    d.i.cfg.quota_retry_first = 3600000; /* only QCONT can help */
+    agent_reopen(&d.i);
+    duo_connect(&d);
+    for (int round = 0; round < 2; round++) {
+        int64_t fifth = 0;
+        agent_close(&d.j);
+        for (int n = 0; n < N; n++) {
+            (void)snprintf(text, sizeof text, "%d", n);
+            int64_t id = send_text(&d.i, d.ic, text);
+            if (n == 4)
+                fifth = id;
+        }
+        expect_quota_warning(&d.i, d.ic, fifth);
+        agent_reopen(&d.j);
+        for (int n = 0; n < N; n++) {
+            (void)snprintf(text, sizeof text, "%d", n);
+            receive_text(&d.j, d.jc, text);
+            if (n == 4)
+                expect(&d.i, SIMPLEX_EV_QCONT, d.ic);
+        }
+        for (int n = 0; n < N; n++)
+            expect(&d.i, SIMPLEX_EV_SENT, d.ic);
+    }
+    talk(&d.j, d.jc, &d.i, d.ic, "done");
+    duo_close(&d);
+}
+
+static void a_restart_does_not_lose_a_message_that_waits_for_room(void **state)
+{
+    enum { N = 7 };
+    simplex_server_config cfg = small_server();
+    struct duo d;
+    char text[32];
+
+    (void)state;
+    duo_open(&d, &cfg);
+    duo_connect(&d);
+    agent_close(&d.j);
+    for (int n = 0; n < N; n++) {
+        (void)snprintf(text, sizeof text, "%d", n);
+        send_text(&d.i, d.ic, text);
+    }
+    expect(&d.i, SIMPLEX_EV_MWARN, d.ic);
+    agent_reopen(&d.i);
+    agent_reopen(&d.j);
+    for (int n = 0; n < N; n++) {
+        (void)snprintf(text, sizeof text, "%d", n);
+        receive_text(&d.j, d.jc, text);
+    }
+    duo_close(&d);
+}
+
+static void a_queue_that_stays_full_fails_its_messages(void **state)
+{
+    simplex_server_config cfg = small_server();
+    struct duo d;
+    int64_t ids[6];
+
+    (void)state;
+    duo_open(&d, &cfg);
+    duo_connect(&d);
+    d.i.cfg.quota_retry_first = 100;
+    d.i.cfg.quota_timeout = 400;
+    agent_reopen(&d.i);
+    agent_close(&d.j);
+    for (int n = 0; n < 6; n++)
+        ids[n] = send_text(&d.i, d.ic, "x");
+    for (int n = 4; n < 6; n++) {
+        simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_MERR, d.ic);
+        assert_int_equal(simplex_event_msg_id(ev), ids[n]);
+        simplex_event_free(ev);
+    }
+    agent_reopen(&d.j);
+    for (int n = 0; n < 4; n++)
+        receive_text(&d.j, d.jc, "x");
+    duo_close(&d);
+}
+
+/* ---- somebody else has the queue ---- */
+
+static void copy_file(const char *from, const char *to)
+{
+    char buf[65536];
+    size_t n;
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+
+    assert_non_null(in);
+    assert_non_null(out);
+    while ((n = fread(buf, 1, sizeof buf, in)) > 0)
+        assert_int_equal(fwrite(buf, 1, n, out), n);
+    assert_int_equal(fclose(in), 0);
+    assert_int_equal(fclose(out), 0);
+}
+
+static void a_copy_of_the_database_takes_the_subscriptions_over(void **state)
+{
+    struct duo d;
+    struct test_agent copy;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    agent_close(&d.j);
+    char path[300];
+    (void)snprintf(path, sizeof path, "%s/copy.db", d.dir);
+    copy_file(d.j.db, path);
+    agent_reopen(&d.j);
+    talk(&d.j, d.jc, &d.i, d.ic, "the first one");
+    agent_open(&copy, d.dir, "copy", d.j_address);
+    expect(&d.j, SIMPLEX_EV_END, d.jc);
+    assert_true(quiet(&copy, SIMPLEX_EV_END, 100)); /* they do not fight */
+    assert_int_equal(simplex_agent_subscribe(d.j.a, d.jc, true), SIMPLEX_OK);
+    expect(&copy, SIMPLEX_EV_END, d.jc);
+    talk(&d.i, d.ic, &d.j, d.jc, "back again");
+    agent_close(&copy);
+    duo_close(&d);
+}
+
+static void another_client_deletes_the_queue(void **state)
+{
+    struct duo d;
+    struct test_agent copy;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    agent_close(&d.j);
+    char path[300];
+    (void)snprintf(path, sizeof path, "%s/copy.db", d.dir);
+    copy_file(d.j.db, path);
+    agent_open(&copy, d.dir, "copy", d.j_address);
+    expect(&copy, SIMPLEX_EV_UP, 0);
+    forwarder_set(&d.fj, FORWARD);
+    agent_reopen(&d.j);
+    expect(&copy, SIMPLEX_EV_END, d.jc);
+    assert_int_equal(simplex_agent_delete(copy.a, d.jc), SIMPLEX_OK);
+    expect(&copy, SIMPLEX_EV_DEL_CONN, d.jc);
+    expect(&d.j, SIMPLEX_EV_DELD, d.jc);
+    agent_close(&copy);
+    duo_close(&d);
+}
+
+static void a_used_link_is_refused(void **state)
+{
+    struct duo d;
+    struct test_agent late;
+    char link[4096];
+    size_t len = sizeof link;
+    int64_t conn;
+
+    (void)state;
+    duo_open(&d, NULL);
+    agent_open(&late, d.dir, "late", d.j_address);
+    assert_int_equal(simplex_agent_create(d.i.a, 0, &d.ic), SIMPLEX_OK);
+    expect(&d.i, SIMPLEX_EV_INV, d.ic);
+    assert_int_equal(simplex_agent_link(d.i.a, d.ic, link, &len), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_join(d.j.a, sx_bytes(link, len), sx_str("J"), 0, &d.jc),
+                     SIMPLEX_OK);
+    expect(&d.i, SIMPLEX_EV_CONF, d.ic);
+    assert_int_equal(simplex_agent_join(late.a, sx_bytes(link, len), sx_str("L"), 0, &conn),
+                     SIMPLEX_OK);
+    simplex_event *ev = wait_event(&late, SIMPLEX_EV_ERR, conn);
+    assert_int_equal(simplex_event_error(ev), SIMPLEX_E_SERVER);
+    assert_string_equal(simplex_event_detail(ev), "AUTH");
+    simplex_event_free(ev);
+    assert_true(quiet(&late, SIMPLEX_EV_JOINED, 50));
+    assert_int_equal(simplex_agent_delete(late.a, conn), SIMPLEX_OK);
+    expect(&late, SIMPLEX_EV_DEL_CONN, conn);
+    agent_close(&late);
+    duo_close(&d);
+}
+
+/* ---- the server forgets everything ---- */
+
+static void a_server_that_lost_its_queues_is_told_of(void **state)
+{
+    struct duo d;
+    simplex_server_config cfg;
+    char dir[256];
+
+    (void)state;
+    tmp_make(dir);
+    simplex_server_config_init(&cfg);
+    cfg.end_flush_ms = 0;
+    cfg.dir = dir;
+    duo_open(&d, &cfg);
+    duo_connect(&d);
+    cfg.port = simplex_server_port(d.srv.s);
+    server_stop(&d.srv);
+    expect(&d.i, SIMPLEX_EV_DOWN, 0);
+    int64_t id = send_text(&d.i, d.ic, "lost");
+    server_start(&d.srv, &cfg);
+    d.i.errors_ok = d.j.errors_ok = true;
+    simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_MERR, d.ic);
+    assert_int_equal(simplex_event_msg_id(ev), id);
+    assert_string_equal(simplex_event_detail(ev), "AUTH");
+    simplex_event_free(ev);
+    ev = wait_event(&d.j, SIMPLEX_EV_ERR, d.jc);
+    assert_int_equal(simplex_event_error(ev), SIMPLEX_E_SERVER);
+    assert_string_equal(simplex_event_detail(ev), "AUTH");
+    simplex_event_free(ev);
+    duo_connect(&d); /* and new connections work */
+    talk(&d.i, d.ic, &d.j, d.jc, "new");
+    duo_close(&d);
+    tmp_remove(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(restarts_at_every_step),
+        cmocka_unit_test(restarts_at_every_step_of_the_standard_handshake),
+        cmocka_unit_test(is_away_at_every_step),
+        cmocka_unit_test(is_away_at_every_step_of_the_standard_handshake),
+        cmocka_unit_test(connections_break_at_every_step),
+        cmocka_unit_test(connections_break_at_every_step_of_the_standard_handshake),
+        cmocka_unit_test(the_network_is_away_at_every_step),
+        cmocka_unit_test(the_network_stalls_at_every_step),
+        cmocka_unit_test(the_network_stalls_at_every_step_of_the_standard_handshake),
+        cmocka_unit_test(down_and_up_name_the_connections),
+        cmocka_unit_test(a_connection_is_made_when_the_server_appears),
+        cmocka_unit_test(messages_wait_for_the_server_and_keep_their_order),
+        cmocka_unit_test(a_message_whose_answer_was_lost_arrives_once),
+        cmocka_unit_test(messages_expire),
+        cmocka_unit_test(a_full_queue_goes_on_when_its_reader_is_back),
+        cmocka_unit_test(a_restart_does_not_lose_a_message_that_waits_for_room),
+        cmocka_unit_test(a_queue_that_stays_full_fails_its_messages),
+        cmocka_unit_test(a_copy_of_the_database_takes_the_subscriptions_over),
+        cmocka_unit_test(another_client_deletes_the_queue),
+        cmocka_unit_test(a_used_link_is_refused),
+        cmocka_unit_test(a_server_that_lost_its_queues_is_told_of),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
