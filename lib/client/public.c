@@ -231,7 +231,6 @@ static void run(void *arg)
     simplex_client *c = arg;
 
     sx_thread_ignore_sigpipe();
-    sx_thread_ignore_sigpipe();
     uv_mutex_lock(&c->lock); /* c->thread is set now */
     uv_mutex_unlock(&c->lock);
     uv_run(&c->loop, UV_RUN_DEFAULT);
