@@ -552,8 +552,8 @@ static void base64_is_read_strictly(void **state)
         "AA/A",
         "AAAA\nAAA",
         "AA.A",
-        "\xc3\xa9"
-        "AA",
+        ("\xc3\xa9"
+         "AA"), /* apart: AA would belong to the hexadecimal number */
         "AA=A",
         "AA==\n",
         "AAAA====",

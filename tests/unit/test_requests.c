@@ -417,7 +417,7 @@ static void plan_all(struct sx_req_list *l, char *got, size_t size)
 static void subscriptions_fill_blocks_from_the_end(void **state)
 {
     struct sx_req_list l = { 0 };
-    char got[256], entity[16];
+    char got[256], entity[24];
 
     (void)state;
     for (int i = 0; i < 300; i++) {
@@ -475,7 +475,7 @@ static void a_command_too_long_for_a_batch_goes_alone(void **state)
 static void groups_are_bounded(void **state)
 {
     struct sx_req_list l = { 0 };
-    char got[512], entity[16];
+    char got[512], entity[24];
 
     (void)state;
     for (int i = 0; i < 25; i++) {
