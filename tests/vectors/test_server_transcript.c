@@ -384,7 +384,8 @@ static void run_block(struct replay *r, const cJSON *block)
 
 static void replay(const char *name, int answers, int events)
 {
-    struct replay *r = vec_keep(sizeof(*r));
+    static struct replay only;
+    struct replay *r = &only;
     const cJSON *b;
 
     memset(r, 0, sizeof(*r));
@@ -408,8 +409,8 @@ static void replay(const char *name, int answers, int events)
     assert_int_equal(r->events, events);
     for (size_t i = 0; i < r->n_sessions; i++)
         mem_disconnect(&r->session[i].c);
-    tr_close(&r->tr);
     mem_close(&r->m);
+    tr_close(&r->tr);
     vec_free_all();
 }
 
