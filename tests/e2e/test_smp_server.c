@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program smp-server: its output, its errors and how it stops. */
+#include "support/vec.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/blocking_client.h"
+
+struct program {
+    pid_t pid;
+    FILE *out; /* both of its outputs */
+    char text[8192];
+};
+
+static void run(struct program *p, const char *const *args)
+{
+    const char *argv[16] = { SMP_SERVER };
+    int fd[2];
+
+    memset(p, 0, sizeof(*p));
+    for (size_t i = 0; args[i] != NULL; i++)
+        argv[i + 1] = args[i];
+    assert_int_equal(pipe(fd), 0);
+    p->pid = fork();
+    assert_true(p->pid >= 0);
+    if (p->pid == 0) {
+        dup2(fd[1], 1);
+        dup2(fd[1], 2);
+        close(fd[0]);
+        execv(SMP_SERVER, (char *const *)(uintptr_t)argv);
+        _exit(99);
+    }
+    close(fd[1]);
+    p->out = fdopen(fd[0], "r");
+    assert_non_null(p->out);
+}
+
+/* Reads lines until one has this text, or to the end. */
+static bool read_until(struct program *p, const char *text)
+{
+    char line[1024];
+
+    while (fgets(line, sizeof(line), p->out) != NULL) {
+        size_t n = strlen(p->text);
+        snprintf(p->text + n, sizeof(p->text) - n, "%s", line);
+        if (text != NULL && strstr(line, text) != NULL)
+            return true;
+    }
+    return false;
+}
+
+static int end(struct program *p)
+{
+    int status;
+
+    read_until(p, NULL);
+    fclose(p->out);
+    assert_int_equal(waitpid(p->pid, &status, 0), p->pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void expect(const char *const *args, int status, const char *text)
+{
+    struct program p;
+
+    run(&p, args);
+    int got = end(&p);
+    if (got != status || strstr(p.text, text) == NULL)
+        fail_msg("exit %d: %s", got, p.text);
+}
+
+static void helps_and_says_what_is_wrong(void **state)
+{
+    static const char *const help[] = { "--help", NULL }, *const version[] = { "--version", NULL };
+    static const char *const port[] = { "--port", "70000", NULL }, *const what[] = { "stat", NULL };
+    static const char *const option[] = { "--hots", "x", NULL };
+    static const char *const threads[] = { "start", "--threads", "-1", NULL };
+    static const char *const dir[] = { "--port", "0", "--dir", "/proc/none/such", NULL };
+
+    (void)state;
+    expect(help, 0, "--no-new-queues");
+    expect(version, 0, "SMP server v");
+    expect(port, 2, "--port takes a number from 0 to 65535, not \"70000\"");
+    expect(what, 2, "unknown command \"stat\"");
+    expect(option, 2, "--help");
+    expect(threads, 2, "--threads takes a number");
+    expect(dir, 1, "/proc/none/such");
+}
+
+/* Starts, serves a client at the address it prints, stops on the signal and keeps its identity. */
+static void serves_until_it_is_told_to_stop(void **state)
+{
+    char dir[] = "/tmp/simplex-smp-server-XXXXXX", cmd[64], first[256] = "", line[256];
+    const char *const args[] = { "start", "--port", "0", "--dir", dir, "--password", "pw", NULL };
+    const int signals[] = { SIGINT, SIGTERM };
+
+    (void)state;
+    assert_int_equal(sx_crypto_init(), SIMPLEX_OK);
+    assert_non_null(mkdtemp(dir));
+    for (size_t i = 0; i < SX_COUNT(signals); i++) {
+        struct program p;
+        struct sx_server address;
+        simplex_bytes password;
+        struct smp_peer c;
+        struct sx_cmd ping = { .tag = SX_PING };
+        run(&p, args);
+        assert_true(read_until(&p, "creating new queues requires password"));
+        const char *at = strstr(p.text, "Server address: ");
+        assert_non_null(at);
+        assert_int_equal(sscanf(at, "Server address: %255s", line), 1);
+        assert_int_equal(sx_server_parse(sx_str(line), &address, &password), SIMPLEX_OK);
+        vec_assert_eq(password, sx_str("pw"), "password");
+        struct smp_peer_cfg cfg = { .port = sx_server_port(&address),
+                                    .key_hash = address.key_hash };
+        assert_int_equal(smp_peer_open(&c, &cfg), SIMPLEX_OK);
+        const struct sx_rsp *r = smp_peer_cmd(&c, NULL, sx_bytes(NULL, 0), &ping);
+        assert_non_null(r);
+        assert_int_equal(r->tag, SX_R_PONG);
+        assert_int_equal(kill(p.pid, signals[i]), 0);
+        assert_int_equal(end(&p), 0);
+        assert_true(smp_peer_wait_closed(&c, 10000));
+        smp_peer_close(&c);
+        at = strstr(p.text, "Fingerprint: ");
+        assert_non_null(at);
+        assert_int_equal(sscanf(at, "Fingerprint: %255s", line), 1);
+        if (i > 0)
+            assert_string_equal(line, first);
+        memcpy(first, line, sizeof(first));
+    }
+    snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
+    assert_int_equal(system(cmd), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(helps_and_says_what_is_wrong),
+        cmocka_unit_test(serves_until_it_is_told_to_stop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
