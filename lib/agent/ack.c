@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ACKs to servers. One for a control message leaves when its rows are on disk; one that the
- * application asked for may leave before: were the row lost, the message would be shown again
- * with the same id. A server that has no such message any more counts as success.
+ * application asked for may leave before: were the removal of the row lost, the message would be
+ * shown again with the same id. Where an ACK is lost the server delivers the message again: it
+ * cannot be decrypted twice, its hash is known, so it is acknowledged without a word.
  */
 #include "agent/agent.h"
 
-simplex_rc sx_ack_later(struct simplex_agent *a, int64_t queue, simplex_bytes msg_id, int64_t conn,
-                        int64_t row)
+simplex_rc sx_ack_later(struct simplex_agent *a, int64_t queue, simplex_bytes msg_id,
+                        bool after_commit)
 {
     struct sx_ack *k;
 
@@ -17,27 +18,14 @@ simplex_rc sx_ack_later(struct simplex_agent *a, int64_t queue, simplex_bytes ms
     if (k == NULL)
         return SIMPLEX_E_NOMEM;
     k->queue = queue;
-    k->conn = conn;
-    k->row = row;
     k->msg_id.len = (uint8_t)msg_id.len;
     if (msg_id.len > 0)
         memcpy(k->msg_id.b, msg_id.ptr, msg_id.len);
     *a->acks_end = k;
     a->acks_end = &k->next;
-    if (row == 0)
+    if (after_commit)
         a->must_commit = true;
     return SIMPLEX_OK;
-}
-
-static void forget_row(struct simplex_agent *a, const struct sx_ack *k)
-{
-    simplex_rc rc;
-
-    if (k->row == 0 || sx_handler_begin(a) != SIMPLEX_OK)
-        return;
-    rc = sx_store_rcv_msg_delete(a->store, k->conn, k->row);
-    sx_handler_end(a, rc);
-    sx_agent_lazy(a);
 }
 
 static void unlink_out(struct simplex_agent *a, struct sx_ack *k)
@@ -66,10 +54,8 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     struct sx_ack *k = ctx;
 
     unlink_out(a, k);
-    if (why == SIMPLEX_OK || !sx_is_temporary(why, rsp))
-        forget_row(a, k); /* acknowledged, or the server does not know it (NO_MSG, AUTH) */
-    else
-        ask_again(a, k);
+    if (why != SIMPLEX_OK && sx_is_temporary(why, rsp))
+        ask_again(a, k); /* otherwise the server does not know it (any more): NO_MSG, AUTH */
     if (why == SIMPLEX_OK && rsp->tag == SX_R_MSG)
         sx_receive(a, k->queue, rsp);
     sx_free(k);
@@ -145,16 +131,12 @@ simplex_rc sx_user_ack(struct simplex_agent *a, int64_t conn, int64_t msg_id)
     if (rc != SIMPLEX_OK)
         return rc;
     rc = sx_store_rcv_msg_get(a->store, conn, msg_id, &m);
-    if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && m.user_ack))
+    if (rc == SIMPLEX_E_NOT_FOUND)
         return SIMPLEX_OK; /* acknowledged before */
     if (rc != SIMPLEX_OK)
         return rc;
     srv = m.srv_msg_id;
     int64_t queue = m.rcv_queue_id;
-    rc = sx_store_rcv_msg_acked(a->store, conn, msg_id);
-    if (rc == SIMPLEX_OK)
-        rc = sx_store_event_delete_msg(a->store, conn, msg_id);
-    if (rc == SIMPLEX_OK)
-        rc = sx_ack_later(a, queue, sx_id_bytes(&srv), conn, msg_id);
-    return rc;
+    rc = sx_store_rcv_msg_delete(a->store, conn, msg_id);
+    return rc == SIMPLEX_OK ? sx_ack_later(a, queue, sx_id_bytes(&srv), false) : rc;
 }

@@ -136,7 +136,6 @@ struct sx_ack {
     struct sx_ack *next;
     int64_t queue;
     struct sx_id msg_id;
-    int64_t conn, row; /* rcv_messages row to delete on success; 0: none */
 };
 
 struct simplex_agent {
@@ -227,6 +226,8 @@ simplex_rc sx_agent_prepare(const simplex_agent_config *cfg,
 
 /* ---- show.c: events to the application ---- */
 
+/* The row of a received message is its event: `seq` is what sx_store_rcv_msg_add gave it. */
+void sx_emit_message(struct simplex_agent *a, int64_t seq);
 /* Durable: stored with the rows of this turn, shown after the commit. Takes over ev. */
 simplex_rc sx_emit(struct simplex_agent *a, struct simplex_event *ev) SIMPLEX_CHECK;
 /* Not durable: shown when the turn ends. Takes over ev; dropped when out of memory. */
@@ -387,9 +388,9 @@ simplex_rc sx_first_snd_queue(struct simplex_agent *a, const struct sx_conn *c,
 
 /* ---- ack.c ---- */
 
-/* After the commit: ACK to the server; row: rcv_messages id to delete on success (0: none). */
-simplex_rc sx_ack_later(struct simplex_agent *a, int64_t queue, simplex_bytes msg_id, int64_t conn,
-                        int64_t row) SIMPLEX_CHECK;
+/* ACK to the server when this turn ends; after_commit: not before its rows are on disk. */
+simplex_rc sx_ack_later(struct simplex_agent *a, int64_t queue, simplex_bytes msg_id,
+                        bool after_commit) SIMPLEX_CHECK;
 void sx_send_acks(struct simplex_agent *a);
 void sx_drop_acks(struct simplex_agent *a); /* what was not sent */
 void sx_free_acks(struct simplex_agent *a); /* all, at close */

@@ -96,7 +96,6 @@ static simplex_rc on_user_message(struct simplex_agent *a, const struct sx_rcv_q
                                   const struct sx_agent_msg *m, struct sx_rcv_msg_row *row,
                                   struct sx_incoming *in)
 {
-    struct simplex_event ev;
     simplex_rc rc;
 
     row->rcv_queue_id = q->id;
@@ -111,9 +110,8 @@ static simplex_rc on_user_message(struct simplex_agent *a, const struct sx_rcv_q
     if (rc != SIMPLEX_OK)
         return rc;
     in->keep = true;
-    sx_event_init(&ev, SIMPLEX_EV_MSG, row->conn_id);
-    ev.msg_id = row->id;
-    return sx_emit(a, &ev);
+    sx_emit_message(a, row->seq);
+    return SIMPLEX_OK;
 }
 
 /* The peer emptied its queue: what waits for it goes on at once. */

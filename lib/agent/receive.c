@@ -74,16 +74,13 @@ static simplex_rc known_row(struct simplex_agent *a, const struct sx_rcv_queue *
                             struct sx_incoming *in, bool *known)
 {
     struct sx_rcv_msg_row m;
-    simplex_rc rc = sx_store_rcv_msg_find(a->store, q->id, in->srv_msg_id, &m);
+    simplex_rc rc = sx_store_rcv_msg_find(a->store, q->conn_id, q->id, in->srv_msg_id, &m);
 
     *known = rc == SIMPLEX_OK;
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
     in->keep = true; /* the application's acknowledgement sends ours */
-    int64_t id = m.id, conn = m.conn_id;
-    if (m.user_ack)
-        return sx_ack_later(a, q->id, in->srv_msg_id, conn, id);
-    return sx_store_rcv_msg_attempt(a->store, conn, id);
+    return sx_store_rcv_msg_attempt(a->store, q->conn_id, m.id);
 }
 
 static simplex_rc process(struct simplex_agent *a, struct sx_rcv_queue *q,
@@ -147,7 +144,7 @@ void sx_receive(struct simplex_agent *a, int64_t queue, const struct sx_rsp *rsp
         rc = report(a, conn, rc);
     }
     if (rc == SIMPLEX_OK && !in.keep && !a->failed)
-        rc = sx_ack_later(a, queue, rsp->msg.msg_id, conn, 0);
+        rc = sx_ack_later(a, queue, rsp->msg.msg_id, true);
     if (rc != SIMPLEX_OK && !a->failed)
         sx_agent_store_failed(a, rc);
 }

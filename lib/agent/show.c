@@ -2,7 +2,8 @@
 /*
  * Events on their way to the application. Durable events are rows: written with what caused them,
  * shown after the commit in the order of their ids, deleted when the callback returned or the
- * pulled event was freed (MSG: when it was acknowledged). After a crash they are shown again.
+ * pulled event was freed. A message received is such a row too, in its own table, deleted when it
+ * is acknowledged. After a crash what is left is shown again.
  */
 #include "agent/agent.h"
 
@@ -17,8 +18,6 @@ simplex_rc sx_emit(struct simplex_agent *a, struct simplex_event *ev)
 
     if (ev->kind == SIMPLEX_EV_DEL_CONN || ev->kind == SIMPLEX_EV_DEL_RCVQ)
         row.conn_id = 0; /* outlives the connection's row */
-    if (ev->kind == SIMPLEX_EV_MSG)
-        row.msg_id = ev->msg_id;
     sx_wr_init(&w, 80000);
     sx_event_encode(&w, ev);
     row.data = sx_wr_bytes(&w);
@@ -34,6 +33,14 @@ simplex_rc sx_emit(struct simplex_agent *a, struct simplex_event *ev)
     a->events_due = true;
     sx_event_clear(ev);
     return rc;
+}
+
+void sx_emit_message(struct simplex_agent *a, int64_t seq)
+{
+    if (a->uncommitted == 0)
+        a->uncommitted = seq;
+    a->must_commit = true;
+    a->events_due = true;
 }
 
 void sx_emit_now(struct simplex_agent *a, struct simplex_event *ev)
@@ -72,15 +79,16 @@ simplex_rc sx_emit_err(struct simplex_agent *a, int64_t conn, simplex_rc why, co
 
 /* ---- reading them back ---- */
 
-static simplex_rc load_message(struct simplex_agent *a, struct simplex_event *ev)
+static simplex_rc load_message(struct simplex_agent *a, const struct sx_event_row *row,
+                               struct simplex_event *ev)
 {
     struct sx_rcv_msg_row m;
-    simplex_rc rc = sx_store_rcv_msg_get(a->store, ev->conn, ev->msg_id, &m);
+    simplex_rc rc = sx_store_rcv_msg_get(a->store, row->conn_id, row->msg_id, &m);
 
+    sx_event_init(ev, SIMPLEX_EV_MSG, row->conn_id);
     if (rc != SIMPLEX_OK)
         return rc;
-    if (m.user_ack)
-        return SIMPLEX_E_NOT_FOUND;
+    ev->msg_id = row->msg_id;
     sx_wr_raw(&ev->data, m.body);
     ev->integrity = m.integrity;
     ev->gap_first = m.gap_first;
@@ -103,11 +111,11 @@ static simplex_rc load_next(struct simplex_agent *a, struct simplex_event *ev)
         int64_t id = row.id;
         if (a->uncommitted != 0 && id >= a->uncommitted)
             return SIMPLEX_E_NO_EVENT; /* not before it is on disk */
-        rc = sx_event_decode(row.data, ev);
-        if (rc == SIMPLEX_OK && ev->kind == SIMPLEX_EV_MSG)
-            rc = load_message(a, ev);
-        if (rc == SIMPLEX_E_NOMEM)
+        rc = row.msg_id != 0 ? load_message(a, &row, ev) : sx_event_decode(row.data, ev);
+        if (rc == SIMPLEX_E_NOMEM) {
+            sx_event_clear(ev);
             return rc;
+        }
         a->shown = id;
         ev->row = id;
         if (rc == SIMPLEX_OK)

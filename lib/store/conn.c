@@ -92,17 +92,16 @@ simplex_rc sx_store_conn_update(struct sx_store *s, const struct sx_conn *c)
 
 simplex_rc sx_store_conn_delete(struct sx_store *s, int64_t id)
 {
+    static const enum sx_sql steps[] = { SQL_EVENT_DELETE_CONN, SQL_SND_MSG_DELETE_CONN,
+                                         SQL_CONN_DELETE };
     struct sx_q q;
     bool own;
     simplex_rc rc = sx_db_group(s, &own);
 
     if (rc != SIMPLEX_OK)
         return rc;
-    sx_q_start(&q, s, SQL_EVENT_DELETE_CONN);
-    sx_q_put_i64(&q, id);
-    rc = sx_q_run(&q);
-    if (rc == SIMPLEX_OK) {
-        sx_q_start(&q, s, SQL_CONN_DELETE);
+    for (size_t i = 0; rc == SIMPLEX_OK && i < SX_COUNT(steps); i++) {
+        sx_q_start(&q, s, steps[i]);
         sx_q_put_i64(&q, id);
         rc = sx_q_run(&q);
     }

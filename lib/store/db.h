@@ -32,7 +32,8 @@ struct sx_store {
     bool in_savepoint, dirty_before; /* the savepoint, and `dirty` when it was set */
     simplex_rc lost;                 /* the database gave up the transaction: why */
     simplex_rc broken;               /* a change of the key failed: only closing is left */
-    int64_t last_command, last_event;
+    int64_t last_command;
+    int64_t last_event; /* of events and rcv_messages */
     unsigned fault_in;
     simplex_rc fault_rc; /* SIMPLEX_OK: not armed */
     bool fault_fired;

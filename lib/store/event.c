@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Events that the application has not seen yet. */
+/*
+ * Events that the application has not seen yet. A message received is an event by itself, in its
+ * own table: both count with the same number, and reading merges them.
+ */
 #include "store/db.h"
 
 simplex_rc sx_store_event_add(struct sx_store *s, struct sx_event_row *e)
@@ -9,7 +12,6 @@ simplex_rc sx_store_event_add(struct sx_store *s, struct sx_event_row *e)
     sx_q_start(&q, s, SQL_EVENT_ADD);
     sx_q_put_i64(&q, s->last_event + 1);
     sx_q_put_i64(&q, e->conn_id);
-    sx_q_put_i64(&q, e->msg_id);
     sx_q_put_blob(&q, e->data);
     simplex_rc rc = sx_q_run(&q);
     if (rc == SIMPLEX_OK)
@@ -17,18 +19,42 @@ simplex_rc sx_store_event_add(struct sx_store *s, struct sx_event_row *e)
     return rc;
 }
 
-simplex_rc sx_store_event_next(struct sx_store *s, int64_t after, struct sx_event_row *e)
+static simplex_rc next_message(struct sx_store *s, int64_t after, struct sx_event_row *e)
 {
     struct sx_q q;
 
-    sx_q_start(&q, s, SQL_EVENT_NEXT);
+    sx_q_start(&q, s, SQL_RCV_MSG_NEXT);
     sx_q_put_i64(&q, after);
     simplex_rc rc = sx_q_row(&q);
     if (rc != SIMPLEX_OK)
         return rc;
-    e->id = sx_q_i64(&q);
+    *e = (struct sx_event_row){ .id = sx_q_i64(&q) };
     e->conn_id = sx_q_i64(&q);
     e->msg_id = sx_q_i64(&q);
+    return sx_q_done(&q);
+}
+
+simplex_rc sx_store_event_next(struct sx_store *s, int64_t after, struct sx_event_row *e)
+{
+    struct sx_event_row message;
+    struct sx_q q;
+    simplex_rc found = next_message(s, after, &message);
+
+    if (found != SIMPLEX_OK && found != SIMPLEX_E_NOT_FOUND)
+        return found;
+    sx_q_start(&q, s, SQL_EVENT_NEXT);
+    sx_q_put_i64(&q, after);
+    simplex_rc rc = sx_q_row(&q);
+    if (rc != SIMPLEX_OK && rc != SIMPLEX_E_NOT_FOUND)
+        return rc;
+    int64_t id = rc == SIMPLEX_OK ? sx_q_i64(&q) : INT64_MAX;
+    if (found == SIMPLEX_OK && message.id < id) {
+        *e = message;
+        return rc == SIMPLEX_OK ? sx_q_done(&q) : SIMPLEX_OK;
+    }
+    if (rc != SIMPLEX_OK)
+        return rc;
+    *e = (struct sx_event_row){ .id = id, .conn_id = sx_q_i64(&q) };
     e->data = sx_q_blob(&q);
     return sx_q_lend(&q);
 }
@@ -39,15 +65,5 @@ simplex_rc sx_store_event_delete(struct sx_store *s, int64_t id)
 
     sx_q_start(&q, s, SQL_EVENT_DELETE);
     sx_q_put_i64(&q, id);
-    return sx_q_run(&q);
-}
-
-simplex_rc sx_store_event_delete_msg(struct sx_store *s, int64_t conn_id, int64_t msg_id)
-{
-    struct sx_q q;
-
-    sx_q_start(&q, s, SQL_EVENT_DELETE_MSG);
-    sx_q_put_i64(&q, conn_id);
-    sx_q_put_i64(&q, msg_id);
     return sx_q_run(&q);
 }

@@ -5,8 +5,16 @@
  *
  * Tables are named as in the reference. Ids of connections and queues are never reused
  * (AUTOINCREMENT); ids of commands and events only grow while the store is open, which is all
- * their readers need and saves writing the sequence table. Everything of a connection goes with it
- * (ON DELETE CASCADE), so each such table has an index that starts with conn_id.
+ * their readers need and saves writing the sequence table. What belongs to a connection goes with
+ * it: by ON DELETE CASCADE where an index starts with conn_id, otherwise by sx_store_conn_delete.
+ *
+ * A commit encrypts each page that it changed, which is most of what a message costs. So the tables
+ * of the messages have no more indexes than they must, and what changes together stands together:
+ *   - the ratchet is a column of connections: both change with every message;
+ *   - messages to send are found by the row number that their delivery has;
+ *   - a message received is its own event: `seq` counts on from the same number as event_id;
+ *   - hashes of received messages are only appended, looked for from the newest back, and removed
+ *     from the front.
  */
 #include "store/migrate.h"
 
@@ -26,7 +34,8 @@ static const char initial_queues[] =
     " last_snd_msg_hash BLOB,\n"
     " last_rcv_msg_hash BLOB,\n"
     " ratchet_sync_state INTEGER NOT NULL,\n"
-    " created_at INTEGER NOT NULL\n"
+    " created_at INTEGER NOT NULL,\n"
+    " ratchet_state BLOB\n" /* last: a long one continues on other pages */
     ") STRICT;\n"
 
     "CREATE TABLE rcv_queues (\n"
@@ -68,11 +77,6 @@ static const char initial_queues[] =
     ") STRICT;\n"
     "CREATE INDEX snd_queues_conn ON snd_queues (conn_id, snd_primary DESC, snd_queue_id);\n"
 
-    "CREATE TABLE ratchets (\n"
-    " conn_id INTEGER PRIMARY KEY REFERENCES connections ON DELETE CASCADE,\n"
-    " ratchet_state BLOB NOT NULL\n"
-    ") STRICT;\n"
-
     "CREATE TABLE skipped_message_keys (\n"
     " skipped_id INTEGER PRIMARY KEY,\n"
     " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
@@ -90,7 +94,8 @@ static const char initial_queues[] =
 
 static const char initial_messages[] =
     "CREATE TABLE snd_messages (\n"
-    " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
+    " msg_row INTEGER PRIMARY KEY,\n"
+    " conn_id INTEGER NOT NULL,\n"
     " internal_id INTEGER NOT NULL,\n"
     " external_snd_id INTEGER NOT NULL,\n"
     " msg_type INTEGER NOT NULL,\n"
@@ -101,21 +106,18 @@ static const char initial_messages[] =
     " quota_seen INTEGER NOT NULL,\n"
     " e2e_params BLOB,\n"
     " msg_key BLOB NOT NULL,\n"
-    " msg_body BLOB NOT NULL,\n" /* last: what stands before it is read without its pages */
-    " UNIQUE (conn_id, internal_id)\n"
+    " msg_body BLOB NOT NULL\n" /* last: what stands before it is read without its pages */
     ") STRICT;\n"
 
     "CREATE TABLE snd_message_deliveries (\n"
     " snd_queue_id INTEGER NOT NULL REFERENCES snd_queues ON DELETE CASCADE,\n"
     " internal_id INTEGER NOT NULL,\n"
-    " conn_id INTEGER NOT NULL,\n"
-    " PRIMARY KEY (snd_queue_id, internal_id),\n"
-    " FOREIGN KEY (conn_id, internal_id) REFERENCES snd_messages (conn_id, internal_id)\n"
-    "  ON DELETE CASCADE\n"
+    " msg_row INTEGER NOT NULL,\n"
+    " PRIMARY KEY (snd_queue_id, internal_id)\n"
     ") STRICT, WITHOUT ROWID;\n"
-    "CREATE INDEX snd_message_deliveries_msg ON snd_message_deliveries (conn_id, internal_id);\n"
 
     "CREATE TABLE rcv_messages (\n"
+    " seq INTEGER PRIMARY KEY,\n"
     " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
     " internal_id INTEGER NOT NULL,\n"
     " rcv_queue_id INTEGER NOT NULL,\n" /* no reference: messages outlive a replaced queue */
@@ -129,20 +131,17 @@ static const char initial_messages[] =
     " gap_last INTEGER NOT NULL,\n"
     " notify INTEGER NOT NULL,\n"
     " pq INTEGER NOT NULL,\n"
-    " user_ack INTEGER NOT NULL,\n"
     " attempts INTEGER NOT NULL,\n"
     " msg_hash BLOB NOT NULL,\n"
     " msg_body BLOB NOT NULL,\n"
     " UNIQUE (conn_id, internal_id)\n"
     ") STRICT;\n"
-    "CREATE INDEX rcv_messages_broker ON rcv_messages (rcv_queue_id, broker_id);\n"
 
     "CREATE TABLE rcv_message_hashes (\n"
     " hash_id INTEGER PRIMARY KEY,\n"
-    " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
-    " hash BLOB NOT NULL,\n"
-    " created_at INTEGER NOT NULL,\n"
-    " UNIQUE (conn_id, hash)\n"
+    " conn_id INTEGER NOT NULL,\n" /* no reference: they go when they are old */
+    " hash BLOB NOT NULL,\n"       /* the first 16 bytes */
+    " created_at INTEGER NOT NULL\n"
     ") STRICT;\n"
 
     "CREATE TABLE conn_confirmations (\n"
@@ -168,10 +167,8 @@ static const char initial_messages[] =
     "CREATE TABLE events (\n"
     " event_id INTEGER PRIMARY KEY,\n"
     " conn_id INTEGER NOT NULL,\n" /* no reference: the last event tells of the deletion */
-    " msg_id INTEGER NOT NULL,\n"
     " event BLOB NOT NULL\n"
-    ") STRICT;\n"
-    "CREATE INDEX events_conn ON events (conn_id, msg_id);\n";
+    ") STRICT;\n";
 
 const struct sx_migration sx_migrations[] = {
     { { initial_queues, initial_messages } },

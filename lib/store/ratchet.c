@@ -45,9 +45,9 @@ static simplex_rc put_state(struct sx_store *s, int64_t conn_id, const struct sx
     simplex_rc rc = sx_db_encoded(s);
     if (rc == SIMPLEX_OK) {
         sx_q_start(&q, s, SQL_RATCHET_PUT);
-        sx_q_put_i64(&q, conn_id);
         sx_q_put_blob(&q, sx_wr_bytes(&s->scratch));
-        rc = sx_q_run(&q);
+        sx_q_put_i64(&q, conn_id);
+        rc = sx_q_run_one(&q);
     }
     sx_db_scratch_wipe(s);
     return rc;

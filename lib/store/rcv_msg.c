@@ -2,7 +2,9 @@
 /* Messages received, until the application acknowledges them, and hashes against repeats. */
 #include "store/db.h"
 
-simplex_rc sx_store_rcv_msg_add(struct sx_store *s, const struct sx_rcv_msg_row *m)
+#define HASH_LEN 16 /* of 32 bytes: enough to tell messages apart */
+
+simplex_rc sx_store_rcv_msg_add(struct sx_store *s, struct sx_rcv_msg_row *m)
 {
     struct sx_q q;
 
@@ -20,11 +22,14 @@ simplex_rc sx_store_rcv_msg_add(struct sx_store *s, const struct sx_rcv_msg_row 
     sx_q_put_i64(&q, m->gap_last);
     sx_q_put_i64(&q, m->notify);
     sx_q_put_i64(&q, m->pq);
-    sx_q_put_i64(&q, m->user_ack);
     sx_q_put_i64(&q, m->attempts);
     sx_q_put_blob(&q, sx_bytes(m->hash, 32));
     sx_q_put_blob(&q, m->body);
-    return sx_q_run(&q);
+    sx_q_put_i64(&q, s->last_event + 1);
+    simplex_rc rc = sx_q_run(&q);
+    if (rc == SIMPLEX_OK)
+        m->seq = ++s->last_event;
+    return rc;
 }
 
 static simplex_rc get(struct sx_q *q, struct sx_rcv_msg_row *m)
@@ -46,7 +51,6 @@ static simplex_rc get(struct sx_q *q, struct sx_rcv_msg_row *m)
     m->gap_last = sx_q_i64(q);
     m->notify = sx_q_bool(q);
     m->pq = sx_q_bool(q);
-    m->user_ack = sx_q_bool(q);
     m->attempts = sx_q_uint(q, UINT32_MAX);
     sx_q_copy(q, m->hash, 32);
     m->body = sx_q_blob(q);
@@ -64,12 +68,13 @@ simplex_rc sx_store_rcv_msg_get(struct sx_store *s, int64_t conn_id, int64_t id,
     return get(&q, m);
 }
 
-simplex_rc sx_store_rcv_msg_find(struct sx_store *s, int64_t rcv_queue_id, simplex_bytes srv_msg_id,
-                                 struct sx_rcv_msg_row *m)
+simplex_rc sx_store_rcv_msg_find(struct sx_store *s, int64_t conn_id, int64_t rcv_queue_id,
+                                 simplex_bytes srv_msg_id, struct sx_rcv_msg_row *m)
 {
     struct sx_q q;
 
     sx_q_start(&q, s, SQL_RCV_MSG_FIND);
+    sx_q_put_i64(&q, conn_id);
     sx_q_put_i64(&q, rcv_queue_id);
     sx_q_put_blob(&q, srv_msg_id);
     return get(&q, m);
@@ -81,14 +86,6 @@ static void start_with_ids(struct sx_q *q, struct sx_store *s, enum sx_sql which
     sx_q_start(q, s, which);
     sx_q_put_i64(q, conn_id);
     sx_q_put_i64(q, id);
-}
-
-simplex_rc sx_store_rcv_msg_acked(struct sx_store *s, int64_t conn_id, int64_t id)
-{
-    struct sx_q q;
-
-    start_with_ids(&q, s, SQL_RCV_MSG_ACKED, conn_id, id);
-    return sx_q_run_one(&q);
 }
 
 simplex_rc sx_store_rcv_msg_attempt(struct sx_store *s, int64_t conn_id, int64_t id)
@@ -114,7 +111,7 @@ simplex_rc sx_store_rcv_hash_add(struct sx_store *s, int64_t conn_id, const uint
 
     sx_q_start(&q, s, SQL_RCV_HASH_ADD);
     sx_q_put_i64(&q, conn_id);
-    sx_q_put_blob(&q, sx_bytes(hash, 32));
+    sx_q_put_blob(&q, sx_bytes(hash, HASH_LEN));
     sx_q_put_i64(&q, now);
     return sx_q_run(&q);
 }
@@ -126,7 +123,7 @@ simplex_rc sx_store_rcv_hash_known(struct sx_store *s, int64_t conn_id, const ui
 
     sx_q_start(&q, s, SQL_RCV_HASH_KNOWN);
     sx_q_put_i64(&q, conn_id);
-    sx_q_put_blob(&q, sx_bytes(hash, 32));
+    sx_q_put_blob(&q, sx_bytes(hash, HASH_LEN));
     simplex_rc rc = sx_q_row(&q);
     *known = rc == SIMPLEX_OK;
     if (rc == SIMPLEX_E_NOT_FOUND)

@@ -19,7 +19,7 @@ simplex_rc sx_store_snd_msg_add(struct sx_store *s, const struct sx_snd_msg *m)
     sx_q_put_some(&q, m->e2e);
     sx_q_put_blob(&q, m->key);
     sx_q_put_blob(&q, m->plain);
-    return sx_q_run(&q);
+    return sx_q_run_one(&q);
 }
 
 simplex_rc sx_store_delivery_add(struct sx_store *s, int64_t snd_queue_id, int64_t conn_id,
@@ -31,7 +31,7 @@ simplex_rc sx_store_delivery_add(struct sx_store *s, int64_t snd_queue_id, int64
     sx_q_put_i64(&q, snd_queue_id);
     sx_q_put_i64(&q, conn_id);
     sx_q_put_i64(&q, msg_id);
-    return sx_q_run(&q);
+    return sx_q_run_one(&q);
 }
 
 simplex_rc sx_store_delivery_next(struct sx_store *s, int64_t snd_queue_id, int64_t after,
@@ -78,19 +78,18 @@ static simplex_rc delivered(struct sx_store *s, int64_t snd_queue_id, int64_t co
 {
     struct sx_q q;
 
-    sx_q_start(&q, s, SQL_DELIVERY_DELETE);
-    sx_q_put_i64(&q, snd_queue_id);
-    sx_q_put_i64(&q, msg_id);
-    sx_q_put_i64(&q, conn_id);
-    simplex_rc rc = sx_q_run_one(&q);
-    if (rc != SIMPLEX_OK)
-        return rc;
     sx_q_start(&q, s, SQL_SND_MSG_DELETE_SENT);
     sx_q_put_i64(&q, conn_id);
     sx_q_put_i64(&q, msg_id);
-    rc = sx_q_run(&q);
-    *last = rc == SIMPLEX_OK && sqlite3_changes(s->db) > 0;
-    return rc;
+    sx_q_put_i64(&q, snd_queue_id);
+    simplex_rc rc = sx_q_run(&q);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    *last = sqlite3_changes(s->db) > 0;
+    sx_q_start(&q, s, SQL_DELIVERY_DELETE);
+    sx_q_put_i64(&q, snd_queue_id);
+    sx_q_put_i64(&q, msg_id);
+    return sx_q_run_one(&q);
 }
 
 simplex_rc sx_store_delivery_done(struct sx_store *s, int64_t snd_queue_id, int64_t conn_id,

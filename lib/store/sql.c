@@ -19,7 +19,14 @@
     "retry_delay, quota_seen, e2e_params, msg_key, msg_body"
 #define RCV_MSG                                                                           \
     "conn_id, internal_id, rcv_queue_id, external_snd_id, broker_id, broker_ts, rcv_ts, " \
-    "msg_type, integrity, gap_first, gap_last, notify, pq, user_ack, attempts, msg_hash, msg_body"
+    "msg_type, integrity, gap_first, gap_last, notify, pq, attempts, msg_hash, msg_body"
+/* Rows that a repeat is looked for in; older ones are removed. */
+#define HASH_WINDOW "200000"
+/* The other deliveries of message ?2 of connection ?1 than that to queue ?3. */
+#define OTHER_DELIVERIES                                         \
+    "SELECT 1 FROM snd_queues q JOIN snd_message_deliveries o"   \
+    " ON o.snd_queue_id = q.snd_queue_id AND o.internal_id = ?2" \
+    " WHERE q.conn_id = ?1 AND q.snd_queue_id <> ?3"
 
 const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN",
@@ -56,19 +63,18 @@ const char *const sx_sql_text[SQL_COUNT] = {
         "UPDATE snd_queues SET (" SNDQ ") = (?,?,?,?,?,?,?,?,?,?) WHERE snd_queue_id = ?",
     [SQL_SNDQ_DELETE] = "DELETE FROM snd_queues WHERE snd_queue_id = ?",
     [SQL_SNDQ_DELETE_MSGS] =
-        "DELETE FROM snd_messages WHERE rowid IN"
-        " (SELECT m.rowid FROM snd_message_deliveries d JOIN snd_messages m"
-        "  ON m.conn_id = d.conn_id AND m.internal_id = d.internal_id"
-        "  WHERE d.snd_queue_id = ?1 AND NOT EXISTS (SELECT 1 FROM snd_message_deliveries o"
-        "   WHERE o.conn_id = d.conn_id AND o.internal_id = d.internal_id"
-        "   AND o.snd_queue_id <> ?1))",
+        "DELETE FROM snd_messages WHERE msg_row IN"
+        " (SELECT msg_row FROM snd_message_deliveries d WHERE d.snd_queue_id = ?1"
+        "  AND NOT EXISTS (SELECT 1 FROM snd_queues a JOIN snd_queues b ON b.conn_id = a.conn_id"
+        "   JOIN snd_message_deliveries o ON o.snd_queue_id = b.snd_queue_id"
+        "   AND o.internal_id = d.internal_id"
+        "   WHERE a.snd_queue_id = ?1 AND b.snd_queue_id <> ?1))",
     [SQL_SNDQ_NEXT] = "SELECT snd_queue_id, " SNDQ " FROM snd_queues WHERE snd_queue_id > ?"
                       " ORDER BY snd_queue_id LIMIT 1",
 
-    [SQL_RATCHET_GET] = "SELECT ratchet_state FROM ratchets WHERE conn_id = ?",
-    [SQL_RATCHET_PUT] = "INSERT INTO ratchets (conn_id, ratchet_state) VALUES (?,?)"
-                        " ON CONFLICT (conn_id) DO UPDATE SET ratchet_state ="
-                        " excluded.ratchet_state",
+    [SQL_RATCHET_GET] = "SELECT ratchet_state FROM connections"
+                        " WHERE conn_id = ? AND ratchet_state IS NOT NULL",
+    [SQL_RATCHET_PUT] = "UPDATE connections SET ratchet_state = ? WHERE conn_id = ?",
     [SQL_SKIPPED_LIST] = "SELECT header_key, msg_n, msg_key, msg_iv FROM skipped_message_keys"
                          " WHERE conn_id = ? ORDER BY skipped_id",
     [SQL_SKIPPED_ADD] = "INSERT INTO skipped_message_keys"
@@ -81,40 +87,56 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_X3DH_GET] = "SELECT keys FROM x3dh_keys WHERE conn_id = ?",
     [SQL_X3DH_DELETE] = "DELETE FROM x3dh_keys WHERE conn_id = ?",
 
-    [SQL_SND_MSG_ADD] = "INSERT INTO snd_messages (" SND_MSG ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-    [SQL_SND_MSG_RETRY] = "UPDATE snd_messages SET retry_delay = ?, quota_seen = ?"
-                          " WHERE conn_id = ? AND internal_id = ?",
+    [SQL_SND_MSG_ADD] = "INSERT INTO snd_messages (" SND_MSG ") SELECT"
+                        " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12 FROM connections"
+                        " WHERE conn_id = ?1",
+    [SQL_SND_MSG_RETRY] = "UPDATE snd_messages SET retry_delay = ?, quota_seen = ? WHERE msg_row ="
+                          " (SELECT d.msg_row FROM snd_queues q JOIN snd_message_deliveries d"
+                          "  ON d.snd_queue_id = q.snd_queue_id AND d.internal_id = ?4"
+                          "  WHERE q.conn_id = ?3 LIMIT 1)",
     [SQL_SND_MSG_DELETE_SENT] =
-        "DELETE FROM snd_messages WHERE conn_id = ?1 AND internal_id = ?2 AND NOT EXISTS"
-        " (SELECT 1 FROM snd_message_deliveries d WHERE d.conn_id = ?1 AND d.internal_id = ?2)",
-    [SQL_DELIVERY_ADD] = "INSERT INTO snd_message_deliveries (snd_queue_id, conn_id, internal_id)"
-                         " VALUES (?,?,?)",
-    [SQL_DELIVERY_NEXT] =
-        "SELECT " SND_MSG " FROM snd_messages WHERE (conn_id, internal_id) ="
-        " (SELECT conn_id, internal_id FROM snd_message_deliveries"
-        "  WHERE snd_queue_id = ? AND internal_id > ? ORDER BY internal_id LIMIT 1)",
-    [SQL_DELIVERY_DELETE] = "DELETE FROM snd_message_deliveries"
-                            " WHERE snd_queue_id = ? AND internal_id = ? AND conn_id = ?",
-    [SQL_DELIVERY_COUNT] = "SELECT count(*) FROM snd_message_deliveries WHERE conn_id = ?",
+        "DELETE FROM snd_messages WHERE msg_row = (SELECT msg_row FROM snd_message_deliveries"
+        "  WHERE snd_queue_id = ?3 AND internal_id = ?2) AND conn_id = ?1"
+        " AND NOT EXISTS (" OTHER_DELIVERIES ")",
+    [SQL_SND_MSG_DELETE_CONN] =
+        "DELETE FROM snd_messages WHERE msg_row IN (SELECT d.msg_row FROM snd_queues q"
+        " JOIN snd_message_deliveries d ON d.snd_queue_id = q.snd_queue_id WHERE q.conn_id = ?)",
+    /* from the newest: it was added just now */
+    [SQL_DELIVERY_ADD] = "INSERT INTO snd_message_deliveries (snd_queue_id, internal_id, msg_row)"
+                         " SELECT ?1, ?3, msg_row FROM snd_messages WHERE conn_id = ?2"
+                         " AND internal_id = ?3 ORDER BY msg_row DESC LIMIT 1",
+    [SQL_DELIVERY_NEXT] = "SELECT " SND_MSG " FROM snd_messages WHERE msg_row ="
+                          " (SELECT msg_row FROM snd_message_deliveries"
+                          "  WHERE snd_queue_id = ? AND internal_id > ?"
+                          "  ORDER BY internal_id LIMIT 1)",
+    [SQL_DELIVERY_DELETE] =
+        "DELETE FROM snd_message_deliveries WHERE snd_queue_id = ? AND internal_id = ?",
+    [SQL_DELIVERY_COUNT] = "SELECT count(*) FROM snd_queues q JOIN snd_message_deliveries d"
+                           " ON d.snd_queue_id = q.snd_queue_id WHERE q.conn_id = ?",
 
     [SQL_RCV_MSG_ADD] =
-        "INSERT INTO rcv_messages (" RCV_MSG ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO rcv_messages (" RCV_MSG ", seq) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_RCV_MSG_GET] =
         "SELECT " RCV_MSG " FROM rcv_messages WHERE conn_id = ? AND internal_id = ?",
-    [SQL_RCV_MSG_FIND] = "SELECT " RCV_MSG " FROM rcv_messages"
-                         " WHERE rcv_queue_id = ? AND broker_id = ? ORDER BY rowid DESC LIMIT 1",
-    [SQL_RCV_MSG_ACKED] =
-        "UPDATE rcv_messages SET user_ack = 1 WHERE conn_id = ? AND internal_id = ?",
+    /* a queue delivers nothing before the last message was acknowledged: there are very few rows */
+    [SQL_RCV_MSG_FIND] = "SELECT " RCV_MSG " FROM rcv_messages WHERE conn_id = ?"
+                         " AND rcv_queue_id = ? AND broker_id = ? LIMIT 1",
+    [SQL_RCV_MSG_NEXT] = "SELECT seq, conn_id, internal_id FROM rcv_messages WHERE seq > ?"
+                         " ORDER BY seq LIMIT 1",
     [SQL_RCV_MSG_ATTEMPT] =
         "UPDATE rcv_messages SET attempts = attempts + 1 WHERE conn_id = ? AND internal_id = ?",
     [SQL_RCV_MSG_DELETE] = "DELETE FROM rcv_messages WHERE conn_id = ? AND internal_id = ?",
-    [SQL_RCV_HASH_ADD] = "INSERT INTO rcv_message_hashes (conn_id, hash, created_at) VALUES (?,?,?)"
-                         " ON CONFLICT (conn_id, hash) DO NOTHING",
-    [SQL_RCV_HASH_KNOWN] = "SELECT 1 FROM rcv_message_hashes WHERE conn_id = ? AND hash = ?",
+    [SQL_RCV_HASH_ADD] =
+        "INSERT INTO rcv_message_hashes (conn_id, hash, created_at) VALUES (?,?,?)",
+    /* from the newest: what a server delivers again it has delivered last */
+    [SQL_RCV_HASH_KNOWN] = "SELECT 1 FROM rcv_message_hashes WHERE conn_id = ? AND hash = ?"
+                           " AND hash_id > (SELECT max(hash_id) FROM rcv_message_hashes)"
+                           " - " HASH_WINDOW " ORDER BY hash_id DESC LIMIT 1",
     /* rows arrive in the order of time, so the oldest have the lowest ids */
     [SQL_RCV_HASH_CLEANUP] =
         "DELETE FROM rcv_message_hashes WHERE hash_id IN"
-        " (SELECT hash_id FROM rcv_message_hashes ORDER BY hash_id LIMIT ?) AND created_at < ?",
+        " (SELECT hash_id FROM rcv_message_hashes ORDER BY hash_id LIMIT ?) AND (created_at < ?"
+        " OR hash_id <= (SELECT max(hash_id) FROM rcv_message_hashes) - " HASH_WINDOW ")",
 
     [SQL_CONF_ADD] = "INSERT INTO conn_confirmations"
                      " (conn_id, sender_conn_info, reply_queue, accepted, own_conn_info)"
@@ -136,11 +158,11 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_COMMAND_CONNS] =
         "SELECT DISTINCT conn_id FROM commands WHERE conn_id > ? ORDER BY conn_id LIMIT ?",
 
-    [SQL_EVENT_ADD] = "INSERT INTO events (event_id, conn_id, msg_id, event) VALUES (?,?,?,?)",
-    [SQL_EVENT_LAST] = "SELECT coalesce(max(event_id), 0) FROM events",
-    [SQL_EVENT_NEXT] = "SELECT event_id, conn_id, msg_id, event FROM events"
+    [SQL_EVENT_ADD] = "INSERT INTO events (event_id, conn_id, event) VALUES (?,?,?)",
+    [SQL_EVENT_LAST] = "SELECT max(coalesce((SELECT max(event_id) FROM events), 0),"
+                       " coalesce((SELECT max(seq) FROM rcv_messages), 0))",
+    [SQL_EVENT_NEXT] = "SELECT event_id, conn_id, event FROM events"
                        " WHERE event_id > ? ORDER BY event_id LIMIT 1",
     [SQL_EVENT_DELETE] = "DELETE FROM events WHERE event_id = ?",
     [SQL_EVENT_DELETE_CONN] = "DELETE FROM events WHERE conn_id = ?",
-    [SQL_EVENT_DELETE_MSG] = "DELETE FROM events WHERE conn_id = ? AND msg_id = ?",
 };

@@ -60,6 +60,7 @@ simplex_rc sx_store_undo(struct sx_store *s) SIMPLEX_CHECK;
 void sx_store_fault(struct sx_store *s, unsigned nth, simplex_rc rc);
 bool sx_store_fault_disarm(struct sx_store *s);
 void sx_store_fault_memory(bool on);
+int64_t sx_store_pages(struct sx_store *s); /* written by commits since this was last asked */
 simplex_rc sx_store_exec(struct sx_store *s, const char *sql) SIMPLEX_CHECK;
 
 /* ---- connections ---- */
@@ -190,8 +191,9 @@ struct sx_snd_msg {
     int64_t retry_delay;      /* ms, kept over restarts; 0: first attempt */
     bool quota_seen;          /* the last answer was QUOTA: slow retries */
 };
+/* It lives as long as a delivery of it: the first is added in the same transaction. */
 simplex_rc sx_store_snd_msg_add(struct sx_store *s, const struct sx_snd_msg *m) SIMPLEX_CHECK;
-/* A delivery of message id to a queue; both must be there. */
+/* A delivery of message id to a queue of its connection; both must be there. */
 simplex_rc sx_store_delivery_add(struct sx_store *s, int64_t snd_queue_id, int64_t conn_id,
                                  int64_t msg_id) SIMPLEX_CHECK;
 /* The oldest pending delivery of the queue with an id above `after` (0: the first).
@@ -210,6 +212,7 @@ simplex_rc sx_store_delivery_count(struct sx_store *s, int64_t conn_id, int64_t 
 
 struct sx_rcv_msg_row {
     int64_t conn_id, id;       /* internal id */
+    int64_t seq;               /* set by _add: its number among the events; _get: 0 */
     int64_t rcv_queue_id;
     int64_t ext_id;            /* the sender's id */
     struct sx_id srv_msg_id;   /* what ACK names */
@@ -219,21 +222,22 @@ struct sx_rcv_msg_row {
     uint8_t integrity;         /* enum of simplex/agent.h */
     int64_t gap_first, gap_last; /* skipped ids, or the bad id in gap_first */
     bool notify, pq;
-    bool user_ack;             /* the application acknowledged; the server's ACK is due */
     simplex_bytes body;        /* get: borrowed until the next call on the store */
     uint8_t hash[32];          /* SHA-256 of the plaintext: for receipts */
     uint32_t attempts;         /* times the server delivered it again */
 };
-simplex_rc sx_store_rcv_msg_add(struct sx_store *s, const struct sx_rcv_msg_row *m) SIMPLEX_CHECK;
+/* The message is an event too, until it is deleted: sx_store_event_next. */
+simplex_rc sx_store_rcv_msg_add(struct sx_store *s, struct sx_rcv_msg_row *m) SIMPLEX_CHECK;
 simplex_rc sx_store_rcv_msg_get(struct sx_store *s, int64_t conn_id, int64_t id,
                                 struct sx_rcv_msg_row *m) SIMPLEX_CHECK;
 /* By the server's message id, for repeats. E_NOT_FOUND. */
-simplex_rc sx_store_rcv_msg_find(struct sx_store *s, int64_t rcv_queue_id, simplex_bytes srv_msg_id,
-                                 struct sx_rcv_msg_row *m) SIMPLEX_CHECK;
-simplex_rc sx_store_rcv_msg_acked(struct sx_store *s, int64_t conn_id, int64_t id) SIMPLEX_CHECK;
+simplex_rc sx_store_rcv_msg_find(struct sx_store *s, int64_t conn_id, int64_t rcv_queue_id,
+                                 simplex_bytes srv_msg_id, struct sx_rcv_msg_row *m) SIMPLEX_CHECK;
 simplex_rc sx_store_rcv_msg_attempt(struct sx_store *s, int64_t conn_id, int64_t id) SIMPLEX_CHECK;
 simplex_rc sx_store_rcv_msg_delete(struct sx_store *s, int64_t conn_id, int64_t id) SIMPLEX_CHECK;
-/* Hashes of ratchet messages, to drop repeats silently (kept 21 days). */
+/* Hashes of ratchet messages, to drop repeats silently (kept 21 days). The connection is not
+ * checked. Looking for one reads the last 200,000 from the newest back: for messages that could not
+ * be decrypted only. */
 simplex_rc sx_store_rcv_hash_add(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
                                  int64_t now) SIMPLEX_CHECK;
 simplex_rc sx_store_rcv_hash_known(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
@@ -277,17 +281,16 @@ simplex_rc sx_store_command_conns(struct sx_store *s, int64_t after, int64_t *id
 
 struct sx_event_row {
     int64_t id, conn_id;
-    int64_t msg_id;            /* MSG: the row of rcv_messages that holds its content; else 0 */
-    simplex_bytes data;        /* encoded event; get: borrowed until the next call */
+    int64_t msg_id;            /* next: a message received, and no data; otherwise 0 */
+    simplex_bytes data;        /* encoded event; next: borrowed until the next call */
 };
 simplex_rc sx_store_event_add(struct sx_store *s, struct sx_event_row *e) SIMPLEX_CHECK;
+/* The first with an id above `after` of those added and of the messages received. E_NOT_FOUND. */
 simplex_rc sx_store_event_next(struct sx_store *s, int64_t after, struct sx_event_row *e)
     SIMPLEX_CHECK;
 simplex_rc sx_store_event_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK;
-simplex_rc sx_store_event_delete_msg(struct sx_store *s, int64_t conn_id, int64_t msg_id)
-    SIMPLEX_CHECK;
 
-/* Rows older than `before` (ms) of rcv hashes; at most `limit`; *n = how many went. */
+/* Hashes older than `before` (ms), or more than 200,000 back; at most `limit`, *n = how many went. */
 simplex_rc sx_store_cleanup(struct sx_store *s, int64_t before, unsigned limit, unsigned *n)
     SIMPLEX_CHECK;
 

@@ -121,3 +121,11 @@ simplex_rc sx_store_exec(struct sx_store *s, const char *sql)
     sx_db_end_loan(s);
     return sx_db_exec(s, sql);
 }
+
+int64_t sx_store_pages(struct sx_store *s)
+{
+    int now = 0, highest = 0;
+
+    (void)sqlite3_db_status(s->db, SQLITE_DBSTATUS_CACHE_WRITE, &now, &highest, 1);
+    return now;
+}

@@ -138,7 +138,7 @@ static unsigned read_all(struct sx_store *s)
         good++;
         touch(cmd.data);
     }
-    if (readable(sx_store_event_next(s, 0, &e))) {
+    if (readable(sx_store_event_next(s, 0, &e)) && readable(sx_store_event_next(s, e.id, &e))) {
         good++;
         touch(e.data);
     }
@@ -223,7 +223,7 @@ static void changed_row(uint8_t which, simplex_bytes value)
         { "snd_queues", "snd_auth_key" },
         { "snd_queues", "e2e_pub_key" },
         { "snd_queues", "e2e_dh_secret" },
-        { "ratchets", "ratchet_state" },
+        { "connections", "ratchet_state" },
         { "skipped_message_keys", "header_key" },
         { "skipped_message_keys", "msg_iv" },
         { "x3dh_keys", "keys" },

@@ -427,6 +427,8 @@ static void deliveries_come_oldest_first_and_end_with_the_last_queue(void **stat
     assert_int_equal(sx_store_delivery_add(s, 99, conn, 10), SIMPLEX_E_NOT_FOUND);
     ok(sx_store_delivery_count(s, conn, &n));
     assert_int_equal(n, 4);
+    ok(sx_store_delivery_count(s, conn + 1, &n));
+    assert_int_equal(n, 0);
 
     for (int64_t id = 10; id <= 12; id++) {
         ok(sx_store_delivery_next(s, q.id, id - 1, &got));
@@ -515,7 +517,6 @@ static void assert_rcv_equal(const struct sx_rcv_msg_row *a, const struct sx_rcv
     assert_int_equal(a->gap_last, b->gap_last);
     assert_int_equal(a->notify, b->notify);
     assert_int_equal(a->pq, b->pq);
-    assert_int_equal(a->user_ack, b->user_ack);
     assert_true(sx_bytes_eq(a->body, b->body));
     assert_memory_equal(a->hash, b->hash, 32);
     assert_int_equal(a->attempts, b->attempts);
@@ -537,14 +538,13 @@ static void received_messages_stay_until_they_are_deleted(void **state)
     assert_rcv_equal(&got, &empty);
     ok(sx_store_rcv_msg_attempt(s, conn, 1));
     ok(sx_store_rcv_msg_attempt(s, conn, 1));
-    ok(sx_store_rcv_msg_acked(s, conn, 1));
     m.attempts = 2;
-    m.user_ack = true;
-    ok(sx_store_rcv_msg_find(s, 4, sx_id_bytes(&m.srv_msg_id), &got));
+    ok(sx_store_rcv_msg_find(s, conn, 4, sx_id_bytes(&m.srv_msg_id), &got));
     assert_rcv_equal(&got, &m);
-    assert_int_equal(sx_store_rcv_msg_find(s, 5, sx_id_bytes(&m.srv_msg_id), &got),
+    assert_int_equal(sx_store_rcv_msg_find(s, conn, 5, sx_id_bytes(&m.srv_msg_id), &got),
                      SIMPLEX_E_NOT_FOUND);
-    assert_int_equal(sx_store_rcv_msg_acked(s, conn, 3), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(sx_store_rcv_msg_find(s, conn + 1, 4, sx_id_bytes(&m.srv_msg_id), &got),
+                     SIMPLEX_E_NOT_FOUND);
     assert_int_equal(sx_store_rcv_msg_attempt(s, conn, 3), SIMPLEX_E_NOT_FOUND);
     ok(sx_store_rcv_msg_delete(s, conn, 1));
     assert_int_equal(sx_store_rcv_msg_get(s, conn, 1, &got), SIMPLEX_E_NOT_FOUND);
@@ -564,7 +564,6 @@ static void hashes_are_known_until_they_are_old(void **state)
     for (uint8_t i = 0; i < 10; i++) {
         hash[0] = i;
         ok(sx_store_rcv_hash_add(s, conn, hash, 1000 + i));
-        ok(sx_store_rcv_hash_add(s, conn, hash, 2000)); /* once is enough */
     }
     ok(sx_store_rcv_hash_known(s, conn, hash, &known));
     assert_true(known);
@@ -583,7 +582,45 @@ static void hashes_are_known_until_they_are_old(void **state)
     hash[0] = 5;
     ok(sx_store_rcv_hash_known(s, conn, hash, &known));
     assert_true(known);
-    assert_int_equal(sx_store_rcv_hash_add(s, 99, hash, 1), SIMPLEX_E_NOT_FOUND);
+}
+
+static void repeats_are_looked_for_in_the_last_200000_hashes(void **state)
+{
+    struct sx_store *s = store_of(state);
+    uint8_t first[32] = { 1 }, second[32] = { 2 }, last[32] = { 3 };
+    unsigned n = 0;
+    bool known;
+
+    ok(sx_store_rcv_hash_add(s, 1, first, 5000)); /* the clock may have been wrong */
+    ok(sx_store_rcv_hash_add(s, 1, second, 5000));
+    ok(sx_store_exec(s, "WITH n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 199998)"
+                        " INSERT INTO rcv_message_hashes (conn_id, hash, created_at)"
+                        " SELECT 1, randomblob(16), 1000 FROM n"));
+    ok(sx_store_rcv_hash_known(s, 1, first, &known));
+    assert_true(known);
+    ok(sx_store_rcv_hash_add(s, 1, last, 1000));
+    ok(sx_store_rcv_hash_known(s, 1, first, &known));
+    assert_false(known);
+    ok(sx_store_rcv_hash_known(s, 1, second, &known));
+    assert_true(known);
+    ok(sx_store_rcv_hash_known(s, 1, last, &known));
+    assert_true(known);
+    ok(sx_store_cleanup(s, 1000, 100, &n));
+    assert_int_equal(n, 1);
+    ok(sx_store_cleanup(s, 1000, 100, &n));
+    assert_int_equal(n, 0);
+}
+
+static void hashes_differ_by_their_first_half_already(void **state)
+{
+    struct sx_store *s = store_of(state);
+    uint8_t hash[32] = { 0 };
+    bool known;
+
+    ok(sx_store_rcv_hash_add(s, 1, hash, 1));
+    hash[15] = 1;
+    ok(sx_store_rcv_hash_known(s, 1, hash, &known));
+    assert_false(known);
 }
 
 /* ---- confirmations, commands, events ---- */
@@ -671,7 +708,6 @@ static void events_come_in_order_and_may_outlive_their_connection(void **state)
 
     for (int i = 0; i < 4; i++) {
         e[i] = (struct sx_event_row){ .conn_id = i % 2 ? other : conn,
-                                      .msg_id = i,
                                       .data = { body, (size_t)i * 100 } };
         ok(sx_store_event_add(s, &e[i]));
     }
@@ -680,14 +716,14 @@ static void events_come_in_order_and_may_outlive_their_connection(void **state)
         ok(sx_store_event_next(s, after, &got));
         assert_int_equal(got.id, e[i].id);
         assert_int_equal(got.conn_id, e[i].conn_id);
-        assert_int_equal(got.msg_id, i);
+        assert_int_equal(got.msg_id, 0);
         assert_true(sx_bytes_eq(got.data, e[i].data));
         after = got.id;
     }
     assert_int_equal(sx_store_event_next(s, after, &got), SIMPLEX_E_NOT_FOUND);
     ok(sx_store_event_delete(s, e[0].id));
-    ok(sx_store_event_delete_msg(s, other, 1));
-    ok(sx_store_event_delete_msg(s, other, 99));
+    ok(sx_store_event_delete(s, e[1].id));
+    ok(sx_store_event_delete(s, 99));
     ok(sx_store_event_next(s, 0, &got));
     assert_int_equal(got.id, e[2].id);
     ok(sx_store_conn_delete(s, conn));
@@ -711,13 +747,11 @@ static void deleting_a_connection_takes_everything_along_and_nothing_else(void *
     static const char *const tables[] = {
         "rcv_queues",
         "snd_queues",
-        "ratchets",
         "skipped_message_keys",
         "x3dh_keys",
         "snd_messages",
-        "snd_message_deliveries",
+        "(SELECT snd_queue_id AS conn_id FROM snd_message_deliveries)", /* they count alike */
         "rcv_messages",
-        "rcv_message_hashes",
         "conn_confirmations",
         "commands",
         "events",
@@ -745,7 +779,6 @@ static void deleting_a_connection_takes_everything_along_and_nothing_else(void *
         ok(sx_store_snd_msg_add(s, &sm));
         ok(sx_store_delivery_add(s, sq.id, conn[i], 1));
         ok(sx_store_rcv_msg_add(s, &rm));
-        ok(sx_store_rcv_hash_add(s, conn[i], rm.hash, 1));
         ok(sx_store_conf_add(s, &c));
         ok(sx_store_command_add(s, &cmd));
         ok(sx_store_event_add(s, &e));
@@ -788,9 +821,83 @@ static void records_are_there_after_reopening(void **state)
     assert_rcv_equal(&mgot, &m);
     assert_true(add_conn(s) > second);
     ok(sx_store_event_add(s, &e));
-    ok(sx_store_event_next(s, 0, &got));
-    ok(sx_store_event_next(s, got.id, &got));
+    ok(sx_store_event_next(s, m.seq, &got));
     assert_int_equal(got.id, e.id);
+}
+
+/* `expected`: positive an event's id, negative a message's number. */
+static void assert_events(struct sx_store *s, const int64_t *expected, size_t n)
+{
+    struct sx_event_row got = { .id = 0 };
+
+    for (size_t i = 0; i < n; i++) {
+        ok(sx_store_event_next(s, got.id, &got));
+        assert_int_equal(got.id, expected[i] < 0 ? -expected[i] : expected[i]);
+        assert_int_equal(got.msg_id != 0, expected[i] < 0);
+        assert_int_equal(got.data.len != 0, expected[i] > 0);
+    }
+    assert_int_equal(sx_store_event_next(s, got.id, &got), SIMPLEX_E_NOT_FOUND);
+}
+
+static void messages_and_events_are_one_sequence_over_restarts(void **state)
+{
+    void **both = *state;
+    struct sx_store *s = both[0];
+    int64_t conn = add_conn(s), other = add_conn(s);
+    struct sx_event_row e = { .conn_id = conn, .data = sx_str("x") }, got;
+    struct sx_rcv_msg_row m = make_rcv(conn, 7), m2 = make_rcv(other, 7);
+
+    assert_events(s, NULL, 0);
+    ok(sx_store_rcv_msg_add(s, &m2));
+    ok(sx_store_event_add(s, &e));
+    ok(sx_store_rcv_msg_add(s, &m));
+    assert_events(s, (int64_t[]){ -1, 2, -3 }, 3);
+    ok(sx_store_event_next(s, 2, &got));
+    assert_int_equal(got.conn_id, conn);
+    assert_int_equal(got.msg_id, 7);
+    for (int round = 0; round < 2; round++) { /* the last one is a message, then an event */
+        sx_store_close(s);
+        both[0] = s = tmp_open(both[1]);
+        assert_events(s, (int64_t[]){ -1, 2, -3, 4, -5 }, round == 0 ? 3 : 5);
+        ok(sx_store_event_add(s, &e));
+        assert_int_equal(e.id, 4 + 2 * round);
+        m = make_rcv(conn, 8 + round);
+        ok(sx_store_rcv_msg_add(s, &m));
+        assert_int_equal(m.seq, 5 + 2 * round);
+    }
+    ok(sx_store_rcv_msg_delete(s, other, 7));
+    ok(sx_store_event_delete(s, 2));
+    ok(sx_store_rcv_msg_delete(s, conn, 9));
+    assert_events(s, (int64_t[]){ -3, 4, -5, 6 }, 4);
+    sx_store_close(s);
+    both[0] = s = tmp_open(both[1]);
+    ok(sx_store_event_add(s, &e));
+    assert_int_equal(e.id, 7); /* behind the last event, and the numbers stay different */
+    assert_events(s, (int64_t[]){ -3, 4, -5, 6, 7 }, 5);
+    ok(sx_store_conn_delete(s, conn));
+    assert_events(s, NULL, 0);
+}
+
+static void numbers_of_events_grow_over_what_was_undone(void **state)
+{
+    struct sx_store *s = store_of(state);
+    int64_t conn = add_conn(s);
+    struct sx_event_row e = { .conn_id = conn, .data = sx_str("x") };
+    struct sx_rcv_msg_row m = make_rcv(conn, 1);
+
+    ok(sx_store_begin(s));
+    ok(sx_store_savepoint(s));
+    ok(sx_store_rcv_msg_add(s, &m));
+    ok(sx_store_undo(s));
+    ok(sx_store_event_add(s, &e));
+    assert_true(e.id > m.seq);
+    sx_store_rollback(s);
+    ok(sx_store_rcv_msg_add(s, &m));
+    assert_true(m.seq > e.id);
+    assert_events(s, (int64_t[]){ -m.seq }, 1);
+    assert_int_equal(sx_store_rcv_msg_add(s, &m), SIMPLEX_E_PROHIBITED);
+    ok(sx_store_event_add(s, &e));
+    assert_int_equal(e.id, m.seq + 1);
 }
 
 /* ---- rows that somebody changed ---- */
@@ -825,7 +932,8 @@ static simplex_rc read_all(struct sx_store *s, const struct subject *o)
         (rc = sx_store_conf_get(s, o->conf, &conf)) != SIMPLEX_OK ||
         (rc = sx_store_command_next(s, o->conn, 0, &cmd)) != SIMPLEX_OK)
         return rc;
-    return sx_store_event_next(s, 0, &e);
+    rc = sx_store_event_next(s, 0, &e); /* the message */
+    return rc == SIMPLEX_OK ? sx_store_event_next(s, e.id, &e) : rc;
 }
 
 static struct subject one_of_each(struct sx_store *s)
@@ -892,10 +1000,10 @@ static void changed_rows_are_reported_as_damage(void **state)
         "UPDATE snd_queues SET e2e_dh_secret = zeroblob(0)",
         "UPDATE snd_queues SET e2e_pub_key = x'0100'",
         "UPDATE snd_queues SET status = 'x'",
-        "UPDATE ratchets SET ratchet_state = x''",
-        "UPDATE ratchets SET ratchet_state = zeroblob(900000)",
-        "UPDATE ratchets SET ratchet_state = CAST(ratchet_state || x'00' AS BLOB)",
-        "UPDATE ratchets SET ratchet_state = substr(ratchet_state, 1, 200)",
+        "UPDATE connections SET ratchet_state = x''",
+        "UPDATE connections SET ratchet_state = zeroblob(900000)",
+        "UPDATE connections SET ratchet_state = CAST(ratchet_state || x'00' AS BLOB)",
+        "UPDATE connections SET ratchet_state = substr(ratchet_state, 1, 200)",
         "UPDATE skipped_message_keys SET header_key = zeroblob(31)",
         "UPDATE skipped_message_keys SET msg_n = 4294967296",
         "UPDATE skipped_message_keys SET msg_key = zeroblob(33)",
@@ -956,11 +1064,15 @@ int main(void)
         T(a_removed_sending_queue_takes_the_messages_only_it_had),
         T(received_messages_stay_until_they_are_deleted),
         T(hashes_are_known_until_they_are_old),
+        T(repeats_are_looked_for_in_the_last_200000_hashes),
+        T(hashes_differ_by_their_first_half_already),
         T(confirmations_are_kept_until_the_connection_has_one),
         T(commands_run_oldest_first_per_connection),
         T(events_come_in_order_and_may_outlive_their_connection),
         T(deleting_a_connection_takes_everything_along_and_nothing_else),
         T(records_are_there_after_reopening),
+        T(messages_and_events_are_one_sequence_over_restarts),
+        T(numbers_of_events_grow_over_what_was_undone),
         T(changed_rows_are_reported_as_damage),
         T(rows_beyond_the_limit_are_refused),
     };
