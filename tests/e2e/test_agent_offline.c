@@ -1,258 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Either side, the network or the server away at any step: what was begun is finished later, in
- * order, once.
- */
+/* The server away, full, forgetful, or serving somebody else: what was begun is finished later, in
+ * order, once, or the application is told. */
 #include <stdio.h>
 #include <unistd.h>
 
 #include "support/agents.h"
-
-/* ---- a whole story with one interruption ---- */
-
-enum step {
-    CREATED,
-    INVITED,
-    JOINED,
-    ASKED, /* CONF was shown */
-    ALLOWED,
-    INFORMED, /* INFO was shown */
-    CONNECTED_J,
-    CONNECTED_I,
-    SENT_I,
-    SEEN_J, /* J has the message, and did not acknowledge it */
-    SENT_J,
-    STEPS,
-};
-
-enum who { I, J };
-
-enum how {
-    RESTART, /* closed and opened again */
-    AWAY,    /* the same, while the other side goes on */
-    DROP,    /* its connections break */
-    CUT,     /* no network for a while */
-    STALL,   /* the network takes everything and gives nothing for a while */
-};
-
-struct interruption {
-    enum step at;
-    enum who who;
-    enum how how;
-};
-
-static void interrupt(struct duo *d, const struct interruption *x)
-{
-    struct test_agent *t = x->who == I ? &d->i : &d->j;
-    struct forwarder *f = x->who == I ? &d->fi : &d->fj;
-
-    switch (x->how) {
-    case RESTART:
-        agent_reopen(t);
-        break;
-    case AWAY:
-        agent_close(t);
-        usleep(40000);
-        agent_reopen(t);
-        break;
-    case DROP:
-        forwarder_drop(f);
-        break;
-    case CUT:
-    case STALL:
-        forwarder_set(f, x->how == CUT ? FORWARD_REFUSE : FORWARD_STALL);
-        usleep(150000);
-        forwarder_set(f, FORWARD);
-        assert_int_equal(simplex_agent_reconnect(t->a), SIMPLEX_OK);
-        break;
-    }
-}
-
-static void at(struct duo *d, const struct interruption *x, enum step step)
-{
-    if (x->at == step)
-        interrupt(d, x);
-}
-
-static void connect_interrupted(struct duo *d, const struct interruption *x)
-{
-    simplex_event *ev;
-    char link[4096];
-    size_t len = 0;
-
-    assert_int_equal(simplex_agent_create(d->i.a, 0, &d->ic), SIMPLEX_OK);
-    at(d, x, CREATED);
-    ev = wait_event(&d->i, SIMPLEX_EV_INV, d->ic);
-    len = simplex_event_data(ev).len;
-    assert_in_range(len, 1, sizeof link);
-    memcpy(link, simplex_event_data(ev).ptr, len);
-    simplex_event_free(ev);
-    at(d, x, INVITED);
-    assert_int_equal(simplex_agent_join(d->j.a, sx_bytes(link, len), sx_str("J"), 0, &d->jc),
-                     SIMPLEX_OK);
-    at(d, x, JOINED);
-    ev = wait_event(&d->i, SIMPLEX_EV_CONF, d->ic);
-    int64_t conf = simplex_event_conf(ev);
-    simplex_event_free(ev);
-    at(d, x, ASKED);
-    assert_int_equal(simplex_agent_allow(d->i.a, d->ic, conf, sx_str("I")), SIMPLEX_OK);
-    at(d, x, ALLOWED);
-    expect(&d->j, SIMPLEX_EV_INFO, d->jc);
-    at(d, x, INFORMED);
-    expect(&d->j, SIMPLEX_EV_CON, d->jc);
-    at(d, x, CONNECTED_J);
-    expect(&d->i, SIMPLEX_EV_CON, d->ic);
-    at(d, x, CONNECTED_I);
-}
-
-static void talk_interrupted(struct duo *d, const struct interruption *x)
-{
-    send_text(&d->i, d->ic, "one");
-    send_text(&d->i, d->ic, "two");
-    at(d, x, SENT_I);
-    simplex_event *ev = wait_event(&d->j, SIMPLEX_EV_MSG, d->jc);
-    int64_t id = simplex_event_msg_id(ev);
-    simplex_event_free(ev);
-    at(d, x, SEEN_J);
-    if (x->at == SEEN_J && x->who == J && (x->how == RESTART || x->how == AWAY)) {
-        ev = wait_event(&d->j, SIMPLEX_EV_MSG, d->jc); /* shown once more */
-        assert_int_equal(simplex_event_msg_id(ev), id);
-        simplex_event_free(ev);
-    }
-    assert_int_equal(simplex_agent_ack(d->j.a, d->jc, id), SIMPLEX_OK);
-    receive_text(&d->j, d->jc, "two");
-    send_text(&d->j, d->jc, "three");
-    send_text(&d->j, d->jc, "four");
-    at(d, x, SENT_J);
-    receive_text(&d->i, d->ic, "three");
-    receive_text(&d->i, d->ic, "four");
-}
-
-/* SENT may have been shown and freed before an interruption: here only what comes is of interest. */
-static void assert_all_is_well(struct duo *d)
-{
-    send_text(&d->i, d->ic, "last");
-    receive_text(&d->j, d->jc, "last");
-    send_text(&d->j, d->jc, "of all");
-    receive_text(&d->i, d->ic, "of all");
-    assert_true(quiet(&d->i, SIMPLEX_EV_MSG, 20));
-    assert_true(quiet(&d->j, SIMPLEX_EV_MSG, 0));
-}
-
-static size_t queues(const struct duo *d)
-{
-    simplex_server_counters c = { .size = sizeof c };
-
-    assert_int_equal(simplex_server_count(d->srv.s, &c), SIMPLEX_OK);
-    return c.queues;
-}
-
-/*
- * Queues of which nobody knows any more are deleted when the answer to NEW comes late. When it
- * never comes, because the connection is gone, one stays behind for each: the server will drop it.
- */
-static void expect_queues(const struct duo *d, size_t n, enum how how)
-{
-    size_t surplus = how == STALL ? 0 : 4;
-
-    for (int k = 0; k < 500 && queues(d) > n + surplus; k++)
-        usleep(10000);
-    assert_in_range(queues(d), n, n + surplus);
-}
-
-static simplex_server_config old_server(void)
-{
-    simplex_server_config cfg;
-
-    simplex_server_config_init(&cfg);
-    cfg.end_flush_ms = 0;
-    cfg.max_version = 8;
-    return cfg;
-}
-
-static void interrupted_everywhere(const simplex_server_config *cfg, enum how how)
-{
-    struct duo d;
-    size_t made = 0;
-
-    duo_open(&d, cfg);
-    d.i.cfg.command_timeout = d.j.cfg.command_timeout = how == STALL ? 100 : 0;
-    agent_reopen(&d.i);
-    agent_reopen(&d.j);
-    for (enum step step = CREATED; step < STEPS; step++) {
-        for (enum who who = I; who <= J; who++) {
-            struct interruption x = { step, who, how };
-            connect_interrupted(&d, &x);
-            talk_interrupted(&d, &x);
-            assert_all_is_well(&d);
-            made += 2;
-        }
-    }
-    expect_queues(&d, made, how);
-    duo_close(&d);
-}
-
-static void restarts_at_every_step(void **state)
-{
-    (void)state;
-    interrupted_everywhere(NULL, RESTART);
-}
-
-static void restarts_at_every_step_of_the_standard_handshake(void **state)
-{
-    simplex_server_config cfg = old_server();
-
-    (void)state;
-    interrupted_everywhere(&cfg, RESTART);
-}
-
-static void is_away_at_every_step(void **state)
-{
-    (void)state;
-    interrupted_everywhere(NULL, AWAY);
-}
-
-static void is_away_at_every_step_of_the_standard_handshake(void **state)
-{
-    simplex_server_config cfg = old_server();
-
-    (void)state;
-    interrupted_everywhere(&cfg, AWAY);
-}
-
-static void connections_break_at_every_step(void **state)
-{
-    (void)state;
-    interrupted_everywhere(NULL, DROP);
-}
-
-static void connections_break_at_every_step_of_the_standard_handshake(void **state)
-{
-    simplex_server_config cfg = old_server();
-
-    (void)state;
-    interrupted_everywhere(&cfg, DROP);
-}
-
-static void the_network_is_away_at_every_step(void **state)
-{
-    (void)state;
-    interrupted_everywhere(NULL, CUT);
-}
-
-static void the_network_stalls_at_every_step(void **state)
-{
-    (void)state;
-    interrupted_everywhere(NULL, STALL);
-}
-
-static void the_network_stalls_at_every_step_of_the_standard_handshake(void **state)
-{
-    simplex_server_config cfg = old_server();
-
-    (void)state;
-    interrupted_everywhere(&cfg, STALL);
-}
 
 /* ---- UP and DOWN ---- */
 
@@ -327,8 +79,8 @@ static void messages_wait_for_the_server_and_keep_their_order(void **state)
     (void)state;
     duo_open(&d, NULL);
     duo_connect(&d);
-    forwarder_set(&d.fi, FORWARD_REFUSE);
-    expect(&d.i, SIMPLEX_EV_DOWN, 0);
+    forwarder_set(&d.fj, FORWARD_REFUSE);
+    expect(&d.i, SIMPLEX_EV_DISCONNECT, 0);
     for (int n = 0; n < N; n++) {
         (void)snprintf(text, sizeof text, "%d", n);
         send_text(&d.i, d.ic, text);
@@ -339,7 +91,7 @@ static void messages_wait_for_the_server_and_keep_their_order(void **state)
     simplex_connection_info info = { .size = sizeof info };
     assert_int_equal(simplex_agent_connection(d.i.a, d.ic, &info), SIMPLEX_OK);
     assert_int_equal(info.pending, N);
-    forwarder_set(&d.fi, FORWARD);
+    forwarder_set(&d.fj, FORWARD);
     for (int n = 0; n < N; n++) {
         (void)snprintf(text, sizeof text, "%d", n);
         receive_text(&d.j, d.jc, text);
@@ -358,10 +110,10 @@ static void a_message_whose_answer_was_lost_arrives_once(void **state)
     agent_reopen(&d.i);
     duo_connect(&d);
     for (int n = 0; n < 3; n++) {
-        forwarder_set(&d.fi, FORWARD_STALL);
+        forwarder_set(&d.fj, FORWARD_STALL);
         send_text(&d.i, d.ic, "once");
         usleep(400000); /* tried again: the server will see it twice */
-        forwarder_set(&d.fi, FORWARD);
+        forwarder_set(&d.fj, FORWARD);
         receive_text(&d.j, d.jc, "once");
         expect(&d.i, SIMPLEX_EV_SENT, d.ic);
         assert_true(quiet(&d.j, SIMPLEX_EV_MSG, 100));
@@ -381,7 +133,7 @@ static void messages_expire(void **state)
     duo_connect(&d);
     d.i.cfg.message_timeout = 300;
     agent_reopen(&d.i);
-    forwarder_set(&d.fi, FORWARD_REFUSE);
+    forwarder_set(&d.fj, FORWARD_REFUSE);
     for (int n = 0; n < 3; n++)
         ids[n] = send_text(&d.i, d.ic, "too late");
     for (int n = 0; n < 3; n++) {
@@ -390,7 +142,7 @@ static void messages_expire(void **state)
         assert_true(simplex_event_error(ev) <= SIMPLEX_E_CONNECT);
         simplex_event_free(ev);
     }
-    forwarder_set(&d.fi, FORWARD);
+    forwarder_set(&d.fj, FORWARD);
     d.i.cfg.message_timeout = 0;
     agent_reopen(&d.i);
     send_text(&d.i, d.ic, "in time");
@@ -569,7 +321,6 @@ static void another_client_deletes_the_queue(void **state)
     copy_file(d.j.db, path);
     agent_open(&copy, d.dir, "copy", d.j_address);
     expect(&copy, SIMPLEX_EV_UP, 0);
-    forwarder_set(&d.fj, FORWARD);
     agent_reopen(&d.j);
     expect(&copy, SIMPLEX_EV_END, d.jc);
     assert_int_equal(simplex_agent_delete(copy.a, d.jc), SIMPLEX_OK);
@@ -647,15 +398,6 @@ static void a_server_that_lost_its_queues_is_told_of(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(restarts_at_every_step),
-        cmocka_unit_test(restarts_at_every_step_of_the_standard_handshake),
-        cmocka_unit_test(is_away_at_every_step),
-        cmocka_unit_test(is_away_at_every_step_of_the_standard_handshake),
-        cmocka_unit_test(connections_break_at_every_step),
-        cmocka_unit_test(connections_break_at_every_step_of_the_standard_handshake),
-        cmocka_unit_test(the_network_is_away_at_every_step),
-        cmocka_unit_test(the_network_stalls_at_every_step),
-        cmocka_unit_test(the_network_stalls_at_every_step_of_the_standard_handshake),
         cmocka_unit_test(down_and_up_name_the_connections),
         cmocka_unit_test(a_connection_is_made_when_the_server_appears),
         cmocka_unit_test(messages_wait_for_the_server_and_keep_their_order),

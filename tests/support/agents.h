@@ -57,7 +57,8 @@ int64_t receive_text(struct test_agent *t, int64_t conn, const char *text);
 void talk(struct test_agent *from, int64_t from_conn, struct test_agent *to, int64_t to_conn,
           const char *text);
 
-/* Two agents and one server, each with a network of its own in between. */
+/* Two agents and one server. Each agent knows it by another port, so that the way to I's queue (fi)
+ * and the way to J's queue (fj) can fail apart; both agents use both. */
 struct duo {
     char dir[256];
     struct test_server srv;
