@@ -44,6 +44,12 @@ void sx_event_encode(struct sx_wr *w, const struct simplex_event *ev)
     sx_wr_raw(w, sx_wr_bytes(&ev->data));
 }
 
+/* What was written as a text has no NUL in it. */
+static bool is_text(simplex_bytes s)
+{
+    return s.len == 0 || memchr(s.ptr, 0, s.len) == NULL;
+}
+
 static char *text_dup(simplex_bytes s, bool *bad)
 {
     char *t;
@@ -74,7 +80,7 @@ simplex_rc sx_event_decode(simplex_bytes in, struct simplex_event *ev)
     server = sx_rd_large(&r);
     detail = sx_rd_large(&r);
     simplex_bytes data = sx_rd_take(&r, sx_rd_u32(&r));
-    if (!sx_rd_done(&r))
+    if (!sx_rd_done(&r) || !is_text(server) || !is_text(detail) || data.len > EVENT_CAP)
         return SIMPLEX_E_DB_DAMAGED;
     ev->server = text_dup(server, &nomem);
     ev->detail = text_dup(detail, &nomem);

@@ -65,6 +65,11 @@ char *sx_smp_err_text(const struct sx_rsp *rsp)
         return NULL;
     sx_wr_init(&w, 1024);
     sx_smp_err_encode(&w, &rsp->err, SX_SMP_MAX);
+    /* Parts of it are whatever the server wrote: it ends up in logs and in JSON. */
+    for (size_t i = 0; i < w.len; i++) {
+        if (w.p[i] < ' ' || w.p[i] > '~')
+            w.p[i] = '?';
+    }
     if (!w.bad)
         text = (char *)sx_memdup(sx_wr_bytes(&w));
     sx_wr_free(&w);
