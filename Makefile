@@ -6,6 +6,8 @@ ARGS ?=
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PREFIX ?= /usr/local
 OPTIONS ?=
+# Optimised like a release; assertions and the failing allocations of the tests stay.
+RELEASE = --buildtype=release -Db_ndebug=false $(OPTIONS)
 
 .PHONY: help demo test bench fuzz docs install clean format
 
@@ -23,12 +25,12 @@ help:
 
 demo:
 	@scripts/bootstrap
-	@scripts/build $(BUILD)/release -j $(JOBS) -t examples/demo -- --buildtype=release $(OPTIONS)
+	@scripts/build $(BUILD)/release -j $(JOBS) -t examples/demo -- $(RELEASE)
 	@$(BUILD)/release/examples/demo $(ARGS)
 
 test:
 	@scripts/bootstrap
-	@scripts/build $(BUILD)/release -j $(JOBS) -- --buildtype=release $(OPTIONS)
+	@scripts/build $(BUILD)/release -j $(JOBS) -- $(RELEASE)
 	@scripts/test $(BUILD)/release -j $(JOBS) $(if $(COUNT),-n $(COUNT)) -- $(ARGS)
 
 bench:
