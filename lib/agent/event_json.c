@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The JSON rendering of events, for hosts that prefer text (bindings, scripts). */
 #include <cjson/cJSON.h>
+#include <stdio.h>
 
 #include "agent/agent.h"
 
 static const char *const integrity_names[] = { "OK", "SKIPPED", "BAD_ID", "DUPLICATE",
                                                "BAD_HASH" };
 
-/* Ids as numbers: they stay below 2^53 for as long as anyone counts. */
+/* Exact, though a reader that has only doubles may round: a peer numbers its messages as it
+ * likes. */
 static bool add_int(cJSON *o, const char *key, int64_t v)
 {
-    return cJSON_AddNumberToObject(o, key, (double)v) != NULL;
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%" PRId64, v);
+    return cJSON_AddRawToObject(o, key, text) != NULL;
 }
 
 static bool add_data(cJSON *o, const char *key, simplex_bytes data)
