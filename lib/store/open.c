@@ -242,9 +242,9 @@ static simplex_rc connect_file(struct sx_store *s, const struct sx_store_cfg *cf
         return sx_db_rc(s, code);
     simplex_rc rc = keep_old_log(s, cfg->path);
     if (rc == SIMPLEX_OK)
-        rc = sx_db_exec(s, settings_process);
-    if (rc == SIMPLEX_OK)
         rc = sx_db_key(s, cfg->key, cfg->raw_key, sqlite3_key);
+    if (rc == SIMPLEX_OK) /* the first key of a process sets up SQLCipher: not before */
+        rc = sx_db_exec(s, settings_process);
     if (rc == SIMPLEX_OK)
         rc = configure(s);
     return rc;
