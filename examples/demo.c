@@ -222,8 +222,7 @@ static bool prepare(void)
     static const char *const names[] = { "Alice", "Bob" };
     const char *tmp = getenv("TMPDIR");
 
-    (void)snprintf(demo.dir, sizeof demo.dir, "%s/simplex-demo-XXXXXX",
-                   tmp != NULL ? tmp : "/tmp");
+    (void)snprintf(demo.dir, sizeof demo.dir, "%s/simplex-demo-XXXXXX", tmp != NULL ? tmp : "/tmp");
     if (mkdtemp(demo.dir) == NULL)
         return fail("cannot make a temporary folder");
     for (int i = 0; i < 2; i++) {
@@ -368,8 +367,7 @@ static bool kill_and_reopen(void)
         (void)child_reap(&demo.side[i].child);
     if (demo.failed || !start_agents())
         return false;
-    say(PLAIN, "both reopened from their databases after %.0f ms",
-        (double)(demo_us() - at) / 1000);
+    say(PLAIN, "both reopened from their databases after %.0f ms", (double)(demo_us() - at) / 1000);
     before = wanted;
     wanted = arrived() + 1;
     if (!wait_for("messages after the kill", enough_arrived))
@@ -497,7 +495,8 @@ static void account(void)
            2.0 * (double)demo.messages / (s - down > 0 ? s - down : s));
     printf("  %s(*) with the same id: shown, but not acknowledged before the kill. With %ld "
            "messages on\n  their way each way at a time, latency includes the wait in this line."
-           "%s\n", paint(DIM), demo.window, paint(PLAIN));
+           "%s\n",
+           paint(DIM), demo.window, paint(PLAIN));
 }
 
 /* ---- */
@@ -517,9 +516,12 @@ static bool number(const char *text, long min, long max, long *out)
 static int take_options(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "messages", required_argument, NULL, 'm' }, { "window", required_argument, NULL, 'w' },
-        { "kills", required_argument, NULL, 'k' },    { "qr", no_argument, NULL, 'q' },
-        { "keep", no_argument, NULL, 'K' },           { "help", no_argument, NULL, 'h' },
+        { "messages", required_argument, NULL, 'm' },
+        { "window", required_argument, NULL, 'w' },
+        { "kills", required_argument, NULL, 'k' },
+        { "qr", no_argument, NULL, 'q' },
+        { "keep", no_argument, NULL, 'K' },
+        { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
     int opt;

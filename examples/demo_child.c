@@ -32,8 +32,9 @@ static bool make_pipe(int fd[2])
 bool child_start(struct child *c, const char *program, const char *server)
 {
     char program_name[] = "demo", peer[] = "--peer";
-    char *argv[] = { program_name,         peer, (char *)(uintptr_t)c->name, c->db,
-                     (char *)(uintptr_t)server, NULL };
+    char *argv[] = {
+        program_name, peer, (char *)(uintptr_t)c->name, c->db, (char *)(uintptr_t)server, NULL
+    };
     posix_spawn_file_actions_t actions;
     int to[2], from[2];
 

@@ -31,8 +31,7 @@ struct child {
 
 /* Starts this program once more as the agent. False: the system refused. */
 bool child_start(struct child *c, const char *program, const char *server);
-bool child_tell(struct child *c, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+bool child_tell(struct child *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Takes what it wrote; calls on_line for every complete line. Sets c->eof at the end. */
 void child_read(struct child *c, void (*on_line)(void *user, char *line), void *user);
 /* SIGKILL. What it had written before can still be read, until c->eof. */

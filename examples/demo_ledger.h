@@ -7,18 +7,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct entry { /* of the message with this number */
-    int64_t msg_id; /* as the receiving agent knows it; 0: has not arrived */
+struct entry {              /* of the message with this number */
+    int64_t msg_id;         /* as the receiving agent knows it; 0: has not arrived */
     int64_t sent, received; /* microseconds */
 };
 
 struct ledger {
     struct entry *of; /* [1..count] */
     long count, arrived, last;
-    long shown_again; /* same message, same id: the receiver was killed before its acknowledgement */
-    long duplicates;  /* same message, another id: must not happen */
-    long misplaced;   /* not the one after the last: must not happen */
-    long strange;     /* unreadable, or with an integrity other than ok: must not happen */
+    long
+        shown_again; /* same message, same id: the receiver was killed before its acknowledgement */
+    long duplicates; /* same message, another id: must not happen */
+    long misplaced;  /* not the one after the last: must not happen */
+    long strange;    /* unreadable, or with an integrity other than ok: must not happen */
 };
 
 struct latency {

@@ -127,8 +127,8 @@ static void on_conf(simplex_agent *a, const simplex_event *ev)
 
     tell("CONF ", simplex_event_data(ev));
     (void)snprintf(info, sizeof info, "I am %s", own_name);
-    check("allow", simplex_agent_allow(a, simplex_event_conn(ev), simplex_event_conf(ev),
-                                       bytes(info)));
+    check("allow",
+          simplex_agent_allow(a, simplex_event_conn(ev), simplex_event_conf(ev), bytes(info)));
 }
 
 static void on_sent(const simplex_event *ev)

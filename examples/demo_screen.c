@@ -103,8 +103,7 @@ static int columns(void)
 
 static bool dark(const QRcode *q, int x, int y)
 {
-    return x >= 0 && y >= 0 && x < q->width && y < q->width &&
-           (q->data[y * q->width + x] & 1) != 0;
+    return x >= 0 && y >= 0 && x < q->width && y < q->width && (q->data[y * q->width + x] & 1) != 0;
 }
 
 /* Two rows of modules a line of text; light is drawn, so that it scans on dark terminals. */

@@ -42,9 +42,11 @@ int main(int argc, char **argv)
     if (argc != 2)
         return puts("usage: receive_a_message SERVER"), 2;
     const char *servers[] = { argv[1] };
-    simplex_agent_config cfg = { .size = sizeof cfg, .db_path = "receiver.db",
+    simplex_agent_config cfg = { .size = sizeof cfg,
+                                 .db_path = "receiver.db",
                                  .db_key = bytes("a passphrase of the user"),
-                                 .servers = servers, .n_servers = 1 };
+                                 .servers = servers,
+                                 .n_servers = 1 };
     simplex_agent *agent;
     int64_t conn;
     int32_t kind = 0;

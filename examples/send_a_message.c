@@ -14,9 +14,11 @@ int main(int argc, char **argv)
     if (argc != 4)
         return puts("usage: send_a_message SERVER LINK TEXT"), 2;
     const char *servers[] = { argv[1] };
-    simplex_agent_config cfg = { .size = sizeof cfg, .db_path = "sender.db",
+    simplex_agent_config cfg = { .size = sizeof cfg,
+                                 .db_path = "sender.db",
                                  .db_key = bytes("a passphrase of the user"),
-                                 .servers = servers, .n_servers = 1 };
+                                 .servers = servers,
+                                 .n_servers = 1 };
     simplex_agent *agent;
     int64_t conn, msg = 0;
     int32_t kind = 0;
