@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 HEADERS = {
-    "libsimplex": ["agent.h", "ratchet.h", "types.h"],
+    "libsimplex": ["agent.h", "client.h", "ratchet.h", "types.h"],
     "libsimplex-server": ["server.h", "types.h"],
 }
 FUNCTION = re.compile(r"SIMPLEX_API\b[^;{]*?\b(simplex_\w+)\s*\(")
