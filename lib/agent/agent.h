@@ -379,6 +379,10 @@ simplex_rc sx_on_message(struct simplex_agent *a, struct sx_conn *c, struct sx_r
 /* Handshake steps that a HELLO, a confirmation or their delivery completes. */
 simplex_rc sx_on_hello(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q)
     SIMPLEX_CHECK;
+/* A message of the application: in a queue of the standard handshake the joiner may send one only
+ * when our last handshake message reached it, even if the server's answer to that was lost. */
+simplex_rc sx_heard_from_peer(struct simplex_agent *a, struct sx_conn *c,
+                              const struct sx_rcv_queue *q) SIMPLEX_CHECK;
 simplex_rc sx_on_sent(struct simplex_agent *a, struct sx_conn *c, struct sx_snd_queue *q,
                       uint8_t type) SIMPLEX_CHECK;
 simplex_rc sx_send_hello(struct simplex_agent *a, struct sx_conn *c) SIMPLEX_CHECK;

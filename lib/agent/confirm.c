@@ -225,6 +225,16 @@ simplex_rc sx_send_hello(struct simplex_agent *a, struct sx_conn *c)
     return sx_enqueue(a, c, &msg, &o, &id);
 }
 
+static simplex_rc reached_peer(struct simplex_agent *a, struct sx_conn *c,
+                               struct sx_snd_queue *q)
+{
+    simplex_rc rc;
+
+    q->status = SX_Q_ACTIVE;
+    rc = sx_store_sndq_update(a->store, q);
+    return rc == SIMPLEX_OK ? sx_connected(a, c) : rc;
+}
+
 simplex_rc sx_on_hello(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q)
 {
     struct sx_snd_queue sq;
@@ -236,11 +246,27 @@ simplex_rc sx_on_hello(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv
         rc = sx_first_snd_queue(a, c, &sq);
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_PROHIBITED : rc;
-    bool active = sq.status == SX_Q_ACTIVE;
+    if (c->role == SX_INITIATOR && sq.status != SX_Q_ACTIVE)
+        rc = sx_send_hello(a, c);
+    else /* the initiator's HELLO answers ours: it arrived, even if the server's answer did not */
+        rc = reached_peer(a, c, &sq);
     sx_wipe(&sq, sizeof sq);
-    if (active)
-        return sx_connected(a, c);
-    return c->role == SX_INITIATOR ? sx_send_hello(a, c) : SIMPLEX_OK;
+    return rc;
+}
+
+simplex_rc sx_heard_from_peer(struct simplex_agent *a, struct sx_conn *c,
+                              const struct sx_rcv_queue *q)
+{
+    struct sx_snd_queue sq;
+    simplex_rc rc;
+
+    if (c->role != SX_INITIATOR || c->state != SX_CONN_ACCEPTED || q->mode == SX_MODE_MESSAGING)
+        return SIMPLEX_OK;
+    rc = sx_first_snd_queue(a, c, &sq);
+    if (rc == SIMPLEX_OK)
+        rc = reached_peer(a, c, &sq);
+    sx_wipe(&sq, sizeof sq);
+    return rc;
 }
 
 static simplex_rc hello_sent(struct simplex_agent *a, struct sx_conn *c, struct sx_snd_queue *q)

@@ -144,9 +144,12 @@ static simplex_rc by_kind(struct simplex_agent *a, struct sx_conn *c, struct sx_
                           const struct sx_agent_msg *m, struct sx_rcv_msg_row *row,
                           struct sx_incoming *in)
 {
+    simplex_rc rc;
+
     switch ((enum sx_msg_tag)m->msg) {
     case SX_M_MSG:
-        return on_user_message(a, q, m, row, in);
+        rc = sx_heard_from_peer(a, c, q);
+        return rc == SIMPLEX_OK ? on_user_message(a, q, m, row, in) : rc;
     case SX_M_HELLO:
         return sx_on_hello(a, c, q);
     case SX_M_QCONT:

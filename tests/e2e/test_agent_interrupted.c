@@ -172,6 +172,8 @@ static void interrupted_everywhere(const simplex_server_config *cfg, enum how ho
 
     duo_open(&d, cfg);
     d.i.cfg.command_timeout = d.j.cfg.command_timeout = how == STALL ? 100 : 0;
+    d.i.cfg.reconnect_first = d.j.cfg.reconnect_first = 20;
+    d.i.cfg.retry_first = d.j.cfg.retry_first = 20;
     agent_reopen(&d.i);
     agent_reopen(&d.j);
     for (enum step step = CREATED; step < STEPS; step++) {
