@@ -147,9 +147,10 @@ struct simplex_agent {
     uv_prepare_t before_poll;
     uv_idle_t spin;  /* active while a turn left work behind */
     uv_timer_t alarm;
-    uv_mutex_t lock; /* guards calls, closing, pulled */
+    uv_mutex_t lock; /* guards calls, inside, closing, pulled */
     uv_cond_t changed;
     struct sx_call *calls, **calls_end;
+    unsigned inside; /* threads waiting in calls or for events, behind lock */
     bool closing;
 
     struct sx_store *store;
@@ -214,6 +215,7 @@ static inline bool sx_rc_is_store(simplex_rc rc)
 {
     return rc <= SIMPLEX_E_DB_KEY || rc == SIMPLEX_E_NOMEM;
 }
+void sx_agent_leave(struct simplex_agent *a); /* a thread that counted itself in: unlocks */
 bool sx_on_loop(struct simplex_agent *a);
 simplex_rc sx_agent_commit_now(struct simplex_agent *a) SIMPLEX_CHECK;
 void sx_agent_wake_at(struct simplex_agent *a, int64_t mono_ms); /* a turn at this time or before */

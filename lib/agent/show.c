@@ -276,6 +276,7 @@ simplex_rc simplex_agent_next_event(simplex_agent *a, int64_t timeout_ms, simple
     if (a->cfg.on_event != NULL)
         return SIMPLEX_E_PROHIBITED;
     uv_mutex_lock(&a->lock);
+    a->inside++;
     while (a->pulled == NULL && !a->closing && timeout_ms != 0) {
         int64_t left = timeout_ms < 0 ? 3600000 : until - sx_mono_ms();
         if (left <= 0)
@@ -292,7 +293,7 @@ simplex_rc simplex_agent_next_event(simplex_agent *a, int64_t timeout_ms, simple
         if (a->n_pulled-- == PULL_AHEAD)
             (void)uv_async_send(&a->wake); /* there is room again */
     }
-    uv_mutex_unlock(&a->lock);
+    sx_agent_leave(a);
     *out = ev;
     return ev != NULL ? SIMPLEX_OK : closing ? SIMPLEX_E_CLOSED : SIMPLEX_E_NO_EVENT;
 }

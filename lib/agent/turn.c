@@ -198,6 +198,7 @@ simplex_rc sx_agent_call(struct simplex_agent *a, struct sx_call *c)
         uv_mutex_unlock(&a->lock);
         return SIMPLEX_E_CLOSED;
     }
+    a->inside++;
     c->next = NULL;
     c->done = false;
     *a->calls_end = c;
@@ -205,8 +206,25 @@ simplex_rc sx_agent_call(struct simplex_agent *a, struct sx_call *c)
     (void)uv_async_send(&a->wake);
     while (!c->done)
         uv_cond_wait(&a->changed, &a->lock);
-    uv_mutex_unlock(&a->lock);
+    sx_agent_leave(a);
     return c->rc;
+}
+
+void sx_agent_leave(struct simplex_agent *a)
+{
+    a->inside--;
+    if (a->closing && a->inside == 0)
+        uv_cond_broadcast(&a->changed);
+    uv_mutex_unlock(&a->lock);
+}
+
+/* Threads that were told CLOSED still have to get out of the handle. */
+static void wait_for_callers(struct simplex_agent *a)
+{
+    uv_mutex_lock(&a->lock);
+    while (a->inside > 0)
+        uv_cond_wait(&a->changed, &a->lock);
+    uv_mutex_unlock(&a->lock);
 }
 
 /* ---- the turn ---- */
@@ -422,6 +440,7 @@ void sx_agent_stop(struct simplex_agent *a)
             net_closed(a);
         (void)uv_run(&a->loop, UV_RUN_DEFAULT);
     }
+    wait_for_callers(a);
     (void)uv_loop_close(&a->loop);
     a->loop_ready = a->thread_ready = false;
 }
