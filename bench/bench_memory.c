@@ -21,7 +21,6 @@
 #include "simplex/server.h"
 #include "support/blocking_client.h"
 
-#define CONNS_MAX 10000
 #define QUEUES_PER_BLOCK 50
 #define SETTLE_MS 500
 #define UP_MS 120000
@@ -42,29 +41,11 @@ static void must(simplex_rc rc, const char *what)
     exit(1);
 }
 
-/* Runs fn in a child process, which writes `size` bytes of result. */
-static void in_child(void (*fn)(const void *arg, void *result), const void *arg, void *result,
-                     size_t size)
+static void wait_for(pid_t pid)
 {
-    int fds[2], status;
+    int status;
 
-    fflush(stdout);
-    if (pipe(fds) != 0)
-        die("pipe");
-    pid_t pid = fork();
-    if (pid < 0)
-        die("fork");
-    if (pid == 0) {
-        memset(result, 0, size);
-        fn(arg, result);
-        if (write(fds[1], result, size) != (ssize_t)size)
-            _exit(1);
-        _exit(0);
-    }
-    close(fds[1]);
-    bool got = read(fds[0], result, size) == (ssize_t)size;
-    close(fds[0]);
-    if (waitpid(pid, &status, 0) != pid || status != 0 || !got)
+    if (waitpid(pid, &status, 0) != pid || status != 0)
         die("a measuring process");
 }
 
@@ -229,16 +210,14 @@ static void add_block(struct sx_store *s, struct smp_peer *p, const struct made 
     smp_peer_forget(p);
 }
 
-static void make_database(const void *arg, void *result)
+static void make_database(const struct setup *x)
 {
-    const struct setup *x = arg;
     struct sx_store_cfg cfg = { .path = x->db, .key = { db_key, 32 }, .raw_key = true };
     struct smp_peer_cfg peer = { .port = x->server->port, .key_hash = x->server->key_hash };
     struct sx_store *s;
     struct smp_peer p;
     struct made m;
 
-    (void)result;
     must(sx_crypto_init(), "cryptography");
     make_keys(&m, x->server);
     must(sx_store_open(&cfg, &s), "database");
@@ -306,50 +285,73 @@ static void on_event(void *user, const simplex_event *ev)
     }
 }
 
-struct measure {
-    const struct setup *setup;
-    bool online;
-};
-
 static void wait_ms(int ms)
 {
     (void)usleep((useconds_t)ms * 1000);
 }
 
-static void measure_agent(const void *arg, void *result)
+/* The whole life of a measuring process: --agent database address connections online */
+static int measure_agent(char **argv)
 {
-    const struct measure *x = arg;
-    struct figures *f = result;
-    const char *servers[] = { x->setup->server->address };
+    const char *address = argv[3];
+    unsigned conns = (unsigned)atoi(argv[4]);
+    bool online = argv[5][0] == '1';
     simplex_agent_config cfg = { .size = sizeof cfg,
-                                 .db_path = x->setup->db,
+                                 .db_path = argv[2],
                                  .db_key = sx_bytes(db_key, 32),
                                  .db_raw_key = true,
                                  .on_event = on_event,
-                                 .servers = servers,
+                                 .servers = &address,
                                  .n_servers = 1 };
+    struct figures f;
     simplex_agent *a;
 
-    f->before = memory_now();
+    f.before = memory_now();
     int64_t start = sx_mono_us();
     must(simplex_agent_open(&cfg, &a), "open");
-    f->open_ms = (double)(sx_mono_us() - start) / 1e3;
-    while (x->online && subscribed < x->setup->conns) {
+    f.open_ms = (double)(sx_mono_us() - start) / 1e3;
+    while (online && subscribed < conns) {
         if (sx_mono_us() - start > UP_MS * 1000LL)
             die("subscribing");
         wait_ms(1);
     }
-    f->up_ms = (double)(sx_mono_us() - start) / 1e3;
+    f.up_ms = (double)(sx_mono_us() - start) / 1e3;
     wait_ms(SETTLE_MS);
-    f->after = memory_now();
-    const char *show = getenv("BENCH_SMAPS");
-    if (show != NULL && (unsigned)atoi(show) == x->setup->conns) {
-        char cmd[100];
-        (void)snprintf(cmd, sizeof cmd, "cat /proc/%d/smaps >&2", (int)getpid());
-        if (system(cmd) != 0)
-            die("cat");
-    }
+    f.after = memory_now();
     must(simplex_agent_close(a), "close");
+    return write(STDOUT_FILENO, &f, sizeof f) == (ssize_t)sizeof f ? 0 : 1;
+}
+
+/* A new program, not only a new process: one that was forked shares what it never touched. */
+static struct figures measure(const struct setup *x, bool online)
+{
+    char conns[12];
+    struct figures f;
+    int fds[2];
+
+    (void)snprintf(conns, sizeof conns, "%u", x->conns);
+    fflush(stdout);
+    if (pipe(fds) != 0)
+        die("pipe");
+    pid_t pid = fork();
+    if (pid < 0)
+        die("fork");
+    if (pid == 0) {
+        if (dup2(fds[1], STDOUT_FILENO) < 0)
+            _exit(1);
+        close(fds[0]);
+        close(fds[1]);
+        execl("/proc/self/exe", "bench_memory", "--agent", x->db, x->server->address, conns,
+              online ? "1" : "0", (char *)NULL);
+        _exit(1);
+    }
+    close(fds[1]);
+    bool got = read(fds[0], &f, sizeof f) == (ssize_t)sizeof f;
+    close(fds[0]);
+    wait_for(pid);
+    if (!got)
+        die("a measuring process");
+    return f;
 }
 
 static void remove_db(const char *db)
@@ -382,9 +384,8 @@ static void print_row(const struct figures *f, const struct figures *empty, unsi
 
 static void agent_rows(const char *dir)
 {
-    static const unsigned sizes[] = { 0, 100, 1000, CONNS_MAX };
-    static struct figures f, empty;
-    char nothing;
+    static const unsigned sizes[] = { 0, 100, 1000, 10000 };
+    struct figures f, empty = { 0 };
 
     printf("Idle agent (reference: 31 MiB resident; aim: 6 MiB)\n");
     printf("connections  server   resident   its own      heap   heap per   open to\n");
@@ -392,23 +393,22 @@ static void agent_rows(const char *dir)
     for (size_t i = 0; i < SX_COUNT(sizes); i++) {
         struct served s = start_server();
         struct setup setup = { .server = &s, .conns = sizes[i] };
-        struct measure m = { &setup, true };
         (void)snprintf(setup.db, sizeof setup.db, "%s/%u.db", dir, sizes[i]);
-        in_child(make_database, &setup, &nothing, sizeof nothing);
-        in_child(measure_agent, &m, &f, sizeof f);
+        make_database(&setup);
+        f = measure(&setup, true);
         if (i == 0)
             empty = f;
         print_row(&f, &empty, sizes[i], true);
         stop_server(&s);
         if (sizes[i] == 1000) {
-            m.online = false;
-            in_child(measure_agent, &m, &f, sizeof f);
+            f = measure(&setup, false);
             print_row(&f, &empty, sizes[i], false);
         }
         remove_db(setup.db);
     }
-    printf("before opening: %.1f MiB resident, %.1f its own\n", empty.before.resident / 1024,
-           empty.before.own / 1024);
+    printf("its own: what no file has; the rest are pages of libraries that processes share.\n"
+           "A process that has loaded the libraries and done nothing: %.1f MiB, %.1f its own\n",
+           empty.before.resident / 1024, empty.before.own / 1024);
 }
 
 /* ---- the library ---- */
@@ -503,6 +503,8 @@ int main(int argc, char **argv)
 {
     char dir[] = "/tmp/simplex-bench-XXXXXX";
 
+    if (argc == 6 && strcmp(argv[1], "--agent") == 0)
+        return measure_agent(argv);
     if (mkdtemp(dir) == NULL)
         die("temporary folder");
     agent_rows(dir);
