@@ -137,7 +137,7 @@ static simplex_rc do_send(struct simplex_agent *a, void *p)
     struct sx_outgoing o = { .type = SX_M_MSG, .notify = (x->flags & SIMPLEX_SEND_NOTIFY) != 0 };
     simplex_rc rc = get_conn(a, x->conn, &c);
 
-    if (rc == SIMPLEX_OK) {
+    if (rc == SIMPLEX_OK && c.state != SX_CONN_READY) {
         rc = sx_first_snd_queue(a, &c, &q);
         if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && !sx_can_send(&c, &q)))
             rc = SIMPLEX_E_PROHIBITED;

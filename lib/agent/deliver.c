@@ -138,22 +138,23 @@ void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w)
 
 /* ---- answers ---- */
 
-static simplex_rc delivered(struct simplex_agent *a, struct sx_rt_sndq *w, struct sx_conn *c,
-                            struct sx_snd_queue *q, uint8_t type)
+static simplex_rc taken_off(struct simplex_agent *a, struct sx_rt_sndq *w, int64_t conn, bool *last)
+{
+    w->delay = w->elapsed = 0;
+    w->quota = false;
+    return sx_store_delivery_done(a->store, w->id, conn, w->msg_id, last);
+}
+
+/* What is answered most needs neither its connection nor its queue. */
+static simplex_rc message_delivered(struct simplex_agent *a, struct sx_rt_sndq *w, int64_t conn)
 {
     struct simplex_event ev;
     bool last;
-    simplex_rc rc = sx_store_delivery_done(a->store, q->id, c->id, w->msg_id, &last);
+    simplex_rc rc = taken_off(a, w, conn, &last);
 
-    w->delay = w->elapsed = 0;
-    w->quota = false;
-    if (rc != SIMPLEX_OK)
+    if (rc != SIMPLEX_OK || !last) /* SENT was or will be shown once */
         return rc;
-    if (type != SX_M_MSG)
-        return sx_on_sent(a, c, q, type);
-    if (!last) /* SENT was or will be shown once */
-        return SIMPLEX_OK;
-    sx_event_init(&ev, SIMPLEX_EV_SENT, c->id);
+    sx_event_init(&ev, SIMPLEX_EV_SENT, conn);
     ev.msg_id = w->msg_id;
     return sx_emit(a, &ev);
 }
@@ -223,22 +224,41 @@ static simplex_rc refused(struct simplex_agent *a, struct sx_rt_sndq *w,
     return rc;
 }
 
-static simplex_rc handle_answer(struct simplex_agent *a, struct sx_rt_sndq *w, simplex_rc why,
-                                const struct sx_rsp *rsp)
+static simplex_rc handle_with_queue(struct simplex_agent *a, struct sx_rt_sndq *w, simplex_rc why,
+                                    const struct sx_rsp *rsp)
 {
     struct sx_conn c;
     struct sx_snd_queue q;
     struct sx_snd_msg m;
     simplex_rc rc = next_message(a, w->id, &c, &q, &m);
 
-    if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && m.id != w->msg_id))
-        rc = SIMPLEX_OK; /* deleted meanwhile */
-    else if (rc == SIMPLEX_OK && why == SIMPLEX_OK)
-        rc = delivered(a, w, &c, &q, m.type);
-    else if (rc == SIMPLEX_OK)
+    if (rc == SIMPLEX_OK && why == SIMPLEX_OK) {
+        uint8_t type = m.type;
+        rc = taken_off(a, w, c.id, NULL);
+        if (rc == SIMPLEX_OK)
+            rc = sx_on_sent(a, &c, &q, type);
+    } else if (rc == SIMPLEX_OK) {
         rc = refused(a, w, &q, &m, why, rsp);
+    } else if (rc == SIMPLEX_E_NOT_FOUND) {
+        rc = SIMPLEX_OK;
+    }
     sx_wipe(&q, sizeof q);
     return rc;
+}
+
+static simplex_rc handle_answer(struct simplex_agent *a, struct sx_rt_sndq *w, simplex_rc why,
+                                const struct sx_rsp *rsp)
+{
+    struct sx_snd_msg m;
+    simplex_rc rc = sx_store_delivery_next(a->store, w->id, 0, &m);
+
+    if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && m.id != w->msg_id))
+        return SIMPLEX_OK; /* deleted meanwhile */
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (why == SIMPLEX_OK && m.type == SX_M_MSG)
+        return message_delivered(a, w, m.conn_id);
+    return handle_with_queue(a, w, why, rsp);
 }
 
 static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp)

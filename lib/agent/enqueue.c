@@ -23,7 +23,7 @@ static simplex_rc advance_ratchet(struct simplex_agent *a, int64_t conn, enum sx
     simplex_rc rc;
 
     memset(&r, 0, sizeof r);
-    rc = sx_store_ratchet_get(a->store, conn, &r);
+    rc = sx_store_ratchet_get_snd(a->store, conn, &r);
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_PROHIBITED : rc;
     rc = sx_ratchet_encrypt_header(&r, pq, key);

@@ -105,6 +105,8 @@ static simplex_rc load_next(struct simplex_agent *a, struct simplex_event *ev)
 {
     for (;;) {
         struct sx_event_row row;
+        if (a->uncommitted != 0 && a->shown + 1 >= a->uncommitted)
+            return SIMPLEX_E_NO_EVENT;
         simplex_rc rc = sx_store_event_next(a->store, a->shown, &row);
         if (rc != SIMPLEX_OK)
             return rc;

@@ -38,10 +38,16 @@ simplex_rc sx_store_event_next(struct sx_store *s, int64_t after, struct sx_even
 {
     struct sx_event_row message;
     struct sx_q q;
-    simplex_rc found = next_message(s, after, &message);
 
+    if (after >= s->last_event && s->lost == SIMPLEX_OK && s->broken == SIMPLEX_OK)
+        return SIMPLEX_E_NOT_FOUND;
+    simplex_rc found = next_message(s, after, &message);
     if (found != SIMPLEX_OK && found != SIMPLEX_E_NOT_FOUND)
         return found;
+    if (found == SIMPLEX_OK && message.id == after + 1) { /* nothing can stand before it */
+        *e = message;
+        return SIMPLEX_OK;
+    }
     sx_q_start(&q, s, SQL_EVENT_NEXT);
     sx_q_put_i64(&q, after);
     simplex_rc rc = sx_q_row(&q);

@@ -100,7 +100,7 @@ static simplex_rc decoded(simplex_rc rc)
     return rc == SIMPLEX_OK || rc == SIMPLEX_E_NOMEM ? rc : SIMPLEX_E_DB_DAMAGED;
 }
 
-simplex_rc sx_store_ratchet_get(struct sx_store *s, int64_t conn_id, struct sx_ratchet *r)
+simplex_rc sx_store_ratchet_get_snd(struct sx_store *s, int64_t conn_id, struct sx_ratchet *r)
 {
     struct sx_q q;
 
@@ -114,8 +114,18 @@ simplex_rc sx_store_ratchet_get(struct sx_store *s, int64_t conn_id, struct sx_r
     simplex_rc read = sx_q_done(&q);
     if (read != SIMPLEX_OK)
         rc = read;
-    if (rc == SIMPLEX_OK)
-        rc = get_skipped(s, conn_id, r);
+    if (rc != SIMPLEX_OK)
+        sx_ratchet_wipe(r);
+    return rc;
+}
+
+simplex_rc sx_store_ratchet_get(struct sx_store *s, int64_t conn_id, struct sx_ratchet *r)
+{
+    simplex_rc rc = sx_store_ratchet_get_snd(s, conn_id, r);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    rc = get_skipped(s, conn_id, r);
     if (rc != SIMPLEX_OK)
         sx_ratchet_wipe(r);
     return rc;

@@ -166,6 +166,9 @@ simplex_rc sx_store_sndq_next(struct sx_store *s, int64_t after, struct sx_snd_q
 /* With all skipped keys. E_NOT_FOUND. Free with sx_ratchet_wipe. */
 simplex_rc sx_store_ratchet_get(struct sx_store *s, int64_t conn_id, struct sx_ratchet *r)
     SIMPLEX_CHECK;
+/* Without the skipped keys: for sending, to be put back with an empty diff. */
+simplex_rc sx_store_ratchet_get_snd(struct sx_store *s, int64_t conn_id, struct sx_ratchet *r)
+    SIMPLEX_CHECK;
 /* Insert or replace the state; diff NULL: skipped keys are all replaced by r's. */
 simplex_rc sx_store_ratchet_put(struct sx_store *s, int64_t conn_id, const struct sx_ratchet *r,
                                 const struct sx_skipped_diff *diff) SIMPLEX_CHECK;

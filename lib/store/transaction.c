@@ -54,11 +54,13 @@ void sx_store_rollback(struct sx_store *s)
     s->lost = SIMPLEX_OK;
 }
 
+/* A savepoint keeps copies of the pages that change behind it. Where nothing was written before it,
+ * the start of the transaction does as well. */
 simplex_rc sx_store_savepoint(struct sx_store *s)
 {
     if (!s->in_txn || s->in_savepoint)
         return SIMPLEX_E_PROHIBITED;
-    simplex_rc rc = plain(s, SQL_SAVEPOINT);
+    simplex_rc rc = s->dirty ? plain(s, SQL_SAVEPOINT) : s->lost;
     s->in_savepoint = rc == SIMPLEX_OK;
     s->dirty_before = s->dirty;
     return rc;
@@ -68,8 +70,21 @@ simplex_rc sx_store_release(struct sx_store *s)
 {
     if (!s->in_savepoint)
         return SIMPLEX_E_PROHIBITED;
-    simplex_rc rc = plain(s, SQL_RELEASE);
+    simplex_rc rc = s->dirty_before ? plain(s, SQL_RELEASE) : s->lost;
     s->in_savepoint = s->in_savepoint && rc != SIMPLEX_OK;
+    return rc;
+}
+
+static simplex_rc start_over(struct sx_store *s)
+{
+    if (s->lost != SIMPLEX_OK || !s->dirty)
+        return s->lost;
+    sx_store_rollback(s);
+    simplex_rc rc = sx_store_begin(s);
+    if (rc != SIMPLEX_OK) { /* what follows belongs to a transaction that cannot be had */
+        s->in_txn = true;
+        s->lost = rc;
+    }
     return rc;
 }
 
@@ -78,6 +93,8 @@ simplex_rc sx_store_undo(struct sx_store *s)
     if (!s->in_savepoint)
         return SIMPLEX_E_PROHIBITED;
     s->in_savepoint = false;
+    if (!s->dirty_before)
+        return start_over(s);
     simplex_rc rc = plain(s, SQL_UNDO);
     if (rc == SIMPLEX_OK)
         rc = plain(s, SQL_RELEASE);
@@ -119,6 +136,7 @@ bool sx_store_fault_disarm(struct sx_store *s)
 simplex_rc sx_store_exec(struct sx_store *s, const char *sql)
 {
     sx_db_end_loan(s);
+    s->dirty = s->in_txn;
     return sx_db_exec(s, sql);
 }
 

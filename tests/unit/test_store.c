@@ -331,6 +331,14 @@ static void ratchets_are_stored_with_what_changed_in_skipped_keys(void **state)
     ok(sx_store_ratchet_put(s, conn, &r, &diff));
     assert_ratchet_in_store(s, conn, &r);
 
+    ok(sx_store_ratchet_get_snd(s, conn, &none));
+    assert_int_equal(none.nr, 77);
+    assert_int_equal(none.n_skipped, 0);
+    none.nr = r.nr = 78;
+    ok(sx_store_ratchet_put(s, conn, &none, &(struct sx_skipped_diff){ 0 }));
+    sx_ratchet_wipe(&none);
+    assert_ratchet_in_store(s, conn, &r); /* the skipped keys stayed */
+
     r.n_skipped = 1;
     ok(sx_store_ratchet_put(s, conn, &r, NULL)); /* replaced by what r has */
     assert_ratchet_in_store(s, conn, &r);

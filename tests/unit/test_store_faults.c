@@ -175,7 +175,7 @@ static void a_fault_at_any_statement_leaves_all_or_nothing(void **state)
             assert_int_equal(count_conns(s), conns);
             assert_int_equal(count_events(s), conns * 2);
         }
-        assert_int_equal(nth, 18); /* begin, 3 * (savepoint, 3 rows, release), commit; then none */
+        assert_int_equal(nth, 16); /* begin, 3 * 3 rows, 2 * (savepoint, release), commit; then none */
     }
     sx_store_close(s);
     s = tmp_open(*state);
@@ -201,6 +201,37 @@ static void nothing_is_written_piece_by_piece_after_a_lost_transaction(void **st
     assert_false(sx_store_in_transaction(s));
     assert_int_equal(count_conns(s), 0);
     (void)add_conn(s); /* and everything goes on */
+    assert_int_equal(count_conns(s), 1);
+    sx_store_close(s);
+}
+
+static void a_transaction_that_cannot_start_over_is_lost(void **state)
+{
+    struct sx_store *s = tmp_open(*state);
+    struct sx_conn c = make_conn();
+
+    ok(sx_store_begin(s));
+    ok(sx_store_savepoint(s));
+    (void)add_conn(s);
+    sx_store_fault(s, 0, SIMPLEX_E_NOMEM);
+    assert_int_equal(sx_store_undo(s), SIMPLEX_E_NOMEM);
+    assert_true(sx_store_fault_disarm(s));
+    assert_true(sx_store_in_transaction(s));
+    assert_int_equal(sx_store_conn_add(s, &c), SIMPLEX_E_NOMEM);
+    assert_int_equal(sx_store_event_next(s, 0, &(struct sx_event_row){ 0 }), SIMPLEX_E_NOMEM);
+    assert_int_equal(sx_store_savepoint(s), SIMPLEX_E_NOMEM);
+    assert_int_equal(sx_store_commit(s), SIMPLEX_E_NOMEM);
+    assert_int_equal(count_conns(s), 0);
+    (void)add_conn(s);
+    assert_int_equal(count_conns(s), 1);
+
+    ok(sx_store_begin(s)); /* lost before the savepoint ends */
+    ok(sx_store_savepoint(s));
+    sx_store_fault(s, 0, SIMPLEX_E_DB_IO);
+    assert_int_equal(sx_store_conn_add(s, &c), SIMPLEX_E_DB_IO);
+    assert_int_equal(sx_store_release(s), SIMPLEX_E_DB_IO);
+    assert_int_equal(sx_store_undo(s), SIMPLEX_E_DB_IO);
+    sx_store_rollback(s);
     assert_int_equal(count_conns(s), 1);
     sx_store_close(s);
 }
@@ -271,6 +302,7 @@ static void each_function_reports_a_fault(void **state)
     FAILS(sx_store_ratchet_put(s, conn, &r, &no_diff));
     ok(sx_store_ratchet_put(s, conn, &r, NULL));
     FAILS(sx_store_ratchet_get(s, conn, &got));
+    FAILS(sx_store_ratchet_get_snd(s, conn, &got));
     sx_store_fault(s, 1, SIMPLEX_E_DB_IO); /* while reading the skipped keys */
     assert_int_equal(sx_store_ratchet_get(s, conn, &got), SIMPLEX_E_DB_IO);
     assert_null(got.skipped);
@@ -309,6 +341,7 @@ static void each_function_reports_a_fault(void **state)
     count = 3;
     FAILS(sx_store_command_conns(s, 0, ids, &count));
     FAILS(sx_store_event_add(s, &e));
+    ok(sx_store_event_add(s, &e));
     FAILS(sx_store_event_next(s, 0, &e));
     sx_store_fault(s, 1, SIMPLEX_E_DB_IO); /* behind the messages */
     assert_int_equal(sx_store_event_next(s, 0, &e), SIMPLEX_E_DB_IO);
@@ -599,6 +632,7 @@ int main(void)
         T(a_fault_at_any_statement_leaves_all_or_nothing),
         T(nothing_is_written_piece_by_piece_after_a_lost_transaction),
         T(a_failed_commit_rolls_back),
+        T(a_transaction_that_cannot_start_over_is_lost),
         T(each_function_reports_a_fault),
         T(statements_survive_each_failed_malloc),
         T(reading_a_ratchet_survives_each_failed_malloc),
