@@ -107,9 +107,10 @@ void sx_hub_post(struct sx_sub *sub, unsigned events, const struct sx_hub *from)
         h->inbox_last = sub;
     }
     sub->events |= (uint8_t)events;
-    pthread_mutex_unlock(&h->lock);
+    /* Under the lock: the hub takes it to free sub before it ends, so it can still be woken. */
     if (was_empty && h != from && h->wake != NULL)
         h->wake(h->wake_user);
+    pthread_mutex_unlock(&h->lock);
 }
 
 /* With the lock of the inbox held. */
@@ -153,8 +154,12 @@ static void deliver(struct sx_sub *sub)
     struct sx_answer a = { .msg = NULL };
 
     sx_queue_lock(st, q);
-    if (q->sub == sub && sub->pushed && q->head != NULL)
-        sx_answer_head(&a, sub, q);
+    if (q->sub == sub && sub->pushed) {
+        if (q->head != NULL)
+            sx_answer_head(&a, sub, q);
+        else /* expired, or acknowledged after GET: the next message is to be delivered */
+            sub->pushed = sub->in_flight = false;
+    }
     sx_queue_unlock(st, q);
     if (a.msg != NULL)
         sx_peer_send(sub->peer, &a);

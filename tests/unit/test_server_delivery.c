@@ -215,6 +215,43 @@ static void gets_messages_without_subscription(void **state)
     close_three(&t);
 }
 
+/* A block that is processed before any hub runs, as by a thread that is ahead of the others. */
+static void run_ahead(struct mem_client *c, const struct sx_keypair *key, simplex_bytes entity,
+                      const struct sx_cmd *cmd)
+{
+    struct mem_batch b;
+
+    mem_batch_open(&b, c);
+    mem_batch_add(&b, key, entity, cmd);
+    sx_peer_block(&c->peer, sx_wr_bytes(&b.w));
+}
+
+/* The message is gone when the thread of the subscriber comes to deliver it. */
+static void delivers_after_another_connection_took_the_message(void **state)
+{
+    struct three t;
+    struct mem_queue q;
+    struct sx_cmd send = { .tag = SX_SEND, .send = { .body = sx_str("1") } };
+    struct sx_cmd get = { .tag = SX_GET }, ack = { .tag = SX_ACK };
+
+    (void)state;
+    open_three(&t);
+    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
+    run_ahead(&t.b, NULL, mem_snd_id(&q), &send);
+    mem_assert_tag(&mem_next(&t.b)->rsp, SX_R_OK);
+    run_ahead(&t.b, &q.rcv, mem_rcv_id(&q), &get);
+    ack.ack.msg_id = mem_assert_msg(&q, &mem_next(&t.b)->rsp, "1");
+    run_ahead(&t.b, &q.rcv, mem_rcv_id(&q), &ack);
+    mem_assert_tag(&mem_next(&t.b)->rsp, SX_R_OK);
+    mem_settle(&t.m);
+    mem_assert_quiet(&t.a);
+
+    mem_assert_tag(mem_send(&t.b, &q, false, "2"), SX_R_OK);
+    simplex_bytes id = mem_assert_msg(&q, mem_event(&t.a), "2");
+    mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
+    close_three(&t);
+}
+
 /* testGetSubCommands */
 static void keeps_get_and_sub_apart_on_one_connection(void **state)
 {
@@ -492,6 +529,7 @@ int main(void)
         cmocka_unit_test(a_client_that_subscribed_again_gets_no_end),
         cmocka_unit_test(subscribing_again_repeats_the_message),
         cmocka_unit_test(gets_messages_without_subscription),
+        cmocka_unit_test(delivers_after_another_connection_took_the_message),
         cmocka_unit_test(keeps_get_and_sub_apart_on_one_connection),
         cmocka_unit_test(holds_senders_back_until_the_queue_is_empty),
         cmocka_unit_test(default_quota_is_128),
