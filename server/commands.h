@@ -25,7 +25,7 @@ struct sx_run {
     struct sx_answer answer;  /* corr_id and entity_id are set */
     struct sx_answer message; /* SUB: the head, sent behind the answers of the block */
     struct sx_queue *made;    /* NEW: the queue, referenced until the answer is encoded */
-    uint8_t text[512];        /* QUE: the JSON, two ids and a time at most */
+    uint8_t text[512];        /* QUE: the JSON, two ids and a time at most. NEW: the link id */
 };
 
 void sx_run_fail(struct sx_run *r, enum sx_err err);

@@ -245,6 +245,8 @@ static enum sx_err index_queue(struct sx_store *st, struct sx_queue *q,
     }
     if (n->has_link)
         e = add_link(st, q, n->link_id, n->fixed, n->user);
+    if (q->link != NULL && n->made_link_id != NULL)
+        memcpy(n->made_link_id, q->link->node.id, SX_ID_LEN);
     if (e == SX_ERR_NONE && n->has_ntf)
         e = add_notifier(st, q, &n->ntf_key, n->ntf_secret);
     if (e != SX_ERR_NONE)

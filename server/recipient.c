@@ -80,7 +80,7 @@ static void answer_ids(struct sx_run *r, const struct sx_pub *dh, const struct s
     rsp->ids.mode = q->mode;
     rsp->ids.has_link_id = r->cmd->new_.has_link;
     if (rsp->ids.has_link_id)
-        rsp->ids.link_id = sx_bytes(q->link->node.id, sizeof(q->link->node.id));
+        rsp->ids.link_id = sx_bytes(r->text, SX_ID_LEN);
     rsp->ids.has_ntf = r->cmd->new_.has_ntf;
     if (rsp->ids.has_ntf) {
         rsp->ids.ntf_id = sx_bytes(q->ntf->node.id, sizeof(q->ntf->node.id));
@@ -91,7 +91,7 @@ static void answer_ids(struct sx_run *r, const struct sx_pub *dh, const struct s
 void sx_run_new(struct sx_run *r)
 {
     const struct sx_cmd *c = r->cmd;
-    struct sx_queue_new n = { .mode = 0 };
+    struct sx_queue_new n = { .made_link_id = r->text };
     struct sx_pub dh, ntf_dh;
 
     if (!may_create(r->srv, c)) {

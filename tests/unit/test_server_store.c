@@ -37,10 +37,11 @@ static void finds_queues_by_all_their_ids(void **state)
 
     (void)state;
     for (size_t i = 0; i < N; i++) {
+        n.made_link_id = ids[i][SX_BY_LINK];
         assert_int_equal(sx_qstore_create(st, &n, &q), SX_ERR_NONE);
+        assert_memory_equal(ids[i][SX_BY_LINK], q->link->node.id, 24);
         memcpy(ids[i][SX_BY_RCV], q->rcv.id, 24);
         memcpy(ids[i][SX_BY_SND], q->snd.id, 24);
-        memcpy(ids[i][SX_BY_LINK], q->link->node.id, 24);
         memcpy(ids[i][SX_BY_NTF], q->ntf->node.id, 24);
         sx_queue_unref(q);
     }
