@@ -23,6 +23,7 @@ struct task { /* one transmission */
 struct sx_block {
     struct task task[SX_BATCH_MAX];
     size_t n;
+    unsigned list_keys; /* of lists of recipient keys, tried so far */
     struct sx_answers answers, events;
     uint8_t authorized[AUTHORIZED_CAP];
 };
@@ -136,6 +137,7 @@ static bool verify_keys(const struct sx_peer *p, struct sx_block *b, const struc
     simplex_bytes what = authorized(p, b, &k->t);
     bool ok = false;
 
+    b->list_keys += keys->count;
     for (unsigned i = 0; i < keys->count && !ok; i++)
         ok = sx_session_verify(p->session, &keys->key[i], &k->t, what);
     return ok;
@@ -200,6 +202,10 @@ static enum sx_err verify(const struct sx_peer *p, struct sx_block *b, const str
         c.key = *key_of_command(&k->cmd);
     else if (!find_credentials(p->hub->srv, rule, k, &c))
         return SX_ERR_INTERNAL;
+    if (c.all != NULL && b->list_keys + c.all->count > SX_BLOCK_LIST_KEYS_MAX) {
+        sx_free(c.all);
+        return SX_ERR_INTERNAL;
+    }
     if (c.all != NULL)
         ok = verify_keys(p, b, k, c.all);
     else if (k->t.auth.len == 0)
@@ -306,6 +312,7 @@ static void parse_block(struct sx_peer *p, struct sx_block *b, struct sx_batch_r
 {
     simplex_bytes in;
 
+    b->list_keys = 0;
     for (b->n = 0; b->n < SX_BATCH_MAX && sx_batch_next(rd, &in); b->n++) {
         struct task *k = &b->task[b->n];
         k->q = NULL;

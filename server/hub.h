@@ -19,6 +19,7 @@
 
 #define SX_PEER_SUBS_MAX (1u << 20) /* subscriptions of one connection; beyond: ERR INTERNAL */
 #define SX_PEER_OUT_PAUSE 8         /* blocks waiting: no further input is processed */
+#define SX_BLOCK_LIST_KEYS_MAX 512  /* keys of lists tried for one block; beyond: ERR INTERNAL */
 #define SX_MSG_BURST_MAX 4          /* up to so many answers: the first MSG joins their block */
 #define SX_ENDS_PER_FLUSH 255       /* transmissions in one block of END and DELD */
 #define SX_NMSG_PER_BLOCK 80

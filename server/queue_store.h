@@ -122,7 +122,7 @@ struct sx_queue_new {
     const uint8_t *snd_id; /* 24 bytes given by the client, or NULL: random */
     bool has_link;
     const uint8_t *link_id; /* 24 bytes given by the client, or NULL: random */
-    uint8_t *made_link_id; /* out unless NULL: a SEND of another thread may delete the link soon */
+    uint8_t *made_link_id;  /* out unless NULL: a SEND of another thread may delete the link soon */
     simplex_bytes fixed, user;
     bool has_ntf;
     struct sx_pub ntf_key;

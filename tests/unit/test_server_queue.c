@@ -193,6 +193,47 @@ static void replaces_recipient_keys(void **state)
     close_two(&t);
 }
 
+/* Lists of keys must not make a block of 16 KB a matter of seconds. */
+static void limits_what_a_block_costs_to_verify(void **state)
+{
+    static struct sx_keypair k[SX_RKEYS_MAX];
+    enum { COMMANDS = 5, VERIFIED = SX_BLOCK_LIST_KEYS_MAX / SX_RKEYS_MAX };
+    struct two t;
+    struct mem_queue q;
+    struct mem_batch b;
+    struct sx_wr w;
+    struct sx_cmd que = { .tag = SX_QUE };
+
+    (void)state;
+    open_two(&t);
+    sx_wr_init(&w, SX_BLOCK);
+    mem_new(&t.a, &q, SX_MODE_CONTACT, true);
+    for (size_t i = 0; i < SX_RKEYS_MAX; i++)
+        assert_int_equal(sx_keypair_new(SX_ED25519, &k[i]), SIMPLEX_OK);
+    struct sx_cmd cmd = rkey_cmd(&w, k, SX_RKEYS_MAX);
+    mem_assert_tag(mem_cmd(&t.a, &q.rcv, mem_rcv_id(&q), &cmd), SX_R_OK);
+    for (int round = 0; round < 2; round++) {
+        unsigned answered = 0, refused = 0;
+        mem_batch_open(&b, &t.a);
+        for (int i = 0; i < COMMANDS; i++)
+            mem_batch_add(&b, &k[SX_RKEYS_MAX - 1], mem_rcv_id(&q), &que);
+        mem_batch_run(&b);
+        for (int i = 0; i < COMMANDS; i++) {
+            const struct sx_rsp *r = &mem_next(&t.a)->rsp;
+            if (r->tag == SX_R_INFO) {
+                answered++;
+            } else {
+                mem_assert_err(r, SX_ERR_INTERNAL);
+                refused++;
+            }
+        }
+        assert_int_equal(answered, VERIFIED);
+        assert_int_equal(refused, COMMANDS - VERIFIED);
+    }
+    sx_wr_free(&w);
+    close_two(&t);
+}
+
 /* testCreateDelete */
 static void suspends_and_deletes_a_queue(void **state)
 {
@@ -408,6 +449,7 @@ int main(void)
         cmocka_unit_test(secures_a_messaging_queue_by_skey),
         cmocka_unit_test(refuses_skey_unless_messaging),
         cmocka_unit_test(replaces_recipient_keys),
+        cmocka_unit_test(limits_what_a_block_costs_to_verify),
         cmocka_unit_test(suspends_and_deletes_a_queue),
         cmocka_unit_test(creates_queues_only_when_allowed),
         cmocka_unit_test(blocked_queues_allow_off_and_del_alone),
