@@ -13,7 +13,19 @@
 
 static const uint8_t alpn_smp1[] = { 5, 's', 'm', 'p', '/', '1' };
 
-/* The first name of the client's that the server knows (smp.md section 14.8). */
+/* All of them mean SMP here: a client that keeps to port 443 may offer http/1.1 alone. */
+static bool is_known_protocol(simplex_bytes name)
+{
+    static const char *const known[] = { "smp/1", "h2", "http/1.1" };
+
+    for (size_t i = 0; i < SX_COUNT(known); i++) {
+        if (sx_bytes_eq(name, sx_str(known[i])))
+            return true;
+    }
+    return false;
+}
+
+/* The first name of the client's that the server knows (smp.md sections 3 and 14.8). */
 static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                        const unsigned char *in, unsigned in_len, void *arg)
 {
@@ -23,7 +35,7 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_l
     (void)arg;
     while (r.left > 0 && !r.bad) {
         simplex_bytes name = sx_rd_short(&r);
-        if (sx_bytes_eq(name, sx_bytes(alpn_smp1 + 1, sizeof alpn_smp1 - 1))) {
+        if (is_known_protocol(name)) {
             *out = name.ptr;
             *out_len = (unsigned char)name.len;
             return SSL_TLSEXT_ERR_OK;
