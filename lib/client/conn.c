@@ -588,8 +588,10 @@ static void next_attempt(struct sx_conn *c)
     const struct sockaddr *to = NULL;
     enum sx_dial_result r;
 
-    if (a->dial.resolving) /* a slow resolver used up its share: its answer moves on */
+    if (a->dial.resolving) { /* a slow resolver used up its share: its answer moves on */
+        arm(c, 1);
         return;
+    }
     while ((r = sx_dial_next(&a->dial, &to)) == SX_DIAL_FAILED)
         note(a, SIMPLEX_E_HOST);
     if (r == SX_DIAL_END) {
