@@ -215,12 +215,14 @@ static void open_stage(struct stage *s, uint16_t max_version)
 {
     simplex_server_config cfg;
     const char *seed = getenv("SIMPLEX_SEED");
+    char dir[sizeof s->dir]; /* apart from s, or gcc sees an overlap */
 
     memset(s, 0, sizeof *s);
     s->seed = seed != NULL ? strtoull(seed, NULL, 10) : (uint64_t)sx_now_ms();
     print_message("SIMPLEX_SEED=%llu\n", (unsigned long long)s->seed);
     s->seed |= 1;
-    tmp_make(s->dir);
+    tmp_make(dir);
+    memcpy(s->dir, dir, sizeof dir);
     simplex_server_config_init(&cfg);
     cfg.end_flush_ms = 0;
     cfg.max_version = max_version;
@@ -228,7 +230,7 @@ static void open_stage(struct stage *s, uint16_t max_version)
     for (int who = 0; who < 2; who++) {
         forwarder_start(&s->f[who], simplex_server_port(s->srv.s));
         forwarder_address(&s->f[who], s->srv.address, s->address[who], sizeof s->address[who]);
-        (void)snprintf(s->db[who], sizeof s->db[who], "%s/%d.db", s->dir, who);
+        (void)snprintf(s->db[who], sizeof s->db[who], "%s/%d.db", dir, who);
         start(s, who);
     }
 }
