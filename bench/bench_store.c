@@ -78,6 +78,7 @@ static void open_store(struct bench *b, bool pq)
     struct sx_store_cfg cfg = { .path = b->path, .key = { key, 32 }, .raw_key = true };
 
     must(sx_store_open(&cfg, &b->store), "open");
+    sx_store_cache(b->store, 4000); /* as an agent has it */
     must(sx_store_begin(b->store), "begin");
     for (size_t i = 0; i < CONNS; i++)
         add_connection(b, i);

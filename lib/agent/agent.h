@@ -35,6 +35,7 @@
 #define SX_SUB_CHUNK 1350 /* 10 blocks of 135 */
 #define SX_LAZY_COMMIT 5 /* rows nobody waits for are committed after this */
 #define SX_DELETE_ERRORS 10
+#define SX_CACHE_KIB 4000 /* of the database, once it is loaded */
 
 /* ---- events ---- */
 

@@ -407,6 +407,8 @@ simplex_rc sx_agent_load(struct simplex_agent *a)
         rc = sx_load_queues(a);
     if (rc == SIMPLEX_OK)
         rc = sx_load_work(a);
+    if (rc == SIMPLEX_OK)
+        sx_store_cache(a->store, SX_CACHE_KIB);
     a->events_due = true;
     a->next_cleanup = sx_mono_ms() + SX_CLEANUP_FIRST;
     return rc;

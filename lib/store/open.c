@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,7 +25,7 @@
 /* The page size stays SQLCipher's default (4096), so that any tool opens the file: 8192 made large
  * commits 10% faster and small ones 20% slower, 1024 and 16384 were slower (bench/bench_store.c).
  * secure_delete ON is a third of the cost of a message of 16 KB, and the only setting that leaves
- * nothing of it in the file. auto_vacuum NONE: freed pages are used again, moving pages at each
+ * nothing of it in the file. cache_size: until sx_store_cache. auto_vacuum NONE: freed pages are used again, moving pages at each
  * commit would cost more than the space. */
 static const char settings_before[] = "PRAGMA locking_mode = EXCLUSIVE;"
                                       "PRAGMA temp_store = MEMORY;"
@@ -33,7 +34,7 @@ static const char settings_before[] = "PRAGMA locking_mode = EXCLUSIVE;"
                                       "PRAGMA foreign_keys = ON;"
                                       "PRAGMA recursive_triggers = OFF;"
                                       "PRAGMA secure_delete = ON;"
-                                      "PRAGMA cache_size = -4000;"
+                                      "PRAGMA cache_size = -512;"
                                       "PRAGMA cell_size_check = ON;";
 
 /* For the whole process: SQLCipher reports on stderr otherwise; memory.c wipes. */
@@ -46,6 +47,15 @@ static const char settings_wal[] = "PRAGMA journal_mode = WAL;"
                                    "PRAGMA synchronous = FULL;"
                                    "PRAGMA wal_autocheckpoint = 1000;"
                                    "PRAGMA journal_size_limit = 16777216;";
+
+void sx_store_cache(struct sx_store *s, unsigned kib)
+{
+    char sql[48];
+
+    (void)snprintf(sql, sizeof sql, "PRAGMA cache_size = -%u", kib);
+    if (sx_db_exec(s, sql) != SIMPLEX_OK)
+        sx_log(SX_LOG_WARN, "store: the size of the cache stays"); /* slower, nothing else */
+}
 
 /* ---- keys ---- */
 

@@ -42,6 +42,10 @@ void sx_store_close(struct sx_store *s); /* rolls back what is open */
  * opening again is left: every call fails. */
 simplex_rc sx_store_rekey(struct sx_store *s, simplex_bytes key, bool raw_key) SIMPLEX_CHECK;
 
+/* Pages are kept in up to so much memory. After opening it is 512 KiB: whoever reads each row once
+ * to begin with would only fill it with what is not needed again. */
+void sx_store_cache(struct sx_store *s, unsigned kib);
+
 simplex_rc sx_store_begin(struct sx_store *s) SIMPLEX_CHECK;
 bool sx_store_in_transaction(const struct sx_store *s);
 bool sx_store_dirty(const struct sx_store *s); /* the open transaction has written something */
