@@ -494,10 +494,10 @@ static void opening_survives_each_failed_malloc(void **state)
     }
 }
 
-/* SQLCipher does not tell when its commit fails: the store notices, and writes nothing more. */
-static void a_disk_that_fills_up_while_the_key_changes_keeps_the_old_one(void **state)
+/* SQLCipher does not tell when a write fails, neither of the commit nor of a page that the cache has
+ * no room for: the store notices, and writes nothing more. */
+static void fill_disk_during_rekey(const struct tmp *t, unsigned cache_kib)
 {
-    const struct tmp *t = *state;
     struct sx_store_cfg cfg = tmp_cfg(t), now = cfg;
     struct sx_store *s = tmp_open(t);
     static uint8_t body[16000];
@@ -516,6 +516,7 @@ static void a_disk_that_fills_up_while_the_key_changes_keeps_the_old_one(void **
         signal(SIGXFSZ, SIG_IGN);
         if (sx_store_open(&cfg, &s) != SIMPLEX_OK || setrlimit(RLIMIT_FSIZE, &limit) != 0)
             _exit(1);
+        sx_store_cache(s, cache_kib);
         if (sx_store_rekey(s, now.key, false) != SIMPLEX_E_DB_IO)
             _exit(2);
         limit.rlim_cur = limit.rlim_max; /* there is room again, but it is too late */
@@ -534,9 +535,20 @@ static void a_disk_that_fills_up_while_the_key_changes_keeps_the_old_one(void **
     for (e.id = 0; sx_store_event_next(s, e.id, &e) == SIMPLEX_OK;)
         assert_int_equal(e.data.len, sizeof body);
     assert_int_equal(e.id, 100);
+    sx_store_cache(s, cache_kib);
     ok(sx_store_rekey(s, now.key, false)); /* another attempt */
     sx_store_close(s);
     ok(try_open(&now));
+}
+
+static void a_disk_that_fills_up_while_the_key_changes_keeps_the_old_one(void **state)
+{
+    fill_disk_during_rekey(*state, 8000);
+}
+
+static void so_it_is_when_the_database_is_larger_than_the_cache(void **state)
+{
+    fill_disk_during_rekey(*state, 100);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, tmp_setup, tmp_teardown)
@@ -562,6 +574,7 @@ int main(void)
         T(a_new_key_replaces_the_old_one),
         T(a_failed_change_of_the_key_keeps_the_old_one),
         T(a_disk_that_fills_up_while_the_key_changes_keeps_the_old_one),
+        T(so_it_is_when_the_database_is_larger_than_the_cache),
         T(opening_survives_each_failed_malloc),
     };
 
