@@ -66,7 +66,7 @@ struct sx_sub {
     struct sx_peer *peer;
     struct sx_sub *prev, *next;             /* of the peer */
     struct sx_sub *inbox_prev, *inbox_next; /* [inbox] */
-    struct sx_sub *ntf_next;                /* of the peer: notifications wait for their flush */
+    struct sx_sub *ntf_prev, *ntf_next;     /* of the peer: notifications wait for their flush */
     struct sx_sub *get_next;                /* [queue] next of q->gets */
     uint8_t delivered[SX_ID_LEN];           /* [queue] the message in flight */
     uint8_t ntf_id[SX_ID_LEN];              /* SX_SUB_NTF: entity of its events */

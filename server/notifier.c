@@ -97,8 +97,7 @@ void sx_peer_flush_ntfs(struct sx_peer *p)
     while ((sub = p->ntfs) != NULL && !sx_peer_paused(p)) {
         struct sx_ntf *list = NULL;
         struct sx_box_key key;
-        p->ntfs = sub->ntf_next;
-        sub->ntf_queued = false;
+        sx_sub_unqueue_ntf(sub);
         sx_queue_lock(srv->store, sub->q);
         if (sub->q->ntf != NULL && sub->q->ntf->sub == sub) {
             list = sx_notifier_take(sub->q->ntf, sx_srv_now(srv));

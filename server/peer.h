@@ -61,8 +61,9 @@ void sx_sub_detach(struct sx_sub *sub, struct sx_peer *p, unsigned events);
 
 /* ---- subscriptions; by the thread of their hub, without the lock ---- */
 
-void sx_sub_drop(struct sx_sub *sub);                     /* off its queue and freed */
-void sx_sub_queue_ntf(struct sx_sub *sub);                /* its notifications wait for the flush */
+void sx_sub_drop(struct sx_sub *sub);      /* off its queue and freed */
+void sx_sub_queue_ntf(struct sx_sub *sub); /* its notifications wait for the flush */
+void sx_sub_unqueue_ntf(struct sx_sub *sub);
 void sx_sub_ended(struct sx_sub *sub, bool deld);         /* frees it; END or DELD waits */
 void sx_hub_forget(struct sx_hub *h, struct sx_sub *sub); /* out of the inbox */
 

@@ -80,12 +80,7 @@ static void free_sub(struct sx_sub *sub)
     if (sub->next != NULL)
         sub->next->prev = sub->prev;
     p->n_subs--;
-    if (sub->ntf_queued) {
-        struct sx_sub **s = &p->ntfs;
-        while (*s != sub)
-            s = &(*s)->ntf_next;
-        *s = sub->ntf_next;
-    }
+    sx_sub_unqueue_ntf(sub);
     sx_queue_unref(sub->q);
     sx_free(sub);
 }
@@ -116,9 +111,25 @@ void sx_sub_queue_ntf(struct sx_sub *sub)
     if (sub->ntf_queued)
         return;
     sub->ntf_queued = true;
+    sub->ntf_prev = NULL;
     sub->ntf_next = p->ntfs;
+    if (p->ntfs != NULL)
+        p->ntfs->ntf_prev = sub;
     p->ntfs = sub;
     sx_peer_mark_ready(p);
+}
+
+void sx_sub_unqueue_ntf(struct sx_sub *sub)
+{
+    if (!sub->ntf_queued)
+        return;
+    sub->ntf_queued = false;
+    if (sub->ntf_prev != NULL)
+        sub->ntf_prev->ntf_next = sub->ntf_next;
+    else
+        sub->peer->ntfs = sub->ntf_next;
+    if (sub->ntf_next != NULL)
+        sub->ntf_next->ntf_prev = sub->ntf_prev;
 }
 
 void sx_sub_ended(struct sx_sub *sub, bool deld)

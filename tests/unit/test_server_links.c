@@ -348,6 +348,40 @@ static void keeps_notifications_for_a_notifier_who_is_away(void **state)
     close_two(&t);
 }
 
+/* First, middle and last of those that wait. */
+static void a_lost_notifier_does_not_disturb_those_that_wait(void **state)
+{
+    enum { N = 5 };
+    struct two t;
+    struct mem_queue q[N];
+    struct notifier n[N];
+    uint8_t got = 0;
+
+    (void)state;
+    open_two(&t);
+    for (int i = 0; i < N; i++) {
+        mem_new(&t.a, &q[i], SX_MODE_MESSAGING, false);
+        mem_assert_tag(mem_skey(&t.b, &q[i]), SX_R_OK);
+        nkey(&t.a, &q[i], &n[i]);
+        mem_assert_tag(nsub(&t.b, &n[i]), SX_R_SOK);
+        mem_assert_tag(send_notify(&t.a, &q[i]), SX_R_OK);
+    }
+    for (int i = 0; i < N; i += 2)
+        mem_assert_tag(mem_rcv(&t.a, &q[i], SX_NDEL), SX_R_OK);
+    sx_peer_flush_ntfs(&t.b.peer);
+    for (int left = N / 2; left > 0; left--) {
+        const struct mem_item *it = mem_next(&t.b);
+        assert_non_null(it);
+        mem_assert_tag(&it->rsp, SX_R_NMSG);
+        for (int i = 1; i < N; i += 2)
+            got |= (uint8_t)(sx_bytes_eq(it->t.entity_id, sx_bytes(n[i].id, 24)) << i);
+    }
+    assert_int_equal(got, 1 << 1 | 1 << 3);
+    mem_assert_quiet(&t.b);
+    mem_assert_tag(send_notify(&t.a, &q[1]), SX_R_OK); /* one waits when the peer is closed */
+    close_two(&t);
+}
+
 static void packs_eighty_notifications_into_a_block(void **state)
 {
     struct two t;
@@ -414,6 +448,7 @@ int main(void)
         cmocka_unit_test(a_taken_sender_id_is_refused_whole),
         cmocka_unit_test(notifies_about_messages),
         cmocka_unit_test(keeps_notifications_for_a_notifier_who_is_away),
+        cmocka_unit_test(a_lost_notifier_does_not_disturb_those_that_wait),
         cmocka_unit_test(packs_eighty_notifications_into_a_block),
         cmocka_unit_test(creates_a_queue_with_its_notifier),
     };
