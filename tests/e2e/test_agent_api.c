@@ -102,6 +102,48 @@ static void an_unacknowledged_message_is_not_doubled_by_a_reconnection(void **st
     duo_close(&d);
 }
 
+static void wait_until_the_server_is_empty(const struct duo *d)
+{
+    simplex_server_counters c = { .size = sizeof c };
+
+    for (int ms = 0; ms < WAIT_MS; ms += 10) {
+        assert_int_equal(simplex_server_count(d->srv.s, &c), SIMPLEX_OK);
+        if (c.messages == 0)
+            return;
+        usleep(10000);
+    }
+    fail_msg("%zu messages are not acknowledged", c.messages);
+}
+
+static void a_message_whose_acknowledgement_was_lost_is_not_shown_again(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    for (int n = 0; n < 3; n++) {
+        send_text(&d.i, d.ic, "one");
+        expect(&d.i, SIMPLEX_EV_SENT, d.ic);
+        int64_t one = see_text(&d.j, d.jc, "one");
+        forwarder_set(&d.fj, FORWARD_STALL);
+        assert_int_equal(simplex_agent_ack(d.j.a, d.jc, one), SIMPLEX_OK);
+        if (n == 2)
+            agent_reopen(&d.j);
+        else
+            usleep(50000); /* it has left */
+        forwarder_set(&d.fj, FORWARD_REFUSE);
+        if (n != 2)
+            expect(&d.j, SIMPLEX_EV_DOWN, 0);
+        forwarder_set(&d.fj, FORWARD);
+        wait_until_the_server_is_empty(&d); /* delivered once more and acknowledged */
+        assert_true(quiet(&d.j, SIMPLEX_EV_MSG, 100));
+        assert_int_equal(simplex_agent_ack(d.j.a, d.jc, one), SIMPLEX_OK);
+    }
+    talk(&d.i, d.ic, &d.j, d.jc, "two");
+    duo_close(&d);
+}
+
 /* ---- deleting ---- */
 
 static size_t queues(const struct duo *d)
@@ -376,6 +418,81 @@ static void an_event_not_freed_is_shown_again_after_a_restart(void **state)
     duo_close(&d);
 }
 
+/* Until everything of the connection was sent and its last id is `last`. */
+static void wait_until_settled(struct test_agent *t, int64_t conn, int64_t last)
+{
+    simplex_connection_info info = { .size = sizeof info };
+
+    for (int ms = 0; ms < WAIT_MS; ms += 10) {
+        assert_int_equal(simplex_agent_connection(t->a, conn, &info), SIMPLEX_OK);
+        if (info.pending == 0 && info.last_msg_id >= last)
+            return;
+        usleep(10000);
+    }
+    fail_msg("connection %d stays at %d", (int)conn, (int)info.last_msg_id);
+}
+
+/* The next SENT or MSG. */
+static void assert_next(struct test_agent *t, int32_t kind, int64_t conn, int64_t msg_id)
+{
+    simplex_event *ev = NULL;
+    bool durable = false;
+
+    while (!durable) {
+        assert_int_equal(simplex_agent_next_event(t->a, WAIT_MS, &ev), SIMPLEX_OK);
+        int32_t k = simplex_event_kind(ev);
+        durable = k == SIMPLEX_EV_MSG || k == SIMPLEX_EV_SENT;
+        if (durable) {
+            assert_int_equal(k, kind);
+            assert_int_equal(simplex_event_conn(ev), conn);
+            assert_int_equal(simplex_event_msg_id(ev), msg_id);
+        }
+        simplex_event_free(ev);
+    }
+}
+
+static void messages_and_other_events_keep_their_order_over_restarts(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    int64_t ic = d.ic, jc = d.jc;
+    duo_connect(&d);
+    int64_t x = send_text(&d.j, jc, "x"); /* nothing is pulled from here on */
+    wait_until_settled(&d.j, jc, x);
+    int64_t y = send_text(&d.j, d.jc, "y"), a = y + 1, b = x + 1;
+    wait_until_settled(&d.j, d.jc, y);
+    send_text(&d.i, d.ic, "a");
+    wait_until_settled(&d.j, d.jc, a);
+    int64_t z = send_text(&d.j, d.jc, "z");
+    wait_until_settled(&d.j, d.jc, z);
+    send_text(&d.i, ic, "b");
+    wait_until_settled(&d.j, jc, b);
+    agent_reopen(&d.j);
+    assert_next(&d.j, SIMPLEX_EV_SENT, jc, x);
+    assert_next(&d.j, SIMPLEX_EV_SENT, d.jc, y);
+    assert_next(&d.j, SIMPLEX_EV_MSG, d.jc, a);
+    assert_next(&d.j, SIMPLEX_EV_SENT, d.jc, z);
+    assert_next(&d.j, SIMPLEX_EV_MSG, jc, b);
+    z = send_text(&d.j, d.jc, "new"); /* its number is behind those of the messages that wait */
+    wait_until_settled(&d.j, d.jc, z);
+    assert_next(&d.j, SIMPLEX_EV_SENT, d.jc, z);
+    for (int n = 0; n < 2; n++) { /* handled but not acknowledged: shown again, as before */
+        agent_reopen(&d.j);
+        assert_next(&d.j, SIMPLEX_EV_MSG, d.jc, a);
+        assert_next(&d.j, SIMPLEX_EV_MSG, jc, b);
+    }
+    assert_int_equal(simplex_agent_ack(d.j.a, d.jc, a), SIMPLEX_OK);
+    agent_reopen(&d.j);
+    assert_next(&d.j, SIMPLEX_EV_MSG, jc, b);
+    assert_int_equal(simplex_agent_ack(d.j.a, jc, b), SIMPLEX_OK);
+    agent_reopen(&d.j);
+    assert_true(quiet(&d.j, SIMPLEX_EV_MSG, 200));
+    duo_close(&d);
+}
+
 /* ---- threads ---- */
 
 enum { THREADS = 4, EACH = 25 };
@@ -570,6 +687,7 @@ int main(void)
         cmocka_unit_test(only_received_messages_can_be_acknowledged),
         cmocka_unit_test(an_unacknowledged_message_is_shown_again_after_a_restart),
         cmocka_unit_test(an_unacknowledged_message_is_not_doubled_by_a_reconnection),
+        cmocka_unit_test(a_message_whose_acknowledgement_was_lost_is_not_shown_again),
         cmocka_unit_test(a_deleted_connection_is_gone_on_both_sides),
         cmocka_unit_test(deleting_waits_for_a_server_that_is_away),
         cmocka_unit_test(deleting_is_given_up_when_the_server_stays_away),
@@ -577,6 +695,7 @@ int main(void)
         cmocka_unit_test(a_callback_acknowledges_and_answers),
         cmocka_unit_test(pulling_times_out),
         cmocka_unit_test(an_event_not_freed_is_shown_again_after_a_restart),
+        cmocka_unit_test(messages_and_other_events_keep_their_order_over_restarts),
         cmocka_unit_test(many_threads_may_call_at_once),
         cmocka_unit_test(closing_ends_what_waits),
         cmocka_unit_test(the_key_of_the_database_can_be_changed),
