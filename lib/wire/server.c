@@ -140,9 +140,29 @@ static bool is_onion(simplex_bytes t)
     return true;
 }
 
+/*
+ * An onion address in a form that is none here: upper case, a dot behind it. As a name it would be
+ * looked up, which tells resolvers whom the user wants to reach (RFC 7686).
+ */
+static bool looks_like_onion(simplex_bytes t)
+{
+    size_t n = strlen(ONION);
+
+    if (t.len > 0 && t.ptr[t.len - 1] == '.')
+        t.len--;
+    for (size_t i = 0; t.len >= n && i < n; i++) {
+        uint8_t c = t.ptr[t.len - n + i];
+        if ((c >= 'A' && c <= 'Z' ? c + 'a' - 'A' : c) != ONION[i])
+            return false;
+    }
+    return t.len >= n;
+}
+
 /* Printable ASCII without what separates parts of addresses and links. */
 static bool is_name(simplex_bytes t)
 {
+    if (looks_like_onion(t))
+        return false;
     for (size_t i = 0; i < t.len; i++) {
         if (t.ptr[i] <= ' ' || t.ptr[i] >= 0x7f || strchr(":#,;/[]@?", t.ptr[i]) != NULL)
             return false;

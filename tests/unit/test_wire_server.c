@@ -57,6 +57,10 @@ static const struct {
     { "[", -1 },
     { "abc234.onion", SX_HOST_ONION },
     { "x.abc.onion", -1 },
+    { "abc.ONION", -1 }, /* nobody may be asked for the address of these */
+    { "abc.onion.", -1 },
+    { "x.abc.Onion.", -1 },
+    { "abc.onions", SX_HOST_NAME },
     { "onion", SX_HOST_NAME },
     { "smp8.simplex.im", SX_HOST_NAME },
     { "xn--bcher-kva.example", SX_HOST_NAME },
