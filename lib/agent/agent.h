@@ -35,6 +35,7 @@
 #define SX_SUB_CHUNK 1350 /* 10 blocks of 135 */
 #define SX_LAZY_COMMIT 5 /* rows nobody waits for are committed after this */
 #define SX_DELETE_ERRORS 10
+#define SX_RECOVER_AFTER 1000
 #define SX_CACHE_KIB 4000 /* of the database, once it is loaded */
 
 /* ---- events ---- */
@@ -172,10 +173,12 @@ struct simplex_agent {
     bool in_callback;
     bool failed;            /* the store failed in this turn: recover at its end */
     int64_t recover_at;     /* mono ms; 0: not recovering */
+    int64_t recover_after;  /* ms; tests are less patient */
     int64_t reported_at;    /* mono ms of the last ERR about it */
 
     /* events */
     int64_t shown;          /* last durable event shown or queued */
+    int64_t handled;        /* callback mode: last one whose handling is on disk */
     bool events_due;        /* durable events behind `shown` */
     int64_t uncommitted;    /* first event row of the open transaction; 0: none */
     struct simplex_event *transient, **transient_end;

@@ -178,6 +178,7 @@ static struct simplex_agent *new_agent(void)
     a->transient_end = &a->transient;
     a->pulled_end = &a->pulled;
     a->next_retry = INT64_MAX;
+    a->recover_after = SX_RECOVER_AFTER;
     return a;
 }
 

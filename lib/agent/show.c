@@ -100,7 +100,7 @@ static simplex_rc load_message(struct simplex_agent *a, const struct sx_event_ro
     return ev->data.bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
 }
 
-/* The next durable event. A row that cannot be read is skipped, never repeated for ever. */
+/* The next durable event. A row that makes no sense is skipped, never repeated for ever. */
 static simplex_rc load_next(struct simplex_agent *a, struct simplex_event *ev)
 {
     for (;;) {
@@ -114,7 +114,7 @@ static simplex_rc load_next(struct simplex_agent *a, struct simplex_event *ev)
         if (a->uncommitted != 0 && id >= a->uncommitted)
             return SIMPLEX_E_NO_EVENT; /* not before it is on disk */
         rc = row.msg_id != 0 ? load_message(a, &row, ev) : sx_event_decode(row.data, ev);
-        if (rc == SIMPLEX_E_NOMEM) {
+        if (sx_rc_is_store(rc) && rc != SIMPLEX_E_DB_DAMAGED) { /* of the moment */
             sx_event_clear(ev);
             return rc;
         }
@@ -157,6 +157,8 @@ static void call_back(struct simplex_agent *a, struct simplex_event *ev)
     a->in_callback = false;
     if (ev->row != 0 && ev->kind != SIMPLEX_EV_MSG)
         handled(a, ev->row);
+    if (!a->failed && !sx_store_in_transaction(a->store))
+        a->handled = a->shown; /* nothing of it waits for a commit */
 }
 
 static bool show_one(struct simplex_agent *a)

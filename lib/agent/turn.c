@@ -7,7 +7,6 @@
 #include "agent/agent.h"
 
 #define ROUNDS 16       /* event rounds before the loop looks at its sockets again */
-#define RECOVER_AFTER 1000
 #define REPORT_EVERY 60000 /* a disk that stays full is reported once a minute */
 
 bool sx_on_loop(struct simplex_agent *a)
@@ -92,6 +91,8 @@ static void recover(struct simplex_agent *a)
     a->must_commit = false;
     a->lazy_since = 0;
     a->uncommitted = 0;
+    if (a->cfg.on_event != NULL)
+        a->shown = a->handled; /* what the callback did was lost: it sees those events again */
     sx_store_rollback(a->store);
     finish_calls(a, SIMPLEX_E_DB_IO);
     sx_drop_acks(a);
@@ -100,7 +101,7 @@ static void recover(struct simplex_agent *a)
         sx_client_disconnect(s->client, SIMPLEX_E_DISCONNECTED);
     }
     sx_rt_clear(a);
-    a->recover_at = sx_mono_ms() + RECOVER_AFTER;
+    a->recover_at = sx_mono_ms() + a->recover_after;
     sx_agent_wake_at(a, a->recover_at);
 }
 
@@ -140,6 +141,7 @@ static void commit(struct simplex_agent *a)
         sx_agent_store_failed(a, rc);
         return;
     }
+    a->handled = a->shown;
     finish_calls(a, SIMPLEX_OK);
 }
 

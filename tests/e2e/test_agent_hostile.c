@@ -1,0 +1,677 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A contact that does not keep to the protocol. Whatever it sends is told to the application or
+ * dropped; its queue goes on, and so does the connection to somebody else.
+ */
+#include <stdio.h>
+
+#include "support/agents.h"
+#include "support/contact.h"
+
+#define BODY_MAX 20000
+
+static struct scene {
+    struct duo d; /* i: the victim; j: somebody it talks to as well */
+    struct contact c;
+    int64_t conn; /* of i with the contact */
+} s;
+
+static int set_up(void **state)
+{
+    simplex_event *ev;
+
+    (void)state;
+    duo_open(&s.d, NULL);
+    duo_connect(&s.d);
+    assert_int_equal(simplex_agent_create(s.d.i.a, SIMPLEX_PQ_OFF, &s.conn), SIMPLEX_OK);
+    ev = wait_event(&s.d.i, SIMPLEX_EV_INV, s.conn);
+    contact_open(&s.c, simplex_event_data(ev), simplex_server_port(s.d.srv.s));
+    simplex_event_free(ev);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    contact_close(&s.c);
+    duo_close(&s.d);
+    return 0;
+}
+
+/* ---- what the victim shows ---- */
+
+static void expect_err(simplex_rc why)
+{
+    simplex_event *ev = wait_event(&s.d.i, SIMPLEX_EV_ERR, s.conn);
+
+    assert_string_equal(simplex_rc_name(simplex_event_error(ev)), simplex_rc_name(why));
+    simplex_event_free(ev);
+}
+
+static simplex_rc next_err(void)
+{
+    simplex_event *ev = wait_event(&s.d.i, SIMPLEX_EV_ERR, s.conn);
+    simplex_rc rc = simplex_event_error(ev);
+
+    simplex_event_free(ev);
+    return rc;
+}
+
+static void expect_msg(const char *text, int32_t integrity, int64_t first, int64_t last)
+{
+    simplex_event *ev = wait_event(&s.d.i, SIMPLEX_EV_MSG, s.conn);
+    int64_t got_first, got_last;
+
+    vec_assert_eq(simplex_event_data(ev), sx_str(text), "message");
+    assert_int_equal(simplex_event_integrity(ev, &got_first, &got_last), integrity);
+    assert_int_equal(got_first, first);
+    assert_int_equal(got_last, last);
+    assert_int_equal(simplex_agent_ack(s.d.i.a, s.conn, simplex_event_msg_id(ev)), SIMPLEX_OK);
+    simplex_event_free(ev);
+}
+
+static void others_go_on(void)
+{
+    talk(&s.d.i, s.d.ic, &s.d.j, s.d.jc, "not concerned");
+    talk(&s.d.j, s.d.jc, &s.d.i, s.d.ic, "not at all");
+}
+
+static void allow_contact(void)
+{
+    simplex_event *ev = wait_event(&s.d.i, SIMPLEX_EV_CONF, s.conn);
+
+    assert_int_equal(simplex_agent_allow(s.d.i.a, s.conn, simplex_event_conf(ev), sx_str("I")),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(&s.d.i, SIMPLEX_EV_CON, s.conn);
+}
+
+static void connect_contact(void)
+{
+    contact_confirm(&s.c, "a contact");
+    allow_contact();
+}
+
+static void assert_usable(void)
+{
+    contact_say(&s.c, "and now for something proper");
+    expect_msg("and now for something proper", SIMPLEX_MSG_OK, 0, 0);
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_ERR, 20));
+    others_go_on();
+}
+
+/* ---- bodies ---- */
+
+static void send_noise(size_t len)
+{
+    static uint8_t body[BODY_MAX];
+
+    sx_random(body, len);
+    contact_send(&s.c, sx_bytes(body, len));
+}
+
+static void noise_of_every_length(void)
+{
+    static const size_t more[] = { 1000, 15991, 15992, 15993, 16040, 16047, 16048 };
+
+    for (size_t len = 1; len < 150; len++) {
+        send_noise(len);
+        (void)next_err();
+    }
+    for (size_t n = 0; n < SX_COUNT(more); n++) {
+        send_noise(more[n]);
+        (void)next_err();
+    }
+}
+
+static void noise_before_the_confirmation_is_reported(void **state)
+{
+    (void)state;
+    noise_of_every_length();
+    connect_contact();
+    assert_usable();
+}
+
+static void noise_afterwards_is_reported(void **state)
+{
+    (void)state;
+    connect_contact();
+    noise_of_every_length();
+    assert_usable();
+}
+
+static void make_confirmation(struct sx_wr *envelope, struct sx_e2e_params *params, uint16_t version,
+                              simplex_bytes plain)
+{
+    struct sx_envelope e = { .version = version, .tag = SX_ENV_CONFIRMATION,
+                             .has_e2e = params != NULL };
+
+    if (params != NULL)
+        e.e2e = *params;
+    contact_envelope(&s.c, &e, plain, envelope);
+}
+
+static void box_and_send(const struct contact_how *how, simplex_bytes envelope)
+{
+    struct sx_wr body;
+
+    sx_wr_init(&body, BODY_MAX);
+    contact_box(&s.c, how, envelope, &body);
+    contact_send(&s.c, sx_wr_bytes(&body));
+    sx_wr_free(&body);
+}
+
+static const struct contact_how confirming = { .confirmation = true };
+static const struct contact_how saying = { .confirmation = false };
+
+/* Every byte of the head, and some of what follows. */
+static void a_changed_confirmation_is_refused(void **state)
+{
+    struct sx_wr plain, envelope, body;
+
+    (void)state;
+    sx_wr_init(&plain, BODY_MAX);
+    sx_wr_init(&envelope, BODY_MAX);
+    sx_wr_init(&body, BODY_MAX);
+    contact_info_plain(&s.c, "a contact", &plain);
+    make_confirmation(&envelope, &s.c.params, SX_AGENT_MAX, sx_wr_bytes(&plain));
+    contact_box(&s.c, &confirming, sx_wr_bytes(&envelope), &body);
+    for (size_t at = 0; at < body.len; at += at < 100 ? 1 : 1777) {
+        body.p[at] ^= 0x40; /* not 0x80: X25519 ignores the highest bit of a key */
+        contact_send(&s.c, sx_wr_bytes(&body));
+        simplex_rc rc = next_err();
+        if (rc != SIMPLEX_E_DECODE && rc != SIMPLEX_E_CRYPTO && rc != SIMPLEX_E_VERSION &&
+            rc != SIMPLEX_E_PROHIBITED && rc != SIMPLEX_E_KEY)
+            fail_msg("byte %zu: %s", at, simplex_rc_name(rc));
+        body.p[at] ^= 0x40;
+    }
+    for (size_t at = 0; at < envelope.len; at += at < 240 ? 3 : 411) { /* under the box */
+        envelope.p[at] ^= 1;
+        box_and_send(&confirming, sx_wr_bytes(&envelope));
+        (void)next_err();
+        envelope.p[at] ^= 1;
+    }
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_CONF, 20));
+    contact_send(&s.c, sx_wr_bytes(&body)); /* unchanged it is welcome */
+    s.c.snd_id = 1;
+    sx_sha256(sx_wr_bytes(&plain), s.c.last_hash);
+    allow_contact();
+    assert_usable();
+    sx_wr_free(&plain);
+    sx_wr_free(&envelope);
+    sx_wr_free(&body);
+}
+
+static void send_confirmation(struct sx_e2e_params *params, uint16_t version, simplex_bytes plain)
+{
+    struct sx_ratchet before = s.c.r;
+    struct sx_wr envelope;
+
+    sx_wr_init(&envelope, BODY_MAX);
+    make_confirmation(&envelope, params, version, plain);
+    box_and_send(&confirming, sx_wr_bytes(&envelope));
+    sx_wr_free(&envelope);
+    s.c.r = before; /* nothing is skipped on the sending side: plain values */
+}
+
+static void confirmations_of_the_wrong_kind_are_refused(void **state)
+{
+    struct sx_agent_msg odd = { .tag = SX_AM_INFO, .info = sx_str("no reply queue") };
+    struct sx_e2e_params params = s.c.params;
+    struct sx_wr plain, other;
+
+    (void)state;
+    sx_wr_init(&plain, BODY_MAX);
+    sx_wr_init(&other, BODY_MAX);
+    contact_info_plain(&s.c, "a contact", &plain);
+    send_confirmation(NULL, SX_AGENT_MAX, sx_wr_bytes(&plain));
+    expect_err(SIMPLEX_E_PROHIBITED); /* no keys */
+    send_confirmation(&params, 1, sx_wr_bytes(&plain));
+    expect_err(SIMPLEX_E_VERSION);
+    send_confirmation(&params, SX_AGENT_MAX + 1, sx_wr_bytes(&plain));
+    expect_err(SIMPLEX_E_VERSION);
+    params.v = (struct sx_range){ 1, 1 };
+    send_confirmation(&params, SX_AGENT_MAX, sx_wr_bytes(&plain));
+    expect_err(SIMPLEX_E_VERSION);
+    sx_agent_msg_encode(&other, &odd);
+    send_confirmation(&s.c.params, SX_AGENT_MAX, sx_wr_bytes(&other));
+    expect_err(SIMPLEX_E_DECODE);
+    send_confirmation(&s.c.params, SX_AGENT_MAX, sx_str("noise"));
+    expect_err(SIMPLEX_E_DECODE);
+    send_confirmation(&s.c.params, SX_AGENT_MAX, sx_bytes(NULL, 0));
+    expect_err(SIMPLEX_E_DECODE);
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_CONF, 20));
+    connect_contact();
+    assert_usable();
+    sx_wr_free(&plain);
+    sx_wr_free(&other);
+}
+
+static void a_message_cannot_come_before_the_confirmation(void **state)
+{
+    (void)state;
+    struct sx_ratchet before = s.c.r;
+    contact_say(&s.c, "too early");
+    expect_err(SIMPLEX_E_PROHIBITED);
+    s.c.r = before;
+    connect_contact();
+    assert_usable();
+}
+
+static void a_second_confirmation_changes_nothing(void **state)
+{
+    struct sx_wr plain, envelope, body;
+
+    (void)state;
+    sx_wr_init(&plain, BODY_MAX);
+    sx_wr_init(&envelope, BODY_MAX);
+    sx_wr_init(&body, BODY_MAX);
+    contact_info_plain(&s.c, "a contact", &plain);
+    s.c.snd_id = 1;
+    sx_sha256(sx_wr_bytes(&plain), s.c.last_hash);
+    make_confirmation(&envelope, &s.c.params, SX_AGENT_MAX, sx_wr_bytes(&plain));
+    contact_box(&s.c, &confirming, sx_wr_bytes(&envelope), &body);
+    contact_send(&s.c, sx_wr_bytes(&body));
+    allow_contact();
+    contact_send(&s.c, sx_wr_bytes(&body)); /* a repeat is nothing to worry about */
+    box_and_send(&confirming, sx_wr_bytes(&envelope));
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_ERR, 50));
+    box_and_send(&saying, sx_wr_bytes(&envelope)); /* without the key: not even a repeat */
+    expect_err(SIMPLEX_E_PROHIBITED);
+    struct contact_how with_auth = { .confirmation = true, .has_auth = true };
+    box_and_send(&with_auth, sx_wr_bytes(&envelope));
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_CONF, 50));
+    assert_usable();
+    sx_wr_free(&plain);
+    sx_wr_free(&envelope);
+    sx_wr_free(&body);
+}
+
+/* ---- messages ---- */
+
+static void replayed_messages_are_dropped(void **state)
+{
+    struct sx_envelope e = { .version = SX_AGENT_MAX, .tag = SX_ENV_MESSAGE };
+    struct sx_wr plain[3], envelope[3], body;
+
+    (void)state;
+    connect_contact();
+    sx_wr_init(&body, BODY_MAX);
+    for (int n = 0; n < 3; n++) {
+        sx_wr_init(&plain[n], BODY_MAX);
+        sx_wr_init(&envelope[n], BODY_MAX);
+        contact_message_plain(&s.c, "replayed", &plain[n]);
+        contact_envelope(&s.c, &e, sx_wr_bytes(&plain[n]), &envelope[n]);
+        box_and_send(&saying, sx_wr_bytes(&envelope[n]));
+        expect_msg("replayed", SIMPLEX_MSG_OK, 0, 0);
+    }
+    for (int n = 0; n < 9; n++) /* under a new nonce each time */
+        box_and_send(&saying, sx_wr_bytes(&envelope[n % 3]));
+    contact_box(&s.c, &saying, sx_wr_bytes(&envelope[1]), &body);
+    contact_send(&s.c, sx_wr_bytes(&body)); /* and under the same */
+    contact_send(&s.c, sx_wr_bytes(&body));
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_MSG, 50));
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_ERR, 0));
+    assert_usable();
+    for (int n = 0; n < 3; n++) {
+        sx_wr_free(&plain[n]);
+        sx_wr_free(&envelope[n]);
+    }
+    sx_wr_free(&body);
+}
+
+static void reordered_messages_are_marked(void **state)
+{
+    struct sx_wr plain, body[4];
+
+    (void)state;
+    connect_contact();
+    sx_wr_init(&plain, BODY_MAX);
+    for (int n = 0; n < 4; n++) { /* numbers 2 to 5 */
+        char text[2] = { (char)('a' + n), 0 };
+        sx_wr_init(&body[n], BODY_MAX);
+        sx_wr_reset(&plain);
+        contact_message_plain(&s.c, text, &plain);
+        contact_plain_to_body(&s.c, sx_wr_bytes(&plain), &body[n]);
+    }
+    contact_send(&s.c, sx_wr_bytes(&body[2]));
+    expect_msg("c", SIMPLEX_MSG_SKIPPED, 2, 3);
+    contact_send(&s.c, sx_wr_bytes(&body[0]));
+    expect_msg("a", SIMPLEX_MSG_BAD_ID, 2, 0);
+    contact_send(&s.c, sx_wr_bytes(&body[1]));
+    expect_msg("b", SIMPLEX_MSG_OK, 0, 0); /* it follows the one before */
+    contact_send(&s.c, sx_wr_bytes(&body[3]));
+    expect_msg("d", SIMPLEX_MSG_SKIPPED, 4, 4);
+    assert_usable();
+    for (int n = 0; n < 4; n++)
+        sx_wr_free(&body[n]);
+    sx_wr_free(&plain);
+}
+
+static void say_with(int64_t id, simplex_bytes prev_hash, const char *text)
+{
+    struct sx_agent_msg msg = { .tag = SX_AM_MESSAGE, .msg = SX_M_MSG, .snd_msg_id = id,
+                                .prev_hash = prev_hash, .body = sx_str(text) };
+    struct sx_wr plain, body;
+
+    sx_wr_init(&plain, BODY_MAX);
+    sx_wr_init(&body, BODY_MAX);
+    sx_agent_msg_encode(&plain, &msg);
+    sx_sha256(sx_wr_bytes(&plain), s.c.last_hash);
+    s.c.snd_id = id;
+    contact_plain_to_body(&s.c, sx_wr_bytes(&plain), &body);
+    contact_send(&s.c, sx_wr_bytes(&body));
+    sx_wr_free(&plain);
+    sx_wr_free(&body);
+}
+
+static void false_numbers_and_hashes_are_marked(void **state)
+{
+    static const uint8_t wrong[32] = { 1 };
+
+    (void)state;
+    connect_contact();
+    say_with(2, sx_bytes(wrong, 32), "hash");
+    expect_msg("hash", SIMPLEX_MSG_BAD_HASH, 0, 0);
+    say_with(2, sx_bytes(s.c.last_hash, 32), "twice");
+    expect_msg("twice", SIMPLEX_MSG_DUPLICATE, 0, 0);
+    say_with(3, sx_bytes(NULL, 0), "no hash");
+    expect_msg("no hash", SIMPLEX_MSG_BAD_HASH, 0, 0);
+    say_with(INT64_MAX, sx_bytes(wrong, 32), "far");
+    expect_msg("far", SIMPLEX_MSG_SKIPPED, 4, INT64_MAX - 1);
+    say_with(1, sx_bytes(wrong, 32), "back");
+    expect_msg("back", SIMPLEX_MSG_BAD_ID, 1, 0);
+    assert_usable();
+}
+
+static void send_plain(simplex_bytes plain)
+{
+    struct sx_wr body;
+
+    sx_wr_init(&body, BODY_MAX);
+    contact_plain_to_body(&s.c, plain, &body);
+    contact_send(&s.c, sx_wr_bytes(&body));
+    sx_wr_free(&body);
+}
+
+static void messages_without_sense_are_reported(void **state)
+{
+    struct sx_agent_msg info = { .tag = SX_AM_INFO, .info = sx_str("late") };
+    struct sx_wr plain;
+
+    (void)state;
+    connect_contact();
+    sx_wr_init(&plain, BODY_MAX);
+    send_plain(sx_str("noise"));
+    expect_err(SIMPLEX_E_DECODE);
+    send_plain(sx_bytes(NULL, 0));
+    expect_err(SIMPLEX_E_DECODE);
+    sx_agent_msg_encode(&plain, &info);
+    send_plain(sx_wr_bytes(&plain));
+    expect_err(SIMPLEX_E_DECODE);
+    assert_usable();
+    sx_wr_free(&plain);
+}
+
+static void control_messages_at_the_wrong_time_do_no_harm(void **state)
+{
+    static const uint8_t kinds[] = { SX_M_HELLO, SX_M_EREADY, SX_M_QCONT };
+    struct sx_wr plain;
+
+    (void)state;
+    connect_contact();
+    sx_wr_init(&plain, BODY_MAX);
+    for (size_t n = 0; n < SX_COUNT(kinds); n++) {
+        struct sx_agent_msg msg = { .tag = SX_AM_MESSAGE, .msg = kinds[n],
+                                    .snd_msg_id = ++s.c.snd_id,
+                                    .prev_hash = sx_bytes(s.c.last_hash, 32) };
+        msg.qcont.server = s.c.to.server;
+        msg.qcont.snd_id = s.c.to.snd_id;
+        sx_wr_reset(&plain);
+        sx_agent_msg_encode(&plain, &msg);
+        assert_false(plain.bad);
+        sx_sha256(sx_wr_bytes(&plain), s.c.last_hash);
+        send_plain(sx_wr_bytes(&plain));
+    }
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_CON, 30)); /* not connected twice */
+    assert_usable();
+    sx_wr_free(&plain);
+}
+
+static void wrong_keys_are_reported(void **state)
+{
+    struct sx_envelope e = { .version = SX_AGENT_MAX, .tag = SX_ENV_MESSAGE };
+    struct contact_how other = { .other_secret = true }, newer = { .version = 9 };
+    struct sx_ratchet mine;
+    struct sx_wr plain, envelope;
+
+    (void)state;
+    connect_contact();
+    sx_wr_init(&plain, BODY_MAX);
+    sx_wr_init(&envelope, BODY_MAX);
+    mine = s.c.r;
+    contact_message_plain(&s.c, "x", &plain);
+    contact_envelope(&s.c, &e, sx_wr_bytes(&plain), &envelope);
+    box_and_send(&other, sx_wr_bytes(&envelope));
+    expect_err(SIMPLEX_E_CRYPTO);
+    box_and_send(&newer, sx_wr_bytes(&envelope));
+    expect_err(SIMPLEX_E_VERSION);
+    envelope.p[envelope.len - 1] ^= 1;
+    box_and_send(&saying, sx_wr_bytes(&envelope));
+    expect_err(SIMPLEX_E_RATCHET_AES);
+    s.c.r = mine; /* that key is used up; its number can not come again, the next can */
+    sx_random(s.c.r.hks, sizeof s.c.r.hks);
+    sx_wr_reset(&envelope);
+    contact_envelope(&s.c, &e, sx_wr_bytes(&plain), &envelope);
+    box_and_send(&saying, sx_wr_bytes(&envelope));
+    expect_err(SIMPLEX_E_RATCHET_HEADER);
+    memcpy(s.c.r.hks, mine.hks, sizeof mine.hks);
+    sx_wr_reset(&envelope);
+    contact_envelope(&s.c, &e, sx_wr_bytes(&plain), &envelope);
+    box_and_send(&saying, sx_wr_bytes(&envelope));
+    expect_msg("x", SIMPLEX_MSG_OK, 0, 0);
+    assert_usable();
+    sx_wr_free(&plain);
+    sx_wr_free(&envelope);
+}
+
+static void too_many_skipped_messages_are_refused(void **state)
+{
+    struct sx_ratchet before;
+    struct sx_msg_key key;
+
+    (void)state;
+    connect_contact();
+    before = s.c.r;
+    for (int n = 0; n < SX_RATCHET_MAX_SKIP + 1; n++)
+        assert_int_equal(sx_ratchet_encrypt_header(&s.c.r, SX_PQ_KEEP, &key), SIMPLEX_OK);
+    contact_say(&s.c, "far ahead");
+    expect_err(SIMPLEX_E_RATCHET_SKIPPED);
+    s.c.r = before;
+    s.c.snd_id = 1;
+    contact_say(&s.c, "where we were");
+    expect_msg("where we were", SIMPLEX_MSG_BAD_HASH, 0, 0); /* the lost one was its predecessor */
+    assert_usable();
+}
+
+static void envelopes_of_other_kinds_are_reported(void **state)
+{
+    struct sx_envelope key = { .version = SX_AGENT_MAX, .tag = SX_ENV_RATCHET_KEY,
+                               .e2e = s.c.params, .body = sx_str("info") };
+    struct sx_envelope invitation = { .version = SX_AGENT_MAX, .tag = SX_ENV_INVITATION,
+                                      .link = sx_str("simplex:/invitation"),
+                                      .body = sx_str("info") };
+    struct sx_wr w;
+
+    (void)state;
+    connect_contact();
+    sx_wr_init(&w, BODY_MAX);
+    key.has_e2e = true;
+    sx_envelope_encode(&w, &key);
+    assert_false(w.bad);
+    box_and_send(&saying, sx_wr_bytes(&w));
+    expect_err(SIMPLEX_E_UNSUPPORTED);
+    sx_wr_reset(&w);
+    sx_envelope_encode(&w, &invitation);
+    assert_false(w.bad);
+    box_and_send(&saying, sx_wr_bytes(&w));
+    (void)next_err();
+    box_and_send(&saying, sx_bytes(NULL, 0));
+    expect_err(SIMPLEX_E_DECODE);
+    assert_usable();
+    sx_wr_free(&w);
+}
+
+/* ---- the disk ---- */
+
+struct fault {
+    unsigned nth;
+    bool fired;
+};
+
+static simplex_rc arm(struct simplex_agent *a, void *arg)
+{
+    const struct fault *f = arg;
+
+    a->recover_after = 20;
+    sx_store_fault(a->store, f->nth, SIMPLEX_E_DB_FULL);
+    return SIMPLEX_OK;
+}
+
+static simplex_rc disarm(struct simplex_agent *a, void *arg)
+{
+    ((struct fault *)arg)->fired = sx_store_fault_disarm(a->store);
+    return SIMPLEX_OK;
+}
+
+static void on_loop(struct test_agent *t, simplex_rc (*fn)(struct simplex_agent *, void *),
+                    struct fault *f)
+{
+    struct sx_call call = { .fn = fn, .arg = f };
+
+    (void)!sx_agent_call(t->a, &call); /* a failing commit of the same turn is its result as well */
+}
+
+/* The disk is full at each statement of sending, in turn: the caller is told, or it was stored. */
+static void a_full_disk_while_sending_loses_nothing(void **state)
+{
+    struct test_agent *t = &s.d.i;
+    struct fault f = { .fired = true };
+    char text[32];
+    int64_t id;
+
+    (void)state;
+    t->errors_ok = true; /* ERR tells of the disk */
+    for (f.nth = 0; f.fired; f.nth++) {
+        assert_in_range(f.nth, 0, 200);
+        (void)snprintf(text, sizeof text, "message %u", f.nth);
+        on_loop(t, arm, &f);
+        simplex_rc rc = simplex_agent_send(t->a, s.d.ic, sx_str(text), 0, &id);
+        if (rc != SIMPLEX_OK && rc != SIMPLEX_E_DB_FULL)
+            fail_msg("at statement %u: %s", f.nth, simplex_rc_name(rc));
+        (void)quiet(t, SIMPLEX_EV_SENT, 20);
+        on_loop(t, disarm, &f);
+        while (rc != SIMPLEX_OK) { /* there is room again */
+            rc = simplex_agent_send(t->a, s.d.ic, sx_str(text), 0, &id);
+            if (rc != SIMPLEX_OK)
+                (void)quiet(t, SIMPLEX_EV_SENT, 20);
+        }
+        assert_int_equal(receive_text(&s.d.j, s.d.jc, text), id);
+    }
+    assert_true(f.nth > 5);
+    assert_true(quiet(&s.d.j, SIMPLEX_EV_MSG, 50));
+}
+
+static void a_full_disk_while_receiving_loses_nothing(void **state)
+{
+    struct test_agent *t = &s.d.i;
+    struct fault f = { .fired = true };
+    char text[32];
+
+    (void)state;
+    t->errors_ok = true;
+    for (f.nth = 0; f.fired; f.nth++) {
+        assert_in_range(f.nth, 0, 200);
+        (void)snprintf(text, sizeof text, "message %u", f.nth);
+        on_loop(t, arm, &f);
+        send_text(&s.d.j, s.d.jc, text);
+        simplex_event *ev = wait_event(t, SIMPLEX_EV_MSG, s.d.ic);
+        vec_assert_eq(simplex_event_data(ev), sx_str(text), "message");
+        assert_int_equal(simplex_event_integrity(ev, NULL, NULL), SIMPLEX_MSG_OK);
+        int64_t id = simplex_event_msg_id(ev);
+        simplex_event_free(ev);
+        simplex_rc rc = simplex_agent_ack(t->a, s.d.ic, id);
+        while (rc != SIMPLEX_OK) {
+            assert_int_equal(rc, SIMPLEX_E_DB_FULL);
+            (void)quiet(t, SIMPLEX_EV_SENT, 20);
+            rc = simplex_agent_ack(t->a, s.d.ic, id);
+        }
+        (void)quiet(t, SIMPLEX_EV_SENT, 10);
+        on_loop(t, disarm, &f);
+    }
+    assert_true(f.nth > 5);
+    (void)quiet(t, SIMPLEX_EV_SENT, 1500); /* the last recovery */
+    send_text(&s.d.j, s.d.jc, "last");
+    receive_text(t, s.d.ic, "last");
+}
+
+/* The other side answers inside its callback: acknowledgement and answer are stored or are not. */
+static void on_echo(void *user, const simplex_event *ev)
+{
+    simplex_agent *const *a = user;
+    int64_t id;
+
+    if (simplex_event_kind(ev) != SIMPLEX_EV_MSG)
+        return;
+    if (simplex_agent_ack(*a, simplex_event_conn(ev), simplex_event_msg_id(ev)) == SIMPLEX_OK)
+        (void)!simplex_agent_send(*a, simplex_event_conn(ev), simplex_event_data(ev), 0, &id);
+}
+
+static void a_full_disk_under_a_callback_loses_nothing(void **state)
+{
+    struct test_agent *t = &s.d.j;
+    struct fault f = { .fired = true };
+    char text[32];
+
+    (void)state;
+    agent_close(t);
+    t->cfg.on_event = on_echo;
+    t->cfg.user = &t->a;
+    agent_reopen(t);
+    for (f.nth = 0; f.fired; f.nth++) {
+        assert_in_range(f.nth, 0, 200);
+        (void)snprintf(text, sizeof text, "message %u", f.nth);
+        on_loop(t, arm, &f);
+        send_text(&s.d.i, s.d.ic, text);
+        receive_text(&s.d.i, s.d.ic, text);
+        assert_true(quiet(&s.d.i, SIMPLEX_EV_MSG, 10));
+        on_loop(t, disarm, &f);
+    }
+    assert_true(f.nth > 10);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(noise_before_the_confirmation_is_reported),
+        TEST(noise_afterwards_is_reported),
+        TEST(a_changed_confirmation_is_refused),
+        TEST(confirmations_of_the_wrong_kind_are_refused),
+        TEST(a_message_cannot_come_before_the_confirmation),
+        TEST(a_second_confirmation_changes_nothing),
+        TEST(replayed_messages_are_dropped),
+        TEST(reordered_messages_are_marked),
+        TEST(false_numbers_and_hashes_are_marked),
+        TEST(messages_without_sense_are_reported),
+        TEST(control_messages_at_the_wrong_time_do_no_harm),
+        TEST(wrong_keys_are_reported),
+        TEST(too_many_skipped_messages_are_refused),
+        TEST(envelopes_of_other_kinds_are_reported),
+        TEST(a_full_disk_while_sending_loses_nothing),
+        TEST(a_full_disk_while_receiving_loses_nothing),
+        TEST(a_full_disk_under_a_callback_loses_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
