@@ -389,7 +389,8 @@ static void agent_rows(const char *dir)
 
     printf("Idle agent (reference: 31 MiB resident; aim: 6 MiB)\n");
     printf("connections  server   resident   its own      heap   heap per   open to\n");
-    printf("                           MiB       MiB       KiB    conn, B   return ms  all UP ms\n");
+    printf(
+        "                           MiB       MiB       KiB    conn, B   return ms  all UP ms\n");
     for (size_t i = 0; i < SX_COUNT(sizes); i++) {
         struct served s = start_server();
         struct setup setup = { .server = &s, .conns = sizes[i] };
@@ -442,8 +443,8 @@ static bool library_sizes(const char *path, struct sizes *s)
     Elf64_Ehdr e;
     Elf64_Shdr h;
     FILE *f = fopen(path, "rb");
-    bool ok = f != NULL && read_at(f, 0, &e, sizeof e) &&
-              memcmp(e.e_ident, ELFMAG, SELFMAG) == 0 && e.e_ident[EI_CLASS] == ELFCLASS64;
+    bool ok = f != NULL && read_at(f, 0, &e, sizeof e) && memcmp(e.e_ident, ELFMAG, SELFMAG) == 0 &&
+              e.e_ident[EI_CLASS] == ELFCLASS64;
 
     memset(s, 0, sizeof *s);
     for (unsigned i = 0; ok && i < e.e_shnum; i++) {
@@ -509,7 +510,8 @@ int main(int argc, char **argv)
         die("temporary folder");
     agent_rows(dir);
     library_row(argc > 1 ? argv[1] : NULL, dir);
-    printf("\nThe server's memory: bench_server (reference: 187 KiB for an idle connection; aim: 25)\n");
+    printf("\nThe server's memory: bench_server (reference: 187 KiB for an idle connection; aim: "
+           "25)\n");
     (void)rmdir(dir);
     return 0;
 }

@@ -52,8 +52,8 @@ static void fuzz_ratchet_message(struct fuzz_peer *p, simplex_bytes plain, enum 
 }
 
 struct fuzz_head { /* of a body: what differs between kinds */
-    bool keyed;         /* the queue's key is in the header */
-    bool auth;          /* the sender's key is inside */
+    bool keyed;    /* the queue's key is in the header */
+    bool auth;     /* the sender's key is inside */
     uint16_t version;
 };
 
@@ -99,8 +99,7 @@ static void fuzz_id(struct sx_id *id)
 
 static void fuzz_server(struct sx_server *s)
 {
-    static const char text[] =
-        "smp://LcJUMfVhwD8yxjAiSaDzzGF3-kLG4Uh0Fl_ZIjrRwjI=@localhost:1";
+    static const char text[] = "smp://LcJUMfVhwD8yxjAiSaDzzGF3-kLG4Uh0Fl_ZIjrRwjI=@localhost:1";
     simplex_bytes password;
 
     fuzz_must(sx_server_parse(sx_str(text), s, &password));

@@ -8,13 +8,13 @@
 #include "fuzz.h"
 
 enum { /* bits of the first byte */
-    HAS_SECRET = 1,
-    MESSAGING = 2,
-    RAW = 4,
-    KEYED = 8,      /* the sender's key is in the header */
-    OTHER_KEY = 16, /* not the one that the secret was made with */
-    LATER = 32,     /* of a version this code does not know */
-    SHORT = 64,     /* less padding than senders use */
+       HAS_SECRET = 1,
+       MESSAGING = 2,
+       RAW = 4,
+       KEYED = 8,      /* the sender's key is in the header */
+       OTHER_KEY = 16, /* not the one that the secret was made with */
+       LATER = 32,     /* of a version this code does not know */
+       SHORT = 64,     /* less padding than senders use */
 };
 
 static struct sx_rcv_queue fixed;

@@ -106,8 +106,8 @@ static void check_conn(struct simplex_agent *a, size_t i)
     CHECK(!old->deleted || c.deleted);
     *old = c;
     fuzz_must(sx_store_rcvq_of(a->store, c.id, 0, &q));
-    CHECK(q.id == now.peers[i].queue && (c.state < SX_CONN_CONFIRMED || c.role == SX_JOINER ||
-                                         q.has_e2e_secret));
+    CHECK(q.id == now.peers[i].queue &&
+          (c.state < SX_CONN_CONFIRMED || c.role == SX_JOINER || q.has_e2e_secret));
     memset(&r, 0, sizeof r);
     rc = sx_store_ratchet_get(a->store, c.id, &r);
     CHECK(rc == SIMPLEX_OK || (rc == SIMPLEX_E_NOT_FOUND && c.state == SX_CONN_INVITED));
@@ -257,8 +257,8 @@ static void step_made(struct simplex_agent *a, struct fuzz_peer *p, struct sx_rd
     uint8_t kind = sx_rd_u8(r) % SX_COUNT(tags), off = sx_rd_u8(r), flags = sx_rd_u8(r);
     const struct sx_conn *c = &now.before[p - now.peers];
     simplex_bytes rest = take(r, 15000);
-    bool clean = kind == 0 && off == 0 && (flags & 3) == 0 && was_ready(p) &&
-                 c->last_rcv_ext_id < INT64_MAX;
+    bool clean =
+        kind == 0 && off == 0 && (flags & 3) == 0 && was_ready(p) && c->last_rcv_ext_id < INT64_MAX;
     struct sx_wr w;
 
     sx_wr_init(&w, SX_BLOCK);
@@ -317,8 +317,16 @@ static void info_of(struct fuzz_peer *p, simplex_bytes info, struct sx_wr *plain
 }
 
 /* What each bit of the first byte changes in a good confirmation. */
-enum { C_AUTH = 1, C_E2E = 2, C_KEYED = 4, C_VERSION = 8, C_E2E_VERSION = 16, C_PLAIN = 32,
-       C_FLIP = 64, C_KEYS = 128 };
+enum {
+    C_AUTH = 1,
+    C_E2E = 2,
+    C_KEYED = 4,
+    C_VERSION = 8,
+    C_E2E_VERSION = 16,
+    C_PLAIN = 32,
+    C_FLIP = 64,
+    C_KEYS = 128
+};
 
 static void confirmation(struct fuzz_peer *p, uint8_t changed, struct sx_rd *r, simplex_bytes info,
                          struct sx_wr *out)
@@ -555,10 +563,10 @@ static void step_delete(struct simplex_agent *a, struct fuzz_peer *p, struct sx_
     CHECK(rc == SIMPLEX_OK);
 }
 
-static step *const steps[16] = { step_plain,   step_made,   step_envelope, step_confirm,
-                                 step_again,   step_body,   step_garbage,  step_quota,
-                                 step_allow,   step_send,   step_take,     step_skip,
-                                 step_ack,     step_server, step_broken,   step_delete };
+static step *const steps[16] = { step_plain, step_made,   step_envelope, step_confirm,
+                                 step_again, step_body,   step_garbage,  step_quota,
+                                 step_allow, step_send,   step_take,     step_skip,
+                                 step_ack,   step_server, step_broken,   step_delete };
 
 /* ---- a run ---- */
 
