@@ -127,17 +127,18 @@ static void a_message_whose_acknowledgement_was_lost_is_not_shown_again(void **s
         expect(&d.i, SIMPLEX_EV_SENT, d.ic);
         int64_t one = see_text(&d.j, d.jc, "one");
         forwarder_set(&d.fj, FORWARD_STALL);
+        usleep(50000); /* it does */
         assert_int_equal(simplex_agent_ack(d.j.a, d.jc, one), SIMPLEX_OK);
+        usleep(50000); /* it has left, and goes nowhere */
         if (n == 2)
             agent_reopen(&d.j);
-        else
-            usleep(50000); /* it has left */
         forwarder_set(&d.fj, FORWARD_REFUSE);
         if (n != 2)
             expect(&d.j, SIMPLEX_EV_DOWN, 0);
         forwarder_set(&d.fj, FORWARD);
         wait_until_the_server_is_empty(&d); /* delivered once more and acknowledged */
         assert_true(quiet(&d.j, SIMPLEX_EV_MSG, 100));
+        assert_true(quiet(&d.j, SIMPLEX_EV_ERR, 50));
         assert_int_equal(simplex_agent_ack(d.j.a, d.jc, one), SIMPLEX_OK);
     }
     talk(&d.i, d.ic, &d.j, d.jc, "two");
