@@ -48,6 +48,13 @@ static void ask_again(struct simplex_agent *a, const struct sx_ack *k)
     sx_subscribe_server(a, q->server);
 }
 
+static bool wanted(struct simplex_agent *a, int64_t queue)
+{
+    const struct sx_rt_rcvq *q = sx_rt_rcvq_by_id(a, queue);
+
+    return q != NULL && q->want;
+}
+
 static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp)
 {
     struct simplex_agent *a = user;
@@ -56,7 +63,7 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     unlink_out(a, k);
     if (why != SIMPLEX_OK && sx_is_temporary(why, rsp))
         ask_again(a, k); /* otherwise the server does not know it (any more): NO_MSG, AUTH */
-    if (why == SIMPLEX_OK && rsp->tag == SX_R_MSG)
+    if (why == SIMPLEX_OK && rsp->tag == SX_R_MSG && wanted(a, k->queue))
         sx_receive(a, k->queue, rsp);
     sx_free(k);
 }
@@ -76,6 +83,7 @@ static void send_ack(struct simplex_agent *a, struct sx_ack *k)
     req.entity = sx_id_bytes(q->rcv_id);
     cmd.ack.msg_id = sx_id_bytes(&k->msg_id);
     if (sx_client_send(q->server->client, &req) != SIMPLEX_OK) {
+        ask_again(a, k);
         sx_free(k);
         return;
     }

@@ -72,6 +72,7 @@ struct sx_rt_server { /* one per server that a queue of ours or a contact's is o
     struct sx_client *client;
     struct sx_rt_rcvq *queues; /* receiving queues there */
     size_t n_pending, n_sent, n_active;
+    bool subs_changed;         /* look whether a chunk is answered when the turn ends */
     bool timed_out;            /* a SUB was not answered on a living session */
     int64_t *subscribed;       /* connections for the next UP event */
     size_t n_subscribed, cap_subscribed;
@@ -109,12 +110,14 @@ struct sx_rt_conn { /* command worker of a connection, while it has commands */
     bool in_flight, dirty, waiting;
     int64_t command;           /* id of the one in flight */
     uint8_t corr_id[SX_ID_LEN]; /* of a NEW in flight */
+    struct sx_rt_server *server; /* of the last attempt */
     int64_t elapsed, delay, retry_at;
 };
 
 /* A NEW that timed out: should its answer come late, the surplus queue is deleted. */
 struct sx_lost_new {
     struct sx_lost_new *next;
+    const struct sx_client *client; /* its session is the only one that can answer */
     uint8_t corr_id[SX_ID_LEN];
     struct sx_keypair auth;
 };
@@ -215,9 +218,10 @@ void sx_handler_end(struct simplex_agent *a, simplex_rc rc);
 void sx_agent_lazy(struct simplex_agent *a); /* rows were written that nobody waits for */
 /* A failure of the store: this turn's rows are dropped, sessions closed, all is loaded anew. */
 void sx_agent_store_failed(struct simplex_agent *a, simplex_rc rc);
+/* A row that makes no sense concerns one connection, and would not be mended by loading it again. */
 static inline bool sx_rc_is_store(simplex_rc rc)
 {
-    return rc <= SIMPLEX_E_DB_KEY || rc == SIMPLEX_E_NOMEM;
+    return (rc <= SIMPLEX_E_DB_KEY && rc != SIMPLEX_E_DB_DAMAGED) || rc == SIMPLEX_E_NOMEM;
 }
 void sx_agent_leave(struct simplex_agent *a); /* a thread that counted itself in: unlocks */
 bool sx_on_loop(struct simplex_agent *a);
@@ -274,6 +278,10 @@ simplex_rc sx_choose_server(struct simplex_agent *a, const struct sx_server *avo
 simplex_bytes sx_server_password(const struct simplex_agent *a, const struct sx_server *s);
 char *sx_server_text(const struct sx_server *s); /* "host:port", sx_free; NULL: no memory */
 char *sx_smp_err_text(const struct sx_rsp *rsp); /* of an ERR response; NULL when there is none */
+/* Queues req for the server. Too much waiting for it already counts as a server that is away (it is
+ * no failure of the store, unlike other lack of memory). */
+simplex_rc sx_request_send(struct simplex_agent *a, const struct sx_server *server,
+                           const struct sx_request *req, struct sx_rt_server **out) SIMPLEX_CHECK;
 /* Temporary: worth a retry (agent.md section 6.7). */
 bool sx_is_temporary(simplex_rc rc, const struct sx_rsp *rsp);
 
@@ -307,7 +315,7 @@ void sx_run_command(struct simplex_agent *a, struct sx_rt_conn *w); /* sends the
 /* IDS that no request waits for: deletes the queue if it was ours. */
 void sx_late_ids(struct simplex_agent *a, struct sx_client *c, const struct sx_transmission *t,
                  const struct sx_rsp *rsp);
-void sx_lost_free(struct simplex_agent *a);
+void sx_lost_drop(struct simplex_agent *a, const struct sx_client *c); /* NULL: all */
 
 /* ---- create.c, join.c, allow.c: the handshake ---- */
 
@@ -317,6 +325,8 @@ simplex_rc sx_join(struct simplex_agent *a, simplex_bytes link, simplex_bytes in
 simplex_rc sx_allow(struct simplex_agent *a, int64_t conn, int64_t conf,
                     simplex_bytes info) SIMPLEX_CHECK;
 /* Keys and row of a new receiving queue; server chosen away from `avoid`. */
+/* Fresh keys towards the server, which must not be shown to two of them. */
+simplex_rc sx_rcv_queue_keys(struct sx_rcv_queue *q) SIMPLEX_CHECK;
 simplex_rc sx_new_rcv_queue(struct simplex_agent *a, int64_t conn, const struct sx_server *avoid,
                             uint16_t client_version, struct sx_rcv_queue *q) SIMPLEX_CHECK;
 /* Row of a new sending queue to `addr`, with fresh keys. */
@@ -409,6 +419,7 @@ simplex_rc sx_user_ack(struct simplex_agent *a, int64_t conn, int64_t msg_id) SI
 /* ---- subscribe.c ---- */
 
 simplex_rc sx_load_queues(struct simplex_agent *a) SIMPLEX_CHECK; /* all rows into the tables */
+void sx_check_subscriptions(struct simplex_agent *a); /* at the end of a turn */
 void sx_subscribe_server(struct simplex_agent *a, struct sx_rt_server *s); /* what is pending */
 simplex_rc sx_set_subscribed(struct simplex_agent *a, int64_t conn, bool on) SIMPLEX_CHECK;
 void sx_on_up(void *user, struct sx_client *c);
@@ -420,6 +431,7 @@ void sx_on_event(void *user, struct sx_client *c, const struct sx_transmission *
 
 simplex_rc sx_delete(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 /* DEL was answered (rc OK), or is given up: the queue goes, and with the last the connection. */
+simplex_rc sx_queue_never_made(struct simplex_agent *a, int64_t conn, int64_t queue) SIMPLEX_CHECK;
 simplex_rc sx_queue_deleted(struct simplex_agent *a, const struct sx_rcv_queue *q, simplex_rc rc,
                             const char *detail) SIMPLEX_CHECK;
 

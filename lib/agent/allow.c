@@ -70,6 +70,8 @@ simplex_rc sx_allow(struct simplex_agent *a, int64_t conn, int64_t conf_id, simp
         return SIMPLEX_OK;
     if (rc == SIMPLEX_OK)
         rc = sx_store_conf_get(a->store, conf_id, &conf);
+    if (rc == SIMPLEX_E_NOT_FOUND && c.state == SX_CONN_ACCEPTED)
+        return SIMPLEX_OK; /* it went when its answer was delivered */
     if (rc != SIMPLEX_OK)
         return rc;
     if (conf.conn_id != conn)

@@ -28,14 +28,9 @@ static void on_answer(void *user, void *ctx, simplex_rc rc, const struct sx_rsp 
 static simplex_rc send_to(struct simplex_agent *a, struct sx_rt_conn *w,
                           const struct sx_server *server, struct sx_request *req)
 {
-    struct sx_rt_server *s;
-    simplex_rc rc = sx_rt_server_get(a, server, &s);
-
-    if (rc != SIMPLEX_OK)
-        return rc;
     req->done = on_answer;
     req->ctx = (void *)(intptr_t)w->id;
-    return sx_client_send(s->client, req);
+    return sx_request_send(a, server, req, &w->server);
 }
 
 /* Creates a queue that only the sender it is made for can write to (mode M). */
@@ -255,7 +250,8 @@ static simplex_rc failed(struct simplex_agent *a, struct sx_conn *c, const struc
     simplex_rc rc;
 
     if (cmd->tag == SX_C_DEL) {
-        rc = del_answered(a, cmd, why, detail);
+        bool gone = rsp != NULL && rsp->err.err == SX_ERR_AUTH; /* a repeat: it was deleted */
+        rc = gone ? del_answered(a, cmd, SIMPLEX_OK, NULL) : del_answered(a, cmd, why, detail);
     } else {
         rc = drop_commands(a, c->id);
         if (rc == SIMPLEX_OK && !c->deleted)
@@ -269,13 +265,18 @@ static simplex_rc failed(struct simplex_agent *a, struct sx_conn *c, const struc
 static simplex_rc move_new(struct simplex_agent *a, const struct sx_command *cmd)
 {
     struct sx_rcv_queue q;
+    struct sx_server other;
     simplex_rc rc;
 
     if (cmd->tag != SX_C_NEW || a->n_servers < 2)
         return SIMPLEX_OK;
     rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
     if (rc == SIMPLEX_OK)
-        rc = sx_choose_server(a, &q.server, &q.server);
+        rc = sx_choose_server(a, &q.server, &other);
+    if (rc == SIMPLEX_OK && !sx_server_eq(&other, &q.server)) {
+        q.server = other;
+        rc = sx_rcv_queue_keys(&q);
+    }
     if (rc == SIMPLEX_OK)
         rc = sx_store_rcvq_update(a->store, &q);
     sx_wipe(&q, sizeof q);
@@ -289,13 +290,14 @@ static void remember_lost(struct simplex_agent *a, const struct sx_rt_conn *w,
     struct sx_rcv_queue q;
     struct sx_lost_new *l;
 
-    if (cmd->tag != SX_C_NEW || a->n_lost >= SX_LOST_MAX ||
+    if (cmd->tag != SX_C_NEW || w->server == NULL || a->n_lost >= SX_LOST_MAX ||
         sx_store_rcvq_get(a->store, cmd->queue_id, &q) != SIMPLEX_OK)
         return;
     l = sx_calloc(1, sizeof *l);
     if (l != NULL) {
         memcpy(l->corr_id, w->corr_id, sizeof l->corr_id);
         l->auth = q.auth;
+        l->client = w->server->client;
         l->next = a->lost;
         a->lost = l;
         a->n_lost++;
@@ -309,7 +311,7 @@ void sx_late_ids(struct simplex_agent *a, struct sx_client *c, const struct sx_t
     struct sx_lost_new **p = &a->lost, *l;
     struct sx_cmd cmd = { .tag = SX_DEL };
 
-    while (*p != NULL && !sx_bytes_eq(sx_bytes((*p)->corr_id, SX_ID_LEN), t->corr_id))
+    while (*p != NULL && !((*p)->client == c && sx_bytes_eq(sx_bytes((*p)->corr_id, SX_ID_LEN), t->corr_id)))
         p = &(*p)->next;
     l = *p;
     if (l == NULL)
@@ -322,14 +324,19 @@ void sx_late_ids(struct simplex_agent *a, struct sx_client *c, const struct sx_t
     sx_free_secret(l, sizeof *l);
 }
 
-void sx_lost_free(struct simplex_agent *a)
+void sx_lost_drop(struct simplex_agent *a, const struct sx_client *c)
 {
-    while (a->lost != NULL) {
-        struct sx_lost_new *next = a->lost->next;
-        sx_free_secret(a->lost, sizeof *a->lost);
-        a->lost = next;
+    struct sx_lost_new **p = &a->lost, *l;
+
+    while ((l = *p) != NULL) {
+        if (c != NULL && l->client != c) {
+            p = &l->next;
+            continue;
+        }
+        *p = l->next;
+        a->n_lost--;
+        sx_free_secret(l, sizeof *l);
     }
-    a->n_lost = 0;
 }
 
 /* A server that stays away must not keep a deleted connection for ever. Retries are quick, so the
@@ -355,6 +362,23 @@ static simplex_rc count_delete_error(struct simplex_agent *a, struct sx_conn *c,
     return rc;
 }
 
+/* A NEW of a connection deleted meanwhile is not repeated: there is nothing to delete. */
+static simplex_rc abandon_new(struct simplex_agent *a, const struct sx_command *cmd)
+{
+    simplex_rc rc = sx_store_command_delete(a->store, cmd->id);
+
+    return rc == SIMPLEX_OK ? sx_queue_never_made(a, cmd->conn_id, cmd->queue_id) : rc;
+}
+
+static simplex_rc not_now(struct simplex_agent *a, struct sx_rt_conn *w, struct sx_conn *c,
+                          const struct sx_command *cmd, simplex_rc why, const struct sx_rsp *rsp)
+{
+    if (why == SIMPLEX_E_TIMEOUT)
+        remember_lost(a, w, cmd);
+    retry_later(a, w);
+    return cmd->tag == SX_C_DEL ? count_delete_error(a, c, cmd, why, rsp) : move_new(a, cmd);
+}
+
 static simplex_rc handle_answer(struct simplex_agent *a, struct sx_rt_conn *w, simplex_rc why,
                                 const struct sx_rsp *rsp)
 {
@@ -371,11 +395,12 @@ static simplex_rc handle_answer(struct simplex_agent *a, struct sx_rt_conn *w, s
     sx_wr_raw(&data, cmd.data);
     cmd.data = sx_wr_bytes(&data);
     rc = data.bad ? SIMPLEX_E_NOMEM : sx_store_conn_get(a->store, w->id, &c);
-    if (rc == SIMPLEX_OK && sx_is_temporary(why, rsp)) {
+    if (rc == SIMPLEX_OK && why != SIMPLEX_OK && c.deleted && cmd.tag == SX_C_NEW) {
         if (why == SIMPLEX_E_TIMEOUT)
             remember_lost(a, w, &cmd);
-        rc = cmd.tag == SX_C_DEL ? count_delete_error(a, &c, &cmd, why, rsp) : move_new(a, &cmd);
-        retry_later(a, w);
+        rc = abandon_new(a, &cmd);
+    } else if (rc == SIMPLEX_OK && why != SIMPLEX_OK && sx_is_temporary(why, rsp)) {
+        rc = not_now(a, w, &c, &cmd, why, rsp);
     } else if (rc == SIMPLEX_OK) {
         w->delay = w->elapsed = 0;
         rc = sx_store_command_delete(a->store, cmd.id);

@@ -68,6 +68,8 @@ static simplex_rc ask_application(struct simplex_agent *a, const struct sx_conn 
     simplex_rc rc;
 
     sx_queue_info_decode(&r, &addr); /* the first queue; a reference peer names only one */
+    if (!r.bad && addr.v.max < SX_CLIENT_MIN)
+        return SIMPLEX_E_VERSION;
     sx_wr_init(&w, 4096);
     sx_queue_info_encode(&w, &addr);
     conf.reply_queue = sx_wr_bytes(&w);
@@ -294,7 +296,8 @@ static simplex_rc confirmation_sent(struct simplex_agent *a, struct sx_conn *c,
 
     if (c->role == SX_JOINER)
         return SIMPLEX_OK;
-    q->status = fast ? SX_Q_ACTIVE : SX_Q_CONFIRMED;
+    if (q->status != SX_Q_ACTIVE) /* the peer's answer may have come first */
+        q->status = fast ? SX_Q_ACTIVE : SX_Q_CONFIRMED;
     rc = sx_store_sndq_update(a->store, q);
     if (rc == SIMPLEX_OK)
         rc = sx_store_conf_delete_all(a->store, c->id);

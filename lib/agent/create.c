@@ -2,6 +2,13 @@
 /* The initiator's first steps: a queue of its own and the link to it (agent.md section 6.1). */
 #include "agent/agent.h"
 
+simplex_rc sx_rcv_queue_keys(struct sx_rcv_queue *q)
+{
+    simplex_rc rc = sx_keypair_new(SX_ED25519, &q->auth);
+
+    return rc == SIMPLEX_OK ? sx_keypair_new(SX_X25519, &q->dh) : rc;
+}
+
 simplex_rc sx_new_rcv_queue(struct simplex_agent *a, int64_t conn, const struct sx_server *avoid,
                             uint16_t client_version, struct sx_rcv_queue *q)
 {
@@ -15,9 +22,7 @@ simplex_rc sx_new_rcv_queue(struct simplex_agent *a, int64_t conn, const struct 
     q->primary = true;
     rc = sx_choose_server(a, avoid, &q->server);
     if (rc == SIMPLEX_OK)
-        rc = sx_keypair_new(SX_ED25519, &q->auth);
-    if (rc == SIMPLEX_OK)
-        rc = sx_keypair_new(SX_X25519, &q->dh);
+        rc = sx_rcv_queue_keys(q);
     if (rc == SIMPLEX_OK)
         rc = sx_keypair_new(SX_X25519, &q->e2e);
     if (rc == SIMPLEX_OK)

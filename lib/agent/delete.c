@@ -18,6 +18,13 @@ static simplex_rc gone_if_last(struct simplex_agent *a, int64_t conn)
     return rc == SIMPLEX_E_NOT_FOUND ? gone(a, conn) : rc;
 }
 
+simplex_rc sx_queue_never_made(struct simplex_agent *a, int64_t conn, int64_t queue)
+{
+    simplex_rc rc = sx_store_rcvq_delete(a->store, queue);
+
+    return rc == SIMPLEX_OK ? gone_if_last(a, conn) : rc;
+}
+
 simplex_rc sx_queue_deleted(struct simplex_agent *a, const struct sx_rcv_queue *q, simplex_rc why,
                             const char *detail)
 {

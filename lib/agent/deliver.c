@@ -20,15 +20,13 @@ static simplex_rc send_message(struct simplex_agent *a, struct sx_rt_sndq *w,
     struct sx_wr body;
     simplex_rc rc = sx_seal_send(c, q, m, &body);
 
-    if (rc == SIMPLEX_OK)
-        rc = sx_rt_server_get(a, &q->server, &w->server);
     if (rc == SIMPLEX_OK) {
         cmd.send.notify = m->notify;
         cmd.send.body = sx_wr_bytes(&body);
         if (m->type != 0 || q->mode == SX_MODE_MESSAGING || w->secured)
             req.key = &q->auth; /* a confirmation to a queue not secured yet is unsigned */
         w->msg_id = m->id;
-        rc = sx_client_send(w->server->client, &req);
+        rc = sx_request_send(a, &q->server, &req, &w->server);
     }
     sx_wr_free(&body);
     return rc;
@@ -62,14 +60,16 @@ static simplex_rc give_up(struct simplex_agent *a, const struct sx_snd_queue *q,
     return sx_emit(a, &ev);
 }
 
-static void expire(struct simplex_agent *a, struct sx_rt_sndq *w, const struct sx_snd_queue *q,
-                   const struct sx_snd_msg *m)
+/* A message that cannot even be put together stands in the way of all behind it. */
+static void skip_unsendable(struct simplex_agent *a, struct sx_rt_sndq *w,
+                            const struct sx_snd_queue *q, const struct sx_snd_msg *m,
+                            simplex_rc why)
 {
     simplex_rc rc = sx_handler_begin(a);
 
     if (rc != SIMPLEX_OK)
         return;
-    rc = give_up(a, q, m, SIMPLEX_E_TIMEOUT, NULL);
+    rc = give_up(a, q, m, why, NULL);
     sx_handler_end(a, rc);
     w->dirty = true;
     a->work = true;
@@ -117,13 +117,15 @@ void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w)
         sx_wipe(&q, sizeof q);
         return;
     }
-    if (rc == SIMPLEX_OK && expired(a, &m)) {
-        expire(a, w, &q, &m);
-    } else if (rc == SIMPLEX_OK) {
+    if (rc == SIMPLEX_OK) {
         if (w->delay == 0 && m.retry_delay > 0)
             w->delay = m.retry_delay; /* of before the restart */
         rc = send_message(a, w, &c, &q, &m);
         w->in_flight = rc == SIMPLEX_OK;
+        if (rc == SIMPLEX_E_TOO_LARGE || rc == SIMPLEX_E_DB_DAMAGED) {
+            skip_unsendable(a, w, &q, &m, rc);
+            rc = SIMPLEX_OK;
+        }
     }
     sx_wipe(&q, sizeof q);
     if (rc == SIMPLEX_OK)
@@ -177,10 +179,26 @@ static bool is_quota(simplex_rc why, const struct sx_rsp *rsp)
     return why == SIMPLEX_E_SERVER && rsp != NULL && rsp->err.err == SX_ERR_QUOTA;
 }
 
-/* A handshake message to a full queue has no reader: nobody would ever empty it. */
+/* A confirmation to a full queue has no reader: nobody would ever empty it. */
 static bool waits_for_quota(uint8_t type)
 {
-    return type != 0 && type != SX_M_HELLO;
+    return type != 0;
+}
+
+/* Worth a word: it may need the user, not only time. */
+static bool worth_warning(simplex_rc why)
+{
+    switch (why) {
+    case SIMPLEX_E_HOST:
+    case SIMPLEX_E_VERSION:
+    case SIMPLEX_E_CERT:
+    case SIMPLEX_E_FINGERPRINT:
+    case SIMPLEX_E_SESSION:
+    case SIMPLEX_E_SIGNATURE:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* An unsigned confirmation whose answer was lost may have arrived: the peer has then set our key,
@@ -217,7 +235,7 @@ static simplex_rc refused(struct simplex_agent *a, struct sx_rt_sndq *w,
             w->delay = w->elapsed = 0;
         retry(a, w, quota);
         rc = sx_store_delivery_retry(a->store, q->conn_id, id, w->delay, quota);
-        if (type == SX_M_MSG && (quota || why == SIMPLEX_E_HOST || why == SIMPLEX_E_VERSION))
+        if (type == SX_M_MSG && (quota || worth_warning(why)))
             warn(a, w, q->conn_id, why, detail);
     }
     sx_free(detail);

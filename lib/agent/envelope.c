@@ -29,8 +29,10 @@ static simplex_rc fill_inner(const struct sx_conn *c, const struct sx_snd_queue 
     if (env.has_e2e) {
         struct sx_rd r = sx_rd_init(m->e2e);
         sx_e2e_params_decode(&r, &env.e2e);
-        if (!sx_rd_done(&r))
+        if (!sx_rd_done(&r)) {
+            sx_msg_key_wipe(&key);
             return SIMPLEX_E_DB_DAMAGED;
+        }
     }
     sx_wr_fixed(&w, inner + 2, n - 2);
     sx_private_msg_encode(&w, &priv);

@@ -174,6 +174,8 @@ simplex_rc sx_join_reply(struct simplex_agent *a, struct sx_conn *c, const struc
     if (!sx_rd_done(&r))
         return SIMPLEX_E_DB_DAMAGED;
     sx_queue_info_of(q, &addr);
+    if (addr.mode == SX_MODE_NONE && addr.v.max >= 4)
+        addr.mode = SX_MODE_CONTACT; /* else the first letter of info could be read as the mode */
     sx_wr_init(&w, 4096);
     sx_queue_info_encode(&w, &addr);
     msg.queues = (struct sx_list){ 1, sx_wr_bytes(&w) };

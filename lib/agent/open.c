@@ -141,7 +141,7 @@ static void free_agent(struct simplex_agent *a)
     sx_agent_stop(a);
     sx_rt_free(a);
     sx_free_acks(a);
-    sx_lost_free(a);
+    sx_lost_drop(a, NULL);
     sx_events_drop(a);
     sx_store_close(a->store);
     for (size_t i = 0; i < a->n_servers; i++) {

@@ -140,7 +140,7 @@ void sx_receive(struct simplex_agent *a, int64_t queue, const struct sx_rsp *rsp
     sx_wipe(a->plain, SX_BLOCK);
     sx_handler_end(a, rc);
     if (rc != SIMPLEX_OK && !sx_rc_is_store(rc)) {
-        in.keep = false;
+        in.keep = rc == SIMPLEX_E_DB_DAMAGED; /* its fault is here: it stays on the server */
         rc = report(a, conn, rc);
     }
     if (rc == SIMPLEX_OK && !in.keep && !a->failed)

@@ -56,6 +56,16 @@ char *sx_server_text(const struct sx_server *s)
     return sx_strdup(text);
 }
 
+simplex_rc sx_request_send(struct simplex_agent *a, const struct sx_server *server,
+                           const struct sx_request *req, struct sx_rt_server **out)
+{
+    simplex_rc rc = sx_rt_server_get(a, server, out);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_client_send((*out)->client, req);
+    return rc == SIMPLEX_E_NOMEM ? SIMPLEX_E_DISCONNECTED : rc;
+}
+
 char *sx_smp_err_text(const struct sx_rsp *rsp)
 {
     struct sx_wr w;
@@ -94,10 +104,31 @@ static bool broker_is_temporary(const struct sx_smp_err *e)
     return false;
 }
 
+/* What no repetition mends: our own command cannot be made, or its answer cannot be used. All else
+ * may pass: no network, a server being updated, somebody in between with a wrong certificate. */
+static bool is_final(simplex_rc rc)
+{
+    switch (rc) {
+    case SIMPLEX_E_ARG:
+    case SIMPLEX_E_PROHIBITED:
+    case SIMPLEX_E_NOT_FOUND:
+    case SIMPLEX_E_TOO_LARGE:
+    case SIMPLEX_E_ENCODE:
+    case SIMPLEX_E_DECODE:
+    case SIMPLEX_E_KEY:
+    case SIMPLEX_E_RESPONSE:
+    case SIMPLEX_E_SERVER:
+    case SIMPLEX_E_DB_DAMAGED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 bool sx_is_temporary(simplex_rc rc, const struct sx_rsp *rsp)
 {
     if (rc != SIMPLEX_E_SERVER || rsp == NULL || rsp->tag != SX_R_ERR)
-        return rc <= SIMPLEX_E_CONNECT && rc > SIMPLEX_E_SERVER;
+        return !is_final(rc);
     switch ((enum sx_err)rsp->err.err) {
     case SX_ERR_STORE:
     case SX_ERR_INTERNAL: /* a server that is out of disk recovers */

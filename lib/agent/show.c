@@ -9,6 +9,7 @@
 
 #define PULL_AHEAD 128 /* events waiting in memory in pull mode; the rest waits in the database */
 #define SHOW_AT_ONCE 32
+#define ERRORS_WAITING 64 /* no further ERR of a connection while so many of its events wait */
 
 simplex_rc sx_emit(struct simplex_agent *a, struct simplex_event *ev)
 {
@@ -43,12 +44,30 @@ void sx_emit_message(struct simplex_agent *a, int64_t seq)
     a->events_due = true;
 }
 
+/* In pull mode, what a host that does not look can do without. */
+static bool matters(int32_t kind)
+{
+    return kind != SIMPLEX_EV_MWARN && kind != SIMPLEX_EV_QCONT && kind != SIMPLEX_EV_CONNECT &&
+           kind != SIMPLEX_EV_DISCONNECT;
+}
+
+static size_t count_pulled(struct simplex_agent *a)
+{
+    size_t n;
+
+    uv_mutex_lock(&a->lock);
+    n = a->n_pulled;
+    uv_mutex_unlock(&a->lock);
+    return n;
+}
+
 void sx_emit_now(struct simplex_agent *a, struct simplex_event *ev)
 {
-    struct simplex_event *copy = ev->data.bad ? NULL : sx_malloc(sizeof *copy);
+    bool full = !matters(ev->kind) && count_pulled(a) >= PULL_AHEAD;
+    struct simplex_event *copy = full || ev->data.bad ? NULL : sx_malloc(sizeof *copy);
 
     if (copy == NULL) {
-        sx_log(SX_LOG_WARN, "agent: no memory for an event");
+        sx_log(SX_LOG_WARN, "agent: no room for an event");
         sx_event_clear(ev);
         return;
     }
@@ -69,7 +88,12 @@ simplex_rc sx_emit_simple(struct simplex_agent *a, int32_t kind, int64_t conn)
 simplex_rc sx_emit_err(struct simplex_agent *a, int64_t conn, simplex_rc why, const char *detail)
 {
     struct simplex_event ev;
+    int64_t waiting;
+    simplex_rc rc = sx_store_event_count(a->store, conn, ERRORS_WAITING, &waiting);
 
+    /* A contact that sends garbage must not fill the database of a host that does not look. */
+    if (rc != SIMPLEX_OK || waiting >= ERRORS_WAITING)
+        return rc;
     sx_event_init(&ev, SIMPLEX_EV_ERR, conn);
     ev.rc = why;
     if (detail != NULL)
@@ -198,16 +222,6 @@ static void push_pulled(struct simplex_agent *a, struct simplex_event *ev)
     a->n_pulled++;
     uv_cond_broadcast(&a->changed);
     uv_mutex_unlock(&a->lock);
-}
-
-static size_t count_pulled(struct simplex_agent *a)
-{
-    size_t n;
-
-    uv_mutex_lock(&a->lock);
-    n = a->n_pulled;
-    uv_mutex_unlock(&a->lock);
-    return n;
 }
 
 static bool queue_one(struct simplex_agent *a)

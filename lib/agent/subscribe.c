@@ -11,11 +11,15 @@
 static simplex_rc load_queue(struct simplex_agent *a, const struct sx_rcv_queue *q)
 {
     struct sx_conn c;
-    simplex_rc rc = sx_store_conn_get(a->store, q->conn_id, &c);
-    bool want = c.subscribe && !c.deleted && !q->deleted;
+    bool want;
+    simplex_rc rc;
 
-    if (rc != SIMPLEX_OK || q->rcv_id.len == 0)
-        return rc;
+    if (q->rcv_id.len == 0)
+        return SIMPLEX_OK;
+    rc = sx_store_conn_get(a->store, q->conn_id, &c);
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
+    want = c.subscribe && !c.deleted && !q->deleted;
     return sx_rt_rcvq_add(a, q, want, want ? SX_SUB_PENDING : SX_SUB_NONE);
 }
 
@@ -86,13 +90,13 @@ static void chunk_done(struct simplex_agent *a, struct sx_rt_server *s)
 
 /* ---- SUB ---- */
 
-static void lost(struct simplex_agent *a, int64_t conn, const struct sx_rsp *rsp)
+static void lost(struct simplex_agent *a, int64_t conn, simplex_rc why, const struct sx_rsp *rsp)
 {
     char *detail = sx_smp_err_text(rsp);
     simplex_rc rc = sx_handler_begin(a);
 
     if (rc == SIMPLEX_OK) {
-        rc = sx_emit_err(a, conn, SIMPLEX_E_SERVER, detail);
+        rc = sx_emit_err(a, conn, why, detail);
         sx_handler_end(a, rc);
     }
     sx_free(detail);
@@ -118,10 +122,20 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     } else { /* the queue is gone: it stays in the database until the application deletes it */
         sx_rt_sub_set(q, SX_SUB_NONE);
         q->want = false;
-        lost(a, q->conn, rsp);
+        lost(a, q->conn, why, rsp);
     }
-    if (s->n_sent == 0 && sx_client_is_up(s->client))
-        chunk_done(a, s);
+}
+
+/* A chunk is done when none of its SUBs is out, whichever way the last one ended. */
+void sx_check_subscriptions(struct simplex_agent *a)
+{
+    for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
+        if (!s->subs_changed)
+            continue;
+        s->subs_changed = false;
+        if (s->n_sent == 0 && sx_client_is_up(s->client))
+            chunk_done(a, s);
+    }
 }
 
 static bool send_sub(struct sx_rt_server *s, struct sx_rt_rcvq *q)
@@ -214,6 +228,7 @@ void sx_on_down(void *user, struct sx_client *c, simplex_rc why)
             sx_rt_sub_set(q, SX_SUB_PENDING);
     }
     s->n_subscribed = 0;
+    sx_lost_drop(a, c);
     sx_client_want(c, s->n_pending > 0);
     if (n > 0)
         emit_server(a, SIMPLEX_EV_DOWN, s, why, conns, n);
@@ -225,6 +240,8 @@ static void unsubscribed(struct simplex_agent *a, struct sx_rt_rcvq *q, int32_t 
 {
     simplex_rc rc;
 
+    if (q->sub == SX_SUB_NONE)
+        return; /* told already */
     sx_rt_sub_set(q, SX_SUB_NONE);
     q->want = false; /* until the next start, or until the application asks for it again */
     rc = sx_handler_begin(a);

@@ -73,6 +73,7 @@ void sx_rt_sub_set(struct sx_rt_rcvq *q, enum sx_sub_state to)
     if (into != NULL)
         ++*into;
     q->sub = (uint8_t)to;
+    q->server->subs_changed = true;
 }
 
 static void rcvq_free(struct sx_rt_rcvq *q)

@@ -165,6 +165,8 @@ static void run_call(struct simplex_agent *a, struct sx_call *c)
         return;
     c->rc = c->fn(a, c->arg);
     sx_handler_end(a, c->rc);
+    if (a->failed && c->rc == SIMPLEX_OK)
+        c->rc = SIMPLEX_E_DB_IO; /* what it wrote is gone with the transaction */
 }
 
 static void take_calls(struct simplex_agent *a)
@@ -280,6 +282,7 @@ static void turn_end(struct simplex_agent *a)
         if (a->committing != NULL && !sx_store_in_transaction(a->store))
             finish_calls(a, SIMPLEX_OK); /* calls that only looked */
         sx_send_acks(a);
+        sx_check_subscriptions(a);
         sx_run_work(a);
         more = sx_show_events(a) || commit_due(a) || a->failed;
     }

@@ -26,8 +26,10 @@ void sx_wake_commands(struct simplex_agent *a, int64_t conn)
     if (a->recover_at != 0)
         return;
     w = sx_rt_conn_get(a, conn, true);
-    if (w == NULL)
+    if (w == NULL) {
+        sx_agent_store_failed(a, SIMPLEX_E_NOMEM);
         return;
+    }
     w->dirty = true;
     a->work = true;
 }
@@ -40,8 +42,10 @@ void sx_wake_delivery(struct simplex_agent *a, int64_t snd_queue, int64_t conn)
     if (a->recover_at != 0)
         return;
     w = sx_rt_sndq_get(a, snd_queue, true);
-    if (w == NULL)
+    if (w == NULL) { /* the row would wait for a restart */
+        sx_agent_store_failed(a, SIMPLEX_E_NOMEM);
         return;
+    }
     w->conn = conn;
     w->dirty = true;
     a->work = true;

@@ -209,8 +209,13 @@ static void go_down(struct sx_client *c, simplex_rc rc, bool failed)
 
 void sx_client_disconnect(struct sx_client *c, simplex_rc why)
 {
-    if (c->conn == NULL || c->net->closing)
+    if (c->net->closing)
         return;
+    if (c->conn == NULL) { /* between two attempts */
+        finish_list(c, &c->waiting, why);
+        sx_net_add_work(c->net, c);
+        return;
+    }
     sx_conn_close(c->conn);
     go_down(c, why, false);
 }

@@ -65,6 +65,20 @@ simplex_rc sx_store_event_next(struct sx_store *s, int64_t after, struct sx_even
     return sx_q_lend(&q);
 }
 
+simplex_rc sx_store_event_count(struct sx_store *s, int64_t conn_id, int64_t most, int64_t *n)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_EVENT_COUNT);
+    sx_q_put_i64(&q, conn_id);
+    sx_q_put_i64(&q, most);
+    simplex_rc rc = sx_q_row(&q);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    *n = sx_q_i64(&q);
+    return sx_q_done(&q);
+}
+
 simplex_rc sx_store_event_delete(struct sx_store *s, int64_t id)
 {
     struct sx_q q;

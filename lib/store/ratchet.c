@@ -20,6 +20,17 @@ static simplex_rc add_skipped(struct sx_store *s, int64_t conn_id, const struct 
     return sx_q_run(&q);
 }
 
+/* Each message may skip 512 others, and every key is tried on every message: the oldest go. */
+static simplex_rc trim_skipped(struct sx_store *s, int64_t conn_id, size_t n)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_SKIPPED_TRIM);
+    sx_q_put_i64(&q, conn_id);
+    sx_q_put_i64(&q, (int64_t)n);
+    return sx_q_run(&q);
+}
+
 static simplex_rc forget_skipped(struct sx_store *s, int64_t conn_id,
                                  const struct sx_skipped_diff *diff)
 {
@@ -69,6 +80,8 @@ simplex_rc sx_store_ratchet_put(struct sx_store *s, int64_t conn_id, const struc
         rc = forget_skipped(s, conn_id, diff);
     for (size_t i = r->n_skipped - added; rc == SIMPLEX_OK && i < r->n_skipped; i++)
         rc = add_skipped(s, conn_id, &r->skipped[i]);
+    if (rc == SIMPLEX_OK && added > 0 && r->n_skipped > SX_SKIPPED_STORED_MAX)
+        rc = trim_skipped(s, conn_id, r->n_skipped - SX_SKIPPED_STORED_MAX);
     return sx_db_group_end(s, own, rc);
 }
 

@@ -82,6 +82,9 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_SKIPPED_DELETE] =
         "DELETE FROM skipped_message_keys WHERE conn_id = ? AND header_key = ? AND msg_n = ?",
     [SQL_SKIPPED_DELETE_ALL] = "DELETE FROM skipped_message_keys WHERE conn_id = ?",
+    [SQL_SKIPPED_TRIM] = "DELETE FROM skipped_message_keys WHERE skipped_id IN"
+                         " (SELECT skipped_id FROM skipped_message_keys WHERE conn_id = ?"
+                         " ORDER BY skipped_id LIMIT ?)",
     [SQL_X3DH_PUT] = "INSERT INTO x3dh_keys (conn_id, keys) VALUES (?,?)"
                      " ON CONFLICT (conn_id) DO UPDATE SET keys = excluded.keys",
     [SQL_X3DH_GET] = "SELECT keys FROM x3dh_keys WHERE conn_id = ?",
@@ -164,5 +167,7 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_EVENT_NEXT] = "SELECT event_id, conn_id, event FROM events"
                        " WHERE event_id > ? ORDER BY event_id LIMIT 1",
     [SQL_EVENT_DELETE] = "DELETE FROM events WHERE event_id = ?",
+    [SQL_EVENT_COUNT] =
+        "SELECT count(*) FROM (SELECT 1 FROM events WHERE conn_id = ? LIMIT ?)",
     [SQL_EVENT_DELETE_CONN] = "DELETE FROM events WHERE conn_id = ?",
 };

@@ -173,7 +173,9 @@ simplex_rc sx_store_ratchet_get(struct sx_store *s, int64_t conn_id, struct sx_r
 /* Without the skipped keys: for sending, to be put back with an empty diff. */
 simplex_rc sx_store_ratchet_get_snd(struct sx_store *s, int64_t conn_id, struct sx_ratchet *r)
     SIMPLEX_CHECK;
-/* Insert or replace the state; diff NULL: skipped keys are all replaced by r's. */
+/* Insert or replace the state; diff NULL: skipped keys are all replaced by r's. Of the skipped keys
+ * of a connection the newest SX_SKIPPED_STORED_MAX are kept. */
+#define SX_SKIPPED_STORED_MAX (4 * SX_RATCHET_MAX_SKIP)
 simplex_rc sx_store_ratchet_put(struct sx_store *s, int64_t conn_id, const struct sx_ratchet *r,
                                 const struct sx_skipped_diff *diff) SIMPLEX_CHECK;
 /* X3DH private keys of a link not answered yet. */
@@ -295,6 +297,9 @@ simplex_rc sx_store_event_add(struct sx_store *s, struct sx_event_row *e) SIMPLE
 /* The first with an id above `after` of those added and of the messages received. E_NOT_FOUND. */
 simplex_rc sx_store_event_next(struct sx_store *s, int64_t after, struct sx_event_row *e)
     SIMPLEX_CHECK;
+/* Events of the connection that were not handled yet; counts no further than `most`. */
+simplex_rc sx_store_event_count(struct sx_store *s, int64_t conn_id, int64_t most,
+                                int64_t *n) SIMPLEX_CHECK;
 simplex_rc sx_store_event_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK;
 
 /* Hashes older than `before` (ms), or more than 200,000 back; at most `limit`, *n = how many went. */
