@@ -72,7 +72,7 @@ typedef struct simplex_agent_config {
 
 /*
  * Opens or creates the database and starts the agent: subscribes, continues deliveries, shows
- * events left over. cfg and all it points to are copied. On failure *out is NULL and the files are
+ * events left over, possibly before this function returns; *out is set by then. cfg and all it points to are copied. On failure *out is NULL and the files are
  * as they were. Errors: ARG, ADDRESS (a server), DB_KEY, DB_SCHEMA, DB_DAMAGED, DB_LOCKED,
  * DB_FULL, DB_IO, NOMEM, SYSTEM.
  */

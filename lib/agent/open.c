@@ -7,9 +7,22 @@
 #define SERVERS_MAX 256
 #define KEY_MAX 1024
 
+/* The structure of the first release ended here; a host built against it goes on working. */
+#define CONFIG_MIN (offsetof(simplex_agent_config, smp_max) + sizeof(uint16_t))
+
+/* What the host knows of the structure; what came later is 0. */
+static simplex_rc read_config(const simplex_agent_config *host, simplex_agent_config *cfg)
+{
+    memset(cfg, 0, sizeof *cfg);
+    if (host == NULL || host->size < CONFIG_MIN)
+        return SIMPLEX_E_ARG;
+    memcpy(cfg, host, host->size < sizeof *cfg ? host->size : sizeof *cfg);
+    return SIMPLEX_OK;
+}
+
 static simplex_rc check_config(const simplex_agent_config *cfg)
 {
-    if (cfg == NULL || cfg->size < sizeof *cfg || cfg->db_path == NULL || cfg->db_path[0] == 0)
+    if (cfg->db_path == NULL || cfg->db_path[0] == 0)
         return SIMPLEX_E_ARG;
     if (cfg->db_key.ptr == NULL || cfg->db_key.len == 0 || cfg->db_key.len > KEY_MAX ||
         (cfg->db_raw_key && cfg->db_key.len != 32))
@@ -182,12 +195,15 @@ static struct simplex_agent *new_agent(void)
     return a;
 }
 
-simplex_rc sx_agent_prepare(const simplex_agent_config *cfg, struct simplex_agent **out)
+simplex_rc sx_agent_prepare(const simplex_agent_config *host, struct simplex_agent **out)
 {
     struct simplex_agent *a;
-    simplex_rc rc = check_config(cfg);
+    simplex_agent_config own, *cfg = &own;
+    simplex_rc rc = read_config(host, cfg);
 
     *out = NULL;
+    if (rc == SIMPLEX_OK)
+        rc = check_config(cfg);
     if (rc == SIMPLEX_OK)
         rc = sx_crypto_init();
     if (rc != SIMPLEX_OK)
@@ -226,11 +242,12 @@ simplex_rc simplex_agent_open(const simplex_agent_config *cfg, simplex_agent **o
     rc = sx_agent_prepare(cfg, &a);
     if (rc != SIMPLEX_OK)
         return rc;
+    *out = a; /* before the first event: the callback may look for the agent there */
     rc = sx_agent_start(a);
-    if (rc == SIMPLEX_OK)
-        *out = a;
-    else
+    if (rc != SIMPLEX_OK) {
+        *out = NULL;
         free_agent(a);
+    }
     return rc;
 }
 
