@@ -239,7 +239,7 @@ simplex_rc simplex_server_start(const simplex_server_config *cfg, simplex_server
     if (out == NULL)
         return SIMPLEX_E_ARG;
     *out = NULL;
-    if (cfg == NULL || cfg->size != sizeof(*cfg))
+    if (cfg == NULL || cfg->size < sizeof(*cfg))
         return SIMPLEX_E_ARG;
     struct sx_errtext err = { cfg->error, cfg->error_size };
     sx_errtext_set(&err, "%s", "");
@@ -310,7 +310,7 @@ uint16_t simplex_server_port(const simplex_server *s)
 
 simplex_rc simplex_server_count(const simplex_server *s, simplex_server_counters *c)
 {
-    if (c == NULL || c->size != sizeof(*c))
+    if (c == NULL || c->size < sizeof(*c))
         return SIMPLEX_E_ARG;
     c->connections = 0;
     for (unsigned i = 0; i < s->n_loops; i++)

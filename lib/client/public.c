@@ -377,7 +377,7 @@ simplex_rc simplex_client_open(const simplex_client_config *cfg, simplex_client 
     if (out == NULL)
         return SIMPLEX_E_ARG;
     *out = NULL;
-    if (cfg == NULL || cfg->size != sizeof(*cfg) || cfg->server == NULL)
+    if (cfg == NULL || cfg->size < sizeof(*cfg) || cfg->server == NULL)
         return SIMPLEX_E_ARG;
     simplex_rc rc = sx_crypto_init();
     if (rc == SIMPLEX_OK)

@@ -165,7 +165,7 @@ simplex_rc sx_public_command(const simplex_command *in, simplex_bytes password,
 {
     memset(out, 0, sizeof(*out));
     sx_wr_init(&out->rkeys, SX_RKEYS_MAX * (SX_SPKI_MAX + 1));
-    if (in->size != sizeof(*in) || in->command < 0 || (size_t)in->command >= SX_COUNT(rows) ||
+    if (in->size < sizeof(*in) || in->command < 0 || (size_t)in->command >= SX_COUNT(rows) ||
         rows[in->command].fill == NULL)
         return SIMPLEX_E_ARG;
     if (in->entity.len > UINT8_MAX || in->link_id.len > UINT8_MAX || in->snd_id.len > UINT8_MAX ||
