@@ -159,7 +159,8 @@ static simplex_rc key_answered(struct simplex_agent *a, struct sx_conn *c,
 
     if (rc != SIMPLEX_OK)
         return rc;
-    q.status = SX_Q_SECURED;
+    if (q.status < SX_Q_SECURED) /* a HELLO may have been faster */
+        q.status = SX_Q_SECURED;
     rc = sx_store_rcvq_update(a->store, &q);
     sx_wipe(&q, sizeof q);
     if (rc != SIMPLEX_OK)

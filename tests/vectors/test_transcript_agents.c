@@ -1,0 +1,715 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A whole agent in the place of one of the two recorded ones: it gets the recorded keys, a server
+ * (tests/support/smp_peer.c) answers with the recorded answers and pushes the recorded messages of
+ * the reference, and the application does what the recorded one did. The events must be the
+ * recorded events, the commands sent as many as the recorded ones.
+ *
+ * Ratchet keys are made anew at each step, so the recorded state is put in place before each
+ * recorded message: what is under test is everything around the ratchet, which has replays of its
+ * own.
+ */
+#include <stdio.h>
+
+#include "agent/agent.h"
+#include "ratchet_fields.h"
+#include "support/agents.h"
+#include "support/smp_peer.h"
+#include "support/transcript.h"
+
+struct item { /* of the story of one side, in order of time */
+    int64_t t_ms;
+    const cJSON *api;  /* a command of the application or an event; or */
+    const cJSON *push; /* a MSG of the server; or */
+    int command;       /* the agent's, index of `counted` */
+};
+
+#define TAGS 5
+static const enum sx_cmd_tag counted[TAGS] = { SX_NEW, SX_KEY, SX_SKEY, SX_SEND, SX_ACK };
+
+static struct play {
+    struct transcript t;
+    const char *side; /* "I" or "J" */
+    const char *session;
+    int64_t version;
+    struct item items[256];
+    size_t n_items;
+    unsigned want[TAGS], got[TAGS];
+    uv_loop_t loop;
+    struct peer peer;
+    struct peer_conn *client;
+    char dir[256], address[512];
+    simplex_agent *a;
+    simplex_event *held[64];
+    size_t n_held;
+    int64_t conn, conf, sent;
+    cJSON *ratchet; /* the recorded state so far */
+    const cJSON *op; /* the next recorded operation on it */
+    unsigned messages, events;
+} p;
+
+static void must(simplex_rc rc)
+{
+    if (rc != SIMPLEX_OK)
+        fail_msg("%s", simplex_rc_name(rc));
+}
+
+/* ---- the recording ---- */
+
+static const cJSON *first_transmission(const char *tag, const char *from)
+{
+    const cJSON *b, *t;
+
+    vec_each(b, vec_get(p.t.json, "blocks")) {
+        if (strcmp(vec_text(b, "session"), p.session) != 0 || strcmp(vec_text(b, "from"), from) != 0)
+            continue;
+        vec_each(t, vec_opt(b, "transmissions"))
+            if (strcmp(vec_text(t, "tag"), tag) == 0)
+                return t;
+    }
+    fail_msg("no %s", tag);
+    return NULL;
+}
+
+static void add_item(int64_t t_ms, const cJSON *api, const cJSON *push, int command)
+{
+    size_t n = p.n_items++;
+
+    assert_true(n < SX_COUNT(p.items));
+    while (n > 0 && p.items[n - 1].t_ms > t_ms) {
+        p.items[n] = p.items[n - 1];
+        n--;
+    }
+    p.items[n] = (struct item){ t_ms, api, push, command };
+}
+
+static void add_command(int64_t t_ms, const char *tag)
+{
+    for (int n = 0; n < TAGS; n++) {
+        if (strcmp(tag, sx_cmd_name(counted[n])) == 0)
+            add_item(t_ms, NULL, NULL, n);
+    }
+}
+
+static void load_story(void)
+{
+    const cJSON *s, *b, *t, *x;
+
+    vec_each(s, vec_get(p.t.json, "sessions")) {
+        if (strcmp(vec_text(s, "client"), p.side) == 0) {
+            p.session = vec_text(s, "session_id");
+            p.version = vec_int(s, "version");
+        }
+    }
+    vec_each(b, vec_get(p.t.json, "blocks")) {
+        if (strcmp(vec_text(b, "session"), p.session) != 0)
+            continue;
+        vec_each(t, vec_opt(b, "transmissions")) {
+            if (strcmp(vec_text(b, "from"), "client") == 0)
+                add_command(vec_int(b, "t_ms"), vec_text(t, "tag"));
+            else if (strcmp(vec_text(t, "tag"), "MSG") == 0)
+                add_item(vec_int(b, "t_ms"), NULL, t, -1);
+        }
+    }
+    vec_each(x, vec_get(vec_get(p.t.json, "api"), p.side))
+        add_item(vec_int(x, "t_ms"), x, NULL, -1);
+    p.op = vec_get(vec_get(p.t.json, "ratchets"), p.side)->child;
+}
+
+static struct sx_rsp recorded_rsp(const cJSON *transmission)
+{
+    struct sx_rsp rsp;
+
+    must(sx_rsp_decode(tr_parts(&p.t, vec_get(transmission, "command")), (uint16_t)p.version, &rsp));
+    return rsp;
+}
+
+static struct sx_keypair pair_of(const struct sx_pub *pub)
+{
+    struct sx_wr w;
+
+    sx_wr_fixed(&w, vec_keep(128), 128);
+    sx_spki_encode(pub, &w);
+    const struct sx_keypair *k = tr_key(&p.t, sx_wr_bytes(&w));
+    assert_non_null(k);
+    return *k;
+}
+
+/* The side's own pair in the box of the confirmation it received: the other key is in the head. */
+static struct sx_keypair e2e_pair(void)
+{
+    const cJSON *b, *k, *key;
+
+    vec_each(b, vec_get(p.t.json, "bodies")) {
+        const cJSON *head = vec_opt(b, "header_key");
+        if (head == NULL)
+            continue;
+        vec_each(k, vec_get(vec_get(b, "box"), "dh_of")) {
+            if (strcmp(k->valuestring, head->valuestring) == 0)
+                continue;
+            vec_each(key, vec_get(p.t.json, "keys"))
+                if (strcmp(vec_text(key, "pub"), k->valuestring) == 0 &&
+                    strcmp(vec_text(key, "owner"), p.side) == 0)
+                    return *tr_key(&p.t, vec_unhex(k->valuestring));
+        }
+    }
+    fail_msg("no key for the queue");
+    return (struct sx_keypair){ 0 };
+}
+
+/* ---- the server ---- */
+
+static bool answer(struct peer *peer, struct peer_conn *c, const struct sx_cmd *cmd,
+                   struct sx_transmission *t, struct sx_rsp *rsp)
+{
+    struct sx_cmd want;
+    struct sx_smp_err err;
+
+    p.client = c;
+    for (int n = 0; n < TAGS; n++)
+        p.got[n] += cmd->tag == counted[n];
+    if (cmd->tag != SX_NEW)
+        return peer_answer(peer, c, cmd, t, rsp);
+    const cJSON *new = first_transmission("NEW", "client");
+    must(sx_cmd_decode(tr_parts(&p.t, vec_get(new, "command")), (uint16_t)p.version, &want, &err));
+    assert_true(cmd->new_.subscribe == want.new_.subscribe && cmd->new_.mode == want.new_.mode);
+    assert_memory_equal(&cmd->new_.dh, &want.new_.dh, sizeof want.new_.dh);
+    *rsp = recorded_rsp(first_transmission("IDS", "server"));
+    return true;
+}
+
+static void server_open(void)
+{
+    struct sx_server server;
+    struct sx_wr w;
+
+    assert_int_equal(uv_loop_init(&p.loop), 0);
+    peer_start(&p.peer, &p.loop, 0);
+    p.peer.answer = answer;
+    p.peer.max = (uint16_t)p.version;
+    peer_server(&p.peer, "127.0.0.1", &server);
+    sx_wr_fixed(&w, p.address, sizeof p.address - 1);
+    sx_server_print(&w, &server, sx_bytes(NULL, 0));
+    assert_false(w.bad);
+}
+
+/* ---- events ---- */
+
+static simplex_event *take_held(int32_t kind)
+{
+    for (size_t n = 0; n < p.n_held; n++) {
+        simplex_event *ev = p.held[n];
+        if (simplex_event_kind(ev) != kind)
+            continue;
+        memmove(&p.held[n], &p.held[n + 1], (p.n_held - n - 1) * sizeof *p.held);
+        p.n_held--;
+        return ev;
+    }
+    return NULL;
+}
+
+static void pump(void)
+{
+    simplex_event *ev;
+
+    (void)uv_run(&p.loop, UV_RUN_NOWAIT);
+    if (simplex_agent_next_event(p.a, 1, &ev) != SIMPLEX_OK)
+        return;
+    if (simplex_event_kind(ev) == SIMPLEX_EV_ERR)
+        fail_msg("unexpected %s", simplex_event_json(ev));
+    assert_true(p.n_held < SX_COUNT(p.held));
+    p.held[p.n_held++] = ev;
+}
+
+static simplex_event *event(int32_t kind)
+{
+    int64_t until = sx_mono_ms() + WAIT_MS;
+    simplex_event *ev;
+
+    while ((ev = take_held(kind)) == NULL && sx_mono_ms() < until)
+        pump();
+    if (ev == NULL)
+        fail_msg("%s: no event of kind %d", p.side, kind);
+    p.events++;
+    return ev;
+}
+
+static simplex_rc run_on_loop(simplex_rc (*fn)(struct simplex_agent *, void *), void *arg)
+{
+    struct sx_call call = { .fn = fn, .arg = arg, .wants_store = true };
+
+    return sx_agent_call(p.a, &call);
+}
+
+/* ---- the recorded keys ---- */
+
+static void parse_recorded_link(struct sx_link *l)
+{
+    const cJSON *x;
+
+    memset(l, 0, sizeof *l);
+    vec_each(x, vec_get(vec_get(p.t.json, "api"), "I"))
+        if (strncmp(vec_text(x, "text"), "INV ", 4) == 0)
+            must(sx_link_parse(sx_str(strstr(vec_text(x, "text"), "simplex:")), l));
+    assert_int_equal(l->n_queues, 1);
+}
+
+struct begin { /* read on the main thread, used on the loop */
+    bool pq;
+    simplex_bytes link, info;
+    struct sx_server server;
+    struct sx_keypair auth, dh, e2e;
+    struct sx_x3dh_keys x3dh;
+};
+
+static struct begin recorded_begin(bool pq, simplex_bytes info)
+{
+    struct begin b = { .pq = pq, .info = info, .e2e = e2e_pair() };
+    const cJSON *new = first_transmission("NEW", "client");
+    struct sx_cmd cmd;
+    struct sx_smp_err err;
+    struct sx_link l;
+    struct sx_wr w;
+
+    must(sx_cmd_decode(tr_parts(&p.t, vec_get(new, "command")), (uint16_t)p.version, &cmd, &err));
+    b.auth = pair_of(&cmd.new_.auth);
+    b.dh = pair_of(&cmd.new_.dh);
+    peer_server(&p.peer, "127.0.0.1", &b.server);
+    parse_recorded_link(&l);
+    if (strcmp(p.side, "I") == 0) {
+        b.x3dh.k1 = pair_of(&l.e2e.k1);
+        b.x3dh.k2 = pair_of(&l.e2e.k2);
+    }
+    l.queues[0].server = b.server; /* nobody is at the recorded address */
+    sx_wr_fixed(&w, vec_keep(SX_LINK_TEXT_MAX), SX_LINK_TEXT_MAX);
+    sx_link_print(&w, &l, "simplex:");
+    b.link = sx_wr_bytes(&w);
+    sx_link_free(&l);
+    return b;
+}
+
+/* No assertions from here on: this is the agent's thread. */
+#define TRY(call)                \
+    do {                         \
+        simplex_rc rc_ = (call); \
+        if (rc_ != SIMPLEX_OK)   \
+            return rc_;          \
+    } while (0)
+
+static simplex_rc recorded_queue(struct simplex_agent *a, const struct begin *b,
+                                 uint16_t client_version, struct sx_rcv_queue *q)
+{
+    *q = (struct sx_rcv_queue){ .conn_id = p.conn,
+                                .server = b->server,
+                                .auth = b->auth,
+                                .dh = b->dh,
+                                .e2e = b->e2e,
+                                .client_version = client_version,
+                                .status = SX_Q_NEW,
+                                .primary = true };
+    return sx_store_rcvq_add(a->store, q);
+}
+
+/* sx_create with other keys. */
+static simplex_rc create_recorded(struct simplex_agent *a, void *arg)
+{
+    const struct begin *b = arg;
+    struct sx_conn c = { .role = SX_INITIATOR,
+                         .state = SX_CONN_NEW,
+                         .subscribe = true,
+                         .pq_support = b->pq,
+                         .created_at = sx_now_ms() };
+    struct sx_rcv_queue q;
+
+    TRY(sx_store_conn_add(a->store, &c));
+    p.conn = c.id;
+    TRY(recorded_queue(a, b, SX_CLIENT_MAX, &q));
+    TRY(sx_store_x3dh_put(a->store, c.id, &b->x3dh));
+    return sx_command_add(a, c.id, SX_C_NEW, q.id, sx_bytes(NULL, 0));
+}
+
+/* sx_join, then the queue it made is exchanged for one with other keys. */
+static simplex_rc join_recorded(struct simplex_agent *a, void *arg)
+{
+    const struct begin *b = arg;
+    struct sx_rcv_queue made, q;
+    struct sx_command cmd = { .id = 0 };
+    struct sx_wr data;
+
+    TRY(sx_join(a, b->link, b->info, b->pq ? SIMPLEX_PQ_ON : SIMPLEX_PQ_OFF, &p.conn));
+    TRY(sx_store_rcvq_of(a->store, p.conn, 0, &made));
+    TRY(recorded_queue(a, b, made.client_version, &q));
+    do
+        TRY(sx_store_command_next(a->store, p.conn, cmd.id, &cmd));
+    while (cmd.tag != SX_C_NEW);
+    sx_wr_init(&data, 65536);
+    sx_wr_raw(&data, cmd.data);
+    TRY(sx_store_command_delete(a->store, cmd.id));
+    TRY(sx_store_rcvq_delete(a->store, made.id));
+    TRY(sx_command_add(a, p.conn, SX_C_NEW, q.id, sx_wr_bytes(&data)));
+    sx_wr_free(&data);
+    return SIMPLEX_OK;
+}
+
+struct allow {
+    simplex_bytes info;
+    struct sx_server server;
+};
+
+/* sx_allow of a confirmation whose reply queue is where somebody answers. */
+static simplex_rc allow_recorded(struct simplex_agent *a, void *arg)
+{
+    const struct allow *x = arg;
+    struct sx_confirmation conf;
+    struct sx_queue_addr addr;
+    struct sx_wr w;
+
+    TRY(sx_store_conf_get(a->store, p.conf, &conf));
+    struct sx_rd r = sx_rd_init(conf.reply_queue);
+    sx_queue_info_decode(&r, &addr);
+    addr.server = x->server;
+    sx_wr_init(&w, 4096);
+    sx_queue_info_encode(&w, &addr);
+    conf = (struct sx_confirmation){ .conn_id = p.conn, .reply_queue = sx_wr_bytes(&w) };
+    TRY(sx_store_conf_add(a->store, &conf));
+    sx_wr_free(&w);
+    return sx_allow(a, p.conn, conf.id, x->info);
+}
+
+/* ---- pushing ---- */
+
+/* The state that the reference had before it decrypted this message. */
+static simplex_rc put_ratchet(struct simplex_agent *a, void *arg)
+{
+    return sx_store_ratchet_put(a->store, p.conn, arg, NULL);
+}
+
+static const cJSON *next_decrypt(void)
+{
+    for (; p.op != NULL; p.op = p.op->next) {
+        const char *name = vec_text(p.op, "op");
+        if (strcmp(name, "decrypt") == 0)
+            return p.op;
+        if (strncmp(name, "init_", 5) == 0)
+            p.ratchet = cJSON_Duplicate(vec_get(p.op, "state"), 1);
+        else
+            merge(p.ratchet, vec_opt(p.op, "changed"));
+    }
+    fail_msg("the ratchet decrypted no more");
+    return NULL;
+}
+
+struct known {
+    uint8_t hash[32];
+    bool yes;
+};
+
+static simplex_rc is_known(struct simplex_agent *a, void *arg)
+{
+    struct known *k = arg;
+
+    return sx_store_rcv_hash_known(a->store, p.conn, k->hash, &k->yes);
+}
+
+static void push(const cJSON *transmission)
+{
+    const cJSON *op = next_decrypt(), *m;
+    simplex_bytes entity = vec_hex(transmission, "entity_id");
+    struct sx_rsp msg = recorded_rsp(transmission);
+    struct known k = { .yes = false };
+    int64_t until = sx_mono_ms() + WAIT_MS;
+
+    if (!(p.messages == 0 && strcmp(p.side, "I") == 0)) { /* its first: from the keys of the link */
+        struct sx_ratchet before;
+        load(p.ratchet, &before);
+        must(run_on_loop(put_ratchet, &before));
+    }
+    vec_each(m, vec_get(p.t.json, "ratchet_messages"))
+        if (strcmp(vec_text(m, "id"), vec_text(op, "ratchet_message")) == 0)
+            sx_sha256(tr_ratchet_message(&p.t, m), k.hash);
+    peer_push(p.client, sx_bytes(NULL, 0), entity, &msg);
+    while (!k.yes && sx_mono_ms() < until) {
+        pump();
+        must(run_on_loop(is_known, &k));
+    }
+    if (!k.yes)
+        fail_msg("%s: message %u was not accepted", p.side, p.messages);
+    merge(p.ratchet, vec_opt(op, "changed"));
+    p.op = op->next;
+    p.messages++;
+}
+
+/* ---- what the application did and saw ---- */
+
+static bool has(const char *text, const char *what)
+{
+    return strstr(text, what) != NULL;
+}
+
+static simplex_bytes last_word(const char *text)
+{
+    return vec_unhex(strrchr(text, ' ') + 1);
+}
+
+/* The third word. */
+static int64_t message_id(const char *text)
+{
+    long long id;
+
+    assert_int_equal(sscanf(text, "%*s %*s %lld", &id), 1);
+    return id;
+}
+
+/* The reference tells the sender that its message arrived: as a message it takes a number. */
+static simplex_rc send_receipt(struct simplex_agent *a, void *arg)
+{
+    struct sx_agent_msg msg = { .tag = SX_AM_MESSAGE, .msg = SX_M_RCVD };
+    struct sx_outgoing o = { .type = SX_M_RCVD };
+    struct sx_receipt r = { .id = 1, .hash = sx_str("hash") };
+    struct sx_conn c;
+    struct sx_wr w;
+    int64_t id;
+
+    (void)arg;
+    sx_wr_init(&w, 256);
+    sx_receipt_encode(&w, &r);
+    msg.list = (struct sx_list){ 1, sx_wr_bytes(&w) };
+    TRY(sx_store_conn_get(a->store, p.conn, &c));
+    simplex_rc rc = sx_enqueue(a, &c, &msg, &o, &id);
+    sx_wr_free(&w);
+    return rc;
+}
+
+static void do_command(const char *text)
+{
+    bool pq = sx_kem_available() && p.version >= 9;
+
+    if (has(text, "new ")) {
+        struct begin b = recorded_begin(pq, sx_bytes(NULL, 0));
+        must(run_on_loop(create_recorded, &b));
+    } else if (has(text, "join ")) {
+        struct begin b = recorded_begin(pq, last_word(text));
+        must(run_on_loop(join_recorded, &b));
+    } else if (has(text, "allow ")) {
+        struct allow x = { .info = last_word(text) };
+        peer_server(&p.peer, "127.0.0.1", &x.server);
+        must(run_on_loop(allow_recorded, &x));
+    } else if (has(text, "send ")) {
+        must(simplex_agent_send(p.a, p.conn, last_word(text), pq ? SIMPLEX_SEND_PQ_ON : 0, &p.sent));
+    } else if (has(text, "ack ")) {
+        must(simplex_agent_ack(p.a, p.conn, message_id(text)));
+        if (has(text, " rcpt"))
+            must(run_on_loop(send_receipt, NULL));
+    } else {
+        assert_string_equal(text, "quit");
+    }
+}
+
+static void check_invitation(const simplex_event *ev)
+{
+    struct sx_link got, want;
+
+    memset(&got, 0, sizeof got);
+    must(sx_link_parse(simplex_event_data(ev), &got));
+    parse_recorded_link(&want);
+    assert_int_equal(got.agent_v.min, want.agent_v.min);
+    assert_int_equal(got.agent_v.max, want.agent_v.max);
+    assert_int_equal(got.queues[0].mode, want.queues[0].mode);
+    assert_memory_equal(&got.queues[0].dh, &want.queues[0].dh, sizeof want.queues[0].dh);
+    vec_assert_eq(sx_id_bytes(&got.queues[0].snd_id), sx_id_bytes(&want.queues[0].snd_id), "id");
+    assert_memory_equal(&got.e2e.k1, &want.e2e.k1, sizeof want.e2e.k1);
+    assert_memory_equal(&got.e2e.k2, &want.e2e.k2, sizeof want.e2e.k2);
+    sx_link_free(&got);
+    sx_link_free(&want);
+}
+
+static void check_message(const simplex_event *ev, const char *text)
+{
+    long long id, snd;
+
+    assert_int_equal(sscanf(text, "MSG %*s %lld snd=%lld integrity=OK", &id, &snd), 2);
+    assert_int_equal(simplex_event_msg_id(ev), id);
+    assert_int_equal(simplex_event_sender_id(ev), snd);
+    assert_int_equal(simplex_event_integrity(ev, NULL, NULL), SIMPLEX_MSG_OK);
+    assert_int_equal(simplex_event_notify(ev), has(text, "ntf=on"));
+    assert_int_equal(simplex_event_pq(ev), has(text, "pq=on"));
+    vec_assert_eq(simplex_event_data(ev), last_word(text), "body");
+}
+
+static void check_event(const char *text)
+{
+    static const struct {
+        const char *name;
+        int32_t kind;
+    } shown[] = {
+        { "INV ", SIMPLEX_EV_INV },   { "CONF ", SIMPLEX_EV_CONF },
+        { "INFO ", SIMPLEX_EV_INFO }, { "CON ", SIMPLEX_EV_CON },
+        { "MSG ", SIMPLEX_EV_MSG },   { "SENT ", SIMPLEX_EV_SENT },
+        { "JOINED ", SIMPLEX_EV_JOINED },
+    };
+    simplex_event *ev = NULL;
+
+    for (size_t n = 0; n < SX_COUNT(shown) && ev == NULL; n++) {
+        if (strncmp(text, shown[n].name, strlen(shown[n].name)) == 0)
+            ev = event(shown[n].kind);
+    }
+    if (strncmp(text, "QUEUED ", 7) == 0)
+        assert_int_equal(p.sent, message_id(text));
+    if (ev == NULL)
+        return; /* answers to commands, and receipts */
+    assert_int_equal(simplex_event_conn(ev), p.conn);
+    switch (simplex_event_kind(ev)) {
+    case SIMPLEX_EV_INV:
+        check_invitation(ev);
+        break;
+    case SIMPLEX_EV_CONF:
+        p.conf = simplex_event_conf(ev);
+        vec_assert_eq(simplex_event_data(ev), last_word(text), "CONF");
+        assert_int_equal(simplex_event_pq(ev), has(text, "pq=on"));
+        break;
+    case SIMPLEX_EV_INFO:
+        vec_assert_eq(simplex_event_data(ev), last_word(text), "INFO");
+        assert_int_equal(simplex_event_pq(ev), has(text, "pq=on"));
+        break;
+    case SIMPLEX_EV_CON:
+        assert_int_equal(simplex_event_pq(ev), has(text, "pq=on"));
+        break;
+    case SIMPLEX_EV_MSG:
+        check_message(ev, text);
+        break;
+    case SIMPLEX_EV_SENT:
+        assert_int_equal(simplex_event_msg_id(ev), message_id(text));
+        break;
+    default:
+        break;
+    }
+    simplex_event_free(ev);
+}
+
+/* By itself: nothing more is done for it. */
+static void expect_command(int n)
+{
+    int64_t until = sx_mono_ms() + WAIT_MS;
+
+    p.want[n]++;
+    while (p.got[n] < p.want[n] && sx_mono_ms() < until)
+        pump();
+    if (p.got[n] < p.want[n])
+        fail_msg("%s: no %s", p.side, sx_cmd_name(counted[n]));
+}
+
+/* ---- a run ---- */
+
+static void agent_start(void)
+{
+    char path[300];
+    const char *servers[] = { p.address };
+    simplex_agent_config cfg = { .size = sizeof cfg,
+                                 .db_path = path,
+                                 .db_key = sx_str("0123456789abcdef0123456789abcdef"),
+                                 .db_raw_key = true,
+                                 .servers = servers,
+                                 .n_servers = 1,
+                                 .retry_first = 50 };
+
+    tmp_make(p.dir);
+    (void)snprintf(path, sizeof path, "%s/agent.db", p.dir);
+    must(simplex_agent_open(&cfg, &p.a));
+}
+
+static void finish(void)
+{
+    for (int n = 0; n < 30; n++) /* more than that would be wrong as well */
+        pump();
+    for (int n = 0; n < TAGS; n++) {
+        if (p.got[n] != p.want[n])
+            fail_msg("%s: %u times %s instead of %u", p.side, p.got[n], sx_cmd_name(counted[n]),
+                     p.want[n]);
+    }
+    while (p.n_held > 0)
+        simplex_event_free(p.held[--p.n_held]);
+    must(simplex_agent_close(p.a));
+    tmp_remove(p.dir);
+    peer_stop(&p.peer);
+    (void)uv_run(&p.loop, UV_RUN_DEFAULT);
+    peer_free(&p.peer);
+    assert_int_equal(uv_loop_close(&p.loop), 0);
+    cJSON_Delete(p.ratchet);
+    tr_close(&p.t);
+}
+
+static void play(const char *file, const char *side, unsigned messages, unsigned events)
+{
+    memset(&p, 0, sizeof p);
+    p.side = side;
+    tr_open(&p.t, file);
+    load_story();
+    server_open();
+    agent_start();
+    for (size_t n = 0; n < p.n_items; n++) {
+        const struct item *x = &p.items[n];
+        if (x->push != NULL)
+            push(x->push);
+        else if (x->command >= 0)
+            expect_command(x->command);
+        else if (strcmp(vec_text(x->api, "dir"), "command") == 0)
+            do_command(vec_text(x->api, "text"));
+        else
+            check_event(vec_text(x->api, "text"));
+    }
+    assert_int_equal(p.messages, messages);
+    assert_int_equal(p.events, events);
+    finish();
+}
+
+static void plays_the_initiator_of_the_fast_handshake(void **state)
+{
+    (void)state;
+    if (!sx_kem_available())
+        skip();
+    play("transcript-agents.json", "I", 5, 9);
+}
+
+static void plays_the_joiner_of_the_fast_handshake(void **state)
+{
+    (void)state;
+    if (!sx_kem_available())
+        skip();
+    play("transcript-agents.json", "J", 5, 9);
+}
+
+static void plays_the_initiator_of_the_standard_handshake(void **state)
+{
+    (void)state;
+    play("transcript-agents-standard.json", "I", 3, 5);
+}
+
+static void plays_the_joiner_of_the_standard_handshake(void **state)
+{
+    (void)state;
+    play("transcript-agents-standard.json", "J", 3, 5);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return sx_crypto_init() == SIMPLEX_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    vec_free_all();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(plays_the_initiator_of_the_fast_handshake, tear_down),
+        cmocka_unit_test_teardown(plays_the_joiner_of_the_fast_handshake, tear_down),
+        cmocka_unit_test_teardown(plays_the_initiator_of_the_standard_handshake, tear_down),
+        cmocka_unit_test_teardown(plays_the_joiner_of_the_standard_handshake, tear_down),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}
