@@ -24,7 +24,7 @@ struct sx_srv_conn {
     size_t have;      /* of it */
     uint8_t *writing; /* handed to the socket */
     size_t writing_len;
-    int64_t started_ms, write_ms;
+    int64_t started_ms, write_ms, partial_ms;
     bool has_session;
     bool throttled; /* nothing is read until output is gone */
     bool finish;    /* close when everything is written */
@@ -233,6 +233,7 @@ static simplex_rc read_some(struct sx_srv_conn *c, simplex_bytes *in, bool *more
         c->partial = sx_malloc(SX_BLOCK);
         if (c->partial == NULL)
             return SIMPLEX_E_NOMEM;
+        c->partial_ms = (int64_t)uv_now(&c->loop->uv);
         memcpy(c->partial, c->loop->block, c->have);
     }
     return rc;
@@ -322,6 +323,8 @@ static bool too_slow(const struct sx_srv_conn *c, int64_t now)
 
     if (c->writing != NULL && now - c->write_ms > cfg->stall_timeout_ms)
         return true;
+    if (c->partial != NULL && now - c->partial_ms > cfg->stall_timeout_ms)
+        return true; /* a byte of a block would hold the memory of all of it for ever */
     if (!c->has_session)
         return now - c->started_ms > cfg->tls_timeout_ms;
     return c->session.state != SX_S_READY && now - c->started_ms > cfg->handshake_timeout_ms;

@@ -42,7 +42,8 @@ typedef struct simplex_server_config {
     uint16_t max_version;   /* 0: 19 */
     int64_t tls_timeout_ms; /* TLS must be set up by then; default 60000 */
     int64_t handshake_timeout_ms; /* TLS and SMP handshake; default 120000 */
-    int64_t stall_timeout_ms;     /* a client that takes no data is closed; default 120000 */
+    int64_t stall_timeout_ms;     /* a client that takes no data, or leaves a block unfinished, is
+                                     closed; default 120000 */
     unsigned max_connections;     /* further ones are closed at once; 0: 100000 */
     char *error;                  /* receives one English sentence when start fails; may be NULL */
     size_t error_size;            /* bytes at `error` */

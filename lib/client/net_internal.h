@@ -61,6 +61,7 @@ struct sx_client {
     bool probing;        /* one lost PING is enough */
     int64_t last_ping;
     unsigned pings_lost;
+    unsigned unanswered; /* commands that timed out since the last data came */
 };
 
 /* smp_client.c */

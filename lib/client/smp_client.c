@@ -6,6 +6,9 @@
 #include "client/net_internal.h"
 
 #define PINGS_LOST_MAX 3
+/* A session on which so many commands in a row got no answer, nor anything else came, is dead: a
+ * sender without subscriptions sends no PING, and TCP alone would take a quarter of an hour. */
+#define UNANSWERED_MAX 3
 
 static void arm(struct sx_client *c);
 
@@ -229,6 +232,7 @@ static void on_ready(void *owner)
     c->up = true;
     c->up_since = c->last_received = c->last_ping = sx_net_now();
     c->pings_lost = 0;
+    c->unanswered = 0;
     c->probing = false;
     c->failed_until = 0;
     encode_waiting(c);
@@ -296,6 +300,7 @@ static void on_content(void *owner, simplex_bytes content)
 
     c->last_received = sx_net_now();
     c->pings_lost = 0;
+    c->unanswered = 0;
     simplex_rc rc = sx_batch_open(content, &batch);
     while (rc == SIMPLEX_OK && sx_batch_next(&batch, &t)) {
         rc = on_transmission(c, t);
@@ -430,10 +435,13 @@ static void on_time(uv_timer_t *timer)
 
     while (!c->net->closing && (r = sx_requests_expired(&c->requests, now)) != NULL) {
         take(c, r);
+        c->unanswered += r != c->ping;
         answer(c, r, SIMPLEX_E_TIMEOUT, NULL);
     }
     if (c->net->closing)
         return;
+    if (c->up && c->unanswered >= UNANSWERED_MAX)
+        sx_client_disconnect(c, SIMPLEX_E_TIMEOUT);
     if (c->conn == NULL && c->reconnect_at <= now) {
         c->connect_now = true;
         c->reconnect_at = SX_NO_DEADLINE;

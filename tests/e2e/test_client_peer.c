@@ -866,6 +866,24 @@ static void pings_when_nothing_comes_and_gives_up_in_the_end(void **state)
     RUN_UNTIL(t.ups == 2);
 }
 
+static void leaves_a_session_that_answers_no_command(void **state)
+{
+    struct result r[3] = { 0 };
+
+    (void)state;
+    t.cfg.command_timeout = 30;
+    go_up();
+    t.peer.answer = silence;
+    for (size_t i = 0; i < SX_COUNT(r); i++) {
+        assert_int_equal(t.downs, 0);
+        send_cmd(SX_SEND, "x", &r[i]);
+        RUN_UNTIL(r[i].done);
+        assert_int_equal(r[i].rc, SIMPLEX_E_TIMEOUT);
+    }
+    RUN_UNTIL(t.downs == 1);
+    assert_int_equal(t.down_rc, SIMPLEX_E_TIMEOUT);
+}
+
 static void unwanted_clients_do_not_ping(void **state)
 {
     (void)state;
@@ -1302,6 +1320,7 @@ int main(void)
         CASE(reconnecting_abandons_an_attempt_that_hangs),
         CASE(reconnecting_probes_connections_that_are_up),
         CASE(pings_when_nothing_comes_and_gives_up_in_the_end),
+        CASE(leaves_a_session_that_answers_no_command),
         CASE(unwanted_clients_do_not_ping),
         CASE(disconnecting_fails_the_requests_then_reports_down),
         CASE(closing_drops_requests_silently_at_every_step),

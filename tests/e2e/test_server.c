@@ -734,6 +734,24 @@ static void closes_a_client_that_takes_no_data(void **state)
     simplex_server_stop(t.s);
 }
 
+static void closes_a_client_that_leaves_a_block_unfinished(void **state)
+{
+    simplex_server_config cfg = config();
+    struct server t;
+    struct smp_peer a, b;
+
+    (void)state;
+    cfg.stall_timeout_ms = 300;
+    start_with(&t, &cfg);
+    open_peer(&t, &a);
+    open_peer(&t, &b); /* says nothing at all, which is fine */
+    assert_int_equal(smp_peer_send_raw(&a, sx_str("half a block")), SIMPLEX_OK);
+    wait_connections(&t, 1);
+    smp_peer_close(&a);
+    smp_peer_close(&b);
+    simplex_server_stop(t.s);
+}
+
 /* Hundreds of messages for a client that reads late: all of them arrive. */
 static void delivers_to_a_slow_reader(void **state)
 {
@@ -884,6 +902,7 @@ int main(void)
         cmocka_unit_test(gives_up_on_an_unfinished_handshake),
         cmocka_unit_test(holds_back_a_client_that_does_not_read),
         cmocka_unit_test(closes_a_client_that_takes_no_data),
+        cmocka_unit_test(closes_a_client_that_leaves_a_block_unfinished),
         cmocka_unit_test(delivers_to_a_slow_reader),
         cmocka_unit_test(limits_the_number_of_connections),
         cmocka_unit_test(keeps_its_identity_in_a_directory),
