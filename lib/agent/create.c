@@ -128,6 +128,8 @@ static simplex_rc store_ids(struct simplex_agent *a, const struct sx_conn *c,
     q->has_srv_secret = true;
     q->mode = rsp->ids.mode;
     rc = sx_store_rcvq_update(a->store, q);
+    if (rc == SIMPLEX_E_PROHIBITED) /* this server gave that id to another queue of ours */
+        rc = SIMPLEX_E_RESPONSE;
     if (rc == SIMPLEX_OK)
         rc = sx_rt_rcvq_add(a, q, c->subscribe, SX_SUB_ACTIVE);
     return rc;
