@@ -64,6 +64,17 @@ static void message(const struct sx_keypair *sign, const struct sx_box_key *k)
         abort();
 }
 
+/* Two agreements and a new pair. */
+static void ratchet_step(const struct sx_keypair *peer)
+{
+    struct sx_keypair own;
+    uint8_t secret[SX_DH_MAX];
+
+    must(sx_keypair_new(SX_X448, &own));
+    must(sx_dh(&own.priv, &peer->pub, secret));
+    must(sx_dh(&peer->priv, &own.pub, secret));
+}
+
 /* X3DH and the first ratchet steps: 6 agreements each side and 3 pairs; keys of 2 queues each;
  * NEW, SKEY, SEND, ACK in both directions, 20 blocks. */
 static void connection(const struct sx_keypair *sign, const struct sx_box_key *k)
@@ -91,7 +102,7 @@ static void connection(const struct sx_keypair *sign, const struct sx_box_key *k
 
 struct floor measure_floor(void)
 {
-    struct sx_keypair sign;
+    struct sx_keypair sign, x448;
     struct sx_box_key k;
     struct floor f;
     uint8_t secret[32] = { 7 };
@@ -104,6 +115,11 @@ struct floor measure_floor(void)
     for (int i = 0; i < TIMES; i++)
         message(&sign, &k);
     f.message_us = (double)(sx_mono_us() - start) / TIMES;
+    must(sx_keypair_new(SX_X448, &x448));
+    start = sx_mono_us();
+    for (int i = 0; i < TIMES; i++)
+        ratchet_step(&x448);
+    f.step_us = (double)(sx_mono_us() - start) / TIMES;
     start = sx_mono_us();
     for (int i = 0; i < TIMES / 10; i++)
         connection(&sign, &k);

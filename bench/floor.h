@@ -5,6 +5,7 @@
 
 struct floor {
     double message_us; /* all cryptography of one message: sender, server and recipient */
+    double step_us;    /* of a ratchet step, which the first message of each turn adds to it */
     double connect_ms; /* of establishing a connection, both agents and the server */
 };
 
