@@ -100,6 +100,35 @@ static void messages_wait_for_the_server_and_keep_their_order(void **state)
     duo_close(&d);
 }
 
+/* Somebody in between, or a portal: not the server, so nothing it does may count as an answer. */
+static void an_impostor_costs_no_message(void **state)
+{
+    struct duo d;
+    struct test_server other;
+    simplex_event *ev;
+
+    (void)state;
+    duo_open(&d, NULL);
+    server_start(&other, NULL);
+    duo_connect(&d);
+    forwarder_aim(&d.fj, simplex_server_port(other.s));
+    expect(&d.i, SIMPLEX_EV_DISCONNECT, 0);
+    for (int n = 0; n < 3; n++)
+        send_text(&d.i, d.ic, "for the right server");
+    ev = wait_event(&d.i, SIMPLEX_EV_MWARN, d.ic);
+    assert_int_equal(simplex_event_error(ev), SIMPLEX_E_FINGERPRINT);
+    simplex_event_free(ev);
+    assert_true(quiet(&d.i, SIMPLEX_EV_MERR, 300));
+    assert_true(quiet(&d.j, SIMPLEX_EV_ERR, 50)); /* its subscription waits as well */
+    forwarder_aim(&d.fj, simplex_server_port(d.srv.s));
+    for (int n = 0; n < 3; n++) {
+        receive_text(&d.j, d.jc, "for the right server");
+        expect(&d.i, SIMPLEX_EV_SENT, d.ic);
+    }
+    server_stop(&other);
+    duo_close(&d);
+}
+
 static void a_message_whose_answer_was_lost_arrives_once(void **state)
 {
     struct duo d;
@@ -401,6 +430,7 @@ int main(void)
         cmocka_unit_test(down_and_up_name_the_connections),
         cmocka_unit_test(a_connection_is_made_when_the_server_appears),
         cmocka_unit_test(messages_wait_for_the_server_and_keep_their_order),
+        cmocka_unit_test(an_impostor_costs_no_message),
         cmocka_unit_test(a_message_whose_answer_was_lost_arrives_once),
         cmocka_unit_test(messages_expire),
         cmocka_unit_test(a_full_queue_goes_on_when_its_reader_is_back),

@@ -55,7 +55,11 @@ static void close_all(struct forwarder *f)
 
 static void link_open(struct forwarder *f, int fd)
 {
-    struct sockaddr_in a = local(f->target);
+    struct sockaddr_in a;
+
+    (void)pthread_mutex_lock(&f->lock);
+    a = local(f->target);
+    (void)pthread_mutex_unlock(&f->lock);
     int to = socket(AF_INET, SOCK_STREAM, 0);
     size_t n = 0;
 
@@ -225,6 +229,14 @@ void forwarder_set(struct forwarder *f, enum forwarder_mode mode)
 {
     (void)pthread_mutex_lock(&f->lock);
     f->mode = mode;
+    order(f);
+}
+
+void forwarder_aim(struct forwarder *f, uint16_t target)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    f->target = target;
+    f->drop = true;
     order(f);
 }
 

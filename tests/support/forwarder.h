@@ -42,6 +42,9 @@ void forwarder_start(struct forwarder *f, uint16_t target);
 void forwarder_stop(struct forwarder *f);
 /* Connections that exist are closed on FORWARD_REFUSE; after FORWARD_STALL they go on. */
 void forwarder_set(struct forwarder *f, enum forwarder_mode mode);
+/* New connections go to `target` from now on, and those there are are closed: somebody else answers
+ * under the same address. */
+void forwarder_aim(struct forwarder *f, uint16_t target);
 /* Closes the connections there are; new ones may come. */
 void forwarder_drop(struct forwarder *f);
 unsigned forwarder_accepted(struct forwarder *f);
