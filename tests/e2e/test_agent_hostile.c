@@ -140,8 +140,8 @@ static void noise_afterwards_is_reported(void **state)
     assert_usable();
 }
 
-static void make_confirmation(struct sx_wr *envelope, struct sx_e2e_params *params, uint16_t version,
-                              simplex_bytes plain)
+static void make_confirmation(struct sx_wr *envelope, const struct sx_e2e_params *params,
+                              uint16_t version, simplex_bytes plain)
 {
     struct sx_envelope e = { .version = version, .tag = SX_ENV_CONFIRMATION,
                              .has_e2e = params != NULL };
@@ -202,7 +202,8 @@ static void a_changed_confirmation_is_refused(void **state)
     sx_wr_free(&body);
 }
 
-static void send_confirmation(struct sx_e2e_params *params, uint16_t version, simplex_bytes plain)
+static void send_confirmation(const struct sx_e2e_params *params, uint16_t version,
+                              simplex_bytes plain)
 {
     struct sx_ratchet before = s.c.r;
     struct sx_wr envelope;

@@ -61,7 +61,8 @@ static const cJSON *first_transmission(const char *tag, const char *from)
     const cJSON *b, *t;
 
     vec_each(b, vec_get(p.t.json, "blocks")) {
-        if (strcmp(vec_text(b, "session"), p.session) != 0 || strcmp(vec_text(b, "from"), from) != 0)
+        if (strcmp(vec_text(b, "session"), p.session) != 0 ||
+            strcmp(vec_text(b, "from"), from) != 0)
             continue;
         vec_each(t, vec_opt(b, "transmissions"))
             if (strcmp(vec_text(t, "tag"), tag) == 0)
@@ -120,7 +121,8 @@ static struct sx_rsp recorded_rsp(const cJSON *transmission)
 {
     struct sx_rsp rsp;
 
-    must(sx_rsp_decode(tr_parts(&p.t, vec_get(transmission, "command")), (uint16_t)p.version, &rsp));
+    simplex_bytes text = tr_parts(&p.t, vec_get(transmission, "command"));
+    must(sx_rsp_decode(text, (uint16_t)p.version, &rsp));
     return rsp;
 }
 
@@ -495,7 +497,8 @@ static void do_command(const char *text)
         peer_server(&p.peer, "127.0.0.1", &x.server);
         must(run_on_loop(allow_recorded, &x));
     } else if (has(text, "send ")) {
-        must(simplex_agent_send(p.a, p.conn, last_word(text), pq ? SIMPLEX_SEND_PQ_ON : 0, &p.sent));
+        uint32_t flags = pq ? SIMPLEX_SEND_PQ_ON : 0;
+        must(simplex_agent_send(p.a, p.conn, last_word(text), flags, &p.sent));
     } else if (has(text, "ack ")) {
         must(simplex_agent_ack(p.a, p.conn, message_id(text)));
         if (has(text, " rcpt"))
