@@ -134,6 +134,7 @@ struct sx_call {
     bool wants_store; /* bracket with a savepoint, commit before returning */
     simplex_rc rc;
     bool done;
+    uv_cond_t finished; /* of this call alone: waking all callers for each would be a stampede */
 };
 
 /* What to send to a server when the transaction is on disk. */

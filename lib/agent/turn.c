@@ -6,7 +6,7 @@
  */
 #include "agent/agent.h"
 
-#define ROUNDS 16       /* event rounds before the loop looks at its sockets again */
+#define ROUNDS 16          /* event rounds before the loop looks at its sockets again */
 #define REPORT_EVERY 60000 /* a disk that stays full is reported once a minute */
 
 bool sx_on_loop(struct simplex_agent *a)
@@ -62,9 +62,9 @@ static void finish_calls(struct simplex_agent *a, simplex_rc rc)
         a->committing = c->next;
         if (rc != SIMPLEX_OK)
             c->rc = rc;
-        c->done = true; /* c belongs to its caller again */
+        c->done = true; /* c belongs to its caller again, once the lock is free */
+        uv_cond_signal(&c->finished);
     }
-    uv_cond_broadcast(&a->changed);
     uv_mutex_unlock(&a->lock);
 }
 
@@ -197,9 +197,12 @@ simplex_rc sx_agent_call(struct simplex_agent *a, struct sx_call *c)
             sx_agent_lazy(a);
         return c->rc;
     }
+    if (uv_cond_init(&c->finished) != 0)
+        return SIMPLEX_E_SYSTEM;
     uv_mutex_lock(&a->lock);
     if (a->closing) {
         uv_mutex_unlock(&a->lock);
+        uv_cond_destroy(&c->finished);
         return SIMPLEX_E_CLOSED;
     }
     a->inside++;
@@ -209,7 +212,8 @@ simplex_rc sx_agent_call(struct simplex_agent *a, struct sx_call *c)
     a->calls_end = &c->next;
     (void)uv_async_send(&a->wake);
     while (!c->done)
-        uv_cond_wait(&a->changed, &a->lock);
+        uv_cond_wait(&c->finished, &a->lock);
+    uv_cond_destroy(&c->finished);
     sx_agent_leave(a);
     return c->rc;
 }
