@@ -406,9 +406,12 @@ static void blocks_of_noise_end_the_connection_only(void **state)
     for (int n = 0; n < 5; n++) {
         sx_random(noise, sizeof noise);
         noise[0] = 3; /* transmissions that are none */
-        peer_push_content(s.client, sx_bytes(noise, sizeof noise));
+        struct peer_conn *c = s.client;
+        s.client = NULL;
+        peer_push_content(c, sx_bytes(noise, sizeof noise));
         assert_int_equal(heard_error(SIMPLEX_EV_DISCONNECT, 0), SIMPLEX_E_BLOCK);
-        simplex_event_free(hear(SIMPLEX_EV_UP, 0)); /* subscribed again */
+        while (s.client == NULL) /* subscribed again; the UP of another server may come first */
+            simplex_event_free(hear(SIMPLEX_EV_UP, 0));
     }
     assert_usable();
 }
