@@ -174,7 +174,6 @@ struct simplex_agent {
     struct sx_call *committing; /* done but for the commit */
     struct sx_ack *acks, **acks_end; /* after the commit */
     struct sx_ack *acks_out;         /* sent, not answered */
-    bool in_callback;
     bool failed;            /* the store failed in this turn: recover at its end */
     int64_t recover_at;     /* mono ms; 0: not recovering */
     int64_t recover_after;  /* ms; tests are less patient */

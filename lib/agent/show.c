@@ -176,9 +176,7 @@ static void no_event(struct simplex_agent *a, simplex_rc rc)
 
 static void call_back(struct simplex_agent *a, struct simplex_event *ev)
 {
-    a->in_callback = true;
     a->cfg.on_event(a->cfg.user, ev);
-    a->in_callback = false;
     if (ev->row != 0 && ev->kind != SIMPLEX_EV_MSG)
         handled(a, ev->row);
     if (!a->failed && !sx_store_in_transaction(a->store))

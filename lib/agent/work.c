@@ -213,10 +213,11 @@ static simplex_rc load_deliveries(struct simplex_agent *a)
 
 simplex_rc sx_load_work(struct simplex_agent *a)
 {
+    bool due = a->must_commit; /* by others: looking for work writes nothing */
     simplex_rc rc = load_commands(a);
 
     if (rc == SIMPLEX_OK)
         rc = load_deliveries(a);
-    a->must_commit = false; /* nothing was written */
+    a->must_commit = due;
     return rc;
 }
