@@ -16,7 +16,7 @@
 
 #include "support/agents.h"
 
-#define ROUNDS 30
+#define ROUNDS 100
 #define CONNS 512
 
 struct server {
