@@ -174,7 +174,9 @@ static void a_truncated_file_is_damaged(void **state)
 
     make_database(t, 10);
     struct file f = file_read(t->path);
-    for (size_t n = f.n - 1; n > 4096; n = n > 8192 ? n - 4096 : n - 1000) {
+    /* SQLite reads a short last page as if zeros followed, and one page in 256 does end with a
+     * zero byte: sixteen missing bytes are noticed always. */
+    for (size_t n = f.n - 16; n > 4096; n = n > 8192 ? n - 4096 : n - 1000) {
         file_write(t->path, f.p, n);
         opens_with(t, &cfg, SIMPLEX_E_DB_DAMAGED);
     }
