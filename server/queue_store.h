@@ -36,9 +36,16 @@ struct sx_node {
 enum sx_id_kind { SX_BY_RCV, SX_BY_SND, SX_BY_LINK, SX_BY_NTF, SX_ID_KINDS };
 enum sx_q_status { SX_Q_ACTIVE, SX_Q_OFF, SX_Q_BLOCKED };
 
-struct sx_msg { /* immutable once it is in a queue, but for `next` */
+struct sx_msg { /* immutable once it is in a queue, but for `next` and what the journal keeps */
     struct sx_msg *next;
     int64_t ts_ms;
+    struct sx_journaled {           /* by the journal, under its lock; `seq` when it is staged */
+        struct sx_msg *prev, *next; /* of those that live in the same segment */
+        uint64_t seq;               /* orders the messages of a queue */
+        uint32_t segment;           /* where it was written; 0: nowhere yet */
+        uint32_t at;                /* offset in the segment */
+        struct sx_msg *forgotten;   /* list of sx_journal_forget */
+    } journal;
     atomic_uint refs;
     uint16_t len;
     bool quota; /* the marker that replaces the message over quota */

@@ -23,6 +23,7 @@ static struct sx_msg *make_msg(simplex_bytes body, bool notify, bool quota, int6
     if (m == NULL)
         return NULL;
     m->next = NULL;
+    m->journal = (struct sx_journaled){ .prev = NULL };
     m->ts_ms = now_ms;
     atomic_init(&m->refs, 1);
     m->len = (uint16_t)body.len; /* checked against the limit of the version by SEND */
