@@ -11,6 +11,8 @@
  */
 #include "commands.h"
 
+#include "persist.h"
+
 #define AUTHORIZED_CAP (3 * 256 + SX_BLOCK)
 
 struct task { /* one transmission */
@@ -24,6 +26,7 @@ struct sx_block {
     struct task task[SX_BATCH_MAX];
     size_t n;
     unsigned list_keys; /* of lists of recipient keys, tried so far */
+    bool staged;        /* a command changed something that must be durable first */
     struct sx_answers answers, events;
     uint8_t authorized[AUTHORIZED_CAP];
 };
@@ -269,6 +272,15 @@ static void run_locked(struct sx_run *r, const struct rule *rule)
         rule->run(r);
 }
 
+/* With the lock of q held. */
+static void note_staged(struct sx_block *b, struct sx_queue *q)
+{
+    if (q == NULL || !q->staged)
+        return;
+    b->staged = true;
+    q->staged = false;
+}
+
 static void run(struct sx_peer *p, struct sx_block *b, struct task *k)
 {
     const struct rule *rule = &rules[k->cmd.tag];
@@ -290,8 +302,15 @@ static void run(struct sx_peer *p, struct sx_block *b, struct task *k)
     else if (rule->run != NULL)
         rule->run(&r);
     sx_answers_add(&b->answers, p, &r.answer); /* may borrow from q: under its lock */
-    if (rule->queue)
+    if (r.made != NULL) {
+        sx_queue_lock(r.srv->store, r.made);
+        note_staged(b, r.made);
+        sx_queue_unlock(r.srv->store, r.made);
+    }
+    if (rule->queue) {
+        note_staged(b, r.q);
         sx_queue_unlock(r.srv->store, r.q);
+    }
     if (r.message.msg != NULL)
         sx_answers_add(&b->events, p, &r.message);
     sx_queue_unref(r.made);
@@ -313,6 +332,7 @@ static void parse_block(struct sx_peer *p, struct sx_block *b, struct sx_batch_r
     simplex_bytes in;
 
     b->list_keys = 0;
+    b->staged = false;
     for (b->n = 0; b->n < SX_BATCH_MAX && sx_batch_next(rd, &in); b->n++) {
         struct task *k = &b->task[b->n];
         k->q = NULL;
@@ -340,6 +360,8 @@ void sx_peer_block(struct sx_peer *p, simplex_bytes content)
             run(p, b, &b->task[i]);
         sx_queue_unref(b->task[i].q);
     }
+    if (b->staged)
+        b->answers.stamp = sx_persist_stamp(p->hub->srv->store);
     if (b->answers.n <= SX_MSG_BURST_MAX)
         sx_answers_join(&b->answers, &b->events);
     sx_answers_send(&b->answers, p);

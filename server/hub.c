@@ -170,6 +170,7 @@ void sx_hub_run(struct sx_hub *h)
     struct sx_sub *sub;
     unsigned events;
 
+    sx_hub_committed(h);
     for (unsigned n = 0; n < RUN_MAX; n++) {
         if ((sub = inbox_take(h, &events)) == NULL)
             return;

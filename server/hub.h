@@ -83,8 +83,9 @@ struct sx_hub {
     void (*wake)(void *user); /* from any thread: call sx_hub_run soon */
     void *wake_user;
     struct sx_srv *srv;
-    struct sx_peer *ready;  /* peers with output since it was last taken */
-    struct sx_block *block; /* scratch for one block of commands (commands.c) */
+    struct sx_peer *ready;   /* peers with output since it was last taken */
+    struct sx_peer *waiting; /* peers whose next block tells what is not yet durable */
+    struct sx_block *block;  /* scratch for one block of commands (commands.c) */
 };
 
 simplex_rc sx_hub_open(struct sx_hub *h, struct sx_srv *srv, void (*wake)(void *user),
@@ -92,6 +93,8 @@ simplex_rc sx_hub_open(struct sx_hub *h, struct sx_srv *srv, void (*wake)(void *
 void sx_hub_close(struct sx_hub *h); /* no peers may be left */
 /* Handles the inbox: messages become output of their peers, lost subscriptions wait as ENDs. */
 void sx_hub_run(struct sx_hub *h);
+/* Commits have been made or have failed: peers that waited become ready. */
+void sx_hub_committed(struct sx_hub *h);
 /* Takes one peer from the list of those with new output, or NULL. */
 struct sx_peer *sx_hub_ready(struct sx_hub *h);
 /* Posts to the hub of sub. `from`: the hub of the calling thread (it is not woken), or NULL. With
@@ -120,8 +123,10 @@ struct sx_peer {
     struct sx_out *out, *out_last;
     size_t n_out;
     struct sx_peer *ready_next;
-    bool ready;  /* in the hub's list */
-    bool failed; /* out of memory: the connection is to be closed */
+    struct sx_peer *waiting_prev, *waiting_next;
+    bool ready;   /* in the hub's list */
+    bool waiting; /* in the hub's other list */
+    bool failed;  /* out of memory: the connection is to be closed */
 };
 
 void sx_peer_init(struct sx_peer *p, struct sx_hub *h, const struct sx_session *session,
@@ -135,7 +140,8 @@ static inline bool sx_peer_paused(const struct sx_peer *p)
 {
     return p->n_out >= SX_PEER_OUT_PAUSE;
 }
-/* The content of the next block to send, in to (SX_BLOCK bytes); 0 when there is none. */
+/* The content of the next block to send, in to (SX_BLOCK bytes); 0 when there is none, or when it
+ * must wait for a commit. */
 size_t sx_peer_next(struct sx_peer *p, uint8_t to[SX_BLOCK]);
 /* Makes blocks of the ENDs and DELDs that wait; of the notifications that wait. */
 void sx_peer_flush_ends(struct sx_peer *p);

@@ -16,7 +16,10 @@ void sx_run_lset(struct sx_run *r)
 
 void sx_run_ldel(struct sx_run *r)
 {
-    sx_queue_del_link(r->srv->store, r->q);
+    enum sx_err e = sx_queue_del_link(r->srv->store, r->q);
+
+    if (e != SX_ERR_NONE)
+        sx_run_fail(r, e);
 }
 
 /* The link may have been deleted or replaced since the queue was found by it. */
@@ -42,7 +45,7 @@ void sx_run_lkey(struct sx_run *r)
     enum sx_err e = SX_ERR_AUTH;
 
     if (r->q->mode == SX_MODE_MESSAGING && is_link(r))
-        e = sx_queue_secure(r->q, &r->cmd->key.key);
+        e = sx_queue_secure(r->srv->store, r->q, &r->cmd->key.key);
     if (e == SX_ERR_NONE)
         answer_link(r);
     else

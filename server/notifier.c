@@ -13,17 +13,18 @@ void sx_run_nkey(struct sx_run *r)
     struct sx_rsp *rsp = &r->answer.rsp;
     uint8_t secret[32];
     struct sx_pub ours;
+    struct sx_notifier *made;
 
     enum sx_err e = sx_queue_dh(&r->cmd->nkey.dh, secret, &ours);
-    if (e == SX_ERR_NONE) {
-        drop_subscription(r);
-        e = sx_queue_set_notifier(r->srv->store, r->q, &r->cmd->nkey.auth, secret);
-    }
+    if (e == SX_ERR_NONE)
+        e = sx_queue_make_notifier(r->srv->store, r->q, &r->cmd->nkey.auth, secret, &made);
     sx_wipe(secret, sizeof(secret));
     if (e != SX_ERR_NONE) {
         sx_run_fail(r, e);
         return;
     }
+    drop_subscription(r);
+    sx_queue_put_notifier(r->srv->store, r->q, made);
     rsp->tag = SX_R_NID;
     rsp->nid.ntf_id = sx_bytes(r->q->ntf->node.id, SX_ID_LEN);
     rsp->nid.srv_dh = ours;
@@ -31,6 +32,12 @@ void sx_run_nkey(struct sx_run *r)
 
 void sx_run_ndel(struct sx_run *r)
 {
+    enum sx_err e = sx_queue_record_del_notifier(r->srv->store, r->q);
+
+    if (e != SX_ERR_NONE) {
+        sx_run_fail(r, e);
+        return;
+    }
     drop_subscription(r);
     sx_queue_del_notifier(r->srv->store, r->q);
 }

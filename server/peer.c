@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The output of a peer: answers, packed into blocks whose messages are encrypted when sent. */
 #include "commands.h"
+#include "persist.h"
 
 struct sx_out { /* the content of a block; at most one MSG fits into one */
     struct sx_out *next;
     struct sx_queue *q;
     struct sx_msg *msg;
+    uint64_t stamp;   /* leaves when this epoch is durable; 0: at once */
     uint16_t body_at; /* where in `bytes` the MSG body goes */
     uint16_t len;
     uint8_t bytes[];
@@ -71,6 +73,7 @@ void sx_answers_drop(struct sx_answers *a)
         sx_msg_unref(a->item[i].msg);
     }
     a->n = 0;
+    a->stamp = 0;
     if (a->buf.size > SX_ANSWERS_KEPT)
         sx_wr_free(&a->buf); /* keeps its cap */
     sx_wr_reset(&a->buf);
@@ -135,6 +138,7 @@ static void emit(struct sx_peer *p, struct sx_answers *a, size_t first, size_t e
         }
     }
     o->len = (uint16_t)w.len;
+    o->stamp = a->stamp;
     if (p->out_last == NULL)
         p->out = o;
     else
@@ -221,12 +225,73 @@ static void free_out(struct sx_out *o)
     sx_free(o);
 }
 
+static void leave_waiting(struct sx_peer *p)
+{
+    if (!p->waiting)
+        return;
+    p->waiting = false;
+    if (p->waiting_prev == NULL)
+        p->hub->waiting = p->waiting_next;
+    else
+        p->waiting_prev->waiting_next = p->waiting_next;
+    if (p->waiting_next != NULL)
+        p->waiting_next->waiting_prev = p->waiting_prev;
+}
+
+static void enter_waiting(struct sx_peer *p)
+{
+    struct sx_hub *h = p->hub;
+
+    if (!p->waiting) {
+        p->waiting = true;
+        p->waiting_prev = NULL;
+        p->waiting_next = h->waiting;
+        if (h->waiting != NULL)
+            h->waiting->waiting_prev = p;
+        h->waiting = p;
+    }
+    sx_persist_request(h->srv->store);
+}
+
+/* False: what the block tells is not yet on disk (the peer waits), or never will be (it failed). */
+static bool may_leave(struct sx_peer *p, const struct sx_out *o)
+{
+    if (o->stamp == 0)
+        return true;
+    switch (sx_persist_state(p->hub->srv->store, o->stamp)) {
+    case SX_COMMIT_DURABLE:
+        return true;
+    case SX_COMMIT_LOST:
+        p->failed = true;
+        return false;
+    case SX_COMMIT_WAIT:
+        enter_waiting(p);
+        return false;
+    }
+    return false;
+}
+
+void sx_hub_committed(struct sx_hub *h)
+{
+    struct sx_peer *next;
+
+    for (struct sx_peer *p = h->waiting; p != NULL; p = next) {
+        next = p->waiting_next;
+        if (sx_persist_state(h->srv->store, p->out->stamp) == SX_COMMIT_WAIT)
+            continue;
+        leave_waiting(p);
+        sx_peer_mark_ready(p);
+    }
+    if (h->waiting != NULL)
+        sx_persist_request(h->srv->store);
+}
+
 size_t sx_peer_next(struct sx_peer *p, uint8_t to[SX_BLOCK])
 {
     struct sx_out *o = p->out;
     size_t len;
 
-    if (o == NULL)
+    if (o == NULL || !may_leave(p, o))
         return 0;
     p->out = o->next;
     if (p->out == NULL)
@@ -282,5 +347,6 @@ void sx_peer_close(struct sx_peer *p)
     sx_free(p->ended);
     p->ended = NULL;
     p->n_ended = p->ended_size = 0;
+    leave_waiting(p);
     leave_ready(p);
 }

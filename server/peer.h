@@ -25,6 +25,8 @@ struct sx_answers {
         struct sx_msg *msg;
     } item[SX_BATCH_MAX + 1];
     size_t n;
+    uint64_t
+        stamp; /* what the answers tell must be durable first (commit.h); 0: nothing to wait for */
 };
 
 #define SX_ANSWERS_CAP (8u << 20)    /* 255 answers of 16 KB and then some */

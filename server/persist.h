@@ -14,34 +14,67 @@
 #ifndef SX_PERSIST_H
 #define SX_PERSIST_H
 
+#include "commit.h"
+#include "identity.h" /* struct sx_errtext */
 #include "queue_store.h"
 
+struct sx_persist;
 struct sx_service;
 
-bool sx_persist_create(struct sx_store *st, const struct sx_queue *q) SIMPLEX_CHECK;
-bool sx_persist_secure(struct sx_store *st, const struct sx_queue *q,
+enum sx_keep_messages {
+    SX_KEEP_DISK,   /* in the journal: what was answered OK is on disk */
+    SX_KEEP_MEMORY, /* written to a file by sx_persist_save, read by the next start */
+};
+
+struct sx_persist_cfg {
+    const char *dir; /* the state directory; made when it is missing */
+    enum sx_keep_messages messages;
+    bool skip_damage;         /* damaged records are left out with a warning, not refused */
+    void (*done)(void *user); /* the state of stamps has changed; from the committing thread */
+    void (*warn)(void *user, const char *text); /* one sentence for the operator; any thread */
+    void *user;
+};
+
+/* Reads what the directory holds into st, which must be empty, and keeps st from now on. err: file,
+ * line and remedy. */
+simplex_rc sx_persist_open(const struct sx_persist_cfg *cfg, struct sx_store *st,
+                           struct sx_errtext *err) SIMPLEX_CHECK;
+/* Commits, saves messages that are kept in memory, and lets go of st. Nothing may run any more. */
+void sx_persist_close(struct sx_store *st);
+
+/* ---- when an answer may leave; no lock needed ---- */
+
+/* The stamp of what was staged up to now; 0 without persistence: durable at once. */
+uint64_t sx_persist_stamp(struct sx_store *st);
+enum sx_commit_state sx_persist_state(struct sx_store *st, uint64_t stamp);
+void sx_persist_request(struct sx_store *st);
+
+/* ---- recording; all set q->staged ---- */
+
+bool sx_persist_create(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;
+bool sx_persist_secure(struct sx_store *st, struct sx_queue *q,
                        const struct sx_pub *key) SIMPLEX_CHECK;
-bool sx_persist_keys(struct sx_store *st, const struct sx_queue *q, const struct sx_pub *key,
+bool sx_persist_keys(struct sx_store *st, struct sx_queue *q, const struct sx_pub *key,
                      unsigned count) SIMPLEX_CHECK;
-bool sx_persist_link(struct sx_store *st, const struct sx_queue *q,
+bool sx_persist_link(struct sx_store *st, struct sx_queue *q,
                      const struct sx_link *l) SIMPLEX_CHECK;
-bool sx_persist_del_link(struct sx_store *st, const struct sx_queue *q) SIMPLEX_CHECK;
-bool sx_persist_notifier(struct sx_store *st, const struct sx_queue *q,
+bool sx_persist_del_link(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;
+bool sx_persist_notifier(struct sx_store *st, struct sx_queue *q,
                          const struct sx_notifier *n) SIMPLEX_CHECK;
-bool sx_persist_del_notifier(struct sx_store *st, const struct sx_queue *q) SIMPLEX_CHECK;
-bool sx_persist_status(struct sx_store *st, const struct sx_queue *q, enum sx_q_status status,
+bool sx_persist_del_notifier(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;
+bool sx_persist_status(struct sx_store *st, struct sx_queue *q, enum sx_q_status status,
                        enum sx_block_reason why) SIMPLEX_CHECK;
-bool sx_persist_delete(struct sx_store *st, const struct sx_queue *q) SIMPLEX_CHECK;
+bool sx_persist_delete(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;
 /* The queue was used: recorded at most once a day. Never fails a command. */
 void sx_persist_used(struct sx_store *st, struct sx_queue *q, int64_t now_ms);
 
 /* A new service; the queue (its notifier when ntf) is associated with svc, or with none: NULL. */
 bool sx_persist_service(struct sx_store *st, const struct sx_service *svc) SIMPLEX_CHECK;
-bool sx_persist_queue_service(struct sx_store *st, const struct sx_queue *q, bool ntf,
+bool sx_persist_queue_service(struct sx_store *st, struct sx_queue *q, bool ntf,
                               const struct sx_service *svc) SIMPLEX_CHECK;
 
-bool sx_persist_push(struct sx_store *st, const struct sx_queue *q, struct sx_msg *m) SIMPLEX_CHECK;
-bool sx_persist_pop(struct sx_store *st, const struct sx_queue *q, struct sx_msg *m) SIMPLEX_CHECK;
-void sx_persist_forget(struct sx_store *st, const struct sx_queue *q, struct sx_msg *m);
+bool sx_persist_push(struct sx_store *st, struct sx_queue *q, struct sx_msg *m) SIMPLEX_CHECK;
+bool sx_persist_pop(struct sx_store *st, struct sx_queue *q, struct sx_msg *m) SIMPLEX_CHECK;
+void sx_persist_forget(struct sx_store *st, struct sx_queue *q, struct sx_msg *m);
 
 #endif

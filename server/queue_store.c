@@ -2,6 +2,7 @@
 /* Queues: creation, keys, status, links, notifiers, deletion. Messages are in store_msg.c. */
 #include "queue_store.h"
 
+#include "persist.h"
 #include "store_index.h"
 
 #define ID_TRIES 3 /* for random ids */
@@ -46,6 +47,7 @@ void sx_qstore_close(struct sx_store *st)
 {
     if (st == NULL)
         return;
+    sx_persist_close(st); /* from here on nothing is recorded */
     for (unsigned i = 0; i < SX_STORE_SHARDS; i++)
         close_shard(st, i);
     sx_index_free(st);
@@ -141,7 +143,7 @@ static enum sx_err add_link(struct sx_store *st, struct sx_queue *q, const uint8
     return SX_ERR_NONE;
 }
 
-void sx_queue_del_link(struct sx_store *st, struct sx_queue *q)
+static void drop_link(struct sx_store *st, struct sx_queue *q)
 {
     if (q->link == NULL)
         return;
@@ -150,19 +152,44 @@ void sx_queue_del_link(struct sx_store *st, struct sx_queue *q)
     q->link = NULL;
 }
 
+enum sx_err sx_queue_del_link(struct sx_store *st, struct sx_queue *q)
+{
+    if (q->link != NULL && !sx_persist_del_link(st, q))
+        return SX_ERR_INTERNAL;
+    drop_link(st, q);
+    return SX_ERR_NONE;
+}
+
+/* The id is taken first, so that nobody else can take it while the record is made. */
+static enum sx_err add_and_record_link(struct sx_store *st, struct sx_queue *q, const uint8_t *id,
+                                       simplex_bytes fixed, simplex_bytes user)
+{
+    enum sx_err e = add_link(st, q, id, fixed, user);
+
+    if (e != SX_ERR_NONE || sx_persist_link(st, q, q->link))
+        return e;
+    drop_link(st, q);
+    return SX_ERR_INTERNAL;
+}
+
 enum sx_err sx_queue_set_link(struct sx_store *st, struct sx_queue *q, simplex_bytes link_id,
                               simplex_bytes fixed, simplex_bytes user)
 {
     if (link_id.len != SX_ID_LEN)
         return SX_ERR_AUTH;
     if (q->link == NULL)
-        return add_link(st, q, link_id.ptr, fixed, user);
+        return add_and_record_link(st, q, link_id.ptr, fixed, user);
     if (memcmp(q->link->node.id, link_id.ptr, SX_ID_LEN) != 0 ||
         !sx_bytes_eq(sx_bytes(q->link->data, q->link->fixed_len), fixed))
         return SX_ERR_AUTH;
     struct sx_link *l = make_link(q, fixed, user);
     if (l == NULL)
         return SX_ERR_INTERNAL;
+    memcpy(l->node.id, link_id.ptr, SX_ID_LEN);
+    if (!sx_persist_link(st, q, l)) {
+        sx_free(l);
+        return SX_ERR_INTERNAL;
+    }
     sx_index_replace(st, SX_BY_LINK, &q->link->node, &l->node);
     sx_free(q->link);
     q->link = l;
@@ -171,8 +198,8 @@ enum sx_err sx_queue_set_link(struct sx_store *st, struct sx_queue *q, simplex_b
 
 /* ---- notifiers ---- */
 
-static enum sx_err add_notifier(struct sx_store *st, struct sx_queue *q, const struct sx_pub *key,
-                                const uint8_t secret[32])
+static enum sx_err new_notifier(struct sx_store *st, struct sx_queue *q, const struct sx_pub *key,
+                                const uint8_t secret[32], struct sx_notifier **made)
 {
     struct sx_notifier *n = sx_calloc(1, sizeof(*n));
 
@@ -186,41 +213,54 @@ static enum sx_err add_notifier(struct sx_store *st, struct sx_queue *q, const s
         sx_free_secret(n, sizeof(*n));
         return e;
     }
-    q->ntf = n;
+    *made = n;
+    return SX_ERR_NONE;
+}
+
+static void drop_notifier(struct sx_store *st, struct sx_notifier *n)
+{
+    if (n == NULL)
+        return;
+    sx_index_remove(st, SX_BY_NTF, &n->node);
+    sx_ntf_free(n->head);
+    sx_free_secret(n, sizeof(*n));
+}
+
+enum sx_err sx_queue_make_notifier(struct sx_store *st, struct sx_queue *q,
+                                   const struct sx_pub *key, const uint8_t secret[32],
+                                   struct sx_notifier **made)
+{
+    enum sx_err e = new_notifier(st, q, key, secret, made);
+
+    if (e != SX_ERR_NONE || sx_persist_notifier(st, q, *made))
+        return e;
+    drop_notifier(st, *made);
+    return SX_ERR_INTERNAL;
+}
+
+void sx_queue_put_notifier(struct sx_store *st, struct sx_queue *q, struct sx_notifier *made)
+{
+    drop_notifier(st, q->ntf);
+    q->ntf = made;
+}
+
+enum sx_err sx_queue_record_del_notifier(struct sx_store *st, struct sx_queue *q)
+{
+    if (q->ntf != NULL && !sx_persist_del_notifier(st, q))
+        return SX_ERR_INTERNAL;
     return SX_ERR_NONE;
 }
 
 void sx_queue_del_notifier(struct sx_store *st, struct sx_queue *q)
 {
-    if (q->ntf == NULL)
-        return;
-    sx_index_remove(st, SX_BY_NTF, &q->ntf->node);
-    sx_ntf_free(q->ntf->head);
-    sx_free_secret(q->ntf, sizeof(*q->ntf));
-    q->ntf = NULL;
-}
-
-enum sx_err sx_queue_set_notifier(struct sx_store *st, struct sx_queue *q, const struct sx_pub *key,
-                                  const uint8_t secret[32])
-{
-    struct sx_notifier *old = q->ntf;
-
-    q->ntf = NULL;
-    enum sx_err e = add_notifier(st, q, key, secret);
-    struct sx_notifier *made = q->ntf;
-    q->ntf = old;
-    if (e != SX_ERR_NONE)
-        return e;
-    sx_queue_del_notifier(st, q);
-    q->ntf = made;
-    return SX_ERR_NONE;
+    sx_queue_put_notifier(st, q, NULL);
 }
 
 /* ---- queues ---- */
 
 static void remove_queue(struct sx_store *st, struct sx_queue *q, bool rcv, bool snd)
 {
-    sx_queue_del_link(st, q);
+    drop_link(st, q);
     sx_queue_del_notifier(st, q);
     if (snd)
         sx_index_remove(st, SX_BY_SND, &q->snd);
@@ -248,7 +288,7 @@ static enum sx_err index_queue(struct sx_store *st, struct sx_queue *q,
     if (q->link != NULL && n->made_link_id != NULL)
         memcpy(n->made_link_id, q->link->node.id, SX_ID_LEN);
     if (e == SX_ERR_NONE && n->has_ntf)
-        e = add_notifier(st, q, &n->ntf_key, n->ntf_secret);
+        e = new_notifier(st, q, &n->ntf_key, n->ntf_secret, &q->ntf);
     if (e != SX_ERR_NONE)
         remove_queue(st, q, true, true);
     return e;
@@ -275,11 +315,23 @@ enum sx_err sx_qstore_create(struct sx_store *st, const struct sx_queue_new *n,
         return e;
     }
     sx_queue_lock(st, q);
-    q->deleted = false;
+    bool recorded = sx_persist_create(st, q);
+    q->deleted = !recorded;
+    if (!recorded)
+        remove_queue(st, q, true, true);
     sx_queue_unlock(st, q);
+    if (!recorded) {
+        sx_queue_unref(q);
+        return SX_ERR_INTERNAL;
+    }
     atomic_fetch_add(&st->queues, 1);
     *out = q;
     return SX_ERR_NONE;
+}
+
+enum sx_err sx_queue_record_delete(struct sx_store *st, struct sx_queue *q)
+{
+    return sx_persist_delete(st, q) ? SX_ERR_NONE : SX_ERR_INTERNAL;
 }
 
 void sx_queue_delete(struct sx_store *st, struct sx_queue *q)
@@ -287,21 +339,23 @@ void sx_queue_delete(struct sx_store *st, struct sx_queue *q)
     if (q->deleted)
         return;
     q->deleted = true;
-    while (q->head != NULL)
-        sx_queue_pop(st, q, q->head->id);
+    sx_queue_clear(st, q);
     atomic_fetch_sub(&st->queues, 1);
     remove_queue(st, q, true, true);
 }
 
-enum sx_err sx_queue_secure(struct sx_queue *q, const struct sx_pub *key)
+enum sx_err sx_queue_secure(struct sx_store *st, struct sx_queue *q, const struct sx_pub *key)
 {
     if (q->snd_key.alg != SX_NO_KEY)
         return sx_pub_eq(&q->snd_key, key) ? SX_ERR_NONE : SX_ERR_AUTH;
+    if (!sx_persist_secure(st, q, key))
+        return SX_ERR_INTERNAL;
     q->snd_key = *key;
     return SX_ERR_NONE;
 }
 
-enum sx_err sx_queue_set_keys(struct sx_queue *q, simplex_bytes keys, unsigned count)
+enum sx_err sx_queue_set_keys(struct sx_store *st, struct sx_queue *q, simplex_bytes keys,
+                              unsigned count)
 {
     struct sx_rd rd = sx_rd_init(keys);
     struct sx_keys *list = NULL;
@@ -315,14 +369,22 @@ enum sx_err sx_queue_set_keys(struct sx_queue *q, simplex_bytes keys, unsigned c
     }
     for (unsigned i = 0; i < count; i++)
         sx_rkey_next(&rd, list == NULL ? &first : &list->key[i]);
+    if (!sx_persist_keys(st, q, list == NULL ? &first : list->key, count)) {
+        sx_free(list);
+        return SX_ERR_INTERNAL;
+    }
     q->rcv_key = list == NULL ? first : list->key[0];
     sx_free(q->keys);
     q->keys = list;
     return SX_ERR_NONE;
 }
 
-void sx_queue_set_status(struct sx_queue *q, enum sx_q_status status, enum sx_block_reason why)
+enum sx_err sx_queue_set_status(struct sx_store *st, struct sx_queue *q, enum sx_q_status status,
+                                enum sx_block_reason why)
 {
+    if (!sx_persist_status(st, q, status, why))
+        return SX_ERR_INTERNAL;
     q->status = (uint8_t)status;
     q->blocked = (uint8_t)why;
+    return SX_ERR_NONE;
 }

@@ -92,6 +92,7 @@ struct sx_queue {
     uint8_t blocked;       /* enum sx_block_reason */
     bool deleted;          /* also before it is complete */
     bool full;             /* quota was reached: nothing is taken until the queue is empty */
+    bool staged;           /* a change was recorded since the last look: its answer must wait */
     uint8_t secret[32];    /* DH of the recipient's and the server's keys: MSG is boxed with it */
     struct sx_pub rcv_key; /* the first of `keys` when there are several */
     struct sx_pub snd_key; /* SX_NO_KEY: not secured */
@@ -142,22 +143,35 @@ enum sx_err sx_qstore_create(struct sx_store *st, const struct sx_queue_new *n,
 
 /* ---- everything below: with the lock of q held, and q not deleted ---- */
 
+/* Each of them is recorded (persist.h) before the memory is changed; INTERNAL: it could not be,
+ * nothing has changed. */
+
 /* KEY, SKEY, LKEY: sets the sender key once. AUTH when another one is set. */
-enum sx_err sx_queue_secure(struct sx_queue *q, const struct sx_pub *key) SIMPLEX_CHECK;
+enum sx_err sx_queue_secure(struct sx_store *st, struct sx_queue *q,
+                            const struct sx_pub *key) SIMPLEX_CHECK;
 /* RKEY: replaces all recipient keys. `keys` as decoded. */
-enum sx_err sx_queue_set_keys(struct sx_queue *q, simplex_bytes keys, unsigned count) SIMPLEX_CHECK;
-void sx_queue_set_status(struct sx_queue *q, enum sx_q_status status, enum sx_block_reason why);
-/* Removes q from the index, frees messages, link and notifier. Subscriptions must be detached. */
+enum sx_err sx_queue_set_keys(struct sx_store *st, struct sx_queue *q, simplex_bytes keys,
+                              unsigned count) SIMPLEX_CHECK;
+enum sx_err sx_queue_set_status(struct sx_store *st, struct sx_queue *q, enum sx_q_status status,
+                                enum sx_block_reason why) SIMPLEX_CHECK;
+/* Deletion has two steps, because subscriptions must be detached between them, and only when it
+ * is recorded. The second removes q from the index, frees messages, link and notifier. */
+enum sx_err sx_queue_record_delete(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;
 void sx_queue_delete(struct sx_store *st, struct sx_queue *q);
 
 /* LSET: new link data, or new user data of the same link. */
 enum sx_err sx_queue_set_link(struct sx_store *st, struct sx_queue *q, simplex_bytes link_id,
                               simplex_bytes fixed, simplex_bytes user) SIMPLEX_CHECK;
-void sx_queue_del_link(struct sx_store *st, struct sx_queue *q);
+enum sx_err sx_queue_del_link(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;
 
-/* NKEY: replaces the notifier (whose subscription must be detached) by one with a random id. */
-enum sx_err sx_queue_set_notifier(struct sx_store *st, struct sx_queue *q, const struct sx_pub *key,
-                                  const uint8_t secret[32]) SIMPLEX_CHECK;
+/* NKEY: makes and records a notifier with a random id; then, when the subscription of the present
+ * one is detached, it takes its place. */
+enum sx_err sx_queue_make_notifier(struct sx_store *st, struct sx_queue *q,
+                                   const struct sx_pub *key, const uint8_t secret[32],
+                                   struct sx_notifier **made) SIMPLEX_CHECK;
+void sx_queue_put_notifier(struct sx_store *st, struct sx_queue *q, struct sx_notifier *made);
+/* NDEL, in two steps like a deletion. */
+enum sx_err sx_queue_record_del_notifier(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;
 void sx_queue_del_notifier(struct sx_store *st, struct sx_queue *q);
 /* Remembers that msg arrived; drops the oldest when there are too many. False: no memory. */
 bool sx_notifier_add(struct sx_notifier *n, const struct sx_msg *msg);
@@ -170,7 +184,11 @@ void sx_ntf_free(struct sx_ntf *list);
 enum sx_err sx_queue_push(struct sx_store *st, struct sx_queue *q, simplex_bytes body, bool notify,
                           int64_t now_ms, bool *first) SIMPLEX_CHECK;
 /* Deletes the head if it has this id (24 bytes). */
-void sx_queue_pop(struct sx_store *st, struct sx_queue *q, const uint8_t *msg_id);
+enum sx_err sx_queue_pop(struct sx_store *st, struct sx_queue *q,
+                         const uint8_t *msg_id) SIMPLEX_CHECK;
+/* At the start: a message that was kept, younger than those q has. Takes over the reference. */
+void sx_queue_restore(struct sx_store *st, struct sx_queue *q, struct sx_msg *m);
+void sx_queue_clear(struct sx_store *st, struct sx_queue *q); /* all messages, with their queue */
 /* Deletes expired messages from the head on, up to the first young one or quota marker. */
 void sx_queue_expire(struct sx_store *st, struct sx_queue *q, int64_t now_ms);
 

@@ -109,8 +109,9 @@ void sx_run_new(struct sx_run *r)
     if (e == SX_ERR_NONE && c->new_.subscribe) {
         sx_queue_lock(r->srv->store, r->made);
         if (sx_sub_add(r->p, r->made, SX_SUB_MSG) == NULL) {
-            sx_queue_delete(r->srv->store, r->made);
             e = SX_ERR_INTERNAL;
+            if (sx_queue_record_delete(r->srv->store, r->made) == SX_ERR_NONE)
+                sx_queue_delete(r->srv->store, r->made);
         }
         sx_queue_unlock(r->srv->store, r->made);
     }
@@ -177,9 +178,12 @@ void sx_run_ack(struct sx_run *r)
         sx_run_fail(r, SX_ERR_NO_MSG);
         return;
     }
+    enum sx_err e = id.len == 0 ? SX_ERR_NONE : sx_queue_pop(r->srv->store, r->q, id.ptr);
+    if (e != SX_ERR_NONE) {
+        sx_run_fail(r, e);
+        return;
+    }
     sub->in_flight = false;
-    if (id.len != 0)
-        sx_queue_pop(r->srv->store, r->q, id.ptr);
     if (!get && r->q->head != NULL)
         sx_answer_head(&r->answer, sub, r->q);
 }
@@ -188,7 +192,7 @@ void sx_run_ack(struct sx_run *r)
 
 void sx_run_key(struct sx_run *r)
 {
-    enum sx_err e = sx_queue_secure(r->q, &r->cmd->key.key);
+    enum sx_err e = sx_queue_secure(r->srv->store, r->q, &r->cmd->key.key);
 
     if (e != SX_ERR_NONE)
         sx_run_fail(r, e);
@@ -199,22 +203,31 @@ void sx_run_rkey(struct sx_run *r)
     enum sx_err e = SX_ERR_AUTH;
 
     if (r->q->mode == SX_MODE_CONTACT)
-        e = sx_queue_set_keys(r->q, r->cmd->rkey.keys, r->cmd->rkey.count);
+        e = sx_queue_set_keys(r->srv->store, r->q, r->cmd->rkey.keys, r->cmd->rkey.count);
     if (e != SX_ERR_NONE)
         sx_run_fail(r, e);
 }
 
 void sx_run_off(struct sx_run *r)
 {
+    enum sx_err e = SX_ERR_NONE;
+
     if (r->q->status == SX_Q_ACTIVE)
-        sx_queue_set_status(r->q, SX_Q_OFF, 0);
+        e = sx_queue_set_status(r->srv->store, r->q, SX_Q_OFF, 0);
+    if (e != SX_ERR_NONE)
+        sx_run_fail(r, e);
 }
 
 void sx_run_del(struct sx_run *r)
 {
     struct sx_queue *q = r->q;
     struct sx_sub *get = sx_sub_find(r->p, q, SX_SUB_GET);
+    enum sx_err e = sx_queue_record_delete(r->srv->store, q);
 
+    if (e != SX_ERR_NONE) {
+        sx_run_fail(r, e);
+        return;
+    }
     if (q->sub != NULL)
         sx_sub_detach(q->sub, r->p, SX_EV_DELD);
     if (q->ntf != NULL && q->ntf->sub != NULL)

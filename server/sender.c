@@ -7,16 +7,17 @@ void sx_run_skey(struct sx_run *r)
     enum sx_err e = SX_ERR_AUTH;
 
     if (r->q->mode == SX_MODE_MESSAGING)
-        e = sx_queue_secure(r->q, &r->cmd->key.key);
+        e = sx_queue_secure(r->srv->store, r->q, &r->cmd->key.key);
     if (e != SX_ERR_NONE)
         sx_run_fail(r, e);
 }
 
 /* The first message to a secured messaging queue: its invitation link has done its work. */
-static void drop_used_link(struct sx_run *r)
+static enum sx_err drop_used_link(struct sx_run *r)
 {
     if (r->q->link != NULL && r->q->mode == SX_MODE_MESSAGING && r->q->snd_key.alg != SX_NO_KEY)
-        sx_queue_del_link(r->srv->store, r->q);
+        return sx_queue_del_link(r->srv->store, r->q);
+    return SX_ERR_NONE;
 }
 
 /* The head is new: a subscriber with nothing in flight gets it. */
@@ -47,9 +48,13 @@ void sx_run_send(struct sx_run *r)
         sx_run_fail(r, SX_ERR_AUTH);
         return;
     }
-    drop_used_link(r);
+    enum sx_err e = drop_used_link(r);
+    if (e != SX_ERR_NONE) {
+        sx_run_fail(r, e);
+        return;
+    }
     sx_queue_expire(r->srv->store, r->q, now);
-    enum sx_err e = sx_queue_push(r->srv->store, r->q, body, notify, now, &first);
+    e = sx_queue_push(r->srv->store, r->q, body, notify, now, &first);
     if (first)
         push_head(r);
     if (e != SX_ERR_NONE)

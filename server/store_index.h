@@ -24,6 +24,7 @@ struct sx_store {
     unsigned quota;
     int64_t ttl_ms;
     atomic_size_t queues, messages;
+    struct sx_persist *persist; /* NULL: nothing is kept */
 };
 
 simplex_rc sx_index_init(struct sx_store *st) SIMPLEX_CHECK;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages of a queue, quota, expiry; notifications that wait (protocol/smp.md section 7). */
+#include "persist.h"
 #include "queue_store.h"
 #include "store_index.h"
 
@@ -35,6 +36,18 @@ static struct sx_msg *make_msg(simplex_bytes body, bool notify, bool quota, int6
     return m;
 }
 
+static void append(struct sx_store *st, struct sx_queue *q, struct sx_msg *m)
+{
+    if (q->tail == NULL)
+        q->head = m;
+    else
+        q->tail->next = m;
+    q->tail = m;
+    q->count++;
+    q->full = m->quota;
+    atomic_fetch_add_explicit(&st->messages, 1, memory_order_relaxed);
+}
+
 enum sx_err sx_queue_push(struct sx_store *st, struct sx_queue *q, simplex_bytes body, bool notify,
                           int64_t now_ms, bool *first)
 {
@@ -47,16 +60,18 @@ enum sx_err sx_queue_push(struct sx_store *st, struct sx_queue *q, simplex_bytes
     struct sx_msg *m = make_msg(over ? sx_bytes(NULL, 0) : body, notify && !over, over, now_ms);
     if (m == NULL)
         return SX_ERR_INTERNAL;
+    if (!sx_persist_push(st, q, m)) {
+        sx_msg_unref(m);
+        return SX_ERR_INTERNAL;
+    }
     *first = q->head == NULL;
-    if (q->tail == NULL)
-        q->head = m;
-    else
-        q->tail->next = m;
-    q->tail = m;
-    q->count++;
-    q->full = over;
-    atomic_fetch_add_explicit(&st->messages, 1, memory_order_relaxed);
+    append(st, q, m);
     return over ? SX_ERR_QUOTA : SX_ERR_NONE;
+}
+
+void sx_queue_restore(struct sx_store *st, struct sx_queue *q, struct sx_msg *m)
+{
+    append(st, q, m);
 }
 
 static void pop_head(struct sx_store *st, struct sx_queue *q)
@@ -71,10 +86,26 @@ static void pop_head(struct sx_store *st, struct sx_queue *q)
     sx_msg_unref(m);
 }
 
-void sx_queue_pop(struct sx_store *st, struct sx_queue *q, const uint8_t *msg_id)
+enum sx_err sx_queue_pop(struct sx_store *st, struct sx_queue *q, const uint8_t *msg_id)
 {
-    if (q->head != NULL && memcmp(q->head->id, msg_id, SX_ID_LEN) == 0)
-        pop_head(st, q);
+    if (q->head == NULL || memcmp(q->head->id, msg_id, SX_ID_LEN) != 0)
+        return SX_ERR_NONE;
+    if (!sx_persist_pop(st, q, q->head))
+        return SX_ERR_INTERNAL;
+    pop_head(st, q);
+    return SX_ERR_NONE;
+}
+
+static void forget_head(struct sx_store *st, struct sx_queue *q)
+{
+    sx_persist_forget(st, q, q->head);
+    pop_head(st, q);
+}
+
+void sx_queue_clear(struct sx_store *st, struct sx_queue *q)
+{
+    while (q->head != NULL)
+        forget_head(st, q);
 }
 
 void sx_queue_expire(struct sx_store *st, struct sx_queue *q, int64_t now_ms)
@@ -82,7 +113,7 @@ void sx_queue_expire(struct sx_store *st, struct sx_queue *q, int64_t now_ms)
     if (st->ttl_ms < 0)
         return;
     while (q->head != NULL && !q->head->quota && now_ms - q->head->ts_ms > st->ttl_ms)
-        pop_head(st, q);
+        forget_head(st, q);
 }
 
 /* ---- notifications ---- */

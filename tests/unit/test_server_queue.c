@@ -308,7 +308,8 @@ static void blocked_queues_allow_off_and_del_alone(void **state)
     struct sx_queue *found = sx_qstore_find(t.m.srv->store, SX_BY_SND, mem_snd_id(&q));
     assert_non_null(found);
     sx_queue_lock(t.m.srv->store, found);
-    sx_queue_set_status(found, SX_Q_BLOCKED, SX_BLOCKED_CONTENT);
+    assert_int_equal(
+        sx_queue_set_status(t.m.srv->store, found, SX_Q_BLOCKED, SX_BLOCKED_CONTENT), SX_ERR_NONE);
     sx_queue_unlock(t.m.srv->store, found);
     sx_queue_unref(found);
     const struct sx_rsp *r = mem_send(&t.b, &q, false, "x");

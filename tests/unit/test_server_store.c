@@ -139,7 +139,7 @@ struct pusher {
     struct sx_store *st;
     const uint8_t *snd;
     pthread_t thread;
-    unsigned pushed, popped;
+    unsigned pushed, popped, failed;
 };
 
 static void *push_main(void *arg)
@@ -154,7 +154,7 @@ static void *push_main(void *arg)
             p->pushed++;
         if (i % 2 == 0 && q->head != NULL) {
             p->popped += !q->head->quota;
-            sx_queue_pop(p->st, q, q->head->id);
+            p->failed += sx_queue_pop(p->st, q, q->head->id) != SX_ERR_NONE;
         }
         sx_queue_unlock(p->st, q);
         sx_queue_unref(q);
@@ -180,6 +180,7 @@ static void counts_messages_of_several_threads(void **state)
     }
     for (size_t i = 0; i < SX_COUNT(p); i++) {
         pthread_join(p[i].thread, NULL);
+        assert_int_equal(p[i].failed, 0);
         left += p[i].pushed - p[i].popped;
     }
     unsigned stored = 0;
