@@ -82,6 +82,8 @@ struct sx_keys { /* several recipient keys, made by RKEY */
     struct sx_pub key[];
 };
 
+enum sx_notice { SX_NOTICE_NONE, SX_NOTICE_EMPTY, SX_NOTICE_TTL };
+
 struct sx_queue {
     struct sx_node rcv, snd;
     atomic_uint refs;
@@ -102,6 +104,9 @@ struct sx_queue {
     struct sx_msg *head, *tail;
     struct sx_sub *sub;  /* the one subscription */
     struct sx_sub *gets; /* connections that use GET */
+    uint32_t used_day;   /* when it was last used, in days since 1970; 0: not known */
+    uint8_t notice;      /* with `blocked`: enum sx_notice */
+    int64_t notice_ttl;  /* seconds */
 };
 
 struct sx_qstore_cfg {
