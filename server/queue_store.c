@@ -3,6 +3,7 @@
 #include "queue_store.h"
 
 #include "persist.h"
+#include "services.h"
 #include "store_index.h"
 
 #define ID_TRIES 3 /* for random ids */
@@ -19,6 +20,11 @@ simplex_rc sx_qstore_open(const struct sx_qstore_cfg *cfg, struct sx_store **out
         return SIMPLEX_E_NOMEM;
     simplex_rc rc = sx_index_init(st);
     if (rc != SIMPLEX_OK) {
+        sx_free(st);
+        return rc;
+    }
+    if ((rc = sx_services_open(&st->services)) != SIMPLEX_OK) {
+        sx_index_free(st);
         sx_free(st);
         return rc;
     }
@@ -50,6 +56,7 @@ void sx_qstore_close(struct sx_store *st)
     sx_persist_close(st); /* from here on nothing is recorded */
     for (unsigned i = 0; i < SX_STORE_SHARDS; i++)
         close_shard(st, i);
+    sx_services_close(st->services);
     sx_index_free(st);
     sx_free_secret(st, sizeof(*st));
 }
@@ -240,6 +247,8 @@ enum sx_err sx_queue_make_notifier(struct sx_store *st, struct sx_queue *q,
 
 void sx_queue_put_notifier(struct sx_store *st, struct sx_queue *q, struct sx_notifier *made)
 {
+    if (q->ntf != NULL)
+        sx_queue_leave_service(q, true);
     drop_notifier(st, q->ntf);
     q->ntf = made;
 }
@@ -262,6 +271,7 @@ static void remove_queue(struct sx_store *st, struct sx_queue *q, bool rcv, bool
 {
     drop_link(st, q);
     sx_queue_del_notifier(st, q);
+    sx_queue_leave_service(q, false);
     if (snd)
         sx_index_remove(st, SX_BY_SND, &q->snd);
     if (rcv)

@@ -20,6 +20,7 @@
 
 struct sx_store;
 struct sx_sub; /* hub.h */
+struct sx_service;
 
 #define SX_STORE_SHARDS 64
 #define SX_STORE_QUOTA 128 /* messages in a queue; one more place for the marker */
@@ -67,11 +68,17 @@ struct sx_ntf { /* one notification that waits for its flush */
     uint8_t msg_id[SX_ID_LEN];
 };
 
+struct sx_served { /* by which service: services.h; `at` is under its lock */
+    struct sx_service *svc;
+    uint32_t at;
+};
+
 struct sx_notifier {
     struct sx_node node;
     struct sx_queue *q;
     struct sx_pub key;
     uint8_t secret[32]; /* DH of the recipient's and the server's keys: NMSG is boxed with it */
+    struct sx_served served;
     struct sx_sub *sub;
     struct sx_ntf *head, *tail;
     uint16_t count;
@@ -107,6 +114,7 @@ struct sx_queue {
     uint32_t used_day;   /* when it was last used, in days since 1970; 0: not known */
     uint8_t notice;      /* with `blocked`: enum sx_notice */
     int64_t notice_ttl;  /* seconds */
+    struct sx_served served;
 };
 
 struct sx_qstore_cfg {
@@ -199,8 +207,6 @@ void sx_queue_expire(struct sx_store *st, struct sx_queue *q, int64_t now_ms);
 
 /* ---- without a lock ---- */
 
-/* A message with one reference and no id yet, or NULL. Body: at most 65535 bytes. */
-struct sx_msg *sx_msg_new(simplex_bytes body, int64_t ts_ms);
 struct sx_msg *sx_msg_ref(struct sx_msg *m);
 void sx_msg_unref(struct sx_msg *m);
 

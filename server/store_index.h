@@ -25,6 +25,7 @@ struct sx_store {
     int64_t ttl_ms;
     atomic_size_t queues, messages;
     struct sx_persist *persist; /* NULL: nothing is kept */
+    struct sx_services *services; /* services.h */
 };
 
 simplex_rc sx_index_init(struct sx_store *st) SIMPLEX_CHECK;
