@@ -36,12 +36,16 @@ struct sx_journal_cfg {
      * to m unless it returns false: there is no such queue (any more), the message is forgotten. */
     bool (*load)(void *user, const uint8_t *rid, struct sx_msg *m);
     void *user;
-    void (*warn)(void *user, const char *text); /* one sentence: repairs, skipped records */
+    /* One sentence: repairs, skipped records; while running, why writing failed (from the thread
+     * that met it, with the lock of the journal held). */
+    void (*warn)(void *user, const char *text);
+    int (*sync_fd)(int fd); /* for tests: instead of fdatasync; NULL otherwise */
 };
 
 /* Reads the directory, repairs a torn end, calls load for what lives, makes a fresh segment.
  * E_SYSTEM (err: path, errno in words, remedy), E_DB_DAMAGED (err: file, offset, remedy),
- * E_DB_LOCKED (another process has it), E_NOMEM. */
+ * E_DB_LOCKED (another process has it), E_DB_SCHEMA (a newer format), E_NOMEM. On a full disk it
+ * opens, warns and is FAILED: what is stored can be delivered, sx_journal_recover goes on. */
 simplex_rc sx_journal_open(const struct sx_journal_cfg *cfg, struct sx_errtext *err,
                            struct sx_journal **out) SIMPLEX_CHECK;
 /* Flushes, syncs and closes. No stripe may be locked. */
@@ -49,33 +53,39 @@ void sx_journal_close(struct sx_journal *j);
 
 /* ---- staging; with the lock of the stripe held ---- */
 
-/* Is there room on disk for a message with a body of n bytes (reserved when true), and is the
- * journal in working order? Otherwise the command fails with INTERNAL. */
+/* Would a message with a body of n bytes be taken now: is there room on disk, and is the journal in
+ * working order? Otherwise the command fails with INTERNAL. Nothing is reserved: the answer of
+ * sx_journal_add decides. May make a file, seldom. */
 bool sx_journal_room(struct sx_journal *j, size_t n) SIMPLEX_CHECK;
-/* The message was put into the queue with this recipient id. Sets m->seq. False: no memory,
- * nothing is staged (the room stays reserved until the next flush). */
+/* The message is about to be put into the queue with this recipient id: reserves the room for it
+ * and sets its seq. False: no room, no memory, or FAILED; nothing is staged. */
 bool sx_journal_add(struct sx_journal *j, unsigned stripe, const uint8_t *rid,
                     struct sx_msg *m) SIMPLEX_CHECK;
-/* The message was acknowledged. False: no memory or no room even for this; nothing is staged. */
+/* The message is about to be taken out, acknowledged. A part of the room is kept for this, so that
+ * a full disk can be drained. False: no room even so, no memory, or FAILED; nothing is staged. */
 bool sx_journal_del(struct sx_journal *j, unsigned stripe, struct sx_msg *m) SIMPLEX_CHECK;
 /* The message went with its queue, or expired: nothing is written, it only stops to count as
- * living. Never fails (what would have to be allocated is part of sx_msg). */
+ * living. After a restart it is there again until `load` refuses it, or it expires again. Never
+ * fails (what would have to be allocated is part of sx_msg). Not after sx_journal_del. */
 void sx_journal_forget(struct sx_journal *j, unsigned stripe, struct sx_msg *m);
 
 /* ---- from any thread, no stripe locked ---- */
 
-/* Writes what is staged. On failure the journal is FAILED: everything not yet synced is kept and
- * written again by sx_journal_recover, and sx_journal_room answers false until then. */
+/* Writes what is staged; on return all that this thread had staged is written, by whomever. On
+ * failure (E_DB_FULL, E_DB_IO) the journal is FAILED: everything not yet synced is kept and written
+ * again by sx_journal_recover; room, add and del answer false until then. */
 simplex_rc sx_journal_flush(struct sx_journal *j) SIMPLEX_CHECK;
 
 /* ---- by the committing thread ---- */
 
 /* Flushes and makes everything flushed durable. */
 simplex_rc sx_journal_sync(struct sx_journal *j) SIMPLEX_CHECK;
-/* After a failure: a new segment with everything that was not known to be durable. */
+/* After a failure: a new segment with everything that was not known to be durable, synced. OK also
+ * when there was no failure. On an error it can be called again, after a second say. */
 simplex_rc sx_journal_recover(struct sx_journal *j) SIMPLEX_CHECK;
-/* Deletes segments without life, copies from the oldest one what lives long (about 1 MiB a call),
- * keeps a spare segment allocated. True: there is more to do. */
+/* One step of housekeeping: a spare segment is kept allocated, the oldest segment is deleted when
+ * nothing in it lives (once that is durable: it syncs when it has to), or about 1 MiB is copied
+ * from it when too much of the journal is dead. True: there is more to do, call again. */
 bool sx_journal_tidy(struct sx_journal *j);
 
 /* For statistics: bytes of all segments, and of what lives. */

@@ -21,6 +21,7 @@
 struct sx_store;
 struct sx_sub; /* hub.h */
 struct sx_service;
+struct sx_segment; /* journal_internal.h */
 
 #define SX_STORE_SHARDS 64
 #define SX_STORE_QUOTA 128 /* messages in a queue; one more place for the marker */
@@ -40,12 +41,15 @@ enum sx_q_status { SX_Q_ACTIVE, SX_Q_OFF, SX_Q_BLOCKED };
 struct sx_msg { /* immutable once it is in a queue, but for `next` and what the journal keeps */
     struct sx_msg *next;
     int64_t ts_ms;
-    struct sx_journaled {           /* by the journal, under its lock; `seq` when it is staged */
+    struct sx_journaled {           /* by the journal, under its lock unless said otherwise */
         struct sx_msg *prev, *next; /* of those that live in the same segment */
-        uint64_t seq;               /* orders the messages of a queue */
-        uint32_t segment;           /* where it was written; 0: nowhere yet */
-        uint32_t at;                /* offset in the segment */
-        struct sx_msg *forgotten;   /* list of sx_journal_forget */
+        struct sx_segment *in;      /* that segment; NULL: does not live (yet, or any more) */
+        struct sx_msg *forgotten;   /* list of sx_journal_forget, under the stripe's lock */
+        uint64_t seq;               /* orders the messages of a queue; set when it is staged, */
+        uint64_t hash;              /* of the body; as is this */
+        uint8_t rid[SX_ID_LEN];     /* and the id of its queue, for copies */
+        bool written;               /* there may be a record of it in some file */
+        bool gone;                  /* acknowledged or forgotten */
     } journal;
     atomic_uint refs;
     uint16_t len;

@@ -78,6 +78,8 @@ void sx_sha256(simplex_bytes m, uint8_t out[32]);
 void sx_sha512(simplex_bytes m, uint8_t out[64]);
 void sx_sha3_256(simplex_bytes m, uint8_t out[32]);
 void sx_sha3_384(simplex_bytes m, uint8_t out[48]);
+/* SipHash-2-4: a keyed checksum for files, and for hash tables. */
+uint64_t sx_shorthash(const uint8_t key[16], simplex_bytes m);
 void sx_md5(simplex_bytes m, uint8_t out[16]); /* only for the queue-list hash of services */
 /* E_ARG: more than 255 * 64 bytes. okm may be ikm.ptr or salt.ptr. */
 simplex_rc sx_hkdf_sha512(simplex_bytes salt, simplex_bytes ikm, const char *info, uint8_t *okm,

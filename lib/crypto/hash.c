@@ -103,3 +103,15 @@ simplex_rc sx_hkdf_sha512(simplex_bytes salt, simplex_bytes ikm, const char *inf
     sx_wipe(t, sizeof t);
     return SIMPLEX_OK;
 }
+
+uint64_t sx_shorthash(const uint8_t key[16], simplex_bytes m)
+{
+    uint8_t out[crypto_shorthash_BYTES];
+    uint64_t v = 0;
+
+    _Static_assert(crypto_shorthash_BYTES == 8 && crypto_shorthash_KEYBYTES == 16, "SipHash-2-4");
+    (void)crypto_shorthash(out, m.ptr, m.len, key);
+    for (size_t i = 0; i < sizeof(out); i++)
+        v = v << 8 | out[i];
+    return v;
+}
