@@ -1,227 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "identity.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#define PEM_MAX 65536
-#define PATH_SIZE 4096
-
-void sx_errtext_set(struct sx_errtext *e, const char *fmt, ...)
+void sx_identity_init(struct sx_identity *c)
 {
-    va_list ap;
-
-    if (e->to == NULL || e->size == 0)
-        return;
-    va_start(ap, fmt);
-    vsnprintf(e->to, e->size, fmt, ap);
-    va_end(ap);
-}
-
-static bool path_of(char to[PATH_SIZE], const char *dir, const char *name)
-{
-    int n = snprintf(to, PATH_SIZE, "%s/%s", dir, name);
-
-    return n > 0 && n < PATH_SIZE;
-}
-
-/* Appends the file to w. */
-static simplex_rc read_file(const char *dir, const char *name, struct sx_wr *w,
-                            struct sx_errtext *err)
-{
-    char path[PATH_SIZE];
-    uint8_t buf[4096];
-    size_t n;
-
-    if (!path_of(path, dir, name))
-        return SIMPLEX_E_ARG;
-    FILE *f = fopen(path, "rb");
-    if (f == NULL) {
-        sx_errtext_set(err, "cannot read %s: %s", path, strerror(errno));
-        return SIMPLEX_E_SYSTEM;
-    }
-    while ((n = fread(buf, 1, sizeof(buf), f)) > 0)
-        sx_wr_raw(w, sx_bytes(buf, n));
-    bool failed = ferror(f) != 0;
-    fclose(f);
-    sx_wipe(buf, sizeof(buf));
-    if (failed || w->bad) {
-        sx_errtext_set(err, "cannot read %s, or it is too large", path);
-        return SIMPLEX_E_SYSTEM;
-    }
-    return SIMPLEX_OK;
-}
-
-static bool write_all(int fd, simplex_bytes b)
-{
-    while (b.len > 0) {
-        ssize_t n = write(fd, b.ptr, b.len);
-        if (n <= 0)
-            return false;
-        b.ptr += n;
-        b.len -= (size_t)n;
-    }
-    return fsync(fd) == 0;
-}
-
-static simplex_rc write_file(const char *dir, const char *name, simplex_bytes b, mode_t mode,
-                             struct sx_errtext *err)
-{
-    char path[PATH_SIZE];
-
-    if (!path_of(path, dir, name))
-        return SIMPLEX_E_ARG;
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    bool ok = fd >= 0 && write_all(fd, b);
-    if (!ok)
-        sx_errtext_set(err, "cannot write %s: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return ok ? SIMPLEX_OK : SIMPLEX_E_SYSTEM;
-}
-
-static simplex_rc print_fingerprint(const struct sx_identity *c, struct sx_wr *w)
-{
-    sx_b64url_encode(w, sx_bytes(c->fingerprint, sizeof(c->fingerprint)));
-    sx_wr_u8(w, '\n');
-    return w->bad ? SIMPLEX_E_INTERNAL : SIMPLEX_OK;
-}
-
-/* What everything else needs, from the PEM texts. */
-static simplex_rc parse(struct sx_identity *c)
-{
-    simplex_rc rc = sx_pem_chain(sx_wr_bytes(&c->chain_pem), &c->der, &c->chain);
-
-    if (rc == SIMPLEX_OK)
-        rc = sx_chain_fingerprint(&c->chain, c->fingerprint);
-    if (rc == SIMPLEX_OK)
-        rc = sx_pem_key(sx_wr_bytes(&c->key_pem), &c->leaf);
-    return rc;
-}
-
-static bool key_fits(const struct sx_identity *c)
-{
-    struct sx_pub leaf;
-
-    return sx_chain_leaf_key(&c->chain, &leaf) == SIMPLEX_OK && sx_pub_eq(&leaf, &c->leaf.pub);
-}
-
-/* ca.key and fingerprint first, server.crt last: its presence says that all of it is there. */
-static simplex_rc save(const struct sx_identity *c, const struct sx_server_certs *made,
-                       const char *dir, struct sx_errtext *err)
-{
-    uint8_t text[64];
-    struct sx_wr w;
-
-    sx_wr_fixed(&w, text, sizeof(text));
-    simplex_rc rc = print_fingerprint(c, &w);
-    if (rc == SIMPLEX_OK)
-        rc = write_file(dir, "ca.key", sx_wr_bytes(&made->ca_key), 0600, err);
-    if (rc == SIMPLEX_OK)
-        rc = write_file(dir, "ca.crt", sx_wr_bytes(&made->ca_cert), 0644, err);
-    if (rc == SIMPLEX_OK)
-        rc = write_file(dir, "server.key", sx_wr_bytes(&made->key), 0600, err);
-    if (rc == SIMPLEX_OK)
-        rc = write_file(dir, "fingerprint", sx_wr_bytes(&w), 0644, err);
-    if (rc == SIMPLEX_OK)
-        rc = write_file(dir, "server.crt", sx_wr_bytes(&made->cert), 0644, err);
-    return rc;
-}
-
-static simplex_rc make(struct sx_identity *c, const char *dir, const char *host,
-                       struct sx_errtext *err)
-{
-    struct sx_server_certs made;
-    simplex_rc rc = sx_certs_make(SX_ED25519, host, &made);
-
-    if (rc != SIMPLEX_OK) {
-        sx_errtext_set(err, "cannot make certificates for host %s: %s", host, simplex_rc_text(rc));
-        return rc;
-    }
-    sx_wr_raw(&c->chain_pem, sx_wr_bytes(&made.cert));
-    sx_wr_raw(&c->chain_pem, sx_wr_bytes(&made.ca_cert));
-    sx_wr_raw(&c->key_pem, sx_wr_bytes(&made.key));
-    rc = c->chain_pem.bad || c->key_pem.bad ? SIMPLEX_E_NOMEM : parse(c);
-    if (rc == SIMPLEX_OK && dir != NULL) {
-        if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
-            sx_errtext_set(err, "cannot create the directory %s: %s", dir, strerror(errno));
-            rc = SIMPLEX_E_SYSTEM;
-        } else {
-            rc = save(c, &made, dir, err);
-        }
-    }
-    sx_certs_free(&made);
-    return rc;
-}
-
-static simplex_rc check_fingerprint(const struct sx_identity *c, const char *dir,
-                                    struct sx_errtext *err)
-{
-    uint8_t want[64];
-    struct sx_wr w, have;
-
-    sx_wr_fixed(&w, want, sizeof(want));
-    simplex_rc rc = print_fingerprint(c, &w);
-    sx_wr_init(&have, PEM_MAX);
-    if (rc == SIMPLEX_OK)
-        rc = read_file(dir, "fingerprint", &have, err);
-    simplex_bytes text = sx_wr_bytes(&have);
-    if (text.len > 0 && text.ptr[text.len - 1] == '\n')
-        text.len--;
-    if (rc == SIMPLEX_OK && !sx_bytes_eq(text, sx_bytes(want, w.len - 1))) {
-        sx_errtext_set(err,
-                       "%s/fingerprint belongs to another ca.crt: clients know the server by it, "
-                       "so restore the right ca.crt from a backup (to start with a "
-                       "new identity, remove all files of the directory)",
-                       dir);
-        rc = SIMPLEX_E_FINGERPRINT;
-    }
-    sx_wr_free(&have);
-    return rc;
-}
-
-static simplex_rc load(struct sx_identity *c, const char *dir, struct sx_errtext *err)
-{
-    simplex_rc rc = read_file(dir, "server.crt", &c->chain_pem, err);
-
-    if (rc == SIMPLEX_OK)
-        rc = read_file(dir, "ca.crt", &c->chain_pem, err);
-    if (rc == SIMPLEX_OK)
-        rc = read_file(dir, "server.key", &c->key_pem, err);
-    if (rc != SIMPLEX_OK)
-        return rc;
-    rc = parse(c);
-    if (rc != SIMPLEX_OK || !key_fits(c)) {
-        sx_errtext_set(err, "the certificates in %s cannot be used: %s", dir,
-                       rc != SIMPLEX_OK ? simplex_rc_text(rc)
-                                        : "server.key is not the key of server.crt");
-        return SIMPLEX_E_CERT;
-    }
-    return check_fingerprint(c, dir, err);
-}
-
-simplex_rc sx_identity_load(struct sx_identity *c, const char *dir, const char *host,
-                            struct sx_errtext *err)
-{
-    char path[PATH_SIZE];
-    simplex_rc rc;
-
     memset(c, 0, sizeof(*c));
-    sx_wr_init(&c->chain_pem, PEM_MAX);
-    sx_wr_init(&c->key_pem, PEM_MAX);
-    sx_wr_init(&c->der, PEM_MAX);
-    if (dir != NULL && !path_of(path, dir, "server.crt"))
-        return SIMPLEX_E_ARG;
-    if (dir != NULL && access(path, F_OK) == 0)
-        rc = load(c, dir, err);
-    else
-        rc = make(c, dir, host, err);
-    if (rc != SIMPLEX_OK)
-        sx_identity_wipe(c);
-    return rc;
+    sx_wr_init(&c->chain_pem, SX_IDENTITY_PEM_MAX);
+    sx_wr_init(&c->key_pem, SX_IDENTITY_PEM_MAX);
+    sx_wr_init(&c->der, SX_IDENTITY_PEM_MAX);
 }
 
 void sx_identity_wipe(struct sx_identity *c)
@@ -230,4 +15,191 @@ void sx_identity_wipe(struct sx_identity *c)
     sx_wr_free(&c->key_pem);
     sx_wr_free(&c->der);
     sx_keypair_wipe(&c->leaf);
+}
+
+void sx_identity_print(const uint8_t fingerprint[32], struct sx_wr *w)
+{
+    sx_b64url_encode(w, sx_bytes(fingerprint, 32));
+    sx_wr_u8(w, '\n');
+}
+
+simplex_rc sx_identity_parse(struct sx_identity *c)
+{
+    if (c->chain_pem.bad || c->key_pem.bad)
+        return SIMPLEX_E_NOMEM;
+    simplex_rc rc = sx_pem_chain(sx_wr_bytes(&c->chain_pem), &c->der, &c->chain);
+    if (rc == SIMPLEX_OK)
+        rc = sx_chain_fingerprint(&c->chain, c->fingerprint);
+    if (rc == SIMPLEX_OK && c->key_pem.len > 0)
+        rc = sx_pem_key(sx_wr_bytes(&c->key_pem), &c->leaf);
+    return rc;
+}
+
+/* ---- the chain ---- */
+
+static bool holds(const struct sx_chain *chain, simplex_bytes cert)
+{
+    for (size_t i = 0; i < chain->count; i++)
+        if (sx_bytes_eq(chain->cert[i], cert))
+            return true;
+    return false;
+}
+
+/* Some keep the whole chain in server.crt: what it has already is not sent twice. */
+static void join_chains(struct sx_wr *pem, const struct sx_chain *server, const struct sx_chain *ca)
+{
+    for (size_t i = 0; i < server->count; i++)
+        sx_pem_cert(pem, server->cert[i]);
+    for (size_t i = 0; i < ca->count; i++)
+        if (!holds(server, ca->cert[i]))
+            sx_pem_cert(pem, ca->cert[i]);
+}
+
+static simplex_rc bad_file(const char *dir, const char *name, simplex_rc rc, struct sx_errtext *err)
+{
+    sx_errtext_set(err, "%s/%s cannot be used: %s; restore it from a backup", dir, name,
+                   rc == SIMPLEX_E_CERT ? "it has more than four certificates"
+                                        : "it is not in PEM format or has another kind of key");
+    return SIMPLEX_E_CERT;
+}
+
+simplex_rc sx_identity_certs(const char *dir, const char *name, struct sx_wr *der,
+                             struct sx_chain *chain, struct sx_errtext *err)
+{
+    struct sx_wr pem;
+
+    sx_wr_init(&pem, SX_IDENTITY_PEM_MAX);
+    simplex_rc rc = sx_file_read(dir, name, &pem, err);
+    if (rc == SIMPLEX_OK && (rc = sx_pem_chain(sx_wr_bytes(&pem), der, chain)) != SIMPLEX_OK)
+        rc = rc == SIMPLEX_E_NOMEM ? rc : bad_file(dir, name, rc, err);
+    sx_wr_free(&pem);
+    return rc;
+}
+
+static simplex_rc read_chain(struct sx_identity *c, const char *dir, const char *cert,
+                             struct sx_errtext *err)
+{
+    struct sx_wr server_der, ca_der;
+    struct sx_chain server, ca;
+
+    sx_wr_init(&server_der, SX_IDENTITY_PEM_MAX);
+    sx_wr_init(&ca_der, SX_IDENTITY_PEM_MAX);
+    simplex_rc rc = sx_identity_certs(dir, cert, &server_der, &server, err);
+    if (rc == SIMPLEX_OK)
+        rc = sx_identity_certs(dir, SX_CA_CERT, &ca_der, &ca, err);
+    if (rc == SIMPLEX_OK) {
+        join_chains(&c->chain_pem, &server, &ca);
+        rc = c->chain_pem.bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
+    }
+    sx_wr_free(&server_der);
+    sx_wr_free(&ca_der);
+    return rc;
+}
+
+/* What a client would find. */
+static simplex_rc check_chain(const struct sx_identity *c, const char *dir, struct sx_errtext *err)
+{
+    struct sx_pub leaf;
+
+    if (sx_chain_leaf_key(&c->chain, &leaf) != SIMPLEX_OK) {
+        sx_errtext_set(err, "%s/" SX_SERVER_CERT " must have an Ed25519 or Ed448 key", dir);
+        return SIMPLEX_E_CERT;
+    }
+    if (!sx_pub_eq(&leaf, &c->leaf.pub)) {
+        sx_errtext_set(err,
+                       "%s/" SX_SERVER_KEY " is not the key of " SX_SERVER_CERT
+                       ": restore both from a backup, or make both anew with `smp-server cert`",
+                       dir);
+        return SIMPLEX_E_CERT;
+    }
+    if (sx_chain_verify(&c->chain, NULL, sx_now_ms() / 1000) != SIMPLEX_OK) {
+        sx_errtext_set(err,
+                       "clients will refuse the certificates in %s: " SX_SERVER_CERT " must be "
+                       "signed by the first certificate of " SX_CA_CERT ", and both must be valid "
+                       "now (is the clock right?); `smp-server cert` makes a new " SX_SERVER_CERT,
+                       dir);
+        return SIMPLEX_E_CERT;
+    }
+    return SIMPLEX_OK;
+}
+
+simplex_rc sx_identity_check(const uint8_t fingerprint[32], const char *dir, struct sx_errtext *err)
+{
+    uint8_t buf[64];
+    struct sx_wr want, have;
+
+    sx_wr_fixed(&want, buf, sizeof(buf));
+    sx_identity_print(fingerprint, &want);
+    sx_wr_init(&have, SX_IDENTITY_PEM_MAX);
+    simplex_rc rc = sx_file_read(dir, SX_FINGERPRINT, &have, err);
+    simplex_bytes text = sx_wr_bytes(&have);
+    while (text.len > 0 && (text.ptr[text.len - 1] == '\n' || text.ptr[text.len - 1] == '\r'))
+        text.len--;
+    if (rc == SIMPLEX_OK && !sx_bytes_eq(text, sx_bytes(want.p, want.len - 1))) {
+        sx_errtext_set(err,
+                       "Stored fingerprint is invalid. %s/" SX_FINGERPRINT
+                       " belongs to another " SX_CA_CERT ": clients know the server by it, so "
+                       "restore the right " SX_CA_CERT " from a backup (to start with a new "
+                       "identity, remove all files of the directory)",
+                       dir);
+        rc = SIMPLEX_E_FINGERPRINT;
+    }
+    sx_wr_free(&have);
+    return rc;
+}
+
+/* ---- reading ---- */
+
+static simplex_rc read_all(struct sx_identity *c, const char *dir, const char *cert,
+                           struct sx_errtext *err)
+{
+    simplex_rc rc = read_chain(c, dir, cert, err);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_file_read(dir, SX_SERVER_KEY, &c->key_pem, err);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    rc = sx_identity_parse(c);
+    if (rc == SIMPLEX_E_NOMEM)
+        return rc;
+    if (c->chain.count < 2) {
+        sx_errtext_set(err, "the certificates in %s cannot be used: two to four are needed in all",
+                       dir);
+        return SIMPLEX_E_CERT;
+    }
+    return rc == SIMPLEX_OK ? check_chain(c, dir, err) : bad_file(dir, SX_SERVER_KEY, rc, err);
+}
+
+/* A renewal that was cut off between its two renames: the second is still to do. */
+static bool finish_renewal(struct sx_identity *c, const char *dir)
+{
+    struct sx_errtext none = { 0 };
+
+    if (!sx_file_exists(dir, SX_SERVER_CERT SX_RENEWED))
+        return false;
+    sx_identity_wipe(c);
+    sx_identity_init(c);
+    return read_all(c, dir, SX_SERVER_CERT SX_RENEWED, &none) == SIMPLEX_OK &&
+           sx_file_rename(dir, SX_SERVER_CERT SX_RENEWED, SX_SERVER_CERT, &none) == SIMPLEX_OK;
+}
+
+simplex_rc sx_identity_read(struct sx_identity *c, const char *dir, struct sx_errtext *err)
+{
+    sx_identity_init(c);
+    simplex_rc rc = read_all(c, dir, SX_SERVER_CERT, err);
+    if (rc == SIMPLEX_E_CERT && finish_renewal(c, dir))
+        rc = SIMPLEX_OK;
+    if (rc == SIMPLEX_OK)
+        rc = sx_identity_check(c->fingerprint, dir, err);
+    if (rc != SIMPLEX_OK)
+        sx_identity_wipe(c);
+    return rc;
+}
+
+simplex_rc sx_identity_load(struct sx_identity *c, const char *dir, const char *host,
+                            struct sx_errtext *err)
+{
+    if (dir != NULL && sx_file_exists(dir, SX_SERVER_CERT))
+        return sx_identity_read(c, dir, err);
+    return sx_identity_make(c, dir, SX_ED25519, host, err);
 }

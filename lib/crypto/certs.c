@@ -3,6 +3,8 @@
  * Making a server's certificates with the fields the reference has (smp.md section 10): a CA that
  * signs itself and is the identity, and a leaf for TLS signed by it.
  */
+#include <limits.h>
+
 #include <openssl/err.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -128,25 +130,52 @@ static simplex_rc write_key(struct sx_wr *w, const struct sx_priv *k)
     return w->bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
 }
 
-static simplex_rc make_certs(const struct sx_keypair *ca_pair, const struct sx_keypair *pair,
-                             const char *host, struct sx_server_certs *out)
+/* A new key and its certificate for host, signed by `ca`. */
+static simplex_rc write_leaf(enum sx_alg alg, const char *host, X509 *ca, EVP_PKEY *ca_key,
+                             struct sx_server_certs *out)
 {
-    simplex_rc rc = SIMPLEX_E_NOMEM;
-    EVP_PKEY *ca_key = sx_ossl_priv(&ca_pair->priv, &ca_pair->pub);
-    EVP_PKEY *key = sx_ossl_priv(&pair->priv, &pair->pub);
-    X509 *ca = ca_key != NULL && key != NULL ? make_ca(ca_key) : NULL;
-    X509 *leaf = ca != NULL ? make_leaf(key, host, ca, ca_key) : NULL;
+    struct sx_keypair pair;
+    simplex_rc rc = sx_keypair_new(alg, &pair);
 
-    if (leaf != NULL)
-        rc = write_cert(&out->ca_cert, ca);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    EVP_PKEY *key = sx_ossl_priv(&pair.priv, &pair.pub);
+    X509 *leaf = key != NULL ? make_leaf(key, host, ca, ca_key) : NULL;
+    rc = leaf != NULL ? write_cert(&out->cert, leaf) : SIMPLEX_E_NOMEM;
     if (rc == SIMPLEX_OK)
-        rc = write_cert(&out->cert, leaf);
+        rc = write_key(&out->key, &pair.priv);
     X509_free(leaf);
-    X509_free(ca);
     EVP_PKEY_free(key);
-    EVP_PKEY_free(ca_key);
-    ERR_clear_error();
+    sx_keypair_wipe(&pair);
     return rc;
+}
+
+static simplex_rc write_both(enum sx_alg alg, const char *host, struct sx_server_certs *out)
+{
+    struct sx_keypair pair;
+    simplex_rc rc = sx_keypair_new(alg, &pair);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    EVP_PKEY *ca_key = sx_ossl_priv(&pair.priv, &pair.pub);
+    X509 *ca = ca_key != NULL ? make_ca(ca_key) : NULL;
+    rc = ca != NULL ? write_cert(&out->ca_cert, ca) : SIMPLEX_E_NOMEM;
+    if (rc == SIMPLEX_OK)
+        rc = write_key(&out->ca_key, &pair.priv);
+    if (rc == SIMPLEX_OK)
+        rc = write_leaf(alg, host, ca, ca_key, out);
+    X509_free(ca);
+    EVP_PKEY_free(ca_key);
+    sx_keypair_wipe(&pair);
+    return rc;
+}
+
+static void init_certs(struct sx_server_certs *c)
+{
+    sx_wr_init(&c->ca_key, PEM_CAP);
+    sx_wr_init(&c->ca_cert, PEM_CAP);
+    sx_wr_init(&c->key, PEM_CAP);
+    sx_wr_init(&c->cert, PEM_CAP);
 }
 
 static bool usable_host(const char *host)
@@ -162,27 +191,43 @@ static bool usable_host(const char *host)
 
 simplex_rc sx_certs_make(enum sx_alg alg, const char *host, struct sx_server_certs *out)
 {
-    struct sx_keypair ca = { 0 }, leaf = { 0 };
-    simplex_rc rc = SIMPLEX_E_KEY;
-
-    sx_wr_init(&out->ca_key, PEM_CAP);
-    sx_wr_init(&out->ca_cert, PEM_CAP);
-    sx_wr_init(&out->key, PEM_CAP);
-    sx_wr_init(&out->cert, PEM_CAP);
+    init_certs(out);
     if (!usable_host(host))
         return SIMPLEX_E_ARG;
-    if (sx_sig_len(alg) != 0)
-        rc = sx_keypair_new(alg, &ca);
-    if (rc == SIMPLEX_OK)
-        rc = sx_keypair_new(alg, &leaf);
-    if (rc == SIMPLEX_OK)
-        rc = make_certs(&ca, &leaf, host, out);
-    if (rc == SIMPLEX_OK)
-        rc = write_key(&out->ca_key, &ca.priv);
-    if (rc == SIMPLEX_OK)
-        rc = write_key(&out->key, &leaf.priv);
-    sx_keypair_wipe(&ca);
-    sx_keypair_wipe(&leaf);
+    simplex_rc rc = sx_sig_len(alg) != 0 ? write_both(alg, host, out) : SIMPLEX_E_KEY;
+    ERR_clear_error();
+    if (rc != SIMPLEX_OK)
+        sx_certs_free(out);
+    return rc;
+}
+
+static bool is_key_of(const EVP_PKEY *key, X509 *x)
+{
+    EVP_PKEY *pub = X509_get0_pubkey(x);
+
+    return pub != NULL && EVP_PKEY_eq(pub, key) == 1;
+}
+
+simplex_rc sx_certs_renew(enum sx_alg alg, const char *host, simplex_bytes ca_der,
+                          const struct sx_keypair *ca_pair, struct sx_server_certs *out)
+{
+    const unsigned char *at = ca_der.ptr;
+
+    init_certs(out);
+    if (!usable_host(host))
+        return SIMPLEX_E_ARG;
+    if (sx_sig_len(alg) == 0 || sx_sig_len(ca_pair->pub.alg) == 0)
+        return SIMPLEX_E_KEY;
+    EVP_PKEY *ca_key = sx_ossl_priv(&ca_pair->priv, &ca_pair->pub);
+    X509 *ca =
+        ca_der.len > 0 && ca_der.len <= LONG_MAX ? d2i_X509(NULL, &at, (long)ca_der.len) : NULL;
+    simplex_rc rc = ca_key == NULL           ? SIMPLEX_E_NOMEM
+                    : ca == NULL             ? SIMPLEX_E_CERT
+                    : !is_key_of(ca_key, ca) ? SIMPLEX_E_KEY
+                                             : write_leaf(alg, host, ca, ca_key, out);
+    X509_free(ca);
+    EVP_PKEY_free(ca_key);
+    ERR_clear_error();
     if (rc != SIMPLEX_OK)
         sx_certs_free(out);
     return rc;

@@ -140,3 +140,25 @@ simplex_rc sx_chain_leaf_key(const struct sx_chain *chain, struct sx_pub *out)
         memset(out, 0, sizeof *out);
     return rc;
 }
+
+simplex_rc sx_chain_leaf_name(const struct sx_chain *chain, char *to, size_t size)
+{
+    X509 *x = chain->count > 0 ? parse_cert(chain->cert[0]) : NULL;
+    unsigned char *text = NULL;
+
+    if (x == NULL)
+        return SIMPLEX_E_CERT;
+    const X509_NAME *name = X509_get_subject_name(x);
+    int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+    const X509_NAME_ENTRY *entry = at >= 0 ? X509_NAME_get_entry(name, at) : NULL;
+    int n = entry != NULL ? ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(entry)) : -1;
+    bool ok = n > 0 && (size_t)n < size && memchr(text, 0, (size_t)n) == NULL;
+    if (ok) {
+        memcpy(to, text, (size_t)n);
+        to[n] = 0;
+    }
+    OPENSSL_free(text);
+    X509_free(x);
+    ERR_clear_error();
+    return ok ? SIMPLEX_OK : SIMPLEX_E_CERT;
+}

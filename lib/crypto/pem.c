@@ -23,6 +23,11 @@ void sx_pem_write(struct sx_wr *w, const char *label, simplex_bytes der)
     sx_wr_text(w, "-----\n");
 }
 
+void sx_pem_cert(struct sx_wr *w, simplex_bytes der)
+{
+    sx_pem_write(w, "CERTIFICATE", der);
+}
+
 static bool starts(simplex_bytes line, const char *text)
 {
     size_t n = strlen(text);

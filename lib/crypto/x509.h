@@ -24,6 +24,8 @@ simplex_rc sx_chain_verify(const struct sx_chain *chain, const uint8_t *fingerpr
 simplex_rc sx_chain_fingerprint(const struct sx_chain *chain, uint8_t out[32]) SIMPLEX_CHECK;
 /* The public key of the leaf: Ed25519 or Ed448, else E_KEY. */
 simplex_rc sx_chain_leaf_key(const struct sx_chain *chain, struct sx_pub *out) SIMPLEX_CHECK;
+/* The common name of the leaf, NUL-terminated; E_CERT when it has none that fits. */
+simplex_rc sx_chain_leaf_name(const struct sx_chain *chain, char *to, size_t size) SIMPLEX_CHECK;
 
 /* SignedKey: `key` (X25519 SPKI, or Ed25519 for services) signed by the leaf (smp.md section 4). */
 simplex_rc sx_signed_key_encode(struct sx_wr *w, const struct sx_pub *key,
@@ -40,7 +42,15 @@ struct sx_server_certs {
 };
 simplex_rc sx_certs_make(enum sx_alg alg, const char *host,
                          struct sx_server_certs *out) SIMPLEX_CHECK;
+/*
+ * A new key and certificate for a server whose CA stays: fills in key and cert. ca_der: the
+ * certificate that is to sign. E_KEY: `ca` is not its key; E_CERT: ca_der is no certificate.
+ */
+simplex_rc sx_certs_renew(enum sx_alg alg, const char *host, simplex_bytes ca_der,
+                          const struct sx_keypair *ca, struct sx_server_certs *out) SIMPLEX_CHECK;
 void sx_certs_free(struct sx_server_certs *c);
+/* One certificate as PEM. */
+void sx_pem_cert(struct sx_wr *w, simplex_bytes der);
 /*
  * PEM certificate(s) to DER, appended to `der`; *chain is overwritten and points into it, until it
  * grows again. Text around the blocks is skipped. E_DECODE; E_CERT: more than four; E_NOMEM.

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void sx_errtext_set(struct sx_errtext *e, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (e->to == NULL || e->size == 0)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(e->to, e->size, fmt, ap);
+    va_end(ap);
+}
+
+bool sx_path_join(char to[SX_PATH_MAX], const char *dir, const char *name)
+{
+    int n = snprintf(to, SX_PATH_MAX, "%s/%s", dir, name);
+
+    return n > 0 && n < SX_PATH_MAX;
+}
+
+static simplex_rc too_long(const char *dir, struct sx_errtext *err)
+{
+    sx_errtext_set(err, "the path %.60s... is too long", dir);
+    return SIMPLEX_E_ARG;
+}
+
+bool sx_file_exists(const char *dir, const char *name)
+{
+    char path[SX_PATH_MAX];
+
+    return sx_path_join(path, dir, name) && access(path, F_OK) == 0;
+}
+
+simplex_rc sx_file_read(const char *dir, const char *name, struct sx_wr *w, struct sx_errtext *err)
+{
+    char path[SX_PATH_MAX];
+    uint8_t buf[4096];
+    size_t n;
+
+    if (!sx_path_join(path, dir, name))
+        return too_long(dir, err);
+    FILE *f = fopen(path, "rb");
+    if (f == NULL) {
+        sx_errtext_set(err, "cannot read %s: %s", path, strerror(errno));
+        return SIMPLEX_E_SYSTEM;
+    }
+    while (!w->bad && (n = fread(buf, 1, sizeof(buf), f)) > 0)
+        sx_wr_raw(w, sx_bytes(buf, n));
+    bool failed = ferror(f) != 0;
+    fclose(f);
+    sx_wipe(buf, sizeof(buf));
+    if (failed || w->bad) {
+        sx_errtext_set(err, "cannot read %s, or it is too large", path);
+        return SIMPLEX_E_SYSTEM;
+    }
+    return SIMPLEX_OK;
+}
+
+static bool write_all(int fd, simplex_bytes b)
+{
+    while (b.len > 0) {
+        ssize_t n = write(fd, b.ptr, b.len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        b.ptr += n;
+        b.len -= (size_t)n;
+    }
+    return fsync(fd) == 0;
+}
+
+/* So that the new name is on disk as well. */
+static bool sync_dir(const char *dir)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd >= 0 && fsync(fd) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+/* Returns false with errno set; the file is closed either way. */
+static bool write_new(const char *path, simplex_bytes b, mode_t mode)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+
+    if (fd < 0)
+        return false;
+    bool ok = fchmod(fd, mode) == 0 && write_all(fd, b); /* the mode whatever was there before */
+    int e = errno;
+    if (close(fd) != 0 && ok)
+        return false;
+    errno = e;
+    return ok;
+}
+
+simplex_rc sx_file_write(const char *dir, const char *name, simplex_bytes b, mode_t mode,
+                         struct sx_errtext *err)
+{
+    char path[SX_PATH_MAX], tmp[SX_PATH_MAX];
+    int n = snprintf(tmp, sizeof(tmp), "%s/%s.tmp", dir, name);
+
+    if (n < 0 || n >= SX_PATH_MAX || !sx_path_join(path, dir, name))
+        return too_long(dir, err);
+    if (write_new(tmp, b, mode) && rename(tmp, path) == 0 && sync_dir(dir))
+        return SIMPLEX_OK;
+    sx_errtext_set(err, "cannot write %s: %s", path, strerror(errno));
+    unlink(tmp);
+    return SIMPLEX_E_SYSTEM;
+}
+
+simplex_rc sx_file_rename(const char *dir, const char *from, const char *to, struct sx_errtext *err)
+{
+    char a[SX_PATH_MAX], b[SX_PATH_MAX];
+
+    if (!sx_path_join(a, dir, from) || !sx_path_join(b, dir, to))
+        return too_long(dir, err);
+    if (rename(a, b) == 0 && sync_dir(dir))
+        return SIMPLEX_OK;
+    sx_errtext_set(err, "cannot rename %s to %s: %s", a, to, strerror(errno));
+    return SIMPLEX_E_SYSTEM;
+}
+
+simplex_rc sx_dir_make(const char *dir, mode_t mode, struct sx_errtext *err)
+{
+    char path[SX_PATH_MAX];
+    size_t len = strlen(dir);
+
+    if (len == 0 || len >= sizeof(path))
+        return too_long(dir, err);
+    for (size_t i = 1; i <= len; i++) {
+        if (dir[i] != '/' && dir[i] != 0)
+            continue;
+        memcpy(path, dir, i);
+        path[i] = 0;
+        /* Directories above are for others to look through, this one is not. */
+        if (mkdir(path, i == len ? mode : 0755) != 0 && errno != EEXIST) {
+            sx_errtext_set(err, "cannot create the directory %s: %s", path, strerror(errno));
+            return SIMPLEX_E_SYSTEM;
+        }
+    }
+    return SIMPLEX_OK;
+}
