@@ -144,7 +144,7 @@ simplex_rc sx_dir_make(const char *dir, mode_t mode, struct sx_errtext *err)
         path[i] = 0;
         /* Directories above are for others to look through, this one is not. */
         if (mkdir(path, i == len ? mode : 0755) != 0 && errno != EEXIST) {
-            sx_errtext_set(err, "cannot create the directory %s: %s", path, strerror(errno));
+            sx_errtext_set(err, "cannot create the directory %s: %s", dir, strerror(errno));
             return SIMPLEX_E_SYSTEM;
         }
     }
