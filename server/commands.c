@@ -4,13 +4,13 @@
  * them runs; then run in the order they were sent (section 5). The reference runs them from the
  * last to the first, so careful clients put commands that depend on each other into two blocks.
  *
- * Services and private routing are not offered by this server. What it answers is what a
- * reference server answers that has them switched off: SERVICE to SUBS, NSUBS and any service
- * signature; PROXY BASIC_AUTH to PRXY; PROXY NO_SESSION to PFWD (there was no PRXY); CMD
- * PROHIBITED to RFWD; NAME NO_RESOLVER to RSLV.
+ * Services are not offered by this server. What it answers is what a reference server answers that
+ * has them switched off: SERVICE to SUBS, NSUBS and any service signature; NAME NO_RESOLVER to
+ * RSLV.
  */
 #include "commands.h"
 
+#include "forward.h"
 #include "persist.h"
 
 #define AUTHORIZED_CAP (3 * 256 + SX_BLOCK)
@@ -20,6 +20,8 @@ struct task { /* one transmission */
     struct sx_cmd cmd;
     struct sx_queue *q; /* referenced */
     struct sx_smp_err err;
+    uint16_t version;    /* of its encoding */
+    struct sx_wr *inner; /* it was forwarded: takes the answer */
 };
 
 struct sx_block {
@@ -29,6 +31,7 @@ struct sx_block {
     bool staged;        /* a command changed something that must be durable first */
     struct sx_answers answers, events;
     uint8_t authorized[AUTHORIZED_CAP];
+    uint8_t opened[SX_BLOCK], body[SX_BLOCK]; /* of a forwarded command; its answer */
 };
 
 /* ---- what every command needs ---- */
@@ -41,12 +44,15 @@ enum auth {
     AUTH_NTF,
 };
 
+static void run_rfwd(struct sx_run *r);
+
 static const struct rule {
     void (*run)(struct sx_run *r);
     uint8_t auth;
     bool queue;        /* needs a queue: */
     uint8_t by;        /* enum sx_id_kind: what the entity is */
     bool when_blocked; /* may run on a blocked queue */
+    bool forwarded;    /* may come through a proxy */
     uint8_t refuse;    /* enum sx_err: always answered */
     uint8_t detail;    /* of that error */
 } rules[SX_CMD_TAGS] = {
@@ -63,18 +69,18 @@ static const struct rule {
     [SX_OFF] = { sx_run_off, AUTH_RCV, true, SX_BY_RCV, .when_blocked = true },
     [SX_DEL] = { sx_run_del, AUTH_RCV, true, SX_BY_RCV, .when_blocked = true },
     [SX_QUE] = { sx_run_que, AUTH_RCV, true, SX_BY_RCV },
-    [SX_SKEY] = { sx_run_skey, AUTH_CMD, true, SX_BY_SND },
-    [SX_SEND] = { sx_run_send, AUTH_SND, true, SX_BY_SND },
-    [SX_LKEY] = { sx_run_lkey, AUTH_CMD, true, SX_BY_LINK },
-    [SX_LGET] = { sx_run_lget, NO_AUTH, true, SX_BY_LINK },
+    [SX_SKEY] = { sx_run_skey, AUTH_CMD, true, SX_BY_SND, .forwarded = true },
+    [SX_SEND] = { sx_run_send, AUTH_SND, true, SX_BY_SND, .forwarded = true },
+    [SX_LKEY] = { sx_run_lkey, AUTH_CMD, true, SX_BY_LINK, .forwarded = true },
+    [SX_LGET] = { sx_run_lget, NO_AUTH, true, SX_BY_LINK, .forwarded = true },
     [SX_NSUB] = { sx_run_nsub, AUTH_NTF, true, SX_BY_NTF, .when_blocked = true },
     [SX_PING] = { NULL, NO_AUTH },
     [SX_SUBS] = { .refuse = SX_ERR_SERVICE },
     [SX_NSUBS] = { .refuse = SX_ERR_SERVICE },
     [SX_PRXY] = { .refuse = SX_ERR_PROXY, .detail = SX_PROXY_BASIC_AUTH },
     [SX_PFWD] = { .refuse = SX_ERR_PROXY, .detail = SX_PROXY_NO_SESSION },
-    [SX_RFWD] = { .refuse = SX_ERR_CMD, .detail = SX_CMD_PROHIBITED },
-    [SX_RSLV] = { .refuse = SX_ERR_NAME, .detail = SX_NAME_NO_RESOLVER },
+    [SX_RFWD] = { run_rfwd, NO_AUTH },
+    [SX_RSLV] = { .refuse = SX_ERR_NAME, .detail = SX_NAME_NO_RESOLVER, .forwarded = true },
 };
 
 struct sx_block *sx_block_new(void)
@@ -229,7 +235,7 @@ static struct sx_smp_err check(const struct sx_peer *p, struct sx_block *b, stru
     const struct sx_session *s = p->session;
     struct sx_smp_err err = { .err = SX_ERR_BLOCK };
 
-    if (sx_transmission_decode(in, s->version, &k->t) != SIMPLEX_OK) {
+    if (sx_transmission_decode(in, k->version, &k->t) != SIMPLEX_OK) {
         k->t = (struct sx_transmission){ .auth = { NULL, 0 } };
         return err;
     }
@@ -237,14 +243,16 @@ static struct sx_smp_err check(const struct sx_peer *p, struct sx_block *b, stru
         k->t.entity_id = sx_bytes(NULL, 0);
         return err;
     }
-    if (s->version < 7 && !sx_bytes_eq(k->t.session_id, sx_session_id(s)))
+    if (k->version < 7 && !sx_bytes_eq(k->t.session_id, sx_session_id(s)))
         return (struct sx_smp_err){ .err = SX_ERR_SESSION };
-    if (sx_cmd_decode(k->t.command, s->version, &k->cmd, &err) != SIMPLEX_OK)
+    if (sx_cmd_decode(k->t.command, k->version, &k->cmd, &err) != SIMPLEX_OK)
         return err;
     err = sx_cmd_check_credentials(&k->cmd, k->t.auth.len > 0, k->t.entity_id.len > 0);
     if (err.err != SX_ERR_NONE)
         return err;
     const struct rule *rule = &rules[k->cmd.tag];
+    if (k->inner != NULL && !rule->forwarded)
+        return (struct sx_smp_err){ .err = SX_ERR_CMD, .cmd = SX_CMD_PROHIBITED };
     if (k->t.has_service_sig)
         return (struct sx_smp_err){ .err = SX_ERR_SERVICE };
     if (rule->refuse != 0) {
@@ -281,6 +289,15 @@ static void note_staged(struct sx_block *b, struct sx_queue *q)
     q->staged = false;
 }
 
+static void put_answer(struct sx_peer *p, struct sx_block *b, const struct task *k,
+                       const struct sx_answer *a)
+{
+    if (k->inner != NULL)
+        sx_answer_encode(k->inner, p->session, k->version, a);
+    else
+        sx_answers_add(&b->answers, p, a);
+}
+
 static void run(struct sx_peer *p, struct sx_block *b, struct task *k)
 {
     const struct rule *rule = &rules[k->cmd.tag];
@@ -290,7 +307,7 @@ static void run(struct sx_peer *p, struct sx_block *b, struct task *k)
         .t = &k->t,
         .cmd = &k->cmd,
         .q = k->q,
-        .version = p->session->version,
+        .version = k->version,
         .answer = { .corr_id = k->t.corr_id, .entity_id = k->t.entity_id },
     };
 
@@ -301,7 +318,7 @@ static void run(struct sx_peer *p, struct sx_block *b, struct task *k)
         run_locked(&r, rule);
     else if (rule->run != NULL)
         rule->run(&r);
-    sx_answers_add(&b->answers, p, &r.answer); /* may borrow from q: under its lock */
+    put_answer(p, b, k, &r.answer); /* may borrow from q: under its lock */
     if (r.made != NULL) {
         sx_queue_lock(r.srv->store, r.made);
         note_staged(b, r.made);
@@ -324,8 +341,75 @@ static void answer_error(struct sx_peer *p, struct sx_block *b, const struct tas
         .rsp = { .tag = SX_R_ERR, .err = k->err },
     };
 
-    sx_answers_add(&b->answers, p, &a);
+    put_answer(p, b, k, &a);
 }
+
+/* ---- commands of a client behind a proxy (section 8) ---- */
+
+/*
+ * The one command of a forwarded batch: checked and run as any other, but authorised with this
+ * session's key and id, and encoded as the client's version has it. answer: a batch.
+ */
+static void run_forwarded(struct sx_peer *p, struct sx_block *b, simplex_bytes in, uint16_t version,
+                          struct sx_wr *answer)
+{
+    uint8_t buf[SX_BLOCK];
+    struct sx_wr w;
+    struct task k = { .version = version, .inner = &w };
+
+    sx_wr_fixed(&w, buf, sizeof(buf));
+    k.err = check(p, b, &k, in);
+    if (k.err.err == SX_ERR_NONE)
+        run(p, b, &k);
+    else
+        answer_error(p, b, &k);
+    sx_queue_unref(k.q);
+    sx_wr_u8(answer, 1);
+    sx_wr_large(answer, sx_wr_bytes(&w));
+    answer->bad |= w.bad;
+}
+
+static void run_layers(struct sx_run *r, struct sx_block *b, const struct sx_forwarded *f)
+{
+    uint8_t content[SX_BLOCK];
+    struct sx_wr answer, body;
+    struct sx_batch_rd rd;
+    simplex_bytes in = sx_bytes(NULL, 0); /* what cannot be read is BLOCK for the client inside */
+
+    if (sx_batch_open(f->content, &rd) == SIMPLEX_OK && (!sx_batch_next(&rd, &in) || rd.left > 0)) {
+        sx_run_fail(r, SX_ERR_BLOCK);
+        return;
+    }
+    sx_wr_fixed(&answer, content, sizeof(content));
+    run_forwarded(r->p, b, in, f->version, &answer);
+    sx_wr_fixed(&body, b->body, sizeof(b->body));
+    if (answer.bad || sx_forward_answer(r->p->session, r->t->corr_id, f, sx_wr_bytes(&answer),
+                                        &body) != SIMPLEX_OK) {
+        sx_run_fail(r, SX_ERR_BLOCK);
+        return;
+    }
+    r->answer.rsp.tag = SX_R_RRES;
+    r->answer.rsp.enc.body = sx_wr_bytes(&body);
+}
+
+/* Not forwarded itself, so this runs inside itself never. */
+static void run_rfwd(struct sx_run *r)
+{
+    const struct sx_session *s = r->p->session;
+    struct sx_block *b = r->p->hub->block;
+    struct sx_forwarded f;
+
+    struct sx_smp_err err = sx_forward_open(s, r->t->corr_id, r->cmd->rfwd.body, b->opened, &f);
+    if (err.err == SX_ERR_NONE && (f.version < s->min || f.version > s->max))
+        err = (struct sx_smp_err){ .err = SX_ERR_CMD, .cmd = SX_CMD_SYNTAX };
+    if (err.err == SX_ERR_NONE)
+        run_layers(r, b, &f);
+    else
+        r->answer.rsp = (struct sx_rsp){ .tag = SX_R_ERR, .err = err };
+    sx_wipe(&f.key, sizeof(f.key));
+}
+
+/* ---- blocks ---- */
 
 static void parse_block(struct sx_peer *p, struct sx_block *b, struct sx_batch_rd *rd)
 {
@@ -336,6 +420,8 @@ static void parse_block(struct sx_peer *p, struct sx_block *b, struct sx_batch_r
     for (b->n = 0; b->n < SX_BATCH_MAX && sx_batch_next(rd, &in); b->n++) {
         struct task *k = &b->task[b->n];
         k->q = NULL;
+        k->version = p->session->version;
+        k->inner = NULL;
         k->err = check(p, b, k, in);
     }
 }

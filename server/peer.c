@@ -15,23 +15,29 @@ struct sx_out { /* the content of a block; at most one MSG fits into one */
 
 /* ---- answers ---- */
 
-static void add_encoded(struct sx_answers *to, const struct sx_peer *p, const struct sx_answer *a)
+void sx_answer_encode(struct sx_wr *to, const struct sx_session *s, uint16_t version,
+                      const struct sx_answer *a)
 {
-    const struct sx_session *s = p->session;
     uint8_t text[SX_BLOCK];
     struct sx_wr w;
 
     sx_wr_fixed(&w, text, sizeof(text));
-    sx_rsp_encode(&w, &a->rsp, s->version);
+    sx_rsp_encode(&w, &a->rsp, version);
     struct sx_transmission t = {
         .session_id = sx_bytes(s->id, s->id_len),
         .corr_id = a->corr_id,
         .entity_id = a->entity_id,
         .command = sx_wr_bytes(&w),
     };
+    sx_transmission_encode(to, &t, version);
+    to->bad |= w.bad;
+}
+
+static void add_encoded(struct sx_answers *to, const struct sx_peer *p, const struct sx_answer *a)
+{
     size_t at = to->buf.len;
-    sx_transmission_encode(&to->buf, &t, s->version);
-    to->buf.bad |= w.bad;
+
+    sx_answer_encode(&to->buf, p->session, p->session->version, a);
     to->item[to->n] =
         (struct sx_answer_at){ (uint32_t)at, (uint32_t)(to->buf.len - at), a->q, a->msg };
 }

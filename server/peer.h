@@ -29,6 +29,10 @@ struct sx_answers {
         stamp; /* what the answers tell must be durable first (commit.h); 0: nothing to wait for */
 };
 
+/* The transmission of an answer; of a MSG without its body. */
+void sx_answer_encode(struct sx_wr *to, const struct sx_session *s, uint16_t version,
+                      const struct sx_answer *a);
+
 #define SX_ANSWERS_CAP (8u << 20)    /* 255 answers of 16 KB and then some */
 #define SX_ANSWERS_KEPT (256u << 10) /* memory kept for the next block */
 

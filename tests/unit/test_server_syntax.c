@@ -81,7 +81,7 @@ static void answers_for_roles_it_does_not_have(void **state)
 {
     struct one t;
     simplex_bytes none = sx_bytes(NULL, 0);
-    struct sx_cmd prxy = { .tag = SX_PRXY }, pfwd = { .tag = SX_PFWD }, rfwd = { .tag = SX_RFWD };
+    struct sx_cmd prxy = { .tag = SX_PRXY }, pfwd = { .tag = SX_PFWD };
     struct sx_cmd subs = { .tag = SX_SUBS, .subs = { .has_hash = true } };
 
     (void)state;
@@ -95,9 +95,6 @@ static void answers_for_roles_it_does_not_have(void **state)
     pfwd.pfwd.body = sx_str("body");
     r = refused(&t, NULL, mem_rcv_id(&t.q), &pfwd, SX_ERR_PROXY);
     assert_int_equal(r->err.proxy, SX_PROXY_NO_SESSION);
-    rfwd.rfwd.body = sx_str("body");
-    r = refused(&t, NULL, none, &rfwd, SX_ERR_CMD);
-    assert_int_equal(r->err.cmd, SX_CMD_PROHIBITED);
     refused(&t, &t.q.rcv, mem_rcv_id(&t.q), &subs, SX_ERR_SERVICE);
     subs.tag = SX_NSUBS;
     refused(&t, &t.q.rcv, mem_rcv_id(&t.q), &subs, SX_ERR_SERVICE);

@@ -9,6 +9,7 @@
  */
 #include "support/server_mem.h"
 
+#include "forward.h"
 #include "queue_store.h"
 #include "store_index.h"
 #include "support/transcript.h"
@@ -69,6 +70,14 @@ static void open_sessions(struct replay *r)
         to->c.m = &r->m;
         to->c.server.state = SX_S_READY;
         to->c.server.version = (uint16_t)vec_int(s, "version");
+        to->c.server.min = SX_SMP_MIN;
+        to->c.server.max = SX_SMP_MAX;
+        if (vec_opt(s, "secret") != NULL) {
+            simplex_bytes secret = vec_hex(s, "secret");
+            assert_int_equal(secret.len, 32);
+            sx_box_key_init(&to->c.server.shared, secret.ptr);
+            to->c.server.has_shared = true;
+        }
         to->c.server.id_len = (uint8_t)id.len;
         memcpy(to->c.server.id, id.ptr, id.len);
         assert_int_equal(priv.len, 32);
@@ -215,6 +224,24 @@ static void adopt_message(struct replay *r, simplex_bytes snd_id)
     sx_queue_unref(q);
 }
 
+/* The relay's command was SEND, answered OK, inside. */
+static void adopt_forwarded(struct replay *r, const struct sx_session *s,
+                            const struct sx_transmission *t, simplex_bytes box)
+{
+    struct sx_forwarded f;
+    struct sx_batch_rd rd;
+    simplex_bytes in;
+    struct sx_transmission inner;
+
+    struct sx_smp_err e = sx_forward_open(s, t->corr_id, box, vec_keep(box.len), &f);
+    assert_int_equal(e.err, SX_ERR_NONE);
+    assert_int_equal(sx_batch_open(f.content, &rd), SIMPLEX_OK);
+    assert_true(sx_batch_next(&rd, &in));
+    assert_int_equal(sx_transmission_decode(in, f.version, &inner), SIMPLEX_OK);
+    if (inner.command.len > 5 && memcmp(inner.command.ptr, "SEND ", 5) == 0)
+        adopt_message(r, inner.entity_id);
+}
+
 /* ---- comparing ---- */
 
 static void assert_same_info(simplex_bytes ours, simplex_bytes theirs)
@@ -350,6 +377,8 @@ static void run_some(struct replay *r, struct session *s, const cJSON *block,
         compare(r, ours, &want, &rsp, &cmd);
         if (cmd.tag == SX_SEND && rsp.tag == SX_R_OK)
             adopt_message(r, t[k].entity_id);
+        if (cmd.tag == SX_RFWD)
+            adopt_forwarded(r, &s->c.server, &t[k], cmd.rfwd.body);
         r->answers++;
     }
     keep_events(s); /* what came in the same block */
@@ -373,6 +402,8 @@ static void run_block(struct replay *r, const cJSON *block)
     size_t n = 0;
 
     vec_each(json, vec_get(block, "transmissions")) t[n++] = tr_transmission(&r->tr, json);
+    if (first_is(&t[0], "PRXY") || first_is(&t[0], "PFWD"))
+        return;
     bool depend = n == 2 && sx_bytes_eq(t[0].entity_id, t[1].entity_id) && !first_is(&t[0], "QUE");
     if (!depend) {
         run_some(r, s, block, t, n);
@@ -443,6 +474,12 @@ static void serves_recorded_agents_as_recorded(void **state)
     replay("transcript-short-links.json", 14, 4);
 }
 
+static void routes_privately_as_recorded(void **state)
+{
+    (void)state;
+    replay("transcript-proxy.json", 12, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -450,6 +487,7 @@ int main(void)
         cmocka_unit_test(answers_smp_version_9_as_recorded),
         cmocka_unit_test(answers_smp_version_6_as_recorded),
         cmocka_unit_test(serves_recorded_agents_as_recorded),
+        cmocka_unit_test(routes_privately_as_recorded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
