@@ -211,6 +211,8 @@ void sx_queue_expire(struct sx_store *st, struct sx_queue *q, int64_t now_ms);
 
 /* ---- without a lock ---- */
 
+/* A message with one reference and no id yet, or NULL. Body: at most 65535 bytes. */
+struct sx_msg *sx_msg_new(simplex_bytes body, int64_t ts_ms);
 struct sx_msg *sx_msg_ref(struct sx_msg *m);
 void sx_msg_unref(struct sx_msg *m);
 

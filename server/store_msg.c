@@ -17,20 +17,16 @@ void sx_msg_unref(struct sx_msg *m)
     sx_free(m);
 }
 
-static struct sx_msg *make_msg(simplex_bytes body, bool notify, bool quota, int64_t now_ms)
+struct sx_msg *sx_msg_new(simplex_bytes body, int64_t ts_ms)
 {
     struct sx_msg *m = sx_malloc(sizeof(*m) + body.len);
 
     if (m == NULL)
         return NULL;
-    m->next = NULL;
-    m->journal = (struct sx_journaled){ .prev = NULL };
-    m->ts_ms = now_ms;
+    memset(m, 0, sizeof(*m));
+    m->ts_ms = ts_ms;
     atomic_init(&m->refs, 1);
     m->len = (uint16_t)body.len; /* checked against the limit of the version by SEND */
-    m->quota = quota;
-    m->notify = notify;
-    sx_random(m->id, sizeof(m->id)); /* the nonce of the MSG body: never the same twice */
     if (body.len > 0)
         memcpy(m->body, body.ptr, body.len);
     return m;
@@ -57,9 +53,12 @@ enum sx_err sx_queue_push(struct sx_store *st, struct sx_queue *q, simplex_bytes
     if (q->full)
         return SX_ERR_QUOTA;
     bool over = q->count >= st->quota;
-    struct sx_msg *m = make_msg(over ? sx_bytes(NULL, 0) : body, notify && !over, over, now_ms);
+    struct sx_msg *m = sx_msg_new(over ? sx_bytes(NULL, 0) : body, now_ms);
     if (m == NULL)
         return SX_ERR_INTERNAL;
+    m->quota = over;
+    m->notify = notify && !over;
+    sx_random(m->id, sizeof(m->id)); /* the nonce of the MSG body: never the same twice */
     if (!sx_persist_push(st, q, m)) {
         sx_msg_unref(m);
         return SX_ERR_INTERNAL;
