@@ -228,6 +228,27 @@ static enum sx_err verify(const struct sx_peer *p, struct sx_block *b, const str
 
 /* ---- parsing ---- */
 
+/* Statistics of commands whatever becomes of them: enum sx_stat, 0: none. */
+static const struct {
+    uint8_t refused; /* the authorization is wrong */
+    uint8_t batch;   /* a block of several that begins with this command */
+} counted[SX_CMD_TAGS] = {
+    [SX_SUB] = { SX_STAT_Q_SUB_AUTH, SX_STAT_Q_SUB_B },
+    [SX_NSUB] = { SX_STAT_NTF_SUB_AUTH, SX_STAT_NTF_SUB_B },
+    [SX_GET] = { SX_STAT_MSG_GET_AUTH, 0 },
+    [SX_SEND] = { SX_STAT_MSG_SENT_AUTH, 0 },
+    [SX_DEL] = { 0, SX_STAT_Q_DELETED_B },
+    [SX_NDEL] = { 0, SX_STAT_NTF_DELETED_B },
+};
+
+static void count_refused(const struct sx_peer *p, const struct sx_cmd *c)
+{
+    unsigned stat = counted[c->tag].refused;
+
+    if (stat != 0)
+        sx_count(p->hub->stats, stat, 1);
+}
+
 /* The checks of section 5, in its order. */
 static struct sx_smp_err check(const struct sx_peer *p, struct sx_block *b, struct task *k,
                                simplex_bytes in)
@@ -265,6 +286,8 @@ static struct sx_smp_err check(const struct sx_peer *p, struct sx_block *b, stru
     if (rule->queue)
         k->q = sx_qstore_find(p->hub->srv->store, rule->by, k->t.entity_id);
     err.err = (uint8_t)verify(p, b, rule, k);
+    if (err.err == SX_ERR_AUTH)
+        count_refused(p, &k->cmd);
     return err;
 }
 
@@ -272,12 +295,16 @@ static struct sx_smp_err check(const struct sx_peer *p, struct sx_block *b, stru
 
 static void run_locked(struct sx_run *r, const struct rule *rule)
 {
-    if (r->q->deleted)
+    if (r->q->deleted) {
+        count_refused(r->p, r->cmd);
         sx_run_fail(r, SX_ERR_AUTH); /* meanwhile, or earlier in this block */
-    else if (r->q->status == SX_Q_BLOCKED && !rule->when_blocked)
+    } else if (r->q->status == SX_Q_BLOCKED && !rule->when_blocked) {
+        if (r->cmd->tag == SX_SEND)
+            sx_count(r->p->hub->stats, SX_STAT_MSG_SENT_BLOCK, 1);
         sx_run_fail(r, SX_ERR_BLOCKED);
-    else
+    } else {
         rule->run(r);
+    }
 }
 
 /* With the lock of q held. */
@@ -390,6 +417,7 @@ static void run_layers(struct sx_run *r, struct sx_block *b, const struct sx_for
     }
     r->answer.rsp.tag = SX_R_RRES;
     r->answer.rsp.enc.body = sx_wr_bytes(&body);
+    sx_count(r->p->hub->stats, SX_STAT_P_FWDS_RECV, 1);
 }
 
 /* Not forwarded itself, so this runs inside itself never. */
@@ -411,6 +439,22 @@ static void run_rfwd(struct sx_run *r)
 
 /* ---- blocks ---- */
 
+/* Several commands of the same party in one block, by the first of them. */
+static void count_batch(const struct sx_peer *p, const struct sx_block *b)
+{
+    const struct rule *first = &rules[b->task[0].cmd.tag];
+    unsigned stat = counted[b->task[0].cmd.tag].batch;
+
+    if (b->n < 2 || stat == 0)
+        return;
+    for (size_t i = 1; i < b->n; i++) {
+        const struct rule *rule = &rules[b->task[i].cmd.tag];
+        if (!rule->queue || rule->by != first->by)
+            return;
+    }
+    sx_count(p->hub->stats, stat, 1);
+}
+
 static void parse_block(struct sx_peer *p, struct sx_block *b, struct sx_batch_rd *rd)
 {
     simplex_bytes in;
@@ -422,8 +466,10 @@ static void parse_block(struct sx_peer *p, struct sx_block *b, struct sx_batch_r
         k->q = NULL;
         k->version = p->session->version;
         k->inner = NULL;
+        k->cmd.tag = SX_NEW; /* stays when it cannot be decoded: no command of a queue */
         k->err = check(p, b, k, in);
     }
+    count_batch(p, b);
 }
 
 void sx_peer_block(struct sx_peer *p, simplex_bytes content)

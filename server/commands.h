@@ -31,6 +31,13 @@ struct sx_run {
 void sx_run_fail(struct sx_run *r, enum sx_err err);
 void sx_run_fail_cmd(struct sx_run *r, enum sx_err_cmd err);
 
+/* Secures the queue with the key of the command: KEY, SKEY, LKEY. */
+enum sx_err sx_run_secure(struct sx_run *r) SIMPLEX_CHECK;
+/* Before the queue, whose lock is held, is deleted, or its notifier replaced or deleted: counts
+ * what goes with it. By the thread of the counters. */
+void sx_count_queue_deleted(struct sx_counters *c, const struct sx_queue *q);
+void sx_count_ntfs_dropped(struct sx_counters *c, const struct sx_queue *q);
+
 /* recipient.c */
 void sx_run_new(struct sx_run *r);
 void sx_run_sub(struct sx_run *r);

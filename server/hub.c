@@ -23,6 +23,8 @@ simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out)
     }
     if ((rc = sx_qstore_open(&cfg->store, &s->store)) != SIMPLEX_OK)
         goto fail;
+    if ((rc = sx_stats_open(sx_srv_now(s), &s->stats)) != SIMPLEX_OK)
+        goto fail;
     *out = s;
     return SIMPLEX_OK;
 fail:
@@ -35,6 +37,7 @@ void sx_srv_close(struct sx_srv *s)
     if (s == NULL)
         return;
     sx_qstore_close(s->store);
+    sx_stats_close(s->stats);
     sx_free_secret(s->password, s->password_len);
     sx_free(s);
 }
@@ -47,7 +50,7 @@ int64_t sx_srv_now(const struct sx_srv *s)
 void sx_srv_expire(struct sx_srv *s)
 {
     struct sx_queue *found[64];
-    int64_t now = sx_srv_now(s);
+    int64_t now = sx_srv_now(s), expired = 0;
 
     for (unsigned shard = 0; shard < SX_STORE_SHARDS; shard++) {
         size_t cursor = 0;
@@ -55,13 +58,16 @@ void sx_srv_expire(struct sx_srv *s)
             size_t n = sx_qstore_walk(s->store, shard, &cursor, found, SX_COUNT(found));
             for (size_t i = 0; i < n; i++) {
                 sx_queue_lock(s->store, found[i]);
+                unsigned had = found[i]->count;
                 if (!found[i]->deleted)
                     sx_queue_expire(s->store, found[i], now);
+                expired += had - found[i]->count;
                 sx_queue_unlock(s->store, found[i]);
                 sx_queue_unref(found[i]);
             }
         } while (cursor != 0);
     }
+    sx_stats_add(s->stats, SX_STAT_MSG_EXPIRED, expired);
 }
 
 simplex_rc sx_hub_open(struct sx_hub *h, struct sx_srv *srv, void (*wake)(void *user),
@@ -71,7 +77,8 @@ simplex_rc sx_hub_open(struct sx_hub *h, struct sx_srv *srv, void (*wake)(void *
     h->srv = srv;
     h->wake = wake;
     h->wake_user = wake_user;
-    h->block = sx_block_new();
+    h->stats = sx_stats_counters(srv->stats);
+    h->block = h->stats == NULL ? NULL : sx_block_new();
     if (h->block == NULL)
         return SIMPLEX_E_NOMEM;
     if (pthread_mutex_init(&h->lock, NULL) != 0) {

@@ -16,6 +16,7 @@
 
 #include "client/session.h"
 #include "queue_store.h"
+#include "stats.h"
 
 #define SX_PEER_SUBS_MAX (1u << 20) /* subscriptions of one connection; beyond: ERR INTERNAL */
 #define SX_PEER_OUT_PAUSE 8         /* blocks waiting: no further input is processed */
@@ -36,6 +37,7 @@ struct sx_srv_cfg {
 
 struct sx_srv {
     struct sx_store *store;
+    struct sx_stats *stats;
     bool new_queues;
     uint8_t *password; /* NULL: none */
     size_t password_len;
@@ -51,7 +53,7 @@ void sx_srv_expire(struct sx_srv *s);
 
 /* ---- hubs and subscriptions ---- */
 
-enum sx_sub_kind { SX_SUB_MSG, SX_SUB_GET, SX_SUB_NTF };
+enum sx_sub_kind { SX_SUB_MSG, SX_SUB_GET, SX_SUB_NTF, SX_SUB_KINDS };
 enum {                /* what is to do for a posted subscription */
        SX_EV_MSG = 1, /* deliver the head */
        SX_EV_NTF = 2, /* notifications wait */
@@ -83,9 +85,10 @@ struct sx_hub {
     void (*wake)(void *user); /* from any thread: call sx_hub_run soon */
     void *wake_user;
     struct sx_srv *srv;
-    struct sx_peer *ready;   /* peers with output since it was last taken */
-    struct sx_peer *waiting; /* peers whose next block tells what is not yet durable */
-    struct sx_block *block;  /* scratch for one block of commands (commands.c) */
+    struct sx_counters *stats; /* this thread's */
+    struct sx_peer *ready;     /* peers with output since it was last taken */
+    struct sx_peer *waiting;   /* peers whose next block tells what is not yet durable */
+    struct sx_block *block;    /* scratch for one block of commands (commands.c) */
 };
 
 simplex_rc sx_hub_open(struct sx_hub *h, struct sx_srv *srv, void (*wake)(void *user),
@@ -117,8 +120,9 @@ struct sx_peer {
     void *user;
     struct sx_sub *subs;
     size_t n_subs;
-    struct sx_sub *ntfs;    /* subscriptions with notifications to flush */
-    struct sx_ended *ended; /* ENDs to flush; at most one a subscription */
+    uint32_t n_kind[SX_SUB_KINDS]; /* of them; those that have ended count no longer */
+    struct sx_sub *ntfs;           /* subscriptions with notifications to flush */
+    struct sx_ended *ended;        /* ENDs to flush; at most one a subscription */
     size_t n_ended, ended_size;
     struct sx_out *out, *out_last;
     size_t n_out;

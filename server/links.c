@@ -45,7 +45,7 @@ void sx_run_lkey(struct sx_run *r)
     enum sx_err e = SX_ERR_AUTH;
 
     if (r->q->mode == SX_MODE_MESSAGING && is_link(r))
-        e = sx_queue_secure(r->srv->store, r->q, &r->cmd->key.key);
+        e = sx_run_secure(r);
     if (e == SX_ERR_NONE)
         answer_link(r);
     else

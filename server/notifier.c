@@ -2,6 +2,12 @@
 /* Notifications, and the events that wait for a flush: NMSG, END, DELD (sections 6.3 and 7). */
 #include "commands.h"
 
+void sx_count_ntfs_dropped(struct sx_counters *c, const struct sx_queue *q)
+{
+    if (q->ntf != NULL)
+        sx_count(c, SX_STAT_NTF_COUNT, -(int64_t)q->ntf->count);
+}
+
 static void drop_subscription(struct sx_run *r)
 {
     if (r->q->ntf != NULL && r->q->ntf->sub != NULL)
@@ -24,7 +30,9 @@ void sx_run_nkey(struct sx_run *r)
         return;
     }
     drop_subscription(r);
+    sx_count_ntfs_dropped(r->p->hub->stats, r->q);
     sx_queue_put_notifier(r->srv->store, r->q, made);
+    sx_count(r->p->hub->stats, SX_STAT_NTF_CREATED, 1);
     rsp->tag = SX_R_NID;
     rsp->nid.ntf_id = sx_bytes(r->q->ntf->node.id, SX_ID_LEN);
     rsp->nid.srv_dh = ours;
@@ -39,6 +47,9 @@ void sx_run_ndel(struct sx_run *r)
         return;
     }
     drop_subscription(r);
+    sx_count_ntfs_dropped(r->p->hub->stats, r->q);
+    if (r->q->ntf != NULL)
+        sx_count(r->p->hub->stats, SX_STAT_NTF_DELETED, 1);
     sx_queue_del_notifier(r->srv->store, r->q);
 }
 
@@ -51,12 +62,14 @@ void sx_run_nsub(struct sx_run *r)
         return;
     }
     struct sx_sub *sub = sx_sub_find(r->p, r->q, SX_SUB_NTF);
-    if (sub == NULL)
+    bool again = sub != NULL;
+    if (!again)
         sub = sx_sub_add(r->p, r->q, SX_SUB_NTF);
     if (sub == NULL) {
         sx_run_fail(r, SX_ERR_INTERNAL);
         return;
     }
+    sx_count(r->p->hub->stats, again ? SX_STAT_NTF_SUB_DUPLICATE : SX_STAT_NTF_SUB, 1);
     if (n->head != NULL)
         sx_sub_queue_ntf(sub);
     r->answer.rsp.tag = SX_R_SOK;
@@ -66,12 +79,27 @@ void sx_run_nsub(struct sx_run *r)
 void sx_notify(struct sx_run *r, const struct sx_msg *m)
 {
     struct sx_notifier *n = r->q->ntf;
+    struct sx_counters *c = r->p->hub->stats;
+    unsigned had = n->count;
+    bool added = sx_notifier_add(n, m);
 
-    if (sx_notifier_add(n, m) && n->sub != NULL)
+    sx_count(c, SX_STAT_NTF_COUNT, (int64_t)n->count - had);
+    if (n->count == had) /* no memory, or the oldest one had to go */
+        sx_count(c, SX_STAT_MSG_NTF_LOST, 1);
+    if (added && n->sub == NULL)
+        sx_count(c, SX_STAT_MSG_NTF_NO_SUB, 1);
+    if (added && n->sub != NULL)
         sx_hub_post(n->sub, SX_EV_NTF, r->p->hub);
 }
 
 /* ---- flushes ---- */
+
+static void send_ntfs(struct sx_peer *p, struct sx_answers *to)
+{
+    if (to->n > 0)
+        sx_count(p->hub->stats, SX_STAT_MSG_NTFS_B, 1);
+    sx_answers_send(to, p);
+}
 
 static void add_nmsg(struct sx_peer *p, struct sx_answers *to, const struct sx_sub *sub,
                      const struct sx_box_key *key, const struct sx_ntf *ntf)
@@ -92,7 +120,7 @@ static void add_nmsg(struct sx_peer *p, struct sx_answers *to, const struct sx_s
     a.rsp.nmsg.meta = sx_bytes(meta, sizeof(meta));
     sx_answers_add(to, p, &a);
     if (to->n >= SX_NMSG_PER_BLOCK)
-        sx_answers_send(to, p);
+        send_ntfs(p, to);
 }
 
 void sx_peer_flush_ntfs(struct sx_peer *p)
@@ -104,20 +132,25 @@ void sx_peer_flush_ntfs(struct sx_peer *p)
     while ((sub = p->ntfs) != NULL && !sx_peer_paused(p)) {
         struct sx_ntf *list = NULL;
         struct sx_box_key key;
+        unsigned had = 0, sent = 0;
         sx_sub_unqueue_ntf(sub);
         sx_queue_lock(srv->store, sub->q);
         if (sub->q->ntf != NULL && sub->q->ntf->sub == sub) {
+            had = sub->q->ntf->count;
             list = sx_notifier_take(sub->q->ntf, sx_srv_now(srv));
             sx_box_key_init(&key, sub->q->ntf->secret);
         }
         sx_queue_unlock(srv->store, sub->q);
-        for (const struct sx_ntf *n = list; n != NULL; n = n->next)
+        for (const struct sx_ntf *n = list; n != NULL; n = n->next, sent++)
             add_nmsg(p, to, sub, &key, n);
+        sx_count(p->hub->stats, SX_STAT_NTF_COUNT, -(int64_t)had);
+        sx_count(p->hub->stats, SX_STAT_MSG_NTFS, sent);
+        sx_count(p->hub->stats, SX_STAT_MSG_NTF_EXPIRED, had - sent);
         if (list != NULL)
             sx_wipe(&key, sizeof(key));
         sx_ntf_free(list);
     }
-    sx_answers_send(to, p);
+    send_ntfs(p, to);
 }
 
 /* A client that has subscribed again since must not be told that its subscription ended. */
@@ -136,6 +169,13 @@ static bool subscribed_again(struct sx_peer *p, const struct sx_ended *e)
     return again;
 }
 
+static void send_ends(struct sx_peer *p, struct sx_answers *to)
+{
+    sx_count(p->hub->stats, SX_STAT_Q_SUB_END, (int64_t)to->n);
+    sx_count(p->hub->stats, SX_STAT_Q_SUB_END_B, to->n > 0);
+    sx_answers_send(to, p);
+}
+
 void sx_peer_flush_ends(struct sx_peer *p)
 {
     struct sx_answers *to = sx_block_events(p->hub->block);
@@ -150,9 +190,9 @@ void sx_peer_flush_ends(struct sx_peer *p)
         a.rsp.tag = e->deld && p->session->version >= 10 ? SX_R_DELD : SX_R_END;
         sx_answers_add(to, p, &a);
         if (to->n >= SX_ENDS_PER_FLUSH)
-            sx_answers_send(to, p);
+            send_ends(p, to);
     }
-    sx_answers_send(to, p);
+    send_ends(p, to);
     p->n_ended -= done;
     if (p->n_ended > 0) {
         memmove(p->ended, p->ended + done, p->n_ended * sizeof(*p->ended));

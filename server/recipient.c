@@ -115,27 +115,39 @@ void sx_run_new(struct sx_run *r)
         }
         sx_queue_unlock(r->srv->store, r->made);
     }
-    if (e == SX_ERR_NONE)
-        answer_ids(r, &dh, &ntf_dh);
-    else
+    if (e != SX_ERR_NONE) {
         sx_run_fail(r, e);
+        return;
+    }
+    answer_ids(r, &dh, &ntf_dh);
+    sx_count(r->p->hub->stats, SX_STAT_Q_CREATED, 1);
+    if (c->new_.has_ntf)
+        sx_count(r->p->hub->stats, SX_STAT_NTF_CREATED, 1);
 }
 
 /* ---- subscriptions and messages ---- */
 
 void sx_run_sub(struct sx_run *r)
 {
+    struct sx_counters *c = r->p->hub->stats;
+
     if (sx_sub_find(r->p, r->q, SX_SUB_GET) != NULL) {
+        sx_count(c, SX_STAT_Q_SUB_PROHIBITED, 1);
         sx_run_fail_cmd(r, SX_CMD_PROHIBITED);
         return;
     }
     struct sx_sub *sub = sx_sub_find(r->p, r->q, SX_SUB_MSG);
-    if (sub == NULL)
+    bool again = sub != NULL;
+    if (!again)
         sub = sx_sub_add(r->p, r->q, SX_SUB_MSG);
     if (sub == NULL) {
         sx_run_fail(r, SX_ERR_INTERNAL);
         return;
     }
+    if (again)
+        sx_count(c, SX_STAT_Q_SUB_DUPLICATE, 1);
+    else if (r->q->head != NULL) /* subscriptions to empty queues are not counted */
+        sx_count(c, SX_STAT_Q_SUB, 1);
     sub->in_flight = false;
     if (r->q->head != NULL)
         sx_answer_head(&r->message, sub, r->q);
@@ -144,7 +156,10 @@ void sx_run_sub(struct sx_run *r)
 
 void sx_run_get(struct sx_run *r)
 {
+    struct sx_counters *c = r->p->hub->stats;
+
     if (sx_sub_find(r->p, r->q, SX_SUB_MSG) != NULL) {
+        sx_count(c, SX_STAT_MSG_GET_PROHIBITED, 1);
         sx_run_fail_cmd(r, SX_CMD_PROHIBITED);
         return;
     }
@@ -155,9 +170,42 @@ void sx_run_get(struct sx_run *r)
         sx_run_fail(r, SX_ERR_INTERNAL);
         return;
     }
+    if (r->q->head == NULL)
+        sx_count(c, SX_STAT_MSG_GET_NO_MSG, 1);
+    else
+        sx_count(c, sub->in_flight ? SX_STAT_MSG_GET_DUPLICATE : SX_STAT_MSG_GET, 1);
     sub->in_flight = false;
     if (r->q->head != NULL)
         sx_answer_head(&r->answer, sub, r->q);
+}
+
+static void count_received(const struct sx_run *r, const struct sx_msg *m, bool get)
+{
+    struct sx_counters *c = r->p->hub->stats;
+
+    if (m->quota)
+        return;
+    sx_count(c, SX_STAT_MSG_RECV, 1);
+    if (get)
+        sx_count(c, SX_STAT_MSG_RECV_GET, 1);
+    if (m->notify)
+        sx_count(c, SX_STAT_MSG_RECV_NTF, 1);
+    sx_stats_active(r->srv->stats, c, r->q, m->notify);
+}
+
+static enum sx_err delete_acked(struct sx_run *r, bool get)
+{
+    simplex_bytes id = r->cmd->ack.msg_id;
+    struct sx_msg *head = r->q->head;
+
+    if (head == NULL || !sx_bytes_eq(id, sx_bytes(head->id, sizeof(head->id))))
+        return SX_ERR_NONE;
+    sx_msg_ref(head);
+    enum sx_err e = sx_queue_pop(r->srv->store, r->q, id.ptr);
+    if (e == SX_ERR_NONE)
+        count_received(r, head, get);
+    sx_msg_unref(head);
+    return e;
 }
 
 /*
@@ -178,7 +226,7 @@ void sx_run_ack(struct sx_run *r)
         sx_run_fail(r, SX_ERR_NO_MSG);
         return;
     }
-    enum sx_err e = id.len == 0 ? SX_ERR_NONE : sx_queue_pop(r->srv->store, r->q, id.ptr);
+    enum sx_err e = delete_acked(r, get);
     if (e != SX_ERR_NONE) {
         sx_run_fail(r, e);
         return;
@@ -190,9 +238,19 @@ void sx_run_ack(struct sx_run *r)
 
 /* ---- keys and life ---- */
 
+enum sx_err sx_run_secure(struct sx_run *r)
+{
+    bool was_secured = r->q->snd_key.alg != SX_NO_KEY;
+    enum sx_err e = sx_queue_secure(r->srv->store, r->q, &r->cmd->key.key);
+
+    if (e == SX_ERR_NONE && !was_secured)
+        sx_count(r->p->hub->stats, SX_STAT_Q_SECURED, 1);
+    return e;
+}
+
 void sx_run_key(struct sx_run *r)
 {
-    enum sx_err e = sx_queue_secure(r->srv->store, r->q, &r->cmd->key.key);
+    enum sx_err e = sx_run_secure(r);
 
     if (e != SX_ERR_NONE)
         sx_run_fail(r, e);
@@ -218,6 +276,15 @@ void sx_run_off(struct sx_run *r)
         sx_run_fail(r, e);
 }
 
+void sx_count_queue_deleted(struct sx_counters *c, const struct sx_queue *q)
+{
+    bool secured = q->snd_key.alg != SX_NO_KEY;
+
+    sx_count_ntfs_dropped(c, q);
+    sx_count(c, SX_STAT_Q_DELETED, 1);
+    sx_count(c, secured ? SX_STAT_Q_DELETED_SECURED : SX_STAT_Q_DELETED_NEW, 1);
+}
+
 void sx_run_del(struct sx_run *r)
 {
     struct sx_queue *q = r->q;
@@ -234,5 +301,6 @@ void sx_run_del(struct sx_run *r)
         sx_sub_detach(q->ntf->sub, r->p, SX_EV_DELD);
     if (get != NULL) /* those of other connections go with them */
         sx_sub_detach(get, r->p, 0);
+    sx_count_queue_deleted(r->p->hub->stats, q);
     sx_queue_delete(r->srv->store, q);
 }

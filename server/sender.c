@@ -7,7 +7,7 @@ void sx_run_skey(struct sx_run *r)
     enum sx_err e = SX_ERR_AUTH;
 
     if (r->q->mode == SX_MODE_MESSAGING)
-        e = sx_queue_secure(r->srv->store, r->q, &r->cmd->key.key);
+        e = sx_run_secure(r);
     if (e != SX_ERR_NONE)
         sx_run_fail(r, e);
 }
@@ -33,6 +33,29 @@ static void push_head(struct sx_run *r)
     sx_hub_post(sub, SX_EV_MSG, r->p->hub);
 }
 
+/* Counts what became of a message. */
+static void count_sent(struct sx_run *r, enum sx_err e, bool notify)
+{
+    struct sx_counters *c = r->p->hub->stats;
+
+    if (e == SX_ERR_QUOTA)
+        sx_count(c, SX_STAT_MSG_SENT_QUOTA, 1);
+    if (e != SX_ERR_NONE)
+        return;
+    sx_count(c, SX_STAT_MSG_SENT, 1);
+    if (notify)
+        sx_count(c, SX_STAT_MSG_SENT_NTF, 1);
+    sx_stats_active(r->srv->stats, c, r->q, notify);
+}
+
+static void expire(struct sx_run *r, int64_t now)
+{
+    unsigned had = r->q->count;
+
+    sx_queue_expire(r->srv->store, r->q, now);
+    sx_count(r->p->hub->stats, SX_STAT_MSG_EXPIRED, had - r->q->count);
+}
+
 void sx_run_send(struct sx_run *r)
 {
     simplex_bytes body = r->cmd->send.body;
@@ -41,10 +64,12 @@ void sx_run_send(struct sx_run *r)
     bool first;
 
     if (body.len > sx_smp_max_send(r->version)) {
+        sx_count(r->p->hub->stats, SX_STAT_MSG_SENT_LARGE, 1);
         sx_run_fail(r, SX_ERR_LARGE_MSG);
         return;
     }
     if (r->q->status != SX_Q_ACTIVE) {
+        sx_count(r->p->hub->stats, SX_STAT_MSG_SENT_AUTH, 1);
         sx_run_fail(r, SX_ERR_AUTH);
         return;
     }
@@ -53,8 +78,9 @@ void sx_run_send(struct sx_run *r)
         sx_run_fail(r, e);
         return;
     }
-    sx_queue_expire(r->srv->store, r->q, now);
+    expire(r, now);
     e = sx_queue_push(r->srv->store, r->q, body, notify, now, &first);
+    count_sent(r, e, notify);
     if (first)
         push_head(r);
     if (e != SX_ERR_NONE)

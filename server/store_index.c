@@ -210,3 +210,15 @@ size_t sx_qstore_walk(struct sx_store *st, unsigned shard, size_t *cursor, struc
     pthread_mutex_unlock(&sh->lock);
     return n;
 }
+
+size_t sx_index_count(struct sx_store *st, enum sx_id_kind kind)
+{
+    size_t n = 0;
+
+    for (unsigned i = 0; i < SX_STORE_SHARDS; i++) {
+        pthread_mutex_lock(&st->shard[i].lock);
+        n += st->shard[i].table[kind].count;
+        pthread_mutex_unlock(&st->shard[i].lock);
+    }
+    return n;
+}

@@ -30,6 +30,8 @@ struct sx_store {
 
 simplex_rc sx_index_init(struct sx_store *st) SIMPLEX_CHECK;
 void sx_index_free(struct sx_store *st);
+/* Ids of this kind; exact when nothing runs. */
+size_t sx_index_count(struct sx_store *st, enum sx_id_kind kind);
 uint64_t sx_index_hash(const struct sx_store *st, const uint8_t id[SX_ID_LEN]);
 
 enum sx_index_result { SX_INDEX_ADDED, SX_INDEX_TAKEN, SX_INDEX_NOMEM };

@@ -30,6 +30,21 @@ static void attach(struct sx_sub *sub, struct sx_peer *p)
     *place = sub;
 }
 
+/* By the thread of the hub of sub. */
+static void count_kind(const struct sx_sub *sub, int n)
+{
+    struct sx_peer *p = sub->peer;
+    uint32_t was = p->n_kind[sub->kind];
+
+    p->n_kind[sub->kind] = was + (uint32_t)n;
+    if (sub->kind == SX_SUB_GET)
+        return;
+    bool ntf = sub->kind == SX_SUB_NTF;
+    sx_count(p->hub->stats, ntf ? SX_STAT_NTF_SUBS : SX_STAT_SUBS, n);
+    if (was == 0 || p->n_kind[sub->kind] == 0)
+        sx_count(p->hub->stats, ntf ? SX_STAT_NTF_SUB_CLIENTS : SX_STAT_SUB_CLIENTS, n);
+}
+
 struct sx_sub *sx_sub_add(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind)
 {
     if (p->n_subs >= SX_PEER_SUBS_MAX)
@@ -46,6 +61,7 @@ struct sx_sub *sx_sub_add(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kin
         p->subs->prev = sub;
     p->subs = sub;
     p->n_subs++;
+    count_kind(sub, 1);
     attach(sub, p);
     return sub;
 }
@@ -80,6 +96,7 @@ static void free_sub(struct sx_sub *sub)
     if (sub->next != NULL)
         sub->next->prev = sub->prev;
     p->n_subs--;
+    count_kind(sub, -1);
     sx_sub_unqueue_ntf(sub);
     sx_queue_unref(sub->q);
     sx_free(sub);
