@@ -7,15 +7,14 @@
  *
  * bench_server [seconds per row]
  */
-#include <openssl/evp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "simplex/server.h"
+#include "bench/cycle_floor.h"
+#include "bench/served.h"
 #include "support/blocking_client.h"
 
 #define PAIRS_MAX 32
@@ -39,171 +38,11 @@ static void must(simplex_rc rc, const char *what)
     exit(1);
 }
 
-/* ---- the server, in a process of its own ---- */
-
-struct served {
-    pid_t pid;
-    int stop; /* closing it stops the server */
-    uint16_t port;
-    uint8_t key_hash[32];
-};
-
-struct hello {
-    uint16_t port;
-    uint8_t key_hash[32];
-};
-
-static void serve(int in, int out)
-{
-    simplex_server_config cfg;
-    simplex_server *s;
-    struct hello h;
-    char c;
-
-    simplex_server_config_init(&cfg);
-    must(simplex_server_start(&cfg, &s), "start of the server");
-    h.port = simplex_server_port(s);
-    simplex_server_fingerprint(s, h.key_hash);
-    if (write(out, &h, sizeof(h)) != (ssize_t)sizeof(h))
-        die("write");
-    while (read(in, &c, 1) > 0)
-        ;
-    simplex_server_stop(s);
-    _exit(0); /* what stdout holds is the parent's */
-}
-
-static struct served start_server(void)
-{
-    struct served s;
-    struct hello h;
-    int in[2], out[2];
-
-    if (pipe(in) != 0 || pipe(out) != 0)
-        die("pipe");
-    s.pid = fork();
-    if (s.pid < 0)
-        die("fork");
-    if (s.pid == 0) {
-        close(in[1]);
-        close(out[0]);
-        serve(in[0], out[1]);
-    }
-    close(in[0]);
-    close(out[1]);
-    if (read(out[0], &h, sizeof(h)) != (ssize_t)sizeof(h))
-        die("start of the server");
-    close(out[0]);
-    s.stop = in[1];
-    s.port = h.port;
-    memcpy(s.key_hash, h.key_hash, sizeof(s.key_hash));
-    return s;
-}
-
-static void stop_server(const struct served *s)
-{
-    close(s->stop);
-    waitpid(s->pid, NULL, 0);
-}
-
-/* Bytes of memory the server really uses. */
-static double server_memory(const struct served *s)
-{
-    char path[64];
-    long pages = 0, rss = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/statm", (int)s->pid);
-    FILE *f = fopen(path, "r");
-    if (f == NULL || fscanf(f, "%ld %ld", &pages, &rss) != 2)
-        die("reading /proc");
-    fclose(f);
-    return (double)rss * (double)sysconf(_SC_PAGESIZE);
-}
-
 static void open_peer(const struct served *s, struct smp_peer *p)
 {
     struct smp_peer_cfg cfg = { .port = s->port, .key_hash = s->key_hash };
 
     must(smp_peer_open(p, &cfg), "connect");
-}
-
-/* ---- the floor ---- */
-
-struct costs { /* us */
-    double tls, box, hkdf, sign, verify, msg;
-};
-
-static uint8_t buf[SX_BLOCK + 64], out[SX_BLOCK + 64];
-
-#define MEASURE(result, times, what)                                    \
-    do {                                                                \
-        int64_t start_us = sx_mono_us();                                \
-        for (int t_ = 0; t_ < (times); t_++)                            \
-            what;                                                       \
-        (result) = (double)(sx_mono_us() - start_us) / (double)(times); \
-    } while (0)
-
-static void chacha(EVP_CIPHER_CTX *ctx)
-{
-    static const uint8_t key[32] = { 1 }, iv[12] = { 2 };
-    uint8_t tag[16];
-    int n;
-
-    if (EVP_EncryptInit_ex(ctx, EVP_chacha20_poly1305(), NULL, key, iv) != 1 ||
-        EVP_EncryptUpdate(ctx, NULL, &n, iv, 5) != 1 ||
-        EVP_EncryptUpdate(ctx, out, &n, buf, SX_BLOCK) != 1 ||
-        EVP_EncryptFinal_ex(ctx, out + n, &n) != 1 ||
-        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, 16, tag) != 1)
-        die("ChaCha20-Poly1305");
-}
-
-static struct costs measure_costs(void)
-{
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    struct sx_box_key k;
-    struct sx_keypair sign;
-    uint8_t nonce[24] = { 3 }, okm[88], ck[32] = { 4 }, sig[SX_SIG_MAX];
-    size_t sig_len;
-    struct costs c;
-    bool ok = true;
-
-    if (ctx == NULL)
-        die("memory");
-    sx_box_key_init(&k, ck);
-    must(sx_keypair_new(SX_ED25519, &sign), "key");
-    for (int warm = 0; warm < 2; warm++) {
-        MEASURE(c.tls, 2000, chacha(ctx));
-        MEASURE(c.box, 2000, sx_box_seal(&k, nonce, sx_bytes(buf, 16368), out));
-        MEASURE(c.msg, 2000, sx_box_seal(&k, nonce, sx_bytes(buf, SX_MSG_PADDED), out));
-        MEASURE(c.hkdf, 2000,
-                must(sx_hkdf_sha512(sx_bytes(NULL, 0), sx_bytes(ck, sizeof(ck)), "SimpleXSbChain",
-                                    okm, sizeof(okm)),
-                     "HKDF"));
-        MEASURE(c.sign, 500, must(sx_sign(&sign, sx_bytes(buf, 8100), sig, &sig_len), "sign"));
-        MEASURE(c.verify, 500,
-                ok &= sx_verify(&sign.pub, sx_bytes(buf, 8100), sx_bytes(sig, sig_len)));
-    }
-    if (!ok)
-        die("verify");
-    EVP_CIPHER_CTX_free(ctx);
-    return c;
-}
-
-/* Five blocks (SEND, OK, MSG, ACK, OK), each sealed and opened, on TLS and on the session; two
- * signatures made and verified; one message encrypted for its recipient. */
-static double cycle_floor(const struct costs *c)
-{
-    return 10 * (c->tls + c->box + c->hkdf) + 2 * (c->sign + c->verify) + c->msg;
-}
-
-static void print_costs(const struct costs *c)
-{
-    printf("prescribed cryptography of one cycle, server and both clients (us):\n");
-    printf("  10 x ChaCha20-Poly1305, 16 KB (TLS)         %8.1f\n", 10 * c->tls);
-    printf("  10 x XSalsa20-Poly1305, 16 KB (blocks)      %8.1f\n", 10 * c->box);
-    printf("  10 x HKDF-SHA512 (block keys)               %8.1f\n", 10 * c->hkdf);
-    printf("   1 x XSalsa20-Poly1305, 16 KB (MSG body)    %8.1f\n", c->msg);
-    printf("   2 x Ed25519 signature made and verified    %8.1f\n", 2 * (c->sign + c->verify));
-    printf("  sum                                         %8.1f\n", cycle_floor(c));
 }
 
 /* ---- cycles ---- */
@@ -381,7 +220,7 @@ static int by_value(const void *a, const void *b)
 }
 
 static void print_row(struct pair *p, unsigned pairs, unsigned window, int64_t start,
-                      const struct costs *c)
+                      const struct cycle_costs *c)
 {
     static float all[SAMPLES_MAX * 8];
     unsigned received = 0;
@@ -407,7 +246,7 @@ static void print_row(struct pair *p, unsigned pairs, unsigned window, int64_t s
 
 /* window 0: one message at a time, with its latency. */
 static void run(const struct served *s, unsigned pairs, unsigned window, double seconds,
-                const struct costs *c)
+                const struct cycle_costs *c)
 {
     static struct pair p[PAIRS_MAX];
 
@@ -440,26 +279,26 @@ static void run(const struct served *s, unsigned pairs, unsigned window, double 
 static void memory_of_connections(void)
 {
     static struct smp_peer p[IDLE_CONNS];
-    struct served s = start_server();
+    struct served s = served_start(NULL);
     struct smp_peer first;
 
     for (int i = 0; i < 20; i++) { /* what a process needs once */
         open_peer(&s, &first);
         smp_peer_close(&first);
     }
-    double before = server_memory(&s);
+    double before = served_memory(&s);
     int64_t start = sx_mono_us();
     for (size_t i = 0; i < IDLE_CONNS; i++)
         open_peer(&s, &p[i]);
     double us = (double)(sx_mono_us() - start) / IDLE_CONNS;
-    double after = server_memory(&s);
+    double after = served_memory(&s);
     printf("memory of an idle connection (TLS 1.3, version 19, %d of them)  %8.1f KiB\n",
            IDLE_CONNS, (after - before) / IDLE_CONNS / 1024);
     printf("time of a connection, both sides: TCP, TLS, SMP handshake         %8.2f ms\n",
            us / 1e3);
     for (size_t i = 0; i < IDLE_CONNS; i++)
         smp_peer_close(&p[i]);
-    stop_server(&s);
+    served_stop(&s);
 }
 
 static void make_queues(struct smp_peer *p, const struct sx_keypair *key,
@@ -497,7 +336,7 @@ static void make_queues(struct smp_peer *p, const struct sx_keypair *key,
 
 static void memory_of_queues(void)
 {
-    struct served s = start_server();
+    struct served s = served_start(NULL);
     struct sx_keypair key, dh;
     struct smp_peer p;
 
@@ -506,17 +345,17 @@ static void memory_of_queues(void)
     open_peer(&s, &p);
     for (int i = 0; i < 4; i++)
         make_queues(&p, &key, &dh);
-    double before = server_memory(&s);
+    double before = served_memory(&s);
     int64_t start = sx_mono_us();
     for (int i = 0; i < QUEUES / QUEUES_PER_BLOCK; i++)
         make_queues(&p, &key, &dh);
     double us = (double)(sx_mono_us() - start) / QUEUES;
-    double after = server_memory(&s);
+    double after = served_memory(&s);
     printf("memory of an empty secured queue (%d of them)                  %8.0f bytes\n", QUEUES,
            (after - before) / QUEUES);
     printf("time to create and secure a queue, one connection                 %8.1f us\n", us);
     smp_peer_close(&p);
-    stop_server(&s);
+    served_stop(&s);
 }
 
 int main(int argc, char **argv)
@@ -532,21 +371,21 @@ int main(int argc, char **argv)
     must(sx_crypto_init(), "crypto");
     memory_of_connections();
     memory_of_queues();
-    struct costs c = measure_costs();
+    struct cycle_costs c = cycle_costs_measure();
     printf("\n");
-    print_costs(&c);
+    cycle_costs_print(&c);
     printf(
         "\nSEND -> MSG -> ACK with bodies of 16048 bytes; the best that this cryptography allows "
         "on %ld cores\n\n",
         sysconf(_SC_NPROCESSORS_ONLN));
     printf("connections  in flight   cycles/s  cryptography  of best   SEND-MSG p50        p99\n");
     fflush(stdout);
-    struct served s = start_server();
+    struct served s = served_start(NULL);
     run(&s, 1, 0, seconds, &c);
     run(&s, 1, 16, seconds, &c);
     run(&s, 32, 0, seconds, &c);
     run(&s, 32, 4, seconds, &c);
-    printf("\nserver memory after that: %.1f MiB\n", server_memory(&s) / 1048576);
-    stop_server(&s);
+    printf("\nserver memory after that: %.1f MiB\n", served_memory(&s) / 1048576);
+    served_stop(&s);
     return 0;
 }

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The figures an operator asks for: cycles a second with few and with many connections beside what
+ * the prescribed cryptography alone allows on the same cores, memory of connections and queues,
+ * memory over a long run, and ten thousand clients that come at once. The clients are the ones of
+ * smp-load, in this process; the server is another process, and both share the cores.
+ *
+ * bench_operator [--full] [seconds per row]
+ */
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/cycle_floor.h"
+#include "bench/load/load.h"
+#include "bench/served.h"
+
+#define IDLE 1000
+#define QUEUES 20000
+#define STORM 10000
+#define SAMPLES_MAX 20000
+
+static double seconds = 5;
+static long cores;
+
+static struct load_options options_for(const struct served *s)
+{
+    struct load_options o = {
+        .connections = 2,
+        .queues = 1,
+        .threads = (unsigned)cores,
+        .window = 1,
+        .parallel = 64,
+        .size = SX_BLOCK,
+        .seconds = seconds,
+        .timeout_ms = 300000,
+    };
+
+    memcpy(o.server.key_hash, s->key_hash, sizeof(o.server.key_hash));
+    o.server.n_hosts = 1;
+    if (sx_host_parse(sx_str("127.0.0.1"), &o.server.hosts[0]) != SIMPLEX_OK)
+        exit(1);
+    snprintf(o.server.port, sizeof(o.server.port), "%u", s->port);
+    return o;
+}
+
+/* ---- watching the server while a load runs ---- */
+
+struct watch {
+    const struct served *s;
+    double memory[LOAD_CLOSE + 1]; /* the last seen in each phase */
+    double cpu_us, cycles;         /* of the run: processor time of both processes, and cycles */
+    double cpu_first, done_first;
+    size_t n; /* samples of the run */
+    double done[SAMPLES_MAX], rss[SAMPLES_MAX];
+};
+
+static double own_cpu(void)
+{
+    struct timespec t;
+
+    return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) == 0
+               ? (double)t.tv_sec + (double)t.tv_nsec / 1e9
+               : 0;
+}
+
+static void look(void *user, const struct load_snapshot *s)
+{
+    struct watch *w = user;
+    double now = served_memory(w->s);
+
+    w->memory[s->phase] = now;
+    if (s->phase == LOAD_RUN) {
+        double cpu = served_cpu(w->s) + own_cpu();
+        if (w->n == 0) {
+            w->cpu_first = cpu;
+            w->done_first = (double)s->done;
+        }
+        w->cpu_us = (cpu - w->cpu_first) * 1e6;
+        w->cycles = (double)s->done - w->done_first;
+    }
+    if (s->phase == LOAD_RUN && w->n < SAMPLES_MAX) {
+        w->done[w->n] = (double)s->done;
+        w->rss[w->n++] = now;
+    }
+}
+
+static struct watch watch; /* large */
+static struct load_result result;
+
+static void run(const struct served *s, const struct load_options *o)
+{
+    memset(&watch, 0, sizeof(watch));
+    watch.s = s;
+    if (!load_run(o, look, &watch, &result))
+        fprintf(stderr, "bench_operator: no connection could be made\n");
+}
+
+static void print_errors(void)
+{
+    for (size_t i = 0; i < result.errors.n; i++)
+        printf("    %" PRIu64 " x %s\n", result.errors.kind[i].n, result.errors.kind[i].kind);
+    if (result.unanswered > 0)
+        printf("    %" PRIu64 " without an answer\n", result.unanswered);
+}
+
+/* What a process needs once must not count as memory of the first connection. */
+static void warm(const struct served *s)
+{
+    struct load_options o = options_for(s);
+
+    o.connections = 20;
+    o.seconds = 0.5;
+    run(s, &o);
+}
+
+/* ---- throughput ---- */
+
+static void row(unsigned connections, unsigned window)
+{
+    struct served s = served_start(NULL);
+    struct load_options o = options_for(&s);
+
+    warm(&s);
+    double before = served_memory(&s);
+    o.connections = connections;
+    o.window = window;
+    if (o.threads > connections / 2)
+        o.threads = connections / 2;
+    struct cycle_costs c1 = cycle_costs_measure();
+    run(&s, &o);
+    struct cycle_costs c2 = cycle_costs_measure();
+    double rate = (double)result.done / result.seconds;
+    double floor_us = (cycle_floor(&c1) + cycle_floor(&c2)) / 2;
+    double best = (double)cores * 1e6 / floor_us;
+    double cpu_us = watch.cycles > 0 ? watch.cpu_us / watch.cycles : 0;
+    printf("%11u  %9u  %9.0f  %12.0f  %6.0f%%  %10.0f us  %6.0f%%  %6.2f  %6.2f  %6.2f  %6.2f  "
+           "%8.1f\n",
+           connections, window * (connections / 2), rate, best, 100 * rate / best, cpu_us,
+           cpu_us > 0 ? 100 * floor_us / cpu_us : 0, (double)hist_at(&result.deliver, 0.5) / 1e3,
+           (double)hist_at(&result.deliver, 0.99) / 1e3,
+           (double)hist_at(&result.deliver, 0.999) / 1e3, (double)result.deliver.max / 1e3,
+           (watch.memory[LOAD_RUN] - before) / connections / 1024);
+    print_errors();
+    fflush(stdout);
+    served_stop(&s);
+}
+
+static void throughput(void)
+{
+    struct cycle_costs c = cycle_costs_measure();
+
+    cycle_costs_print(&c);
+    printf(
+        "\nSEND -> MSG -> ACK with bodies of 16048 bytes on %ld cores, clients included, beside\n"
+        "what this cryptography alone allows (measured in processor time before and after each\n"
+        "row): of the cycles a second, which other work on the machine spoils, and of the\n"
+        "processor time that server and clients used for a cycle, which it does not\n\n",
+        cores);
+    printf("%11s  %9s  %9s  %12s  %7s  %13s  %7s  %30s  %8s\n", "connections", "in flight",
+           "cycles/s", "cryptography", "of best", "time a cycle", "of best",
+           "SEND->MSG ms p50 p99 p99.9 max", "KiB/conn");
+    row(2, 16);
+    row(100, 2);
+    row(2000, 1);
+}
+
+/* ---- memory ---- */
+
+static void idle_connections(void)
+{
+    struct served s = served_start(NULL);
+    struct load_options o = options_for(&s);
+
+    warm(&s);
+    double before = served_memory(&s);
+    o.mode = LOAD_IDLE;
+    o.connections = IDLE;
+    o.seconds = 1;
+    run(&s, &o);
+    printf("memory of an idle TLS connection (%d of them)            %10.1f KiB\n", IDLE,
+           (watch.memory[LOAD_RUN] - before) / IDLE / 1024);
+    print_errors();
+    served_stop(&s);
+}
+
+static void empty_queues(void)
+{
+    struct served s = served_start(NULL);
+    struct load_options o = options_for(&s);
+
+    warm(&s);
+    o.threads = 1;
+    o.queues = QUEUES;
+    o.only_prepare = true;
+    run(&s, &o);
+    printf("memory of an empty secured queue (%d of them)           %10.0f bytes\n", QUEUES,
+           (watch.memory[LOAD_PREPARE] - watch.memory[LOAD_CONNECT]) / QUEUES);
+    printf("time to make and secure a queue                            %10.1f us\n",
+           result.prepare_seconds * 1e6 / QUEUES);
+    print_errors();
+    served_stop(&s);
+}
+
+/* Least squares over the samples, without those of the first fifth: buffers find their size. */
+static double slope(const struct watch *w)
+{
+    double n = 0, x = 0, y = 0, xx = 0, xy = 0;
+
+    for (size_t i = w->n / 5; i < w->n; i++) {
+        n++;
+        x += w->done[i];
+        y += w->rss[i];
+        xx += w->done[i] * w->done[i];
+        xy += w->done[i] * w->rss[i];
+    }
+    double d = n * xx - x * x;
+    return d > 0 ? (n * xy - x * y) / d : 0;
+}
+
+static void long_run(uint64_t messages)
+{
+    struct served s = served_start(NULL);
+    struct load_options o = options_for(&s);
+
+    warm(&s);
+    o.connections = 100;
+    o.window = 2;
+    o.messages = messages;
+    o.seconds = 3600;
+    run(&s, &o);
+    printf("resident memory over %" PRIu64 " messages: slope %.0f bytes per 10^6 messages,\n"
+           "    %.1f MiB at the end\n",
+           result.done, slope(&watch) * 1e6, watch.memory[LOAD_RUN] / 1048576);
+    print_errors();
+    served_stop(&s);
+}
+
+/* ---- everybody at once ---- */
+
+static void storm(void)
+{
+    struct served s = served_start(NULL);
+    struct load_options o = options_for(&s);
+
+    o.mode = LOAD_STORM;
+    o.connections = STORM;
+    o.seconds = 0.1; /* one round */
+    run(&s, &o);
+    printf("%d connections opened at once: %u served in %.1f s (%.0f/s); half of them within\n"
+           "    %.1f s, the slowest after %.1f s\n",
+           STORM, result.ready, result.seconds, result.ready / result.seconds,
+           (double)hist_at(&result.connect, 0.5) / 1e6, (double)result.connect.max / 1e6);
+    print_errors();
+    served_stop(&s);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t messages = 50000;
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--full") == 0)
+            messages = 1000000;
+        else if ((seconds = strtod(argv[i], NULL)) <= 0) {
+            fprintf(stderr, "Usage: bench_operator [--full] [seconds per row]\n");
+            return 2;
+        }
+    }
+    cores = sysconf(_SC_NPROCESSORS_ONLN);
+    cores = cores < 1 ? 1 : cores > LOAD_THREADS_MAX ? LOAD_THREADS_MAX : cores;
+    if (load_raise_files() < STORM + 100)
+        fprintf(stderr, "bench_operator: the limit of open files is low (ulimit -Hn): the last "
+                        "figure will show errors\n");
+    if (sx_crypto_init() != SIMPLEX_OK)
+        return 1;
+    throughput();
+    printf("\n");
+    idle_connections();
+    empty_queues();
+    fflush(stdout);
+    long_run(messages);
+    fflush(stdout);
+    storm();
+    return 0;
+}

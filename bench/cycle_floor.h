@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the protocol makes a server and its clients compute for one SEND -> MSG -> ACK cycle. */
+#ifndef BENCH_CYCLE_FLOOR_H
+#define BENCH_CYCLE_FLOOR_H
+
+struct cycle_costs { /* us */
+    double tls, box, hkdf, sign, verify, msg;
+};
+
+struct cycle_costs cycle_costs_measure(void);
+double cycle_floor(const struct cycle_costs *c); /* us of one cycle, both sides */
+void cycle_costs_print(const struct cycle_costs *c);
+
+#endif

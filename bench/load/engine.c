@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Threads, and the phases of a run: connect, make queues, run, wait for answers, close. */
+#include "bench/load/engine.h"
+
+#include <sys/resource.h>
+
+#define TICK_MS 20
+#define WATCH_MS 100
+
+unsigned long load_raise_files(void)
+{
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+        return 1024;
+    r.rlim_cur = r.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &r) != 0 && getrlimit(RLIMIT_NOFILE, &r) != 0)
+        return 1024;
+    return (unsigned long)r.rlim_cur;
+}
+
+/* ---- a thread ---- */
+
+static void enter(struct thread *t, enum load_phase phase)
+{
+    t->phase = phase;
+    if (phase == LOAD_CONNECT && t->o->mode != LOAD_STORM)
+        links_open(t);
+    else if (phase == LOAD_PREPARE)
+        work_prepare(t);
+    else if (phase == LOAD_RUN && t->o->mode == LOAD_STORM)
+        links_open(t);
+    else if (phase == LOAD_RUN)
+        work_run(t);
+    else if (phase == LOAD_DRAIN && t->o->mode == LOAD_IDLE)
+        work_ping(t);
+}
+
+static bool storm_over(struct thread *t)
+{
+    if (t->resolved < t->n_links)
+        return false;
+    if (atomic_load(&t->control->over))
+        return true;
+    links_close(t);
+    links_open(t);
+    return false;
+}
+
+/* The senders' keys follow when the queues exist. */
+static bool prepared(struct thread *t)
+{
+    if (t->prepared < t->wanted)
+        return false;
+    if (t->keyed)
+        return true;
+    t->keyed = true;
+    work_skey(t);
+    return false;
+}
+
+static bool phase_done(struct thread *t)
+{
+    switch (t->phase) {
+    case LOAD_CONNECT:
+        return t->o->mode == LOAD_STORM || t->resolved == t->n_links;
+    case LOAD_PREPARE:
+        return prepared(t);
+    case LOAD_RUN:
+        if (t->o->mode == LOAD_STORM)
+            return storm_over(t);
+        return t->o->mode == LOAD_CYCLE && t->o->messages > 0 &&
+               (uint64_t)atomic_load(&t->done) >= t->o->messages / t->o->threads;
+    case LOAD_DRAIN:
+        return work_pending(t) == 0;
+    default:
+        return false;
+    }
+}
+
+static void close_thread(struct thread *t)
+{
+    t->closing = true;
+    t->r.unanswered = work_pending(t);
+    links_close(t);
+    sx_net_close(t->net, NULL, NULL);
+    uv_close((uv_handle_t *)&t->tick, NULL);
+    uv_close((uv_handle_t *)&t->check, NULL);
+    uv_close((uv_handle_t *)&t->prepare, NULL);
+}
+
+static void on_tick(uv_timer_t *h)
+{
+    struct thread *t = h->data;
+    enum load_phase wanted = (enum load_phase)atomic_load(&t->control->phase);
+
+    if (t->closing)
+        return;
+    if (wanted == LOAD_CLOSE) {
+        close_thread(t);
+        return;
+    }
+    if (wanted != t->phase)
+        enter(t, wanted);
+    if (atomic_load(&t->finished) < (int)t->phase && phase_done(t))
+        atomic_store(&t->finished, (int)t->phase);
+}
+
+static void on_check(uv_check_t *h)
+{
+    links_flush(h->data);
+}
+
+static void on_prepare(uv_prepare_t *h)
+{
+    links_flush(h->data);
+}
+
+static void thread_main(void *arg)
+{
+    struct thread *t = arg;
+
+    sx_thread_ignore_sigpipe();
+    enter(t, LOAD_CONNECT);
+    uv_run(&t->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&t->loop);
+}
+
+static bool start_thread(struct thread *t, struct load_control *control,
+                         const struct load_options *o, unsigned links)
+{
+    static const struct sx_net_callbacks none;
+    struct sx_net_cfg net = {
+        .connect_timeout = o->timeout_ms,
+        .has_socks = o->socks,
+        .socks_port = o->socks_port,
+        .min_version = o->min,
+        .max_version = o->max,
+    };
+
+    t->o = o;
+    t->control = control;
+    atomic_store(&t->finished, -1);
+    if (!links_make(t, links) || !queues_make(t) || uv_loop_init(&t->loop) != 0)
+        return false;
+    if (sx_net_open(&t->loop, &net, &none, NULL, NULL, &t->net) != SIMPLEX_OK)
+        return false;
+    uv_timer_init(&t->loop, &t->tick);
+    uv_check_init(&t->loop, &t->check);
+    uv_prepare_init(&t->loop, &t->prepare);
+    t->tick.data = t->check.data = t->prepare.data = t;
+    uv_timer_start(&t->tick, on_tick, TICK_MS, TICK_MS);
+    uv_check_start(&t->check, on_check);
+    uv_prepare_start(&t->prepare, on_prepare);
+    return uv_thread_create(&t->id, thread_main, t) == 0;
+}
+
+static void free_thread(struct thread *t)
+{
+    for (unsigned i = 0; i < t->n_queues; i++)
+        sx_free(t->queues[i].sent_us);
+    sx_free(t->queues);
+    sx_free(t->links);
+    sx_keypair_wipe(&t->rcv_key);
+    sx_keypair_wipe(&t->snd_key);
+    sx_keypair_wipe(&t->dh);
+}
+
+/* ---- all of them ---- */
+
+struct run {
+    const struct load_options *o;
+    struct thread *threads;
+    unsigned n;
+    struct load_control control;
+    void (*progress)(void *user, const struct load_snapshot *s);
+    void *user;
+};
+
+static bool all_finished(const struct run *r, enum load_phase phase)
+{
+    for (unsigned i = 0; i < r->n; i++)
+        if (atomic_load(&r->threads[i].finished) < (int)phase)
+            return false;
+    return true;
+}
+
+static struct load_snapshot look(const struct run *r, enum load_phase phase, double seconds)
+{
+    struct load_snapshot s = { .phase = phase, .seconds = seconds };
+
+    for (unsigned i = 0; i < r->n; i++) {
+        s.ready += atomic_load(&r->threads[i].ready);
+        s.done += atomic_load(&r->threads[i].done);
+        s.errors += atomic_load(&r->threads[i].errors);
+    }
+    return s;
+}
+
+/* Until all threads have done with the phase, or the time is over; returns the seconds it took. */
+static double run_phase(struct run *r, enum load_phase phase, double seconds)
+{
+    int64_t start = sx_mono_us();
+    double took = 0;
+
+    atomic_store(&r->control.phase, (int)phase);
+    while (!all_finished(r, phase) && (seconds <= 0 || took < seconds)) {
+        uv_sleep(WATCH_MS);
+        took = (double)(sx_mono_us() - start) / 1e6;
+        struct load_snapshot s = look(r, phase, took);
+        if (r->progress != NULL)
+            r->progress(r->user, &s);
+    }
+    return (double)(sx_mono_us() - start) / 1e6;
+}
+
+static void run_phases(struct run *r, struct load_result *out)
+{
+    const struct load_options *o = r->o;
+    double timeout = (double)o->timeout_ms / 1000;
+    double queues = (double)o->connections * o->queues;
+
+    out->connect_seconds = run_phase(r, LOAD_CONNECT, 0);
+    if (o->mode != LOAD_STORM && look(r, LOAD_CONNECT, 0).ready == 0)
+        return;
+    out->prepare_seconds = run_phase(r, LOAD_PREPARE, timeout + queues / 100);
+    if (o->only_prepare)
+        return;
+    out->seconds = run_phase(r, LOAD_RUN, o->seconds);
+    if (o->mode == LOAD_STORM) { /* the round that has begun is finished */
+        atomic_store(&r->control.over, true);
+        out->seconds += run_phase(r, LOAD_RUN, 0);
+    }
+    (void)run_phase(r, LOAD_DRAIN, timeout);
+}
+
+static void collect(struct load_result *out, const struct thread *t)
+{
+    const struct load_result *r = &t->r;
+
+    out->ready += r->ready;
+    out->version = r->version > out->version ? r->version : out->version;
+    out->done += atomic_load(&t->done);
+    out->unanswered += r->unanswered;
+    hist_merge(&out->connect, &r->connect);
+    hist_merge(&out->send, &r->send);
+    hist_merge(&out->deliver, &r->deliver);
+    hist_merge(&out->ack, &r->ack);
+    hist_merge(&out->sub, &r->sub);
+    hist_merge(&out->ping, &r->ping);
+    for (size_t i = 0; i < r->errors.n; i++)
+        errors_add(&out->errors, "", r->errors.kind[i].kind, r->errors.kind[i].n);
+}
+
+/* Both ends of a cycle belong to one thread, so a thread has whole pairs. */
+static unsigned share(const struct load_options *o, unsigned i)
+{
+    unsigned unit = o->mode == LOAD_CYCLE ? 2 : 1, units = o->connections / unit;
+
+    return (units / o->threads + (i < units % o->threads ? 1 : 0)) * unit;
+}
+
+bool load_run(const struct load_options *o,
+              void (*progress)(void *user, const struct load_snapshot *s), void *user,
+              struct load_result *out)
+{
+    struct run r = { .o = o, .progress = progress, .user = user };
+    bool ok = sx_crypto_init() == SIMPLEX_OK;
+
+    memset(out, 0, sizeof(*out));
+    r.threads = sx_calloc(o->threads, sizeof(*r.threads));
+    ok = ok && r.threads != NULL;
+    while (ok && r.n < o->threads) {
+        ok = start_thread(&r.threads[r.n], &r.control, o, share(o, r.n));
+        r.n += ok ? 1 : 0;
+    }
+    if (ok)
+        run_phases(&r, out);
+    atomic_store(&r.control.phase, (int)LOAD_CLOSE);
+    for (unsigned i = 0; i < r.n; i++) {
+        uv_thread_join(&r.threads[i].id);
+        collect(out, &r.threads[i]);
+        free_thread(&r.threads[i]);
+    }
+    sx_free(r.threads);
+    return ok && out->ready > 0;
+}
