@@ -25,6 +25,7 @@ struct sx_srv_conn {
     uint8_t *writing; /* handed to the socket */
     size_t writing_len;
     int64_t started_ms, write_ms, partial_ms;
+    int64_t active_ms; /* something was received or sent */
     bool has_session;
     bool throttled; /* nothing is read until output is gone */
     bool finish;    /* close when everything is written */
@@ -98,6 +99,7 @@ static void flush(struct sx_srv_conn *c)
     uv_buf_t buf = uv_buf_init((char *)c->writing, (unsigned)c->writing_len);
     c->write.data = c;
     c->write_ms = (int64_t)uv_now(&c->loop->uv);
+    c->active_ms = c->write_ms;
     if (uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written) != 0)
         sx_srv_conn_close(c);
 }
@@ -276,6 +278,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     }
     if (n == 0)
         return;
+    c->active_ms = (int64_t)uv_now(&c->loop->uv);
     input(c, sx_bytes(buf->base, (size_t)n));
     sx_loop_settle(c->loop);
 }
@@ -307,7 +310,7 @@ void sx_srv_conn_open(struct sx_loop *l, int fd)
     }
     c->tcp.data = c;
     c->loop = l;
-    c->started_ms = (int64_t)uv_now(&l->uv);
+    c->started_ms = c->active_ms = (int64_t)uv_now(&l->uv);
     sx_peer_init(&c->peer, &l->hub, &c->session, c);
     c->next = l->conns;
     if (l->conns != NULL)
@@ -330,13 +333,29 @@ static bool too_slow(const struct sx_srv_conn *c, int64_t now)
     return c->session.state != SX_S_READY && now - c->started_ms > cfg->handshake_timeout_ms;
 }
 
+/* Section 10: a client without subscriptions that sends and receives nothing; PING is enough. */
+static bool inactive(const struct sx_srv_conn *c, int64_t now)
+{
+    return c->peer.n_subs == 0 && now - c->active_ms > atomic_load(&c->loop->cfg->inactive_ttl_ms);
+}
+
+static bool inactive_check_due(struct sx_loop *l, int64_t now)
+{
+    if (atomic_load(&l->cfg->inactive_ttl_ms) <= 0 ||
+        now - l->inactive_checked_ms < atomic_load(&l->cfg->inactive_check_ms))
+        return false;
+    l->inactive_checked_ms = now;
+    return true;
+}
+
 void sx_srv_conns_check(struct sx_loop *l, int64_t now)
 {
+    bool due = inactive_check_due(l, now);
     struct sx_srv_conn *next;
 
     for (struct sx_srv_conn *c = l->conns; c != NULL; c = next) {
         next = c->next;
-        if (too_slow(c, now))
+        if (too_slow(c, now) || (due && inactive(c, now)))
             sx_srv_conn_close(c);
     }
 }

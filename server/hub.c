@@ -12,15 +12,13 @@ simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out)
     *out = NULL;
     if (s == NULL)
         return rc;
-    s->new_queues = cfg->new_queues;
+    if (pthread_mutex_init(&s->policy_lock, NULL) != 0) {
+        sx_free(s);
+        return SIMPLEX_E_SYSTEM;
+    }
+    sx_srv_set_policy(s, cfg->new_queues, cfg->password);
     s->now = cfg->now;
     s->now_user = cfg->now_user;
-    if (cfg->password.len > 0) {
-        s->password = sx_memdup(cfg->password);
-        s->password_len = cfg->password.len;
-        if (s->password == NULL)
-            goto fail;
-    }
     if ((rc = sx_qstore_open(&cfg->store, &s->store)) != SIMPLEX_OK)
         goto fail;
     if ((rc = sx_stats_open(sx_srv_now(s), &s->stats)) != SIMPLEX_OK)
@@ -38,8 +36,30 @@ void sx_srv_close(struct sx_srv *s)
         return;
     sx_qstore_close(s->store);
     sx_stats_close(s->stats);
-    sx_free_secret(s->password, s->password_len);
-    sx_free(s);
+    pthread_mutex_destroy(&s->policy_lock);
+    sx_free_secret(s, sizeof(*s));
+}
+
+void sx_srv_set_policy(struct sx_srv *s, bool new_queues, simplex_bytes password)
+{
+    pthread_mutex_lock(&s->policy_lock);
+    s->new_queues = new_queues;
+    s->has_password = password.len > 0;
+    sx_sha256(password, s->password_hash);
+    pthread_mutex_unlock(&s->policy_lock);
+}
+
+bool sx_srv_may_create(struct sx_srv *s, bool has_password, simplex_bytes password)
+{
+    uint8_t given[32];
+
+    sx_sha256(password, given); /* equal lengths for the comparison */
+    pthread_mutex_lock(&s->policy_lock);
+    bool ok =
+        s->new_queues &&
+        (!s->has_password || (has_password && sx_equal_ct(given, s->password_hash, sizeof(given))));
+    pthread_mutex_unlock(&s->policy_lock);
+    return ok;
 }
 
 int64_t sx_srv_now(const struct sx_srv *s)

@@ -38,15 +38,19 @@ struct sx_srv_cfg {
 struct sx_srv {
     struct sx_store *store;
     struct sx_stats *stats;
-    bool new_queues;
-    uint8_t *password; /* NULL: none */
-    size_t password_len;
+    pthread_mutex_t policy_lock; /* of the next three, which a reload changes */
+    bool new_queues, has_password;
+    uint8_t password_hash[32];
     int64_t (*now)(void *user);
     void *now_user;
 };
 
 simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out) SIMPLEX_CHECK;
 void sx_srv_close(struct sx_srv *s); /* after all hubs are closed */
+/* password: for NEW; empty: none needed. Any thread. */
+void sx_srv_set_policy(struct sx_srv *s, bool new_queues, simplex_bytes password);
+/* Whether a client that gives this password may create queues. */
+bool sx_srv_may_create(struct sx_srv *s, bool has_password, simplex_bytes password);
 int64_t sx_srv_now(const struct sx_srv *s);
 /* Expires messages of every queue; takes time with many queues, but holds no lock for long. */
 void sx_srv_expire(struct sx_srv *s);

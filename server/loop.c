@@ -134,7 +134,7 @@ static void on_accept(uv_poll_t *poll, int status, int events)
     if (status < 0)
         return;
     for (int i = 0; i < ACCEPT_BURST; i++) {
-        int fd = accept(l->listen_fd, NULL, NULL);
+        int fd = accept(l->listeners.fd[poll - l->accept], NULL, NULL);
         size_t total;
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -157,8 +157,9 @@ static void on_tick(uv_timer_t *t)
     struct sx_loop *l = t->data;
 
     sx_srv_conns_check(l, (int64_t)uv_now(&l->uv));
-    if (l->is_first && !uv_is_active((uv_handle_t *)&l->accept))
-        uv_poll_start(&l->accept, UV_READABLE, on_accept);
+    for (unsigned i = 0; i < l->listeners.count; i++)
+        if (!uv_is_active((uv_handle_t *)&l->accept[i]))
+            uv_poll_start(&l->accept[i], UV_READABLE, on_accept);
 }
 
 static void on_ends(uv_timer_t *t)
@@ -207,11 +208,11 @@ static int start_handles(struct sx_loop *l)
         e = start_timer(l, &l->ntf_timer, on_ntfs, l->cfg->ntf_flush_ms);
     if (e == 0 && l->is_first)
         e = start_timer(l, &l->expire_timer, on_expire, l->cfg->expire_interval_ms);
-    if (e == 0 && l->is_first) {
-        e = uv_poll_init(&l->uv, &l->accept, l->listen_fd);
-        l->accept.data = l;
+    for (unsigned i = 0; e == 0 && i < l->listeners.count; i++) {
+        e = uv_poll_init(&l->uv, &l->accept[i], l->listeners.fd[i]);
+        l->accept[i].data = l;
         if (e == 0)
-            e = uv_poll_start(&l->accept, UV_READABLE, on_accept);
+            e = uv_poll_start(&l->accept[i], UV_READABLE, on_accept);
     }
     return e;
 }
@@ -227,11 +228,12 @@ static void thread_main(void *arg)
 /* ---- life ---- */
 
 simplex_rc sx_loop_start(struct sx_loop *l, const struct sx_io_cfg *cfg, struct sx_srv *srv,
-                         int listen_fd, struct sx_loop *all, unsigned n)
+                         const struct sx_listeners *listeners, struct sx_loop *all, unsigned n)
 {
     l->cfg = cfg;
-    l->listen_fd = listen_fd;
-    l->is_first = listen_fd >= 0;
+    l->is_first = listeners != NULL;
+    if (l->is_first)
+        l->listeners = *listeners;
     l->all = all;
     l->n_all = n;
     simplex_rc rc = sx_hub_open(&l->hub, srv, wake, l);

@@ -14,8 +14,14 @@
 #define SX_READ_BUF 65536         /* one a loop, shared by its connections */
 #define SX_WRITE_HIGH (64 * 1024) /* a connection's unsent bytes: nothing is sealed beyond */
 
+#define SX_LISTEN_MAX 16
+
 struct sx_srv_conn;
-struct sx_listener;
+
+struct sx_listeners { /* sockets that listen */
+    int fd[SX_LISTEN_MAX];
+    unsigned count;
+};
 
 struct sx_io_cfg { /* shared by all loops, read-only */
     struct sx_tls_ctx *tls;
@@ -26,6 +32,9 @@ struct sx_io_cfg { /* shared by all loops, read-only */
     int64_t end_flush_ms, ntf_flush_ms, expire_interval_ms;
     int64_t tls_timeout_ms, handshake_timeout_ms, stall_timeout_ms;
     unsigned max_connections;
+    /* Changed while the server runs. A client that is subscribed to nothing and has been silent for
+     * so long is closed; 0: never. */
+    _Atomic int64_t inactive_ttl_ms, inactive_check_ms;
 };
 
 struct sx_fd { /* an accepted socket on its way to its loop */
@@ -37,13 +46,14 @@ struct sx_loop {
     uv_loop_t uv;
     uv_async_t async;
     uv_timer_t tick, end_timer, ntf_timer, expire_timer;
-    uv_poll_t accept; /* the first loop only */
+    uv_poll_t accept[SX_LISTEN_MAX]; /* the first loop only */
     uv_thread_t thread;
     struct sx_hub hub;
     const struct sx_io_cfg *cfg;
     atomic_size_t n_conns;
     struct sx_srv_conn *conns;
     bool has_thread, has_uv, has_hub, is_first;
+    int64_t inactive_checked_ms;
 
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t dropped;
@@ -52,7 +62,7 @@ struct sx_loop {
     unsigned drop_wanted, drop_done; /* numbers of requests to close all connections */
 
     /* the loop that accepts */
-    int listen_fd;
+    struct sx_listeners listeners;
     struct sx_loop *all;
     unsigned n_all;
     atomic_size_t accepted;
@@ -62,9 +72,11 @@ struct sx_loop {
     uint8_t block[SX_BLOCK], content[SX_BLOCK], sealed[SX_BLOCK];
 };
 
-/* listen_fd: >= 0 for the first of the n loops at `all`. The thread runs until sx_loop_stop. */
+/* listeners: of the first of the n loops at `all`, NULL for the others; the sockets stay the
+ * caller's. The thread runs until sx_loop_stop. */
 simplex_rc sx_loop_start(struct sx_loop *l, const struct sx_io_cfg *cfg, struct sx_srv *srv,
-                         int listen_fd, struct sx_loop *all, unsigned n) SIMPLEX_CHECK;
+                         const struct sx_listeners *listeners, struct sx_loop *all,
+                         unsigned n) SIMPLEX_CHECK;
 void sx_loop_stop(struct sx_loop *l); /* asks the thread to end */
 void sx_loop_join(struct sx_loop *l); /* waits for it, frees what the loop has; idempotent */
 void sx_loop_drop(struct sx_loop *l); /* closes all connections; waits */

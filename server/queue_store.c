@@ -11,6 +11,11 @@
 /* With the allocator's overhead and two places in the index it must stay below 400 bytes. */
 _Static_assert(sizeof(struct sx_queue) <= 320, "an empty queue takes too much memory");
 
+void sx_qstore_set_ttl(struct sx_store *st, int64_t ttl_ms)
+{
+    atomic_store(&st->ttl_ms, ttl_ms == 0 ? SX_STORE_TTL_MS : ttl_ms);
+}
+
 simplex_rc sx_qstore_open(const struct sx_qstore_cfg *cfg, struct sx_store **out)
 {
     struct sx_store *st = sx_calloc(1, sizeof(*st));
@@ -29,7 +34,7 @@ simplex_rc sx_qstore_open(const struct sx_qstore_cfg *cfg, struct sx_store **out
         return rc;
     }
     st->quota = cfg->quota == 0 ? SX_STORE_QUOTA : cfg->quota;
-    st->ttl_ms = cfg->ttl_ms == 0 ? SX_STORE_TTL_MS : cfg->ttl_ms;
+    sx_qstore_set_ttl(st, cfg->ttl_ms);
     *out = st;
     return SIMPLEX_OK;
 }

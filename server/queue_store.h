@@ -128,6 +128,8 @@ struct sx_qstore_cfg {
     int64_t ttl_ms; /* 0: SX_STORE_TTL_MS; negative: messages do not expire */
 };
 
+/* As ttl_ms of the configuration; any thread, while the store is in use. */
+void sx_qstore_set_ttl(struct sx_store *st, int64_t ttl_ms);
 simplex_rc sx_qstore_open(const struct sx_qstore_cfg *cfg, struct sx_store **out) SIMPLEX_CHECK;
 void sx_qstore_close(struct sx_store *st); /* no queue may be referenced or subscribed */
 

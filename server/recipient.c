@@ -19,21 +19,6 @@ enum sx_err sx_queue_dh(const struct sx_pub *theirs, uint8_t secret[32], struct 
 
 /* ---- NEW ---- */
 
-static bool may_create(const struct sx_srv *s, const struct sx_cmd *c)
-{
-    uint8_t given[32], wanted[32];
-
-    if (!s->new_queues)
-        return false;
-    if (s->password == NULL)
-        return true;
-    if (!c->new_.has_password)
-        return false;
-    sx_sha256(c->new_.password, given); /* equal lengths for the comparison */
-    sx_sha256(sx_bytes(s->password, s->password_len), wanted);
-    return sx_equal_ct(given, wanted, sizeof(given));
-}
-
 /* Ids the client chose: the sender id must be derived from the correlation id. */
 static bool own_snd_id(const struct sx_run *r)
 {
@@ -94,7 +79,7 @@ void sx_run_new(struct sx_run *r)
     struct sx_queue_new n = { .made_link_id = r->text };
     struct sx_pub dh, ntf_dh;
 
-    if (!may_create(r->srv, c)) {
+    if (!sx_srv_may_create(r->srv, c->new_.has_password, c->new_.password)) {
         sx_run_fail(r, SX_ERR_AUTH);
         return;
     }

@@ -2,18 +2,13 @@
 /* The public functions: configuration, start and stop of the loops. */
 #include "simplex/server.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "identity.h"
+#include "listen.h"
 #include "loop.h"
 
-#define BACKLOG 1024
 #define THREADS_MAX 64
 #define CONNECTIONS_MAX 100000
 
@@ -23,9 +18,10 @@ struct simplex_server {
     struct sx_srv *srv;
     struct sx_loop *loops;
     unsigned n_loops;
-    int listen_fd;
+    struct sx_listeners listeners;
     uint16_t port;
-    char *password;
+    pthread_mutex_t lock; /* of the password */
+    char *password;       /* for the address */
     struct sx_server address;
 };
 
@@ -41,73 +37,8 @@ void simplex_server_config_init(simplex_server_config *cfg)
         .tls_timeout_ms = 60000,
         .handshake_timeout_ms = 120000,
         .stall_timeout_ms = 120000,
+        .inactive_check_ms = 3600 * 1000,
     };
-}
-
-/* ---- the socket ---- */
-
-static int listen_on(const struct addrinfo *ai)
-{
-    int on = 1;
-    int fd = socket(ai->ai_family, ai->ai_socktype, ai->ai_protocol);
-
-    if (fd < 0)
-        return -1;
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0 &&
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-        bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
-        return fd;
-    int e = errno;
-    close(fd);
-    errno = e;
-    return -1;
-}
-
-static const char *listen_hint(int e)
-{
-    switch (e) {
-    case EADDRINUSE:
-        return "another program has this port: stop it or choose another port";
-    case EACCES:
-        return "ports below 1024 need the right to bind them: choose a higher port";
-    case EADDRNOTAVAIL:
-        return "this machine has no such address: choose one it has, or 0.0.0.0";
-    default:
-        return strerror(e);
-    }
-}
-
-static simplex_rc open_socket(struct simplex_server *s, const char *host, uint16_t port,
-                              struct sx_errtext *err)
-{
-    struct addrinfo hints = { .ai_family = AF_UNSPEC,
-                              .ai_socktype = SOCK_STREAM,
-                              .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE };
-    struct addrinfo *ai = NULL;
-    struct sockaddr_storage at;
-    socklen_t at_len = sizeof(at);
-    char text[6];
-
-    snprintf(text, sizeof(text), "%u", port);
-    if (getaddrinfo(host, text, &hints, &ai) != 0) {
-        sx_errtext_set(err, "cannot listen on %s: give an IPv4 or IPv6 address of this machine",
-                       host);
-        return SIMPLEX_E_ARG;
-    }
-    s->listen_fd = listen_on(ai);
-    int e = errno;
-    freeaddrinfo(ai);
-    if (s->listen_fd < 0) {
-        sx_errtext_set(err, "cannot listen on %s port %u: %s", host, port, listen_hint(e));
-        return SIMPLEX_E_SYSTEM;
-    }
-    if (getsockname(s->listen_fd, (struct sockaddr *)&at, &at_len) != 0)
-        return SIMPLEX_E_SYSTEM;
-    if (at.ss_family == AF_INET6)
-        s->port = ntohs(((struct sockaddr_in6 *)(void *)&at)->sin6_port);
-    else
-        s->port = ntohs(((struct sockaddr_in *)(void *)&at)->sin_port);
-    return SIMPLEX_OK;
 }
 
 /* ---- configuration ---- */
@@ -135,6 +66,30 @@ static simplex_rc check_config(const simplex_server_config *cfg, struct sx_errte
     return SIMPLEX_OK;
 }
 
+static simplex_rc open_sockets(struct simplex_server *s, const simplex_server_config *cfg,
+                               struct sx_errtext *err)
+{
+    const char *host = cfg->host == NULL ? "127.0.0.1" : cfg->host;
+    uint16_t further;
+
+    simplex_rc rc = sx_listen(&s->listeners, host, cfg->port, &s->port, err);
+    for (size_t i = 0; rc == SIMPLEX_OK && i < cfg->n_more_ports; i++)
+        rc = sx_listen(&s->listeners, host, cfg->more_ports[i], &further, err);
+    return rc;
+}
+
+/* An old certificate keeps its name: `host` is for a new one. */
+static simplex_rc open_identity(struct simplex_server *s, const simplex_server_config *cfg,
+                                const char *host, struct sx_errtext *err)
+{
+    if (!cfg->no_new_identity)
+        return sx_identity_load(&s->certs, cfg->dir, host, err);
+    if (cfg->dir != NULL)
+        return sx_identity_read(&s->certs, cfg->dir, err);
+    sx_errtext_set(err, "without new certificates, a directory with certificates is needed");
+    return SIMPLEX_E_ARG;
+}
+
 static simplex_rc set_address(struct simplex_server *s, const char *host, struct sx_errtext *err)
 {
     simplex_rc rc = sx_host_parse(sx_str(host), &s->address.hosts[0]);
@@ -147,6 +102,12 @@ static simplex_rc set_address(struct simplex_server *s, const char *host, struct
     snprintf(s->address.port, sizeof(s->address.port), "%u", s->port);
     memcpy(s->address.key_hash, s->certs.fingerprint, sizeof(s->address.key_hash));
     return SIMPLEX_OK;
+}
+
+static void set_inactive(struct simplex_server *s, const simplex_server_config *cfg)
+{
+    atomic_store(&s->io.inactive_ttl_ms, cfg->inactive_ttl_ms);
+    atomic_store(&s->io.inactive_check_ms, cfg->inactive_check_ms);
 }
 
 static void set_io(struct simplex_server *s, const simplex_server_config *cfg)
@@ -162,6 +123,7 @@ static void set_io(struct simplex_server *s, const simplex_server_config *cfg)
     s->io.tls_timeout_ms = cfg->tls_timeout_ms;
     s->io.handshake_timeout_ms = cfg->handshake_timeout_ms;
     s->io.stall_timeout_ms = cfg->stall_timeout_ms;
+    set_inactive(s, cfg);
     s->io.max_connections = cfg->max_connections == 0 ? CONNECTIONS_MAX : cfg->max_connections;
 }
 
@@ -200,7 +162,7 @@ static simplex_rc start_loops(struct simplex_server *s, unsigned threads)
     s->n_loops = threads;
     /* The accepting one last: it hands connections to all the others. */
     for (unsigned i = threads; i-- > 0;) {
-        simplex_rc rc = sx_loop_start(&s->loops[i], &s->io, s->srv, i == 0 ? s->listen_fd : -1,
+        simplex_rc rc = sx_loop_start(&s->loops[i], &s->io, s->srv, i == 0 ? &s->listeners : NULL,
                                       s->loops, threads);
         if (rc != SIMPLEX_OK)
             return rc;
@@ -218,12 +180,12 @@ static simplex_rc start(struct simplex_server *s, const simplex_server_config *c
     if (rc == SIMPLEX_OK)
         rc = sx_crypto_init();
     if (rc == SIMPLEX_OK)
-        rc = sx_identity_load(&s->certs, cfg->dir, name, err);
+        rc = open_identity(s, cfg, name, err);
     if (rc == SIMPLEX_OK)
         rc = sx_tls_ctx_server(sx_wr_bytes(&s->certs.chain_pem), sx_wr_bytes(&s->certs.key_pem),
                                &s->io.tls);
     if (rc == SIMPLEX_OK)
-        rc = open_socket(s, host, cfg->port, err);
+        rc = open_sockets(s, cfg, err);
     if (rc == SIMPLEX_OK)
         rc = set_address(s, name, err);
     if (rc == SIMPLEX_OK)
@@ -246,7 +208,10 @@ simplex_rc simplex_server_start(const simplex_server_config *cfg, simplex_server
     struct simplex_server *s = sx_calloc(1, sizeof(*s));
     if (s == NULL)
         return SIMPLEX_E_NOMEM;
-    s->listen_fd = -1;
+    if (pthread_mutex_init(&s->lock, NULL) != 0) {
+        sx_free(s);
+        return SIMPLEX_E_SYSTEM;
+    }
     simplex_rc rc = start(s, cfg, &err);
     if (rc != SIMPLEX_OK) {
         if (cfg->error != NULL && cfg->error_size > 0 && cfg->error[0] == 0)
@@ -266,8 +231,7 @@ void simplex_server_stop(simplex_server *s)
         sx_loop_stop(&s->loops[i]);
     for (unsigned i = 0; i < s->n_loops; i++)
         sx_loop_join(&s->loops[i]);
-    if (s->listen_fd >= 0)
-        close(s->listen_fd);
+    sx_listen_close(&s->listeners);
     sx_free(s->loops);
     sx_srv_close(s->srv);
     sx_tls_ctx_free(s->io.tls);
@@ -275,17 +239,49 @@ void simplex_server_stop(simplex_server *s)
     sx_keypair_wipe(&s->io.leaf);
     if (s->password != NULL)
         sx_free_secret(s->password, strlen(s->password));
+    pthread_mutex_destroy(&s->lock);
     sx_free(s);
+}
+
+/* ---- while it runs ---- */
+
+simplex_rc simplex_server_reload(simplex_server *s, const simplex_server_config *cfg)
+{
+    bool has_password = cfg != NULL && cfg->password != NULL && *cfg->password != 0;
+
+    if (cfg == NULL || cfg->size < sizeof(*cfg))
+        return SIMPLEX_E_ARG;
+    struct sx_errtext err = { cfg->error, cfg->error_size };
+    sx_errtext_set(&err, "%s", "");
+    simplex_rc rc = check_config(cfg, &err);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    char *password = has_password ? sx_strdup(cfg->password) : NULL;
+    if (has_password && password == NULL)
+        return SIMPLEX_E_NOMEM;
+    sx_srv_set_policy(s->srv, cfg->new_queues, has_password ? sx_str(password) : sx_bytes("", 0));
+    sx_qstore_set_ttl(s->srv->store, cfg->message_ttl_ms);
+    set_inactive(s, cfg);
+    pthread_mutex_lock(&s->lock);
+    char *old = s->password;
+    s->password = password;
+    pthread_mutex_unlock(&s->lock);
+    if (old != NULL)
+        sx_free_secret(old, strlen(old));
+    return SIMPLEX_OK;
 }
 
 /* ---- questions ---- */
 
 simplex_rc simplex_server_address(const simplex_server *s, char *to, size_t *len)
 {
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&s->lock; /* of what is const outside */
     struct sx_wr w;
 
     sx_wr_init(&w, 4096);
+    pthread_mutex_lock(lock);
     sx_server_print(&w, &s->address, s->password == NULL ? sx_bytes(NULL, 0) : sx_str(s->password));
+    pthread_mutex_unlock(lock);
     simplex_rc rc = w.bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
     if (rc == SIMPLEX_OK && *len < w.len + 1)
         rc = SIMPLEX_E_BUFFER;

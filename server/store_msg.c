@@ -109,9 +109,11 @@ void sx_queue_clear(struct sx_store *st, struct sx_queue *q)
 
 void sx_queue_expire(struct sx_store *st, struct sx_queue *q, int64_t now_ms)
 {
-    if (st->ttl_ms < 0)
+    int64_t ttl_ms = atomic_load(&st->ttl_ms);
+
+    if (ttl_ms < 0)
         return;
-    while (q->head != NULL && !q->head->quota && now_ms - q->head->ts_ms > st->ttl_ms)
+    while (q->head != NULL && !q->head->quota && now_ms - q->head->ts_ms > ttl_ms)
         forget_head(st, q);
 }
 

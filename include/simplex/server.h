@@ -25,7 +25,8 @@ typedef struct simplex_server simplex_server;
 /* Fill with simplex_server_config_init, then change what you like. Everything is copied. */
 typedef struct simplex_server_config {
     size_t size;                /* sizeof(simplex_server_config); new fields go at the end */
-    const char *host;           /* address to listen on, IPv4 or IPv6; NULL: "127.0.0.1" */
+    const char *host;           /* address to listen on, IPv4 or IPv6; "*": all addresses of
+                                   both kinds; NULL: "127.0.0.1" */
     uint16_t port;              /* 0: any free port, see simplex_server_port */
     const char *public_host;    /* host name for the server's address; NULL: `host` */
     const char *dir;            /* ca.key ca.crt server.key server.crt fingerprint: read, or made
@@ -47,6 +48,12 @@ typedef struct simplex_server_config {
     unsigned max_connections;     /* further ones are closed at once; 0: 100000 */
     char *error;                  /* receives one English sentence when start fails; may be NULL */
     size_t error_size;            /* bytes at `error` */
+    const uint16_t *more_ports;   /* to listen on besides `port`; at most 15 */
+    size_t n_more_ports;
+    bool no_new_identity;      /* start fails when dir has no certificates */
+    int64_t inactive_ttl_ms;   /* a client that is subscribed to nothing and silent for so long is
+                                  closed; default 0: never */
+    int64_t inactive_check_ms; /* how often that is looked at; default 1 hour */
 } simplex_server_config;
 
 /* Sets every field to its default, `new_queues` to true and `size`. */
@@ -65,6 +72,14 @@ SIMPLEX_API simplex_rc simplex_server_start(const simplex_server_config *cfg,
 SIMPLEX_API void simplex_server_stop(simplex_server *s);
 
 /*
+ * Changes what can change while the server runs: password, new_queues, message_ttl_ms,
+ * inactive_ttl_ms and inactive_check_ms; the other fields are not looked at, but must be ones that
+ * start would take. On failure everything is as it was. E_ARG (see cfg->error), E_NOMEM.
+ */
+SIMPLEX_API simplex_rc simplex_server_reload(simplex_server *s,
+                                             const simplex_server_config *cfg) SIMPLEX_CHECK;
+
+/*
  * The address clients need, smp://<fingerprint>[:<password>]@<host>:<port>, NUL-terminated. *len:
  * in, the bytes at `to`; out, the length without NUL. E_BUFFER: too small, *len (plus one for NUL)
  * is needed.
@@ -75,7 +90,7 @@ SIMPLEX_API simplex_rc simplex_server_address(const simplex_server *s, char *to,
 /* SHA-256 of the identity certificate. */
 SIMPLEX_API void simplex_server_fingerprint(const simplex_server *s, uint8_t out[32]);
 
-/* The port it listens on. */
+/* The port it listens on: `port` of the configuration, or the one chosen for 0. */
 SIMPLEX_API uint16_t simplex_server_port(const simplex_server *s);
 
 typedef struct simplex_server_counters {
