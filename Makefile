@@ -9,7 +9,7 @@ OPTIONS ?=
 # Optimised like a release; assertions and the failing allocations of the tests stay.
 RELEASE = --buildtype=release -Db_ndebug=false $(OPTIONS)
 
-.PHONY: help demo test bench fuzz docs install clean format
+.PHONY: help demo test bench fuzz docs install deb clean format
 
 help:
 	@echo 'make demo      two agents and a server on this machine, killed in the middle'
@@ -20,6 +20,7 @@ help:
 	@echo 'make fuzz      every fuzz target for 10 s (make fuzz ARGS="-s 60 link_text")'
 	@echo 'make docs      check that code in the documents is the code that is built'
 	@echo 'make install   install libraries, headers and smp-server (PREFIX=$(PREFIX))'
+	@echo 'make deb       build the Debian packages into $(BUILD)/deb'
 	@echo 'make format    format the sources with clang-format'
 	@echo 'make clean     remove $(BUILD)'
 
@@ -51,6 +52,10 @@ install:
 	@scripts/build $(BUILD)/install -j $(JOBS) -- --buildtype=release -Dtests=false \
 		-Dprefix=$(PREFIX)
 	@meson install -C $(BUILD)/install --no-rebuild
+
+deb:
+	@scripts/bootstrap
+	@scripts/deb $(BUILD)/deb
 
 format:
 	@clang-format -i $$(git ls-files '*.c' '*.h')
