@@ -20,6 +20,7 @@ enum sx_config_socks { SX_CONFIG_SOCKS_ONION, SX_CONFIG_SOCKS_ALWAYS }; /* socks
 struct sx_config_ports {
     unsigned count;
     uint16_t port[SX_CONFIG_PORTS_MAX]; /* no port twice */
+    char text[SX_CONFIG_PORTS_MAX * 6]; /* "5223,443" */
 };
 
 struct sx_config_domains { /* lower case, without a dot in front */
@@ -53,11 +54,10 @@ struct sx_config {
         char *control_port_admin_password, *control_port_user_password;
         int64_t daily_block_queue_quota; /* 0: no limit; -1: no blocking */
     } auth;
-    struct {             /* [TRANSPORT] */
-        char *host;      /* as written, or "<hostnames>": for the address that is printed */
-        char *port_text; /* as written: 5223 alone is left out of that address */
-        struct sx_config_ports port;
-        char *bind; /* address to listen on; NULL: all, :: or else 0.0.0.0 */
+    struct {        /* [TRANSPORT] */
+        char *host; /* for the address that is printed; NULL: unknown, "<hostnames>" there */
+        struct sx_config_ports port; /* its text is left out of that address when it is 5223 */
+        char *bind;                  /* address to listen on; NULL: all, :: or else 0.0.0.0 */
         bool log_tls_errors;
         uint16_t control_port;    /* on 127.0.0.1; 0: none */
         uint16_t prometheus_port; /* HTTP on 127.0.0.1; 0: none */
@@ -74,6 +74,10 @@ struct sx_config {
         bool disconnect;
         int64_t ttl_ms, check_interval_ms; /* set when disconnect is on */
     } inactive;
+    struct { /* [WEB]: accepted; the site is to be served by a web server */
+        char *static_path, *cert, *key;
+        uint16_t http, https; /* 0: none; these ports are not opened by us */
+    } web;
     struct { /* [INFORMATION] */
         char *source_code, *usage_conditions, *condition_amendments;
         char *server_country, *operator_name, *operator_country, *website;
@@ -98,6 +102,7 @@ struct sx_config {
         int64_t threads;                  /* 0: one a processor core */
         int64_t max_message_memory;       /* bytes of all waiting messages; 0: no limit */
     } limits;
+    bool names_enable; /* [NAMES]: accepted with a warning, names are not resolved */
     uint8_t log_level; /* [LOG] level, ours: enum sx_log_level */
 };
 
