@@ -71,6 +71,10 @@ struct sx_smp_err {
 /* Writes without the leading "ERR ". `version` decides about BLOCKED. */
 void sx_smp_err_encode(struct sx_wr *w, const struct sx_smp_err *e, uint16_t version);
 simplex_rc sx_smp_err_decode(simplex_bytes text, struct sx_smp_err *e) SIMPLEX_CHECK;
+/* reason=spam|content[,notice={...}], as in BLOCKED, the store log and the control port: the fields
+ * `blocked` to `ttl` of e, which are zero before. */
+void sx_wr_block_info(struct sx_wr *w, const struct sx_smp_err *e, uint16_t version);
+void sx_rd_block_info(struct sx_rd *r, struct sx_smp_err *e);
 
 /* ---- commands (section 6.1) ---- */
 

@@ -177,7 +177,7 @@ static void get_broker(struct sx_rd *r, struct sx_smp_err *e)
 #define NOTICE_SINCE 18
 #define BLOCKED_SINCE 12
 
-static void put_blocked(struct sx_wr *w, const struct sx_smp_err *e, uint16_t version)
+void sx_wr_block_info(struct sx_wr *w, const struct sx_smp_err *e, uint16_t version)
 {
     sx_wr_text(w, "reason=");
     PUT(w, reason_words, e->blocked);
@@ -187,7 +187,7 @@ static void put_blocked(struct sx_wr *w, const struct sx_smp_err *e, uint16_t ve
     }
 }
 
-static void get_blocked(struct sx_rd *r, struct sx_smp_err *e)
+void sx_rd_block_info(struct sx_rd *r, struct sx_smp_err *e)
 {
     if (!sx_rd_lit(r, "reason="))
         r->bad = true;
@@ -240,7 +240,7 @@ static void put_plain(struct sx_wr *w, uint8_t err, const struct sx_smp_err *e, 
         PUT(w, cmd_words, e->cmd);
         break;
     case SX_ERR_BLOCKED:
-        put_blocked(w, e, version);
+        sx_wr_block_info(w, e, version);
         break;
     case SX_ERR_STORE:
         sx_wr_raw(w, e->text);
@@ -263,7 +263,7 @@ static void get_plain(struct sx_rd *r, uint8_t err, struct sx_smp_err *e)
         get_cmd(r, e);
         break;
     case SX_ERR_BLOCKED:
-        get_blocked(r, e);
+        sx_rd_block_info(r, e);
         break;
     case SX_ERR_STORE:
         e->text = sx_rd_rest(r);

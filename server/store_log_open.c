@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The start of the store log: lock, read, write anew (protocol/smp.md section 10, "Files").
+ *
+ * The log is compacted by the reference's protocol of renames, so that a crash at any step leaves
+ * a complete log under one of two names: the old one becomes <log>.start, the new one is written,
+ * the old one becomes <log>.<time>. Who finds a <log>.start uses that, because the log itself may
+ * be half written.
+ */
+#include "store_log_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FILE_MODE 0600
+#define CHUNK (1u << 20)
+
+struct opening {
+    const struct sx_slog_cfg *cfg;
+    const struct sx_slog_sys *sys;
+    struct sx_errtext *err;
+    char start[SX_SLOG_PATH], bak[SX_SLOG_PATH];
+};
+
+static simplex_rc system_error(const struct opening *o, const char *what, const char *path)
+{
+    sx_errtext_set(o->err, "cannot %s %s: %s", what, path, strerror(errno));
+    return SIMPLEX_E_SYSTEM;
+}
+
+/* Renames become durable with their directory. */
+static simplex_rc sync_dir(const struct opening *o)
+{
+    char dir[SX_SLOG_PATH];
+    const char *slash = strrchr(o->cfg->path, '/');
+
+    (void)snprintf(dir, sizeof(dir), "%.*s", slash == NULL ? 1 : (int)(slash - o->cfg->path + 1),
+                   slash == NULL ? "." : o->cfg->path);
+    int fd = o->sys->open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return system_error(o, "open", dir);
+    int rc = fsync(fd);
+    simplex_rc result = rc == 0 ? SIMPLEX_OK : system_error(o, "sync", dir);
+    (void)close(fd);
+    return result;
+}
+
+static simplex_rc move(const struct opening *o, const char *from, const char *to)
+{
+    return o->sys->rename(from, to) == 0 ? SIMPLEX_OK : system_error(o, "rename", from);
+}
+
+/* ---- the lock ---- */
+
+static simplex_rc take_lock(const struct opening *o, int *out)
+{
+    char path[SX_SLOG_PATH];
+    char pid[32] = "";
+
+    if (!sx_slog_path(path, o->cfg->path, "lock"))
+        return SIMPLEX_E_ARG;
+    int fd = o->sys->open(path, O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
+    if (fd < 0)
+        return system_error(o, "open", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        bool other = errno == EWOULDBLOCK;
+        simplex_rc rc = other ? SIMPLEX_E_DB_LOCKED : system_error(o, "lock", path);
+        ssize_t n = other ? pread(fd, pid, sizeof(pid) - 1, 0) : 0;
+        pid[n > 0 ? strspn(pid, "0123456789") : 0] = 0;
+        if (other)
+            sx_errtext_set(o->err, "%s is in use by another server (process %s); stop that one",
+                           o->cfg->path, pid[0] == 0 ? "unknown" : pid);
+        (void)close(fd);
+        return rc;
+    }
+    int n = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n)
+        (void)ftruncate(fd, 0); /* only words for whoever is refused: the lock holds */
+    *out = fd;
+    return SIMPLEX_OK;
+}
+
+/* ---- a crashed start ---- */
+
+static simplex_rc use_start(const struct opening *o)
+{
+    struct stat st;
+
+    if (stat(o->start, &st) != 0)
+        return errno == ENOENT ? SIMPLEX_OK : system_error(o, "look at", o->start);
+    sx_slog_warn(o->cfg, "the last start was interrupted: restoring the store log from %s",
+                 o->start);
+    if (stat(o->cfg->path, &st) == 0) {
+        simplex_rc rc = move(o, o->cfg->path, o->bak);
+        if (rc != SIMPLEX_OK)
+            return rc;
+        sx_slog_warn(o->cfg, "the incomplete store log is kept as %s", o->bak);
+    } else if (errno != ENOENT) {
+        return system_error(o, "look at", o->cfg->path);
+    }
+    simplex_rc rc = move(o, o->start, o->cfg->path);
+    return rc == SIMPLEX_OK ? sync_dir(o) : rc;
+}
+
+/* ---- the new file ---- */
+
+struct output {
+    const struct sx_slog_sys *sys;
+    int fd;
+    struct sx_wr buf;
+    uint64_t at;
+    simplex_rc rc;
+    int error; /* errno of rc */
+};
+
+static bool drain(struct output *out)
+{
+    out->rc = sx_slog_pwrite(out->sys, out->fd, sx_wr_bytes(&out->buf), out->at);
+    out->error = errno;
+    out->at += out->buf.len;
+    sx_wr_reset(&out->buf);
+    return out->rc == SIMPLEX_OK;
+}
+
+static bool put_record(void *to, const struct sx_slog_record *r)
+{
+    struct output *out = to;
+
+    sx_slog_encode(&out->buf, r);
+    sx_wr_u8(&out->buf, '\n');
+    if (out->buf.bad) {
+        out->rc = SIMPLEX_E_NOMEM;
+        return false;
+    }
+    return out->buf.len < CHUNK || drain(out);
+}
+
+static simplex_rc write_lines(const struct opening *o, struct output *out)
+{
+    bool ok = o->cfg->rewrite(o->cfg->user, put_record, out);
+
+    if (ok && drain(out) && o->sys->sync(out->fd) != 0) {
+        out->rc = sx_slog_errno();
+        out->error = errno;
+    }
+    return !ok && out->rc == SIMPLEX_OK ? SIMPLEX_E_NOMEM : out->rc;
+}
+
+/* Writes everything into a file that is not there yet. On failure it is gone again. */
+static simplex_rc write_new(const struct opening *o, int *fd, uint64_t *size)
+{
+    struct output out = { .sys = o->sys };
+
+    out.fd = o->sys->open(o->cfg->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    if (out.fd < 0) {
+        simplex_rc rc = sx_slog_errno();
+        (void)system_error(o, "create", o->cfg->path);
+        return rc;
+    }
+    sx_wr_init(&out.buf, CHUNK + SX_SLOG_LINE_MAX);
+    simplex_rc rc = write_lines(o, &out);
+    sx_wr_free(&out.buf);
+    if (rc == SIMPLEX_OK) {
+        *fd = out.fd;
+        *size = out.at;
+        return SIMPLEX_OK;
+    }
+    if (rc != SIMPLEX_E_NOMEM) {
+        errno = out.error;
+        (void)system_error(o, "write", o->cfg->path);
+    }
+    (void)close(out.fd);
+    (void)o->sys->unlink(o->cfg->path);
+    return rc;
+}
+
+/* Goes on with the file that was read, without what is behind its last record. */
+static simplex_rc use_old(const struct opening *o, uint64_t good_end, int *fd, uint64_t *size)
+{
+    simplex_rc rc = move(o, o->start, o->cfg->path);
+
+    if (rc == SIMPLEX_OK)
+        rc = sync_dir(o);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    *fd = o->sys->open(o->cfg->path, O_RDWR | O_CLOEXEC, 0);
+    if (*fd < 0)
+        return system_error(o, "open", o->cfg->path);
+    if (o->sys->ftruncate(*fd, (off_t)good_end) != 0 || o->sys->sync(*fd) != 0) {
+        rc = system_error(o, "repair", o->cfg->path);
+        (void)close(*fd);
+        return rc;
+    }
+    sx_slog_warn(o->cfg, "the disk is full: %s goes on being used without compaction",
+                 o->cfg->path);
+    *size = good_end;
+    return SIMPLEX_OK;
+}
+
+static int64_t now_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static simplex_rc keep_backup(const struct opening *o)
+{
+    char backup[SX_SLOG_PATH];
+    int64_t now = now_us();
+
+    if (!sx_slog_backup_path(backup, o->cfg->path, now))
+        return SIMPLEX_E_ARG;
+    simplex_rc rc = move(o, o->start, backup);
+    if (rc == SIMPLEX_OK)
+        rc = sync_dir(o);
+    if (rc == SIMPLEX_OK)
+        sx_slog_prune(o->sys, o->cfg->path, now);
+    return rc;
+}
+
+static simplex_rc compact(const struct opening *o, const struct sx_slog_found *found, int *fd,
+                          uint64_t *size)
+{
+    simplex_rc rc = move(o, o->cfg->path, o->start);
+
+    if (rc == SIMPLEX_OK)
+        rc = sync_dir(o);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    rc = write_new(o, fd, size);
+    if (rc == SIMPLEX_E_DB_FULL)
+        return use_old(o, found->good_end, fd, size);
+    if (rc != SIMPLEX_OK) {
+        (void)o->sys->rename(o->start, o->cfg->path); /* if not, the next start does it */
+        return rc == SIMPLEX_E_NOMEM ? rc : SIMPLEX_E_SYSTEM;
+    }
+    rc = sync_dir(o);
+    if (rc == SIMPLEX_OK)
+        rc = keep_backup(o);
+    if (rc != SIMPLEX_OK)
+        (void)close(*fd);
+    return rc;
+}
+
+static simplex_rc create(const struct opening *o, int *fd, uint64_t *size)
+{
+    simplex_rc rc = write_new(o, fd, size);
+
+    if (rc == SIMPLEX_E_DB_FULL || rc == SIMPLEX_E_DB_IO)
+        rc = SIMPLEX_E_SYSTEM;
+    if (rc != SIMPLEX_OK)
+        return rc;
+    rc = sync_dir(o);
+    if (rc != SIMPLEX_OK)
+        (void)close(*fd);
+    return rc;
+}
+
+static simplex_rc open_locked(const struct opening *o, int lock_fd, struct sx_slog **out)
+{
+    struct sx_slog_found found;
+    uint64_t size;
+    int fd;
+
+    simplex_rc rc = use_start(o);
+    if (rc == SIMPLEX_OK)
+        rc = sx_slog_read(o->cfg, o->err, &found);
+    if (rc == SIMPLEX_OK)
+        rc = found.exists ? compact(o, &found, &fd, &size) : create(o, &fd, &size);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    rc = sx_slog_new(o->sys, fd, lock_fd, size, out);
+    if (rc != SIMPLEX_OK)
+        (void)close(fd);
+    return rc;
+}
+
+simplex_rc sx_slog_open(const struct sx_slog_cfg *cfg, struct sx_errtext *err, struct sx_slog **out)
+{
+    struct opening o = { .cfg = cfg,
+                         .sys = cfg->sys == NULL ? &sx_slog_system : cfg->sys,
+                         .err = err };
+    int lock_fd = -1;
+
+    *out = NULL;
+    if (!sx_slog_path(o.start, cfg->path, "start") || !sx_slog_path(o.bak, cfg->path, "bak"))
+        return SIMPLEX_E_ARG;
+    simplex_rc rc = take_lock(&o, &lock_fd);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    rc = open_locked(&o, lock_fd, out);
+    if (rc != SIMPLEX_OK)
+        (void)close(lock_fd);
+    return rc;
+}
