@@ -210,8 +210,9 @@ enum sx_err sx_queue_set_link(struct sx_store *st, struct sx_queue *q, simplex_b
 
 /* ---- notifiers ---- */
 
-static enum sx_err new_notifier(struct sx_store *st, struct sx_queue *q, const struct sx_pub *key,
-                                const uint8_t secret[32], struct sx_notifier **made)
+static enum sx_err new_notifier(struct sx_store *st, struct sx_queue *q, const uint8_t *id,
+                                const struct sx_pub *key, const uint8_t secret[32],
+                                struct sx_notifier **made)
 {
     struct sx_notifier *n = sx_calloc(1, sizeof(*n));
 
@@ -220,7 +221,7 @@ static enum sx_err new_notifier(struct sx_store *st, struct sx_queue *q, const s
     n->q = q;
     n->key = *key;
     memcpy(n->secret, secret, sizeof(n->secret));
-    enum sx_err e = add_node(st, SX_BY_NTF, &n->node, NULL);
+    enum sx_err e = add_node(st, SX_BY_NTF, &n->node, id);
     if (e != SX_ERR_NONE) {
         sx_free_secret(n, sizeof(*n));
         return e;
@@ -242,7 +243,7 @@ enum sx_err sx_queue_make_notifier(struct sx_store *st, struct sx_queue *q,
                                    const struct sx_pub *key, const uint8_t secret[32],
                                    struct sx_notifier **made)
 {
-    enum sx_err e = new_notifier(st, q, key, secret, made);
+    enum sx_err e = new_notifier(st, q, NULL, key, secret, made);
 
     if (e != SX_ERR_NONE || sx_persist_notifier(st, q, *made))
         return e;
@@ -256,6 +257,17 @@ void sx_queue_put_notifier(struct sx_store *st, struct sx_queue *q, struct sx_no
         sx_queue_leave_service(q, true);
     drop_notifier(st, q->ntf);
     q->ntf = made;
+}
+
+enum sx_err sx_queue_load_notifier(struct sx_store *st, struct sx_queue *q, const uint8_t *id,
+                                   const struct sx_pub *key, const uint8_t secret[32])
+{
+    struct sx_notifier *made;
+    enum sx_err e = new_notifier(st, q, id, key, secret, &made);
+
+    if (e == SX_ERR_NONE)
+        sx_queue_put_notifier(st, q, made);
+    return e;
 }
 
 enum sx_err sx_queue_record_del_notifier(struct sx_store *st, struct sx_queue *q)
@@ -287,7 +299,7 @@ static void remove_queue(struct sx_store *st, struct sx_queue *q, bool rcv, bool
 static enum sx_err index_queue(struct sx_store *st, struct sx_queue *q,
                                const struct sx_queue_new *n)
 {
-    enum sx_err e = add_node(st, SX_BY_RCV, &q->rcv, NULL);
+    enum sx_err e = add_node(st, SX_BY_RCV, &q->rcv, n->rcv_id);
 
     if (e != SX_ERR_NONE) {
         remove_queue(st, q, false, false);
@@ -303,7 +315,7 @@ static enum sx_err index_queue(struct sx_store *st, struct sx_queue *q,
     if (q->link != NULL && n->made_link_id != NULL)
         memcpy(n->made_link_id, q->link->node.id, SX_ID_LEN);
     if (e == SX_ERR_NONE && n->has_ntf)
-        e = new_notifier(st, q, &n->ntf_key, n->ntf_secret, &q->ntf);
+        e = new_notifier(st, q, n->ntf_id, &n->ntf_key, n->ntf_secret, &q->ntf);
     if (e != SX_ERR_NONE)
         remove_queue(st, q, true, true);
     return e;
@@ -369,6 +381,23 @@ enum sx_err sx_queue_secure(struct sx_store *st, struct sx_queue *q, const struc
     return SX_ERR_NONE;
 }
 
+/* Room for so many recipient keys; one alone is kept in the queue itself. */
+static struct sx_keys *new_keys(unsigned count)
+{
+    struct sx_keys *list = sx_malloc(sizeof(*list) + count * sizeof(list->key[0]));
+
+    if (list != NULL)
+        list->count = (uint8_t)count;
+    return list;
+}
+
+static void put_keys(struct sx_queue *q, const struct sx_pub *first, struct sx_keys *list)
+{
+    q->rcv_key = *first;
+    sx_free(q->keys);
+    q->keys = list;
+}
+
 enum sx_err sx_queue_set_keys(struct sx_store *st, struct sx_queue *q, simplex_bytes keys,
                               unsigned count)
 {
@@ -376,21 +405,29 @@ enum sx_err sx_queue_set_keys(struct sx_store *st, struct sx_queue *q, simplex_b
     struct sx_keys *list = NULL;
     struct sx_pub first;
 
-    if (count > 1) {
-        list = sx_malloc(sizeof(*list) + count * sizeof(list->key[0]));
-        if (list == NULL)
-            return SX_ERR_INTERNAL;
-        list->count = (uint8_t)count;
-    }
+    if (count > 1 && (list = new_keys(count)) == NULL)
+        return SX_ERR_INTERNAL;
     for (unsigned i = 0; i < count; i++)
         sx_rkey_next(&rd, list == NULL ? &first : &list->key[i]);
-    if (!sx_persist_keys(st, q, list == NULL ? &first : list->key, count)) {
+    const struct sx_pub *key = list == NULL ? &first : list->key;
+    if (!sx_persist_keys(st, q, key, count)) {
         sx_free(list);
         return SX_ERR_INTERNAL;
     }
-    q->rcv_key = list == NULL ? first : list->key[0];
-    sx_free(q->keys);
-    q->keys = list;
+    put_keys(q, key, list);
+    return SX_ERR_NONE;
+}
+
+enum sx_err sx_queue_load_keys(struct sx_queue *q, const struct sx_pub *key, unsigned count)
+{
+    struct sx_keys *list = NULL;
+
+    if (count > 1) {
+        if ((list = new_keys(count)) == NULL)
+            return SX_ERR_INTERNAL;
+        memcpy(list->key, key, count * sizeof(list->key[0]));
+    }
+    put_keys(q, key, list);
     return SX_ERR_NONE;
 }
 
@@ -401,5 +438,6 @@ enum sx_err sx_queue_set_status(struct sx_store *st, struct sx_queue *q, enum sx
         return SX_ERR_INTERNAL;
     q->status = (uint8_t)status;
     q->blocked = (uint8_t)why;
+    q->notice = SX_NOTICE_NONE;
     return SX_ERR_NONE;
 }

@@ -148,16 +148,18 @@ struct sx_queue_new {
     uint8_t mode;
     struct sx_pub rcv_key;
     uint8_t secret[32];
+    const uint8_t *rcv_id; /* of the store log, or NULL: random */
     const uint8_t *snd_id; /* 24 bytes given by the client, or NULL: random */
     bool has_link;
     const uint8_t *link_id; /* 24 bytes given by the client, or NULL: random */
     uint8_t *made_link_id;  /* out unless NULL: a SEND of another thread may delete the link soon */
     simplex_bytes fixed, user;
     bool has_ntf;
+    const uint8_t *ntf_id; /* of the store log, or NULL: random */
     struct sx_pub ntf_key;
     uint8_t ntf_secret[32];
 };
-/* On SX_ERR_NONE *out is referenced. AUTH: an id given by the client is taken. INTERNAL: no
+/* On SX_ERR_NONE *out is referenced. AUTH: an id that was given is taken. INTERNAL: no
  * memory, or three random ids in a row were taken. */
 enum sx_err sx_qstore_create(struct sx_store *st, const struct sx_queue_new *n,
                              struct sx_queue **out) SIMPLEX_CHECK;
@@ -194,6 +196,13 @@ void sx_queue_put_notifier(struct sx_store *st, struct sx_queue *q, struct sx_no
 /* NDEL, in two steps like a deletion. */
 enum sx_err sx_queue_record_del_notifier(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;
 void sx_queue_del_notifier(struct sx_store *st, struct sx_queue *q);
+/* From the store log, recorded already: a notifier with this id in the place of the present one,
+ * all recipient keys. AUTH: the id is taken. INTERNAL: no memory. */
+enum sx_err sx_queue_load_notifier(struct sx_store *st, struct sx_queue *q, const uint8_t *id,
+                                   const struct sx_pub *key,
+                                   const uint8_t secret[32]) SIMPLEX_CHECK;
+enum sx_err sx_queue_load_keys(struct sx_queue *q, const struct sx_pub *key,
+                               unsigned count) SIMPLEX_CHECK;
 /* Remembers that msg arrived; drops the oldest when there are too many. False: no memory. */
 bool sx_notifier_add(struct sx_notifier *n, const struct sx_msg *msg);
 /* Takes all that wait; the caller frees them with sx_ntf_free. Those over age are left out. */

@@ -9,30 +9,36 @@
 #include "store_log.h"
 
 struct sx_load_counts {
-    uint64_t lines;     /* records read */
-    uint64_t unknown;   /* about queues or services that are not there (any more) */
-    uint64_t refused;   /* an id was there already, or the queue does not allow the change */
-    uint64_t first_odd; /* line of the first unknown or refused one */
+    uint64_t records;   /* in the file */
+    uint64_t unknown;   /* about a queue or service that is not there (any more) */
+    uint64_t refused;   /* an id was there already, or the queue's state does not allow it */
+    uint64_t first_odd; /* line of the first one unknown or refused; 0: none */
 };
 
 struct sx_load_cfg {
     const char *path; /* of the log */
     bool skip_damage;
-    const struct sx_slog_sys *sys;                                /* NULL: the system's */
+    const struct sx_slog_sys *sys; /* NULL: the system's */
+    void *user;
     void (*progress)(void *user, uint64_t bytes, uint64_t total); /* or NULL */
     void (*warn)(void *user, const char *text);                   /* or NULL */
-    void *user;
 };
 
-/* Opens the log (sx_slog_open) into an empty store that nobody else uses yet. counts may be NULL.
- */
+/* Opens the log (sx_slog_open) into an empty store that nobody else uses yet and that records
+ * nothing yet (st->persist is NULL). counts may be NULL. */
 simplex_rc sx_store_load(struct sx_store *st, const struct sx_load_cfg *cfg,
                          struct sx_load_counts *counts, struct sx_errtext *err,
                          struct sx_slog **out) SIMPLEX_CHECK;
 
 /* Applies one record. E_NOT_FOUND, E_PROHIBITED: counted as unknown, refused. E_NOMEM. */
 simplex_rc sx_load_record(struct sx_store *st, const struct sx_slog_record *r) SIMPLEX_CHECK;
-/* The CREATE record of a queue; with its lock held. r borrows from q. */
+/* Puts a record for each service and each queue, for a log written anew or an export; queues may
+ * change meanwhile, and those that come or go may be left out. False when put answered false. */
+bool sx_load_rewrite(struct sx_store *st, sx_slog_put *put, void *to) SIMPLEX_CHECK;
+
+struct sx_service;
+/* The records of a queue (with its lock held) and of a service. They borrow from them. */
 void sx_load_create_record(const struct sx_queue *q, struct sx_slog_record *r);
+void sx_load_service_record(const struct sx_service *svc, struct sx_slog_record *r);
 
 #endif

@@ -17,7 +17,7 @@
 
 #include <sys/types.h>
 
-#include "identity.h" /* struct sx_errtext */
+#include "file.h" /* struct sx_errtext */
 #include "store_log_line.h"
 
 #define SX_SLOG_ROOM (1u << 20)  /* reserved ahead in steps of this */

@@ -49,7 +49,7 @@ void sx_slog_warn(const struct sx_slog_cfg *cfg, const char *fmt, ...)
 
 /* ---- backups (store_log_backup.c) ---- */
 
-#define SX_SLOG_PATH 4096
+#define SX_SLOG_PATH SX_PATH_MAX
 /* path.suffix; false when it is too long. */
 bool sx_slog_path(char to[SX_SLOG_PATH], const char *path, const char *suffix);
 /* path.<ISO8601> for this time (microseconds since 1970) or, while there is such a file, later. */
