@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Housekeeping of the journal: the oldest segment goes when nothing in it lives, and what lives
+ * long is copied out of it when more than half of the journal is dead. Only the oldest one ever
+ * goes: an acknowledgement stays on disk as long as there may be a record of its message.
+ */
+#include "journal_internal.h"
+
+#include <unistd.h>
+
+#define COPY_BYTES (1u << 20) /* a call */
+
+enum step { NOTHING, AGAIN, SYNC };
+
+/* The unlinked file must not come back after a later one went. */
+static enum step remove_oldest(struct sx_journal *j)
+{
+    struct sx_segment *s = j->old;
+
+    if (sx_segment_unlink(j, s) != SIMPLEX_OK || fsync(j->dir_fd) != 0)
+        return NOTHING; /* tried again at the next call */
+    j->old = s->next;
+    if (j->old == NULL)
+        j->old_tail = NULL;
+    j->old_bytes -= s->pos;
+    sx_segment_free(s);
+    return AGAIN;
+}
+
+static bool worth_copying(const struct sx_journal *j)
+{
+    uint64_t total = j->old_bytes, most = 2 * j->live_bytes;
+
+    if (j->old->number <= j->evacuate)
+        return true;
+    for (const struct sx_segment *s = j->open; s != NULL; s = s->next)
+        total += s->pos;
+    return total > (most > 4 * (uint64_t)j->size ? most : 4 * (uint64_t)j->size);
+}
+
+/* The copies are operations like any other, with the seq they had. */
+static enum step copy_oldest(struct sx_journal *j)
+{
+    size_t bytes = 0;
+
+    for (struct sx_msg *m = j->old->live; m != NULL && bytes < COPY_BYTES; m = m->journal.next) {
+        if (!sx_journal_readd(j, m))
+            break; /* no room, no memory: what there is of it is something */
+        bytes += sx_record_size(m->len);
+    }
+    simplex_rc rc = sx_journal_write(j);
+    if (rc != SIMPLEX_OK)
+        sx_journal_fail(j, rc, "written");
+    return rc == SIMPLEX_OK && bytes > 0 ? AGAIN : NOTHING;
+}
+
+static enum step tidy(struct sx_journal *j)
+{
+    struct sx_segment *s = j->old;
+    bool failed = atomic_load(&j->failed);
+
+    if (s == NULL)
+        return NOTHING;
+    if (s->count == 0 && s->empty_epoch <= j->durable_epoch)
+        return remove_oldest(j);
+    if (failed)
+        return NOTHING;
+    if (s->count == 0)
+        return SYNC;
+    return worth_copying(j) ? copy_oldest(j) : NOTHING;
+}
+
+bool sx_journal_tidy(struct sx_journal *j)
+{
+    pthread_mutex_lock(&j->spare_lock);
+    bool spare = j->spares != NULL;
+    pthread_mutex_unlock(&j->spare_lock);
+    if (!spare && !atomic_load(&j->failed))
+        (void)sx_spare_make(j, true); /* if not, sx_journal_room says so */
+
+    pthread_mutex_lock(&j->lock);
+    enum step step = tidy(j);
+    pthread_mutex_unlock(&j->lock);
+    return step == AGAIN || (step == SYNC && sx_journal_sync(j) == SIMPLEX_OK);
+}
