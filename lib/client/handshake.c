@@ -6,6 +6,8 @@
 #include "client/session_internal.h"
 
 #define SIGNED_KEY_MAX 256
+#define V_SERVICE 16
+#define V_MESSAGING_SERVICE 19
 
 /* Without ALPN both sides fall back to the version that older peers have (section 3). */
 static simplex_rc set_range(struct sx_session *s, uint16_t min, uint16_t max, bool alpn)
@@ -44,6 +46,16 @@ static simplex_rc agree(struct sx_session *s)
     }
     sx_wipe(secret, sizeof secret);
     return rc == SIMPLEX_E_KEY ? SIMPLEX_E_HANDSHAKE : rc;
+}
+
+static void ready(struct sx_session *s)
+{
+    s->leaf = (struct sx_pub){ 0 };
+    s->cert = NULL;
+    s->peer_chain = NULL;
+    s->accept = NULL;
+    s->accept_user = NULL;
+    s->state = SX_S_READY;
 }
 
 static simplex_rc put_block(const struct sx_wr *w, uint8_t block[SX_BLOCK])
@@ -88,6 +100,9 @@ simplex_rc sx_session_server(struct sx_session *s, const struct sx_session_serve
     simplex_rc rc = init(s, cfg->session_id, cfg->key_hash);
 
     s->is_server = true;
+    s->peer_chain = cfg->peer_chain;
+    s->accept = cfg->accept;
+    s->accept_user = cfg->accept_user;
     if (rc == SIMPLEX_OK)
         rc = set_range(s, cfg->min, cfg->max, cfg->alpn);
     if (rc == SIMPLEX_OK && s->max >= 7 &&
@@ -103,19 +118,65 @@ simplex_rc sx_session_server(struct sx_session *s, const struct sx_session_serve
     return rc;
 }
 
-/* This release has no services: the client learns it in the third message (section 4). */
-static simplex_rc refuse_service(uint8_t reply[SX_BLOCK], bool *has_reply)
+static simplex_rc service_reply(const struct sx_service_reply *r, uint8_t reply[SX_BLOCK],
+                                bool *has_reply)
 {
-    struct sx_service_reply r = { .error = { .transport = SX_TRANSPORT_HANDSHAKE,
-                                             .handshake = SX_HS_BAD_SERVICE } };
     uint8_t content[256];
     struct sx_wr w;
 
     sx_wr_fixed(&w, content, sizeof content);
-    sx_service_reply_encode(&w, &r);
+    sx_service_reply_encode(&w, r);
     simplex_rc rc = put_block(&w, reply);
     *has_reply = rc == SIMPLEX_OK;
-    return rc == SIMPLEX_OK ? SIMPLEX_E_HANDSHAKE : rc;
+    return rc;
+}
+
+/* TLS has proved that the client holds the key of this chain, and of no other. */
+static bool is_chain_of_tls(const struct sx_session *s, const struct sx_client_hello *h)
+{
+    const struct sx_chain *tls = s->peer_chain;
+
+    if (tls == NULL || tls->count != h->n_certs)
+        return false;
+    for (size_t i = 0; i < h->n_certs; i++) {
+        if (!sx_bytes_eq(tls->cert[i], h->certs[i]))
+            return false;
+    }
+    return true;
+}
+
+/* The claims of a service, from the cheapest to check on. Sets s->service but for its id. */
+static enum sx_err_handshake check_service(struct sx_session *s, const struct sx_client_hello *h)
+{
+    struct sx_session_service *svc = &s->service;
+    struct sx_pub leaf;
+
+    if (s->accept == NULL)
+        return SX_HS_BAD_SERVICE;
+    if (!is_chain_of_tls(s, h) || sx_chain_leaf_key(s->peer_chain, &leaf) != SIMPLEX_OK ||
+        sx_signed_key_verify(h->signed_key, &leaf, &svc->key.pub) != SIMPLEX_OK ||
+        svc->key.pub.alg != SX_ED25519 ||
+        sx_chain_verify_service(s->peer_chain, sx_now_ms() / 1000, svc->cert_hash) != SIMPLEX_OK)
+        return SX_HS_BAD_AUTH;
+    svc->role = h->service_role;
+    struct sx_service_hello hello = { .role = svc->role, .chain = s->peer_chain };
+    memcpy(hello.cert_hash, svc->cert_hash, sizeof hello.cert_hash);
+    return s->accept(s->accept_user, &hello, svc->id) ? 0 : SX_HS_BAD_SERVICE;
+}
+
+/* The third message: the service's id, or why it is refused (section 4). */
+static simplex_rc answer_service(struct sx_session *s, const struct sx_client_hello *h,
+                                 uint8_t reply[SX_BLOCK], bool *has_reply)
+{
+    enum sx_err_handshake error = check_service(s, h);
+    struct sx_service_reply r = {
+        .ok = error == 0,
+        .service_id = sx_bytes(s->service.id, sizeof s->service.id),
+        .error = { .transport = SX_TRANSPORT_HANDSHAKE, .handshake = (uint8_t)error },
+    };
+
+    simplex_rc rc = service_reply(&r, reply, has_reply);
+    return rc == SIMPLEX_OK && error != 0 ? SIMPLEX_E_HANDSHAKE : rc;
 }
 
 simplex_rc sx_handshake_server(struct sx_session *s, simplex_bytes hello, uint8_t reply[SX_BLOCK],
@@ -131,13 +192,13 @@ simplex_rc sx_handshake_server(struct sx_session *s, simplex_bytes hello, uint8_
         return SIMPLEX_E_VERSION;
     s->version = h.version;
     s->proxy = h.proxy;
-    if (h.has_service)
-        return refuse_service(reply, has_reply);
     if (h.has_key)
         s->peer_key = h.key;
     simplex_rc rc = agree(s);
+    if (rc == SIMPLEX_OK && h.has_service)
+        rc = answer_service(s, &h, reply, has_reply); /* a plain block, like the others */
     if (rc == SIMPLEX_OK)
-        s->state = SX_S_READY;
+        ready(s);
     return rc;
 }
 
@@ -153,6 +214,7 @@ simplex_rc sx_session_client(struct sx_session *s, const struct sx_session_clien
         rc = set_range(s, cfg->min, cfg->max, cfg->alpn);
     s->proxy = cfg->proxy;
     s->no_key = cfg->no_key;
+    s->cert = cfg->service;
     s->state = rc == SIMPLEX_OK ? SX_S_WAIT_HELLO : SX_S_FAILED;
     return rc;
 }
@@ -192,6 +254,30 @@ static simplex_rc check_server_key(struct sx_session *s, const struct sx_server_
     return s->peer_key.alg == SX_X25519 ? SIMPLEX_OK : SIMPLEX_E_HANDSHAKE;
 }
 
+/* A fresh key of the session, signed by the leaf; into h, which borrows from s and w. */
+static simplex_rc say_service(struct sx_session *s, struct sx_client_hello *h, struct sx_wr *w)
+{
+    const struct sx_service_cert *cert = s->cert;
+    struct sx_session_service *svc = &s->service;
+
+    if (cert == NULL || s->version < (cert->role == 'M' ? V_MESSAGING_SERVICE : V_SERVICE))
+        return SIMPLEX_OK;
+    simplex_rc rc = sx_keypair_new(SX_ED25519, &svc->key);
+    if (rc == SIMPLEX_OK)
+        rc = sx_signed_key_encode(w, &svc->key.pub, &cert->leaf);
+    if (rc != SIMPLEX_OK || w->bad)
+        return rc != SIMPLEX_OK ? rc : SIMPLEX_E_ENCODE;
+    svc->role = cert->role;
+    sx_sha256(cert->chain.cert[cert->chain.count > 1], svc->cert_hash);
+    h->has_service = true;
+    h->service_role = cert->role;
+    h->n_certs = cert->chain.count;
+    for (size_t i = 0; i < h->n_certs; i++)
+        h->certs[i] = cert->chain.cert[i];
+    h->signed_key = sx_wr_bytes(w);
+    return SIMPLEX_OK;
+}
+
 static simplex_rc client_hello(struct sx_session *s, uint8_t block[SX_BLOCK])
 {
     struct sx_client_hello h = {
@@ -200,8 +286,8 @@ static simplex_rc client_hello(struct sx_session *s, uint8_t block[SX_BLOCK])
         .has_key = s->version >= 7 && !s->no_key,
         .proxy = s->version >= 14 && s->proxy,
     };
-    uint8_t content[256];
-    struct sx_wr w;
+    uint8_t content[SX_BLOCK_CONTENT], signed_key[SIGNED_KEY_MAX];
+    struct sx_wr w, key;
 
     if (h.has_key) {
         simplex_rc rc = sx_keypair_new(SX_X25519, &s->own);
@@ -209,6 +295,10 @@ static simplex_rc client_hello(struct sx_session *s, uint8_t block[SX_BLOCK])
             return rc;
         h.key = s->own.pub;
     }
+    sx_wr_fixed(&key, signed_key, sizeof signed_key);
+    simplex_rc rc = say_service(s, &h, &key);
+    if (rc != SIMPLEX_OK)
+        return rc;
     sx_wr_fixed(&w, content, sizeof content);
     sx_client_hello_encode(&w, &h);
     return put_block(&w, block);
@@ -228,12 +318,28 @@ simplex_rc sx_handshake_client(struct sx_session *s, simplex_bytes hello, uint8_
         rc = check_server_key(s, &h);
     if (rc == SIMPLEX_OK)
         rc = client_hello(s, reply);
-    if (rc == SIMPLEX_OK)
+    if (rc == SIMPLEX_OK && s->service.role == 0)
         rc = agree(s);
     if (rc != SIMPLEX_OK)
         return rc;
-    s->leaf = (struct sx_pub){ 0 };
-    s->state = SX_S_READY;
+    if (s->service.role == 0)
+        ready(s);
+    else
+        s->state = SX_S_WAIT_SERVICE; /* its answer is a plain block: the keys follow it */
     *has_reply = true;
     return SIMPLEX_OK;
+}
+
+simplex_rc sx_handshake_service(struct sx_session *s, simplex_bytes content)
+{
+    struct sx_service_reply r;
+
+    if (sx_service_reply_decode(content, &r) != SIMPLEX_OK || !r.ok ||
+        r.service_id.len != sizeof s->service.id)
+        return SIMPLEX_E_HANDSHAKE;
+    memcpy(s->service.id, r.service_id.ptr, sizeof s->service.id);
+    simplex_rc rc = agree(s);
+    if (rc == SIMPLEX_OK)
+        ready(s);
+    return rc;
 }

@@ -4,6 +4,7 @@
 
 /* S(session id) S(corr id) S(entity id) in front of a command that fills a block. */
 #define AUTHORIZED_MAX (3 * 256 + SX_BLOCK)
+#define CERT_HASH_LEN 32
 
 static simplex_rc fail(struct sx_session *s, simplex_rc rc)
 {
@@ -18,7 +19,7 @@ simplex_rc sx_session_input(struct sx_session *s, uint8_t block[SX_BLOCK], uint8
 
     *has_reply = false;
     *content = sx_bytes(NULL, 0);
-    if (s->state != SX_S_WAIT_HELLO && s->state != SX_S_READY)
+    if (s->state != SX_S_WAIT_HELLO && s->state != SX_S_WAIT_SERVICE && s->state != SX_S_READY)
         return SIMPLEX_E_PROHIBITED;
     simplex_rc rc = sx_block_open(s, block, &got);
     if (rc != SIMPLEX_OK)
@@ -26,6 +27,10 @@ simplex_rc sx_session_input(struct sx_session *s, uint8_t block[SX_BLOCK], uint8
     if (s->state == SX_S_READY) {
         *content = got;
         return SIMPLEX_OK;
+    }
+    if (s->state == SX_S_WAIT_SERVICE) {
+        rc = sx_handshake_service(s, got);
+        return rc == SIMPLEX_OK ? SIMPLEX_OK : fail(s, rc);
     }
     if (reply == NULL)
         return SIMPLEX_E_ARG;
@@ -125,32 +130,57 @@ static simplex_rc put_transmission(const struct sx_session *s, struct sx_transmi
     return SIMPLEX_OK;
 }
 
+/* Commands that bind a queue to the service whose session it is (section 5). */
+static bool binds_service(const struct sx_session *s, enum sx_cmd_tag tag)
+{
+    return s->service.role != 0 && (tag == SX_NEW || tag == SX_SUB || tag == SX_NSUB);
+}
+
+/*
+ * buf: room for a certificate hash, then what is authorized. With a service the key of the entity
+ * signs both, so that nobody can put another service into the place of this one.
+ */
+static simplex_rc authorize_both(const struct sx_session *s, const struct sx_keypair *key,
+                                 const struct sx_cmd *cmd, uint8_t *buf, size_t len,
+                                 struct sx_transmission *t, uint8_t auth[SX_AUTH_MAX],
+                                 uint8_t service_sig[SX_SIG_MAX])
+{
+    simplex_bytes authorized = sx_bytes(buf + CERT_HASH_LEN, len);
+    simplex_rc rc = SIMPLEX_OK;
+
+    t->auth.ptr = auth;
+    t->has_service_sig = key != NULL && binds_service(s, cmd->tag);
+    if (t->has_service_sig) {
+        t->service_sig.ptr = service_sig;
+        rc = sx_sign(&s->service.key, authorized, service_sig, &t->service_sig.len);
+        memcpy(buf, s->service.cert_hash, CERT_HASH_LEN);
+        authorized = sx_bytes(buf, CERT_HASH_LEN + len);
+    }
+    return rc == SIMPLEX_OK ? authorize(s, key, t->corr_id, authorized, auth, &t->auth.len) : rc;
+}
+
 simplex_rc sx_session_encode(const struct sx_session *s, const struct sx_keypair *key,
                              const uint8_t corr_id[SX_ID_LEN], simplex_bytes entity,
                              const struct sx_cmd *cmd, struct sx_wr *out)
 {
-    uint8_t buf[AUTHORIZED_MAX], auth[SX_AUTH_MAX];
-    simplex_bytes corr = sx_bytes(corr_id, SX_ID_LEN);
+    uint8_t buf[CERT_HASH_LEN + AUTHORIZED_MAX], auth[SX_AUTH_MAX], service_sig[SX_SIG_MAX];
+    struct sx_transmission t = { .session_id = sx_session_id(s),
+                                 .corr_id = sx_bytes(corr_id, SX_ID_LEN),
+                                 .entity_id = entity };
     struct sx_wr w;
-    size_t auth_len;
 
     if (s->state != SX_S_READY && s->state != SX_S_RELAY)
         return SIMPLEX_E_PROHIBITED;
-    sx_wr_fixed(&w, buf, sizeof buf);
-    sx_authorized_encode(&w, sx_session_id(s), corr, entity, sx_bytes(NULL, 0));
+    sx_wr_fixed(&w, buf + CERT_HASH_LEN, AUTHORIZED_MAX);
+    sx_authorized_encode(&w, t.session_id, t.corr_id, entity, sx_bytes(NULL, 0));
     size_t head = w.len;
     sx_cmd_encode(&w, cmd, s->version);
+    t.command = sx_bytes(buf + CERT_HASH_LEN + head, w.len - head);
     simplex_rc rc =
-        w.bad ? SIMPLEX_E_ENCODE : authorize(s, key, corr, sx_wr_bytes(&w), auth, &auth_len);
-    if (rc == SIMPLEX_OK) {
-        struct sx_transmission t = { .auth = sx_bytes(auth, auth_len),
-                                     .session_id = sx_session_id(s),
-                                     .corr_id = corr,
-                                     .entity_id = entity,
-                                     .command = sx_bytes(buf + head, w.len - head) };
+        w.bad ? SIMPLEX_E_ENCODE : authorize_both(s, key, cmd, buf, w.len, &t, auth, service_sig);
+    if (rc == SIMPLEX_OK)
         rc = put_transmission(s, &t, out);
-    }
-    sx_wipe(buf, w.len);
+    sx_wipe(buf, CERT_HASH_LEN + w.len);
     return rc;
 }
 
@@ -211,4 +241,11 @@ bool sx_session_verify(const struct sx_session *s, const struct sx_pub *key,
     bool real = key != NULL && key->alg == dummy->alg;
     bool ok = verify(s, real ? key : dummy, t, authorized);
     return real && ok;
+}
+
+bool sx_session_verify_service(const struct sx_session *s, const struct sx_transmission *t,
+                               simplex_bytes authorized)
+{
+    return s->service.role != 0 && t->has_service_sig &&
+           sx_verify(&s->service.key.pub, authorized, t->service_sig);
 }

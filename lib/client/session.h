@@ -14,8 +14,32 @@
 enum sx_session_state {
     SX_S_WAIT_HELLO, /* client: for the server's hello; server: for the client's */
     SX_S_READY,
-    SX_S_RELAY,  /* only sx_session_encode works: see sx_session_relay */
-    SX_S_FAILED, /* nothing may be fed or sealed any more */
+    SX_S_WAIT_SERVICE, /* client: for the server's answer to the service it said it is */
+    SX_S_RELAY,        /* only sx_session_encode works: see sx_session_relay */
+    SX_S_FAILED,       /* nothing may be fed or sealed any more */
+};
+
+/* A service as the server sees it in a hello; the certificates are those of TLS and verified. */
+struct sx_service_hello {
+    uint8_t role; /* 'M' 'N' 'P' */
+    const struct sx_chain *chain;
+    uint8_t cert_hash[32]; /* of its identity certificate */
+};
+/* Server: its id for the service; false: refused (BAD_SERVICE). */
+typedef bool sx_service_accept(void *user, const struct sx_service_hello *h, uint8_t id[SX_ID_LEN]);
+
+struct sx_service_cert { /* client: what it is */
+    uint8_t role;
+    struct sx_chain chain;  /* the one that was presented to TLS, leaf first */
+    struct sx_keypair leaf; /* key of the leaf */
+};
+
+/* What a session of a service knows (section 5), on both sides once READY. */
+struct sx_session_service {
+    uint8_t role; /* 0: no service */
+    uint8_t id[SX_ID_LEN];
+    uint8_t cert_hash[32];
+    struct sx_keypair key; /* Ed25519, of this session; the server knows the public half */
 };
 
 struct sx_session { /* a few hundred bytes, no heap: part of its connection */
@@ -35,6 +59,11 @@ struct sx_session { /* a few hundred bytes, no heap: part of its connection */
     bool has_shared;          /* both sides sent a key */
     struct sx_box_key shared; /* of both keys: RFWD and RRES (section 8) */
     uint8_t snd_chain[32], rcv_chain[32];
+    struct sx_session_service service;
+    const struct sx_service_cert *cert; /* client, until READY */
+    const struct sx_chain *peer_chain;  /* these three: server, until READY */
+    sx_service_accept *accept;
+    void *accept_user;
 };
 
 static inline simplex_bytes sx_session_id(const struct sx_session *s)
@@ -50,6 +79,10 @@ struct sx_session_client_cfg {
     bool proxy;                   /* announce this connection as a proxy's */
     bool no_key;                  /* send no key: no block encryption (tests) */
     bool alpn;                    /* ALPN was negotiated; without it only version 6 is offered */
+    /* The client is a service, and TLS has presented this chain; NULL: an ordinary client. Used
+     * until READY. Versions below 16 (role M: 19) know no services: there the session is an
+     * ordinary one, its service.role 0. */
+    const struct sx_service_cert *service;
 };
 simplex_rc sx_session_client(struct sx_session *s,
                              const struct sx_session_client_cfg *cfg) SIMPLEX_CHECK;
@@ -57,10 +90,13 @@ simplex_rc sx_session_client(struct sx_session *s,
 struct sx_session_server_cfg {
     uint16_t min, max; /* 0: SX_SMP_MIN, SX_SMP_MAX */
     simplex_bytes session_id;
-    const uint8_t *key_hash;       /* own identity fingerprint */
-    const struct sx_chain *chain;  /* own chain; not kept */
-    const struct sx_keypair *leaf; /* signs the session key; not kept */
-    bool alpn;                     /* false: the hello offers version 6 alone */
+    const uint8_t *key_hash;           /* own identity fingerprint */
+    const struct sx_chain *chain;      /* own chain; not kept */
+    const struct sx_keypair *leaf;     /* signs the session key; not kept */
+    bool alpn;                         /* false: the hello offers version 6 alone */
+    const struct sx_chain *peer_chain; /* what the client presented to TLS; used until READY */
+    sx_service_accept *accept;         /* NULL: services are refused */
+    void *accept_user;
 };
 /* hello: room for one block, to be sent first. */
 simplex_rc sx_session_server(struct sx_session *s, const struct sx_session_server_cfg *cfg,
@@ -89,8 +125,9 @@ simplex_rc sx_session_seal(struct sx_session *s, simplex_bytes content,
 /*
  * Authorises and encodes a transmission of the client: signature (Ed25519, Ed448) or
  * authenticator (X25519 with the server's session key; E_KEY when it sent none). key NULL:
- * unsigned. E_ENCODE; E_TOO_LARGE when it does not fit into one block, alone. On failure out has
- * the length it had.
+ * unsigned. A service signs NEW, SUB and NSUB with its session key as well; SUBS and NSUBS with
+ * service.key alone, for the entity service.id. E_ENCODE; E_TOO_LARGE when it does not fit into one
+ * block, alone. On failure out has the length it had.
  */
 simplex_rc sx_session_encode(const struct sx_session *s, const struct sx_keypair *key,
                              const uint8_t corr_id[SX_ID_LEN], simplex_bytes entity,
@@ -110,6 +147,10 @@ simplex_rc sx_session_relay(struct sx_session *s, uint16_t version, simplex_byte
  */
 bool sx_session_verify(const struct sx_session *s, const struct sx_pub *key,
                        const struct sx_transmission *t, simplex_bytes authorized);
+
+/* Server, session of a service: is the service's signature of the transmission right? */
+bool sx_session_verify_service(const struct sx_session *s, const struct sx_transmission *t,
+                               simplex_bytes authorized);
 
 void sx_session_wipe(struct sx_session *s);
 

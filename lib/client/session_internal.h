@@ -10,6 +10,8 @@ simplex_rc sx_handshake_client(struct sx_session *s, simplex_bytes hello, uint8_
                                bool *has_reply) SIMPLEX_CHECK;
 simplex_rc sx_handshake_server(struct sx_session *s, simplex_bytes hello, uint8_t reply[SX_BLOCK],
                                bool *has_reply) SIMPLEX_CHECK;
+/* The server's answer to a service. */
+simplex_rc sx_handshake_service(struct sx_session *s, simplex_bytes content) SIMPLEX_CHECK;
 
 /* block.c: key chains. Sets both chains of s from the DH secret. */
 simplex_rc sx_block_start(struct sx_session *s, const uint8_t secret[32]) SIMPLEX_CHECK;

@@ -19,6 +19,10 @@ simplex_rc sx_tls_ctx_client(struct sx_tls_ctx **out) SIMPLEX_CHECK;
 /* PEM chain (leaf first) and PEM key of the leaf. */
 simplex_rc sx_tls_ctx_server(simplex_bytes chain_pem, simplex_bytes key_pem,
                              struct sx_tls_ctx **out) SIMPLEX_CHECK;
+/* Client: presents this chain to servers that ask (a service, section 4). Before the first
+ * sx_tls_new; on failure the context is of no use any more. */
+simplex_rc sx_tls_ctx_present(struct sx_tls_ctx *ctx, simplex_bytes chain_pem,
+                              simplex_bytes key_pem) SIMPLEX_CHECK;
 /* After the connections made from it. */
 void sx_tls_ctx_free(struct sx_tls_ctx *ctx);
 /*
@@ -67,7 +71,8 @@ void sx_tls_shutdown(struct sx_tls *t); /* queues close_notify */
 
 /* tls-unique: verify_data of the client's Finished. 12..64 bytes; 0 before the handshake ends. */
 size_t sx_tls_unique(const struct sx_tls *t, uint8_t out[SX_TLS_UNIQUE_MAX]);
-/* Certificates the peer sent, leaf first; borrowed from t; empty when it sent none. */
+/* Certificates the peer sent, leaf first; borrowed from t; empty when it sent none. A server has
+ * verified nothing but that the peer holds the key of the first. */
 const struct sx_chain *sx_tls_peer_chain(const struct sx_tls *t);
 /* Frees the copy of the peer's certificates once the SMP handshake is over. */
 void sx_tls_forget_peer_chain(struct sx_tls *t);

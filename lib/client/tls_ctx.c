@@ -192,6 +192,12 @@ simplex_rc sx_tls_ctx_server(simplex_bytes chain_pem, simplex_bytes key_pem,
     return SIMPLEX_OK;
 }
 
+simplex_rc sx_tls_ctx_present(struct sx_tls_ctx *ctx, simplex_bytes chain_pem,
+                              simplex_bytes key_pem)
+{
+    return ctx->is_server ? SIMPLEX_E_ARG : load_certs(ctx->ssl, chain_pem, key_pem);
+}
+
 simplex_rc sx_tls_ctx_versions(struct sx_tls_ctx *ctx, int min, int max)
 {
     if (SSL_CTX_set_min_proto_version(ctx->ssl, min) == 1 &&

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Verification of a server's certificates (smp.md section 3). */
+/* Verification of the certificates of servers and services (smp.md section 3). */
 #include <limits.h>
 
 #include <openssl/err.h>
@@ -37,7 +37,7 @@ static X509 *parse_cert(simplex_bytes der)
 static simplex_rc parse_chain(const struct sx_chain *chain, struct parsed *p)
 {
     p->count = 0;
-    if (chain->count < 2 || chain->count > SX_CHAIN_MAX)
+    if (chain->count < 1 || chain->count > SX_CHAIN_MAX)
         return SIMPLEX_E_CERT;
     for (size_t i = 0; i < chain->count; i++) {
         X509 *x = parse_cert(chain->cert[i]);
@@ -82,7 +82,7 @@ static bool validate(X509_STORE_CTX *ctx, const struct parsed *p, int64_t now_s)
     /* The anchor is the last certificate, whether it signed itself or not. */
     (void)X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
     X509_VERIFY_PARAM_set_depth(param, SX_CHAIN_MAX);
-    return X509_verify_cert(ctx) == 1 && path_has(ctx, p->cert[1]);
+    return X509_verify_cert(ctx) == 1 && path_has(ctx, p->cert[p->count > 1]);
 }
 
 static simplex_rc validate_chain(const struct parsed *p, int64_t now_s)
@@ -118,6 +118,31 @@ simplex_rc sx_chain_verify(const struct sx_chain *chain, const uint8_t *fingerpr
         return rc;
     rc = X509_get_version(p.cert[0]) == X509_VERSION_3 ? validate_chain(&p, now_s) : SIMPLEX_E_CERT;
     free_parsed(&p);
+    return rc;
+}
+
+static simplex_rc verify_single(const struct sx_chain *chain, int64_t now_s)
+{
+    struct parsed p;
+    simplex_rc rc = parse_chain(chain, &p);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    rc = X509_get_version(p.cert[0]) == X509_VERSION_3 && X509_self_signed(p.cert[0], 1) == 1
+             ? validate_chain(&p, now_s)
+             : SIMPLEX_E_CERT;
+    free_parsed(&p);
+    return rc;
+}
+
+simplex_rc sx_chain_verify_service(const struct sx_chain *chain, int64_t now_s,
+                                   uint8_t cert_hash[32])
+{
+    memset(cert_hash, 0, 32);
+    simplex_rc rc =
+        chain->count == 1 ? verify_single(chain, now_s) : sx_chain_verify(chain, NULL, now_s);
+    if (rc == SIMPLEX_OK)
+        sx_sha256(chain->cert[chain->count > 1], cert_hash);
     return rc;
 }
 

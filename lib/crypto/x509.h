@@ -20,6 +20,12 @@ struct sx_chain { /* DER certificates, leaf first; 2..4 for servers, borrowed */
  */
 simplex_rc sx_chain_verify(const struct sx_chain *chain, const uint8_t *fingerprint,
                            int64_t now_s) SIMPLEX_CHECK;
+/*
+ * The chain of a service: as above, or one certificate that signed itself and is the identity.
+ * cert_hash: SHA-256 of the identity certificate. E_CERT.
+ */
+simplex_rc sx_chain_verify_service(const struct sx_chain *chain, int64_t now_s,
+                                   uint8_t cert_hash[32]) SIMPLEX_CHECK;
 /* SHA-256 of the identity certificate: the second of 2..4. */
 simplex_rc sx_chain_fingerprint(const struct sx_chain *chain, uint8_t out[32]) SIMPLEX_CHECK;
 /* The public key of the leaf: Ed25519 or Ed448, else E_KEY. */
