@@ -4,9 +4,8 @@
  * them runs; then run in the order they were sent (section 5). The reference runs them from the
  * last to the first, so careful clients put commands that depend on each other into two blocks.
  *
- * Services are not offered by this server. What it answers is what a reference server answers that
- * has them switched off: SERVICE to SUBS, NSUBS and any service signature; NAME NO_RESOLVER to
- * RSLV.
+ * Names are not resolved by this server. It answers what a reference server answers that has that
+ * switched off: NAME NO_RESOLVER to RSLV.
  */
 #include "commands.h"
 
@@ -14,6 +13,7 @@
 #include "persist.h"
 
 #define AUTHORIZED_CAP (3 * 256 + SX_BLOCK)
+#define CERT_HASH_LEN 32
 
 struct task { /* one transmission */
     struct sx_transmission t;
@@ -30,8 +30,8 @@ struct sx_block {
     unsigned list_keys; /* of lists of recipient keys, tried so far */
     bool staged;        /* a command changed something that must be durable first */
     struct sx_answers answers, events;
-    uint8_t authorized[AUTHORIZED_CAP];
-    uint8_t opened[SX_BLOCK], body[SX_BLOCK]; /* of a forwarded command; its answer */
+    uint8_t authorized[CERT_HASH_LEN + AUTHORIZED_CAP]; /* room for the hash in front */
+    uint8_t opened[SX_BLOCK], body[SX_BLOCK];           /* of a forwarded command; its answer */
 };
 
 /* ---- what every command needs ---- */
@@ -42,6 +42,7 @@ enum auth {
     AUTH_RCV,
     AUTH_SND, /* none while the queue is not secured */
     AUTH_NTF,
+    AUTH_SERVICE, /* the session key of the service */
 };
 
 static void run_rfwd(struct sx_run *r);
@@ -53,11 +54,12 @@ static const struct rule {
     uint8_t by;        /* enum sx_id_kind: what the entity is */
     bool when_blocked; /* may run on a blocked queue */
     bool forwarded;    /* may come through a proxy */
+    bool binds;        /* with a signature of the service in its sessions, and only there */
     uint8_t refuse;    /* enum sx_err: always answered */
     uint8_t detail;    /* of that error */
 } rules[SX_CMD_TAGS] = {
-    [SX_NEW] = { sx_run_new, AUTH_CMD },
-    [SX_SUB] = { sx_run_sub, AUTH_RCV, true, SX_BY_RCV },
+    [SX_NEW] = { sx_run_new, AUTH_CMD, .binds = true },
+    [SX_SUB] = { sx_run_sub, AUTH_RCV, true, SX_BY_RCV, .binds = true },
     [SX_KEY] = { sx_run_key, AUTH_RCV, true, SX_BY_RCV },
     [SX_RKEY] = { sx_run_rkey, AUTH_RCV, true, SX_BY_RCV },
     [SX_LSET] = { sx_run_lset, AUTH_RCV, true, SX_BY_RCV },
@@ -73,10 +75,10 @@ static const struct rule {
     [SX_SEND] = { sx_run_send, AUTH_SND, true, SX_BY_SND, .forwarded = true },
     [SX_LKEY] = { sx_run_lkey, AUTH_CMD, true, SX_BY_LINK, .forwarded = true },
     [SX_LGET] = { sx_run_lget, NO_AUTH, true, SX_BY_LINK, .forwarded = true },
-    [SX_NSUB] = { sx_run_nsub, AUTH_NTF, true, SX_BY_NTF, .when_blocked = true },
+    [SX_NSUB] = { sx_run_nsub, AUTH_NTF, true, SX_BY_NTF, .when_blocked = true, .binds = true },
     [SX_PING] = { NULL, NO_AUTH },
-    [SX_SUBS] = { .refuse = SX_ERR_SERVICE },
-    [SX_NSUBS] = { .refuse = SX_ERR_SERVICE },
+    [SX_SUBS] = { sx_run_subs, AUTH_SERVICE },
+    [SX_NSUBS] = { sx_run_subs, AUTH_SERVICE },
     [SX_PRXY] = { .refuse = SX_ERR_PROXY, .detail = SX_PROXY_BASIC_AUTH },
     [SX_PFWD] = { .refuse = SX_ERR_PROXY, .detail = SX_PROXY_NO_SESSION },
     [SX_RFWD] = { run_rfwd, NO_AUTH },
@@ -133,21 +135,25 @@ static const struct sx_pub *key_of_command(const struct sx_cmd *c)
     return c->tag == SX_NEW ? &c->new_.auth : &c->key.key;
 }
 
+/* What is signed. with_cert: by the key of the entity, when the service has signed as well. */
 static simplex_bytes authorized(const struct sx_peer *p, struct sx_block *b,
-                                const struct sx_transmission *t)
+                                const struct sx_transmission *t, bool with_cert)
 {
     struct sx_wr w;
 
-    sx_wr_fixed(&w, b->authorized, sizeof(b->authorized));
+    sx_wr_fixed(&w, b->authorized + CERT_HASH_LEN, AUTHORIZED_CAP);
     sx_authorized_encode(&w, sx_session_id(p->session), t->corr_id, t->entity_id, t->command);
-    return sx_wr_bytes(&w);
+    if (!with_cert)
+        return sx_wr_bytes(&w);
+    memcpy(b->authorized, p->session->service.cert_hash, CERT_HASH_LEN);
+    return sx_bytes(b->authorized, CERT_HASH_LEN + w.len);
 }
 
 /* A recipient with several keys: any of them. The list is copied, so that no lock is held. */
 static bool verify_keys(const struct sx_peer *p, struct sx_block *b, const struct task *k,
                         struct sx_keys *keys)
 {
-    simplex_bytes what = authorized(p, b, &k->t);
+    simplex_bytes what = authorized(p, b, &k->t, k->t.has_service_sig);
     bool ok = false;
 
     b->list_keys += keys->count;
@@ -209,6 +215,8 @@ static enum sx_err verify(const struct sx_peer *p, struct sx_block *b, const str
     struct credentials c = { .all = NULL };
     bool ok;
 
+    if (rule->auth == AUTH_SERVICE)
+        return SX_ERR_NONE; /* verified with the session */
     if (rule->auth == NO_AUTH)
         return rule->queue && k->q == NULL ? SX_ERR_AUTH : SX_ERR_NONE;
     if (!rule->queue)
@@ -225,9 +233,57 @@ static enum sx_err verify(const struct sx_peer *p, struct sx_block *b, const str
         ok = c.unsecured;
     else
         ok = sx_session_verify(p->session, c.key.alg == SX_NO_KEY ? NULL : &c.key, &k->t,
-                               authorized(p, b, &k->t));
+                               authorized(p, b, &k->t, k->t.has_service_sig));
     sx_free(c.all);
     return ok ? SX_ERR_NONE : SX_ERR_AUTH;
+}
+
+/* ---- services (sections 5 and 6.3) ---- */
+
+/* The role a service needs for the command; 0: any. */
+static uint8_t role_for(enum sx_cmd_tag tag)
+{
+    if (tag == SX_RFWD)
+        return 'P';
+    if (tag == SX_NSUB || tag == SX_NSUBS)
+        return 'N';
+    return tag == SX_NEW || tag == SX_SUBS || rules[tag].auth == AUTH_RCV ? 'M' : 0;
+}
+
+/* SUBS came with version 19; NSUBS is older. */
+static bool may_subscribe_all(const struct sx_session *s, enum sx_cmd_tag tag)
+{
+    return tag == SX_NSUBS || s->version >= 19;
+}
+
+static bool is_service_itself(const struct sx_peer *p, struct sx_block *b,
+                              const struct sx_transmission *t)
+{
+    const struct sx_session_service *svc = &p->session->service;
+
+    return svc->role != 0 && !t->has_service_sig &&
+           sx_bytes_eq(t->entity_id, sx_bytes(svc->id, sizeof(svc->id))) &&
+           sx_session_verify(p->session, &svc->key.pub, t, authorized(p, b, t, false));
+}
+
+static struct sx_smp_err check_service(const struct sx_peer *p, struct sx_block *b,
+                                       const struct task *k)
+{
+    const struct sx_session *s = p->session;
+    const struct rule *rule = &rules[k->cmd.tag];
+    uint8_t role = role_for(k->cmd.tag);
+    bool ok = !k->t.has_service_sig;
+
+    if (s->service.role != 0 && role != 0 && role != s->service.role)
+        return (struct sx_smp_err){ .err = SX_ERR_CMD, .cmd = SX_CMD_PROHIBITED };
+    if (rule->auth == AUTH_SERVICE) {
+        ok = is_service_itself(p, b, &k->t);
+        if (ok && !may_subscribe_all(s, k->cmd.tag))
+            return (struct sx_smp_err){ .err = SX_ERR_CMD, .cmd = SX_CMD_PROHIBITED };
+    } else if (rule->binds && s->service.role != 0) {
+        ok = sx_session_verify_service(s, &k->t, authorized(p, b, &k->t, false));
+    }
+    return (struct sx_smp_err){ .err = ok ? SX_ERR_NONE : SX_ERR_SERVICE };
 }
 
 /* ---- parsing ---- */
@@ -278,8 +334,12 @@ static struct sx_smp_err check(const struct sx_peer *p, struct sx_block *b, stru
     const struct rule *rule = &rules[k->cmd.tag];
     if (k->inner != NULL && !rule->forwarded)
         return (struct sx_smp_err){ .err = SX_ERR_CMD, .cmd = SX_CMD_PROHIBITED };
-    if (k->t.has_service_sig)
-        return (struct sx_smp_err){ .err = SX_ERR_SERVICE };
+    if (rule->queue)
+        k->q = sx_qstore_find(p->hub->srv->store, rule->by, k->t.entity_id);
+    if (!rule->queue || k->q != NULL)
+        err = check_service(p, b, k);
+    if (err.err != SX_ERR_NONE)
+        return err;
     if (rule->refuse != 0) {
         err.err = rule->refuse;
         err.cmd = rule->refuse == SX_ERR_CMD ? rule->detail : 0;
@@ -287,8 +347,6 @@ static struct sx_smp_err check(const struct sx_peer *p, struct sx_block *b, stru
         err.name = rule->refuse == SX_ERR_NAME ? rule->detail : 0;
         return err;
     }
-    if (rule->queue)
-        k->q = sx_qstore_find(p->hub->srv->store, rule->by, k->t.entity_id);
     err.err = (uint8_t)verify(p, b, rule, k);
     if (err.err == SX_ERR_AUTH)
         count_refused(p, &k->cmd);

@@ -38,6 +38,12 @@ enum sx_err sx_run_secure(struct sx_run *r) SIMPLEX_CHECK;
 void sx_count_queue_deleted(struct sx_counters *c, const struct sx_queue *q);
 void sx_count_ntfs_dropped(struct sx_counters *c, const struct sx_queue *q);
 
+/* service_sub.c */
+void sx_run_subs(struct sx_run *r); /* and NSUBS */
+/* SUB, NSUB, NEW: with the service whose session this is, or with none. q: locked. */
+enum sx_err sx_run_associate(struct sx_run *r, struct sx_queue *q, bool ntf) SIMPLEX_CHECK;
+void sx_run_answer_sok(struct sx_run *r);
+
 /* recipient.c */
 void sx_run_new(struct sx_run *r);
 void sx_run_sub(struct sx_run *r);

@@ -171,6 +171,19 @@ static void finish(struct sx_srv_conn *c)
 
 /* ---- input ---- */
 
+/* A service says hello: it gets the id it had before, or a new one. */
+static bool accept_service(void *user, const struct sx_service_hello *h, uint8_t id[SX_ID_LEN])
+{
+    struct sx_srv_conn *c = user;
+    struct sx_srv *srv = c->loop->hub.srv;
+
+    c->peer.service = sx_service_hello(srv, h);
+    if (c->peer.service == NULL)
+        return false;
+    memcpy(id, c->peer.service->id, SX_ID_LEN);
+    return true;
+}
+
 static simplex_rc start_session(struct sx_srv_conn *c)
 {
     const struct sx_io_cfg *cfg = c->loop->cfg;
@@ -183,13 +196,15 @@ static simplex_rc start_session(struct sx_srv_conn *c)
         .chain = &cfg->chain,
         .leaf = &cfg->leaf,
         .alpn = sx_tls_alpn(c->tls),
+        .peer_chain = sx_tls_peer_chain(c->tls),
+        .accept = accept_service,
+        .accept_user = c,
     };
 
     c->has_session = true;
     simplex_rc rc = sx_session_server(&c->session, &s, c->loop->sealed);
     if (rc != SIMPLEX_OK)
         return rc;
-    sx_tls_forget_peer_chain(c->tls);
     return sx_tls_write(c->tls, sx_bytes(c->loop->sealed, SX_BLOCK));
 }
 
@@ -206,6 +221,8 @@ static simplex_rc handle_block(struct sx_srv_conn *c, uint8_t *block)
     }
     if (rc == SIMPLEX_OK && was_ready)
         sx_peer_block(&c->peer, content);
+    if (!was_ready)
+        sx_tls_forget_peer_chain(c->tls); /* the handshake is over, either way */
     return rc;
 }
 

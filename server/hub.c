@@ -2,7 +2,8 @@
 /* The shared state of a server, and the inbox of a hub. */
 #include "commands.h"
 
-#define RUN_MAX 1024 /* subscriptions handled before the loop looks at its sockets again */
+#define RUN_MAX 1024    /* subscriptions handled before the loop looks at its sockets again */
+#define SERVICE_COST 32 /* of them: what a look at some queues of a service takes */
 
 simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out)
 {
@@ -201,12 +202,21 @@ void sx_hub_run(struct sx_hub *h)
     for (unsigned n = 0; n < RUN_MAX; n++) {
         if ((sub = inbox_take(h, &events)) == NULL)
             return;
+        if (sub->kind == SX_SUB_SERVICE) {
+            sx_service_event(sub, events);
+            n += SERVICE_COST;
+            continue;
+        }
+        if (events & SX_EV_NEW)
+            sx_service_adopt(sub);
         if (events & SX_EV_MSG)
             deliver(sub);
         if (events & SX_EV_NTF)
             sx_sub_queue_ntf(sub);
         if (events & (SX_EV_END | SX_EV_DELD))
             sx_sub_ended(sub, (events & SX_EV_DELD) != 0);
+        else if (events & SX_EV_DROP)
+            sx_sub_drop(sub);
     }
     if (h->wake != NULL)
         h->wake(h->wake_user);

@@ -52,23 +52,29 @@ void sx_srv_set_policy(struct sx_srv *s, bool new_queues, simplex_bytes password
 /* Whether a client that gives this password may create queues. */
 bool sx_srv_may_create(struct sx_srv *s, bool has_password, simplex_bytes password);
 int64_t sx_srv_now(const struct sx_srv *s);
+/* The service that says hello (services.h), or NULL: it is refused. */
+struct sx_service *sx_service_hello(struct sx_srv *s, const struct sx_service_hello *h);
 /* Expires messages of every queue; takes time with many queues, but holds no lock for long. */
 void sx_srv_expire(struct sx_srv *s);
 
 /* ---- hubs and subscriptions ---- */
 
-enum sx_sub_kind { SX_SUB_MSG, SX_SUB_GET, SX_SUB_NTF, SX_SUB_KINDS };
+enum sx_sub_kind { SX_SUB_MSG, SX_SUB_GET, SX_SUB_NTF, SX_SUB_SERVICE, SX_SUB_KINDS };
 enum {                /* what is to do for a posted subscription */
        SX_EV_MSG = 1, /* deliver the head */
        SX_EV_NTF = 2, /* notifications wait */
        SX_EV_END = 4, /* another connection has it now */
        SX_EV_DELD = 8,
+       SX_EV_NEW = 16,  /* another thread has made it: take it over (service_sub.c) */
+       SX_EV_DROP = 32, /* it is of no use any more; the client knows */
+       SX_EV_ENDS = 64, /* SX_SUB_SERVICE: another connection has the service's queues now */
+       SX_EV_WALK = 128 /* SX_SUB_SERVICE: look at some more of its queues */
 };
 
 struct sx_peer;
 
 struct sx_sub {
-    struct sx_queue *q; /* referenced */
+    struct sx_queue *q; /* referenced; SX_SUB_SERVICE: NULL */
     struct sx_peer *peer;
     struct sx_sub *prev, *next;             /* of the peer */
     struct sx_sub *inbox_prev, *inbox_next; /* [inbox] */
@@ -81,6 +87,8 @@ struct sx_sub {
     bool in_flight; /* [queue] */
     bool pushed;    /* [queue] in flight, but not yet made into output */
     bool ntf_queued;
+    bool service; /* of a service: ends with its ENDS */
+    bool fresh;   /* made by another thread, not yet in the list of the peer */
 };
 
 struct sx_hub {
@@ -105,7 +113,7 @@ void sx_hub_committed(struct sx_hub *h);
 /* Takes one peer from the list of those with new output, or NULL. */
 struct sx_peer *sx_hub_ready(struct sx_hub *h);
 /* Posts to the hub of sub. `from`: the hub of the calling thread (it is not woken), or NULL. With
- * the lock of sub->q held. */
+ * the lock of sub->q (SX_SUB_SERVICE: of the service) held, or by the thread of its hub. */
 void sx_hub_post(struct sx_sub *sub, unsigned events, const struct sx_hub *from);
 
 /* ---- peers ---- */
@@ -114,7 +122,7 @@ struct sx_out; /* a block of answers that waits to be sealed */
 
 struct sx_ended {
     uint8_t id[SX_ID_LEN];
-    bool ntf; /* the id of a notifier */
+    uint8_t kind; /* enum sx_sub_kind: of a queue, a notifier, a service */
     bool deld;
 };
 
@@ -122,6 +130,8 @@ struct sx_peer {
     struct sx_hub *hub;
     const struct sx_session *session; /* READY before the first block */
     void *user;
+    struct sx_service *service; /* whose connection it is, or NULL; set before the first block */
+    struct sx_service_sub *service_sub; /* service_sub.c; NULL until it subscribes its queues */
     struct sx_sub *subs;
     size_t n_subs;
     uint32_t n_kind[SX_SUB_KINDS]; /* of them; those that have ended count no longer */

@@ -10,8 +10,8 @@ void sx_count_ntfs_dropped(struct sx_counters *c, const struct sx_queue *q)
 
 static void drop_subscription(struct sx_run *r)
 {
-    if (r->q->ntf != NULL && r->q->ntf->sub != NULL)
-        sx_sub_detach(r->q->ntf->sub, r->p, SX_EV_DELD);
+    if (r->q->ntf != NULL)
+        sx_sub_delete(r->p, r->q, SX_SUB_NTF);
 }
 
 void sx_run_nkey(struct sx_run *r)
@@ -61,6 +61,11 @@ void sx_run_nsub(struct sx_run *r)
         sx_run_fail(r, SX_ERR_AUTH);
         return;
     }
+    enum sx_err e = sx_run_associate(r, r->q, true);
+    if (e != SX_ERR_NONE) {
+        sx_run_fail(r, e);
+        return;
+    }
     struct sx_sub *sub = sx_sub_find(r->p, r->q, SX_SUB_NTF);
     bool again = sub != NULL;
     if (!again)
@@ -72,7 +77,7 @@ void sx_run_nsub(struct sx_run *r)
     sx_count(r->p->hub->stats, again ? SX_STAT_NTF_SUB_DUPLICATE : SX_STAT_NTF_SUB, 1);
     if (n->head != NULL)
         sx_sub_queue_ntf(sub);
-    r->answer.rsp.tag = SX_R_SOK;
+    sx_run_answer_sok(r);
 }
 
 /* Without memory the notification is lost, not the message. */
@@ -86,10 +91,13 @@ void sx_notify(struct sx_run *r, const struct sx_msg *m)
     sx_count(c, SX_STAT_NTF_COUNT, (int64_t)n->count - had);
     if (n->count == had) /* no memory, or the oldest one had to go */
         sx_count(c, SX_STAT_MSG_NTF_LOST, 1);
-    if (added && n->sub == NULL)
+    if (!added)
+        return;
+    struct sx_sub *sub = sx_sub_reach(r->q, SX_SUB_NTF, r->p->hub);
+    if (sub == NULL)
         sx_count(c, SX_STAT_MSG_NTF_NO_SUB, 1);
-    if (added && n->sub != NULL)
-        sx_hub_post(n->sub, SX_EV_NTF, r->p->hub);
+    else
+        sx_hub_post(sub, SX_EV_NTF, r->p->hub);
 }
 
 /* ---- flushes ---- */
@@ -157,16 +165,28 @@ void sx_peer_flush_ntfs(struct sx_peer *p)
 static bool subscribed_again(struct sx_peer *p, const struct sx_ended *e)
 {
     struct sx_store *st = p->hub->srv->store;
-    struct sx_queue *q =
-        sx_qstore_find(st, e->ntf ? SX_BY_NTF : SX_BY_RCV, sx_bytes(e->id, sizeof(e->id)));
+    struct sx_queue *q = sx_qstore_find(st, e->kind == SX_SUB_NTF ? SX_BY_NTF : SX_BY_RCV,
+                                        sx_bytes(e->id, sizeof(e->id)));
 
     if (q == NULL)
         return false;
     sx_queue_lock(st, q);
-    bool again = sx_sub_find(p, q, e->ntf ? SX_SUB_NTF : SX_SUB_MSG) != NULL;
+    bool again = sx_sub_find(p, q, e->kind) != NULL;
     sx_queue_unlock(st, q);
     sx_queue_unref(q);
     return again;
+}
+
+/* False: there is nothing to tell any more. */
+static bool describe_end(struct sx_peer *p, const struct sx_ended *e, struct sx_rsp *rsp)
+{
+    if (e->kind == SX_SUB_SERVICE)
+        return sx_service_ended(p, rsp);
+    if (subscribed_again(p, e))
+        return false;
+    /* Version 10 brought DELD. */
+    rsp->tag = e->deld && p->session->version >= 10 ? SX_R_DELD : SX_R_END;
+    return true;
 }
 
 static void send_ends(struct sx_peer *p, struct sx_answers *to)
@@ -184,10 +204,8 @@ void sx_peer_flush_ends(struct sx_peer *p)
     for (; done < p->n_ended && !sx_peer_paused(p); done++) {
         const struct sx_ended *e = &p->ended[done];
         struct sx_answer a = { .entity_id = sx_bytes(e->id, sizeof(e->id)) };
-        if (subscribed_again(p, e))
+        if (!describe_end(p, e, &a.rsp))
             continue;
-        /* Version 10 brought DELD. */
-        a.rsp.tag = e->deld && p->session->version >= 10 ? SX_R_DELD : SX_R_END;
         sx_answers_add(to, p, &a);
         if (to->n >= SX_ENDS_PER_FLUSH)
             send_ends(p, to);

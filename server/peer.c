@@ -303,6 +303,7 @@ size_t sx_peer_next(struct sx_peer *p, uint8_t to[SX_BLOCK])
     if (p->out == NULL)
         p->out_last = NULL;
     p->n_out--;
+    sx_service_resume(p);
     len = o->len;
     if (o->msg == NULL) {
         memcpy(to, o->bytes, len);
@@ -341,6 +342,7 @@ static void leave_ready(struct sx_peer *p)
 
 void sx_peer_close(struct sx_peer *p)
 {
+    sx_service_leave(p);
     while (p->subs != NULL)
         sx_sub_drop(p->subs);
     while (p->out != NULL) {

@@ -65,12 +65,38 @@ struct sx_sub *sx_sub_add(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kin
 /* Detaches a subscription from its queue: an event for another peer, or freed when it is p's. */
 void sx_sub_detach(struct sx_sub *sub, struct sx_peer *p, unsigned events);
 
+/* ---- services (service_sub.c); with the lock of q held ---- */
+
+/*
+ * The subscription of the queue (of its notifier). When there is none but its service is connected,
+ * one is made for that connection. NULL: nobody is subscribed, or there is no memory: then the
+ * connection is asked to look at all its queues.
+ */
+struct sx_sub *sx_sub_reach(struct sx_queue *q, enum sx_sub_kind kind, const struct sx_hub *from);
+/* The service of p is subscribed by p from now on, another connection of it gets ENDS. False: no
+ * memory. Also without a lock. */
+bool sx_service_subscribe(struct sx_peer *p) SIMPLEX_CHECK;
+/* p deletes q, or its notifier: whoever is subscribed, or has the service, gets DELD. */
+void sx_sub_delete(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind);
+
+/* ---- services; by the thread of their hub, without a lock ---- */
+
+void sx_service_event(struct sx_sub *sub, unsigned events); /* of SX_SUB_SERVICE */
+void sx_service_adopt(struct sx_sub *sub);                  /* SX_EV_NEW */
+void sx_service_leave(struct sx_peer *p);                   /* p is about to be closed */
+void sx_service_resume(struct sx_peer *p);                  /* there is room for output again */
+/* The subscription is not p's any more, and ENDS is to say of how many queues. */
+bool sx_service_ended(const struct sx_peer *p, struct sx_rsp *rsp);
+
 /* ---- subscriptions; by the thread of their hub, without the lock ---- */
 
 void sx_sub_drop(struct sx_sub *sub);      /* off its queue and freed */
+void sx_sub_link(struct sx_sub *sub);      /* into the list of its peer */
 void sx_sub_queue_ntf(struct sx_sub *sub); /* its notifications wait for the flush */
 void sx_sub_unqueue_ntf(struct sx_sub *sub);
-void sx_sub_ended(struct sx_sub *sub, bool deld);         /* frees it; END or DELD waits */
+void sx_sub_ended(struct sx_sub *sub, bool deld); /* frees it; END or DELD waits */
+/* False: no memory, p has failed. */
+bool sx_peer_add_ended(struct sx_peer *p, const struct sx_ended *e);
 void sx_hub_forget(struct sx_hub *h, struct sx_sub *sub); /* out of the inbox */
 
 #endif

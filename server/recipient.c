@@ -63,6 +63,9 @@ static void answer_ids(struct sx_run *r, const struct sx_pub *dh, const struct s
     rsp->ids.snd_id = sx_bytes(q->snd.id, sizeof(q->snd.id));
     rsp->ids.srv_dh = *dh;
     rsp->ids.mode = q->mode;
+    rsp->ids.has_service_id = r->p->service != NULL;
+    if (rsp->ids.has_service_id)
+        rsp->ids.service_id = sx_bytes(r->p->service->id, SX_ID_LEN);
     rsp->ids.has_link_id = r->cmd->new_.has_link;
     if (rsp->ids.has_link_id)
         rsp->ids.link_id = sx_bytes(r->text, SX_ID_LEN);
@@ -71,6 +74,19 @@ static void answer_ids(struct sx_run *r, const struct sx_pub *dh, const struct s
         rsp->ids.ntf_id = sx_bytes(q->ntf->node.id, sizeof(q->ntf->node.id));
         rsp->ids.ntf_srv_dh = *ntf_dh;
     }
+}
+
+/* Or there is no queue: an answer without a subscription would not be what was asked for. */
+static enum sx_err subscribe_made(struct sx_run *r)
+{
+    sx_queue_lock(r->srv->store, r->made);
+    enum sx_err e = sx_run_associate(r, r->made, false);
+    if (e == SX_ERR_NONE && sx_sub_add(r->p, r->made, SX_SUB_MSG) == NULL)
+        e = SX_ERR_INTERNAL;
+    if (e != SX_ERR_NONE && sx_queue_record_delete(r->srv->store, r->made) == SX_ERR_NONE)
+        sx_queue_delete(r->srv->store, r->made);
+    sx_queue_unlock(r->srv->store, r->made);
+    return e;
 }
 
 void sx_run_new(struct sx_run *r)
@@ -83,7 +99,7 @@ void sx_run_new(struct sx_run *r)
         sx_run_fail(r, SX_ERR_AUTH);
         return;
     }
-    if (c->new_.has_link && !own_snd_id(r)) {
+    if ((c->new_.has_link && !own_snd_id(r)) || (r->p->service != NULL && !c->new_.subscribe)) {
         sx_run_fail_cmd(r, SX_CMD_PROHIBITED);
         return;
     }
@@ -91,15 +107,8 @@ void sx_run_new(struct sx_run *r)
     if (e == SX_ERR_NONE)
         e = sx_qstore_create(r->srv->store, &n, &r->made);
     sx_wipe(&n, sizeof(n));
-    if (e == SX_ERR_NONE && c->new_.subscribe) {
-        sx_queue_lock(r->srv->store, r->made);
-        if (sx_sub_add(r->p, r->made, SX_SUB_MSG) == NULL) {
-            e = SX_ERR_INTERNAL;
-            if (sx_queue_record_delete(r->srv->store, r->made) == SX_ERR_NONE)
-                sx_queue_delete(r->srv->store, r->made);
-        }
-        sx_queue_unlock(r->srv->store, r->made);
-    }
+    if (e == SX_ERR_NONE && c->new_.subscribe)
+        e = subscribe_made(r);
     if (e != SX_ERR_NONE) {
         sx_run_fail(r, e);
         return;
@@ -121,6 +130,11 @@ void sx_run_sub(struct sx_run *r)
         sx_run_fail_cmd(r, SX_CMD_PROHIBITED);
         return;
     }
+    enum sx_err e = sx_run_associate(r, r->q, false);
+    if (e != SX_ERR_NONE) {
+        sx_run_fail(r, e);
+        return;
+    }
     struct sx_sub *sub = sx_sub_find(r->p, r->q, SX_SUB_MSG);
     bool again = sub != NULL;
     if (!again)
@@ -136,7 +150,7 @@ void sx_run_sub(struct sx_run *r)
     sub->in_flight = false;
     if (r->q->head != NULL)
         sx_answer_head(&r->message, sub, r->q);
-    r->answer.rsp.tag = SX_R_SOK;
+    sx_run_answer_sok(r);
 }
 
 void sx_run_get(struct sx_run *r)
@@ -280,10 +294,9 @@ void sx_run_del(struct sx_run *r)
         sx_run_fail(r, e);
         return;
     }
-    if (q->sub != NULL)
-        sx_sub_detach(q->sub, r->p, SX_EV_DELD);
-    if (q->ntf != NULL && q->ntf->sub != NULL)
-        sx_sub_detach(q->ntf->sub, r->p, SX_EV_DELD);
+    sx_sub_delete(r->p, q, SX_SUB_MSG);
+    if (q->ntf != NULL)
+        sx_sub_delete(r->p, q, SX_SUB_NTF);
     if (get != NULL) /* those of other connections go with them */
         sx_sub_detach(get, r->p, 0);
     sx_count_queue_deleted(r->p->hub->stats, q);

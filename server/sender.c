@@ -23,7 +23,7 @@ static enum sx_err drop_used_link(struct sx_run *r)
 /* The head is new: a subscriber with nothing in flight gets it. */
 static void push_head(struct sx_run *r)
 {
-    struct sx_sub *sub = r->q->sub;
+    struct sx_sub *sub = sx_sub_reach(r->q, SX_SUB_MSG, r->p->hub);
 
     if (sub == NULL || sub->in_flight)
         return;

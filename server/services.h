@@ -45,7 +45,6 @@ struct sx_service {
     uint32_t n_queues, reserved, size;
     uint8_t hash[SX_SERVICE_HASH];
     struct sx_sub *sub;     /* the connection that has the subscription, or NULL: service_sub.c */
-    struct sx_sub *fresh;   /* subscriptions made for it that it has not taken over yet */
     atomic_bool subscribed; /* sub is not NULL; read without the lock */
     uint8_t der[];
 };

@@ -37,12 +37,25 @@ static void count_kind(const struct sx_sub *sub, int n)
     uint32_t was = p->n_kind[sub->kind];
 
     p->n_kind[sub->kind] = was + (uint32_t)n;
-    if (sub->kind == SX_SUB_GET)
+    if (sub->kind == SX_SUB_GET || sub->service) /* services are counted as a whole */
         return;
     bool ntf = sub->kind == SX_SUB_NTF;
     sx_count(p->hub->stats, ntf ? SX_STAT_NTF_SUBS : SX_STAT_SUBS, n);
     if (was == 0 || p->n_kind[sub->kind] == 0)
         sx_count(p->hub->stats, ntf ? SX_STAT_NTF_SUB_CLIENTS : SX_STAT_SUB_CLIENTS, n);
+}
+
+void sx_sub_link(struct sx_sub *sub)
+{
+    struct sx_peer *p = sub->peer;
+
+    sub->prev = NULL;
+    sub->next = p->subs;
+    if (p->subs != NULL)
+        p->subs->prev = sub;
+    p->subs = sub;
+    p->n_subs++;
+    count_kind(sub, 1);
 }
 
 struct sx_sub *sx_sub_add(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind)
@@ -56,12 +69,8 @@ struct sx_sub *sx_sub_add(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kin
     sx_queue_ref(q);
     sub->peer = p;
     sub->kind = (uint8_t)kind;
-    sub->next = p->subs;
-    if (p->subs != NULL)
-        p->subs->prev = sub;
-    p->subs = sub;
-    p->n_subs++;
-    count_kind(sub, 1);
+    sub->service = p->service != NULL && kind != SX_SUB_GET;
+    sx_sub_link(sub);
     attach(sub, p);
     return sub;
 }
@@ -88,6 +97,7 @@ static void free_sub(struct sx_sub *sub)
 {
     struct sx_peer *p = sub->peer;
 
+    sx_service_adopt(sub); /* it is in the list of the peer, if it was not */
     sx_hub_forget(p->hub, sub);
     if (sub->prev == NULL)
         p->subs = sub->next;
@@ -149,18 +159,15 @@ void sx_sub_unqueue_ntf(struct sx_sub *sub)
         sub->ntf_next->ntf_prev = sub->ntf_prev;
 }
 
-void sx_sub_ended(struct sx_sub *sub, bool deld)
+bool sx_peer_add_ended(struct sx_peer *p, const struct sx_ended *e)
 {
-    struct sx_peer *p = sub->peer;
-
     if (p->n_ended == p->ended_size) {
         size_t size = p->ended_size == 0 ? 16 : p->ended_size * 2;
         struct sx_ended *more = sx_malloc(size * sizeof(*more));
         if (more == NULL) {
             p->failed = true; /* closing tells the client as well */
             sx_peer_mark_ready(p);
-            free_sub(sub);
-            return;
+            return false;
         }
         if (p->n_ended > 0)
             memcpy(more, p->ended, p->n_ended * sizeof(*more));
@@ -168,10 +175,16 @@ void sx_sub_ended(struct sx_sub *sub, bool deld)
         p->ended = more;
         p->ended_size = size;
     }
-    struct sx_ended *e = &p->ended[p->n_ended++];
-    e->ntf = sub->kind == SX_SUB_NTF;
-    e->deld = deld;
-    memcpy(e->id, e->ntf ? sub->ntf_id : sub->q->rcv.id, sizeof(e->id));
+    p->ended[p->n_ended++] = *e;
     sx_peer_mark_ready(p);
+    return true;
+}
+
+void sx_sub_ended(struct sx_sub *sub, bool deld)
+{
+    struct sx_ended e = { .kind = sub->kind, .deld = deld };
+
+    memcpy(e.id, sub->kind == SX_SUB_NTF ? sub->ntf_id : sub->q->rcv.id, sizeof(e.id));
+    (void)sx_peer_add_ended(sub->peer, &e);
     free_sub(sub);
 }
