@@ -44,33 +44,77 @@ static void keep(struct mem_client *c, void *p)
     c->kept[c->n_kept++] = p;
 }
 
-void mem_connect(struct mem_server *m, struct mem_client *c, unsigned hub, uint16_t max_version)
+static bool accept_service(void *user, const struct sx_service_hello *h, uint8_t id[SX_ID_LEN])
 {
-    uint8_t id[32], hello[SX_BLOCK], reply[SX_BLOCK];
+    struct mem_client *c = user;
+
+    c->peer.service = sx_service_hello(c->m->srv, h);
+    if (c->peer.service != NULL)
+        memcpy(id, c->peer.service->id, SX_ID_LEN);
+    return c->peer.service != NULL;
+}
+
+static simplex_rc shake_hands(struct mem_client *c, uint8_t hello[SX_BLOCK])
+{
+    uint8_t reply[SX_BLOCK];
+    simplex_bytes content;
+    bool has_reply;
+
+    simplex_rc rc = sx_session_input(&c->client, hello, reply, &has_reply, &content);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    assert_true(has_reply);
+    rc = sx_session_input(&c->server, reply, hello, &has_reply, &content);
+    if (!has_reply)
+        return rc;
+    simplex_rc answer = sx_session_input(&c->client, hello, NULL, &has_reply, &content);
+    assert_int_equal(answer == SIMPLEX_OK, rc == SIMPLEX_OK);
+    return answer;
+}
+
+simplex_rc mem_try_service(struct mem_server *m, struct mem_client *c, unsigned hub,
+                           uint16_t max_version, const struct sx_service_cert *cert,
+                           const struct sx_chain *tls_chain)
+{
+    uint8_t id[32], hello[SX_BLOCK];
     struct sx_session_server_cfg s = { .max = max_version,
                                        .session_id = sx_bytes(id, sizeof(id)),
                                        .key_hash = m->identity.fingerprint,
                                        .chain = &m->identity.chain,
                                        .leaf = &m->identity.leaf,
-                                       .alpn = true };
+                                       .alpn = true,
+                                       .peer_chain = tls_chain,
+                                       .accept = accept_service,
+                                       .accept_user = c };
     struct sx_session_client_cfg k = { .session_id = sx_bytes(id, sizeof(id)),
                                        .key_hash = m->identity.fingerprint,
                                        .chain = &m->identity.chain,
-                                       .alpn = true };
-    simplex_bytes content;
-    bool has_reply;
+                                       .alpn = true,
+                                       .service = cert };
 
     memset(c, 0, sizeof(*c));
     c->m = m;
     sx_random(id, sizeof(id));
+    sx_peer_init(&c->peer, &m->hub[hub], &c->server, c);
     assert_int_equal(sx_session_server(&c->server, &s, hello), SIMPLEX_OK);
     assert_int_equal(sx_session_client(&c->client, &k), SIMPLEX_OK);
-    assert_int_equal(sx_session_input(&c->client, hello, reply, &has_reply, &content), SIMPLEX_OK);
-    assert_true(has_reply);
-    assert_int_equal(sx_session_input(&c->server, reply, hello, &has_reply, &content), SIMPLEX_OK);
+    return shake_hands(c, hello);
+}
+
+void mem_connect_service(struct mem_server *m, struct mem_client *c, unsigned hub,
+                         uint16_t max_version, const struct sx_service_cert *cert)
+{
+    assert_int_equal(
+        mem_try_service(m, c, hub, max_version, cert, cert == NULL ? NULL : &cert->chain),
+        SIMPLEX_OK);
     assert_int_equal(c->server.state, SX_S_READY);
+    assert_int_equal(c->client.state, SX_S_READY);
     assert_int_equal(c->server.version, max_version == 0 ? SX_SMP_MAX : max_version);
-    sx_peer_init(&c->peer, &m->hub[hub], &c->server, c);
+}
+
+void mem_connect(struct mem_server *m, struct mem_client *c, unsigned hub, uint16_t max_version)
+{
+    mem_connect_service(m, c, hub, max_version, NULL);
 }
 
 void mem_disconnect(struct mem_client *c)

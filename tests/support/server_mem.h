@@ -46,6 +46,13 @@ struct mem_queue { /* as its recipient and its sender know it */
 void mem_open(struct mem_server *m, const struct sx_srv_cfg *cfg);
 void mem_close(struct mem_server *m);
 void mem_connect(struct mem_server *m, struct mem_client *c, unsigned hub, uint16_t max_version);
+/* The same as a service. Below the version that has services (16, role M: 19) an ordinary one. */
+void mem_connect_service(struct mem_server *m, struct mem_client *c, unsigned hub,
+                         uint16_t max_version, const struct sx_service_cert *cert);
+/* TLS has seen tls_chain. What the client has of the handshake in the end. */
+simplex_rc mem_try_service(struct mem_server *m, struct mem_client *c, unsigned hub,
+                           uint16_t max_version, const struct sx_service_cert *cert,
+                           const struct sx_chain *tls_chain);
 void mem_disconnect(struct mem_client *c);
 void mem_settle(struct mem_server *m);  /* runs the hubs until nothing is left to do */
 void mem_receive(struct mem_client *c); /* what the server has for it */

@@ -56,6 +56,48 @@ static struct session *session_of(struct replay *r, const cJSON *block)
     return NULL;
 }
 
+/* The hello of a service, whose session is opened as its handshake left it. */
+static struct sx_client_hello service_hello(struct replay *r, const cJSON *session)
+{
+    struct sx_client_hello h = { .has_service = false };
+    const cJSON *b;
+
+    vec_each(b, vec_get(r->tr.json, "blocks"))
+    {
+        if (is(b, "session", vec_text(session, "session_id")) && is(b, "from", "client") &&
+            vec_opt(b, "handshake") != NULL)
+            assert_int_equal(sx_client_hello_decode(vec_hex(b, "handshake"), &h), SIMPLEX_OK);
+    }
+    assert_true(h.has_service);
+    return h;
+}
+
+static void open_service(struct replay *r, const cJSON *json, struct session *to)
+{
+    struct sx_session_service *svc = &to->c.server.service;
+    struct sx_client_hello h = service_hello(r, json);
+    struct sx_service_rec rec = { .role = h.service_role, .chain = { .count = h.n_certs } };
+    struct sx_pub leaf;
+
+    assert_in_range(h.n_certs, 1, SX_CHAIN_MAX);
+    for (size_t i = 0; i < h.n_certs; i++)
+        rec.chain.cert[i] = h.certs[i];
+    assert_int_equal(sx_chain_verify_service(&rec.chain, sx_now_ms() / 1000, rec.cert_hash),
+                     SIMPLEX_OK);
+    vec_assert_eq(sx_bytes(rec.cert_hash, 32), vec_hex(json, "service_cert_hash"), "certificate");
+    assert_int_equal(sx_chain_leaf_key(&rec.chain, &leaf), SIMPLEX_OK);
+    assert_int_equal(sx_signed_key_verify(h.signed_key, &leaf, &svc->key.pub), SIMPLEX_OK);
+    memcpy(rec.id, vec_hex(json, "service_id").ptr, SX_ID_LEN);
+    to->c.peer.service = sx_service_find(r->m.srv->store, sx_bytes(rec.id, SX_ID_LEN));
+    if (to->c.peer.service == NULL) {
+        assert_int_equal(sx_service_load(r->m.srv->store, &rec), SIMPLEX_OK);
+        to->c.peer.service = sx_service_find(r->m.srv->store, sx_bytes(rec.id, SX_ID_LEN));
+    }
+    svc->role = rec.role;
+    memcpy(svc->id, rec.id, sizeof(svc->id));
+    memcpy(svc->cert_hash, rec.cert_hash, sizeof(svc->cert_hash));
+}
+
 static void open_sessions(struct replay *r)
 {
     const cJSON *s;
@@ -84,6 +126,8 @@ static void open_sessions(struct replay *r)
         memcpy(key.b, priv.ptr, 32);
         assert_int_equal(sx_keypair_from_priv(&key, &to->c.server.own), SIMPLEX_OK);
         sx_peer_init(&to->c.peer, &r->m.hub[r->n_sessions % 2], &to->c.server, &to->c);
+        if (vec_opt(s, "service_role") != NULL)
+            open_service(r, s, to);
     }
 }
 
@@ -463,6 +507,12 @@ static void answers_smp_version_6_as_recorded(void **state)
     replay("transcript-smp-v6.json", 13, 5);
 }
 
+static void serves_recorded_services_as_recorded(void **state)
+{
+    (void)state;
+    replay("transcript-service.json", 15, 4);
+}
+
 static void serves_recorded_agents_as_recorded(void **state)
 {
     (void)state;
@@ -487,6 +537,7 @@ int main(void)
         cmocka_unit_test(answers_smp_version_9_as_recorded),
         cmocka_unit_test(answers_smp_version_6_as_recorded),
         cmocka_unit_test(serves_recorded_agents_as_recorded),
+        cmocka_unit_test(serves_recorded_services_as_recorded),
         cmocka_unit_test(routes_privately_as_recorded),
     };
 
