@@ -84,18 +84,22 @@ static simplex_rc pass_bad(struct reader *r)
     return SIMPLEX_OK;
 }
 
+static bool is_blank(simplex_bytes line)
+{
+    return line.len == 0 || (line.len == 1 && line.ptr[0] == '\r');
+}
+
 static simplex_rc take_line(struct reader *r, simplex_bytes line)
 {
     struct sx_slog_record rec;
     const char *what;
-    simplex_rc rc = SIMPLEX_OK;
 
     r->number++;
-    if (line.len > 0)
-        rc = sx_slog_decode(line, &r->scratch, &rec, &what);
-    if (line.len == 0 || rc == SIMPLEX_E_DECODE) {
-        if (line.len > 0)
-            remember_bad(r, line, what);
+    if (is_blank(line))
+        return SIMPLEX_OK;
+    simplex_rc rc = sx_slog_decode(line, &r->scratch, &rec, &what);
+    if (rc == SIMPLEX_E_DECODE) {
+        remember_bad(r, line, what);
         return SIMPLEX_OK;
     }
     if (rc == SIMPLEX_OK && r->bad != 0)
