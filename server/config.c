@@ -40,22 +40,23 @@ void sx_config_say(struct sx_config_reading *r, enum sx_config_severity severity
     r->failed = r->failed || severity == SX_CONFIG_ERROR;
     if (r->reported > REPORTS_MAX)
         return;
-    if (r->reported++ == REPORTS_MAX) {
-        r->failed = true;
-        snprintf(text, sizeof text, "%.255s: there are more faults: mend these first", r->file);
-        r->report(r->user, SX_CONFIG_ERROR, 0, text);
-        return;
-    }
     if (line > 0)
         n = snprintf(text, sizeof text, "%.255s:%u: ", r->file, line);
     else
         n = snprintf(text, sizeof text, "%.255s: ", r->file);
-    if (k != NULL)
-        n += snprintf(text + n, sizeof text - (size_t)n, "[%s] %s: ", k->section, k->key);
-    va_start(args, fmt);
-    vsnprintf(text + n, sizeof text - (size_t)n, fmt, args);
-    va_end(args);
-    r->report(r->user, severity, line, text);
+    if (r->reported++ == REPORTS_MAX) {
+        r->failed = true;
+        severity = SX_CONFIG_ERROR;
+        snprintf(text + n, sizeof text - (size_t)n, "there are more faults: mend these first");
+    } else {
+        if (k != NULL)
+            n += snprintf(text + n, sizeof text - (size_t)n, "[%s] %s: ", k->section, k->key);
+        va_start(args, fmt);
+        vsnprintf(text + n, sizeof text - (size_t)n, fmt, args);
+        va_end(args);
+    }
+    if (r->report != NULL)
+        r->report(r->user, severity, line, text);
 }
 
 /* Names and values of the file in messages: ASCII, and not too much of it. */

@@ -92,6 +92,7 @@ struct sx_config {
         int64_t tls_timeout_ms;                   /* 60000 */
         int64_t handshake_timeout_ms;             /* 120000 */
         int64_t stall_timeout_ms;                 /* 120000 */
+        int64_t expire_interval_ms;               /* 2 hours */
         int64_t smp_min_version, smp_max_version; /* 6, 19 */
         int64_t max_connections;                  /* 100000 */
         int64_t queues_per_client;                /* new ones in queues_interval_ms; 0: no limit */
@@ -120,7 +121,8 @@ typedef void sx_config_report_fn(void *user, enum sx_config_severity severity, u
                                  const char *text);
 
 /*
- * Reads the text; `file` is its name in messages. Every fault is reported, not only the first.
+ * Reads the text; `file` is its name in messages, report may be NULL. Every fault is reported, not
+ * only the first; a file with more than a hundred is refused.
  * E_ARG: at least one error; E_NOMEM. On failure *out is freed.
  */
 simplex_rc sx_config_parse(const char *file, simplex_bytes text, sx_config_report_fn *report,

@@ -141,6 +141,21 @@ static void transport(struct sx_wr *w, const struct sx_ini_options *o)
     line(w, false, "prometheus_port", "5225");
 }
 
+/* With blanks between them: the reference takes commas for a part of the name. */
+static void domains(struct sx_wr *w, const char *list)
+{
+    char text[SX_CONFIG_DOMAINS_MAX * (SX_HOST_MAX + 1)];
+    size_t n = strlen(list);
+
+    if (n >= sizeof text) {
+        w->bad = true;
+        return;
+    }
+    for (size_t i = 0; i <= n; i++)
+        text[i] = (char)(list[i] == ',' ? ' ' : list[i]);
+    line(w, true, "own_server_domains", text);
+}
+
 static void proxy(struct sx_wr *w, const struct sx_ini_options *o)
 {
     sx_wr_text(w, "\n[PROXY]\n"
@@ -150,7 +165,10 @@ static void proxy(struct sx_wr *w, const struct sx_ini_options *o)
     line(w, false, "host_mode", "public");
     line(w, false, "required_host_mode", "off");
     sx_wr_text(w, "\n# Domains of your own servers, separated by blanks: counted apart.\n");
-    option(w, "own_server_domains", o->own_domains, "example.org");
+    if (o->own_domains != NULL)
+        domains(w, o->own_domains);
+    else
+        line(w, false, "own_server_domains", "example.org example.net");
     sx_wr_text(w,
                "\n# SOCKS proxy, for example Tor. Do not share it with other programs that need\n"
                "# to stay apart from this one.\n");

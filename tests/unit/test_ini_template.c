@@ -93,6 +93,8 @@ static void every_option_comes_back(void **state)
     assert_string_equal(c.info.hosting_country, "NL");
     assert_string_equal(c.info.hosting_type, "colocation");
     assert_null(c.web.static_path); /* shown in a comment */
+    sx_wr_u8(&w, 0);
+    assert_non_null(strstr((const char *)w.p, "\nown_server_domains: example.org example.net\n"));
     sx_config_free(&c);
 }
 
