@@ -140,10 +140,11 @@ static simplex_rc take_value(struct sx_config_reading *r, const struct sx_ini_it
             say_unknown_key(r, item);
         return SIMPLEX_OK;
     }
-    if (r->line[i] != 0)
+    if (r->line[i] != 0) { /* so it is in the reference */
         sx_config_say(r, SX_CONFIG_WARNING, item->line, k,
-                      "stands in line %u already: the last one counts, remove the other",
-                      r->line[i]);
+                      "stands in line %u already: that one counts, remove one of them", r->line[i]);
+        return SIMPLEX_OK;
+    }
     r->line[i] = item->line;
     void *field = k->offset == SX_KEY_NO_FIELD ? NULL : sx_key_field(k, r->c);
     simplex_rc rc = sx_key_read(k, item->value, field);

@@ -222,8 +222,8 @@ static void comment(struct sx_wr *w, const char *text)
     sx_wr_text(w, "\n");
 }
 
-/* Sections of ours: every key of the table as a comment with its value when absent. */
-static void own_section(struct sx_wr *w, const char *section, const char *what)
+/* Sections of ours: every key of the table with its value when absent. */
+static void own_section(struct sx_wr *w, const char *section, bool active, const char *what)
 {
     sx_wr_text(w, "\n[");
     sx_wr_text(w, section);
@@ -237,7 +237,7 @@ static void own_section(struct sx_wr *w, const char *section, const char *what)
             sx_wr_text(w, "\n");
             comment(w, k->doc);
         }
-        line(w, false, k->key, k->absent);
+        line(w, active, k->key, k->absent);
     }
 }
 
@@ -249,8 +249,9 @@ void sx_ini_template(struct sx_wr *w, const struct sx_ini_options *o)
     transport(w, o);
     proxy(w, o);
     rest(w, o);
-    own_section(w, "LIMITS",
+    own_section(w, "LIMITS", false,
                 "Limits, with the values that hold when a line is a comment. The reference has no "
                 "such section.");
-    own_section(w, "LOG", "Messages of the server go to its standard error.");
+    /* Some readers of ini files refuse one that ends with a comment. */
+    own_section(w, "LOG", true, "Messages of the server go to its standard error.");
 }

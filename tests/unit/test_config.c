@@ -296,7 +296,7 @@ static void what_stands_twice_is_reported(void **state)
     assert_int_equal(said.warnings, 1);
     assert_int_equal(said.line[0], 3);
     assert_non_null(strstr(said.text[0], "stands in line 2 already"));
-    assert_string_equal(c.transport.port.text, "443");
+    assert_string_equal(c.transport.port.text, "5223");
     sx_config_free(&c);
     refuses(PORT "[AUTH]\nnew_queues: off\n[TRANSPORT]\nhost: a.org\n", 5,
             "[TRANSPORT] stands in line 1 already");
