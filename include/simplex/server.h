@@ -50,9 +50,11 @@ typedef struct simplex_server_config {
     size_t error_size;            /* bytes at `error` */
     const uint16_t *more_ports;   /* to listen on besides `port`; at most 15 */
     size_t n_more_ports;
-    bool no_new_identity;      /* start fails when dir has no certificates */
-    int64_t inactive_ttl_ms;   /* a client that is subscribed to nothing and silent for so long is
-                                  closed; default 0: never */
+    bool no_new_identity;    /* start fails when dir has no certificates */
+    int64_t inactive_ttl_ms; /* a client that is subscribed to nothing and silent for so long is
+                                closed; default 0: never */
+    bool offline;            /* the state is loaded and made ready to be written again by stop, but
+                                nobody is served: no socket is opened */
     int64_t inactive_check_ms; /* how often that is looked at; default 1 hour */
 } simplex_server_config;
 

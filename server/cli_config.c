@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From smp-server.ini to the configuration of the library. */
+#include <stdlib.h>
+
+#include "cli.h"
+
+static void report(void *user, enum sx_config_severity severity, unsigned line, const char *text)
+{
+    (void)user;
+    (void)line; /* the text has it */
+    fflush(stdout);
+    fprintf(stderr, "%s: %s\n", severity == SX_CONFIG_ERROR ? "Error" : "Warning", text);
+}
+
+int sx_cli_read_config(const struct sx_cli *c, struct sx_config *out)
+{
+    simplex_rc rc = sx_config_read(c->paths.path[SX_PATH_INI], report, NULL, out);
+
+    switch (rc) {
+    case SIMPLEX_OK:
+        return SX_CLI_GO_ON;
+    case SIMPLEX_E_NOMEM:
+        return sx_cli_fail(SX_CLI_FAILED, "out of memory");
+    default:
+        return sx_cli_fail(SX_CLI_FAILED, "correct %s", c->paths.path[SX_PATH_INI]);
+    }
+}
+
+static void set_transport(const struct sx_config *c, simplex_server_config *cfg)
+{
+    cfg->host = c->transport.bind == NULL ? "*" : c->transport.bind;
+    cfg->public_host = "localhost"; /* the banner prints the host as it is written */
+    cfg->port = c->transport.port.port[0];
+    cfg->more_ports = c->transport.port.port + 1;
+    cfg->n_more_ports = c->transport.port.count - 1;
+}
+
+static void set_limits(const struct sx_config *c, simplex_server_config *cfg)
+{
+    cfg->quota = (unsigned)c->limits.messages_per_queue;
+    cfg->end_flush_ms = c->limits.end_flush_ms;
+    cfg->ntf_flush_ms = c->limits.ntf_flush_ms;
+    cfg->tls_timeout_ms = c->limits.tls_timeout_ms;
+    cfg->handshake_timeout_ms = c->limits.handshake_timeout_ms;
+    cfg->stall_timeout_ms = c->limits.stall_timeout_ms;
+    cfg->min_version = (uint16_t)c->limits.smp_min_version;
+    cfg->max_version = (uint16_t)c->limits.smp_max_version;
+    cfg->max_connections = (unsigned)c->limits.max_connections;
+    cfg->threads = (unsigned)c->limits.threads;
+}
+
+void sx_cli_server_config(const struct sx_cli *cli, const struct sx_config *c,
+                          simplex_server_config *cfg)
+{
+    simplex_server_config_init(cfg);
+    cfg->dir = cli->paths.path[SX_PATH_CONFIG_DIR];
+    cfg->no_new_identity = true;
+    set_transport(c, cfg);
+    set_limits(c, cfg);
+    cfg->password = c->auth.create_password;
+    cfg->new_queues = c->auth.new_queues;
+    cfg->message_ttl_ms = c->store.expire_messages_ms;
+    cfg->inactive_ttl_ms = c->inactive.disconnect ? c->inactive.ttl_ms : 0;
+    cfg->inactive_check_ms = c->inactive.check_interval_ms;
+}

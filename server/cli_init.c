@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* init: certificates and smp-server.ini. */
+#include "cli_init.h"
+
+#include <unistd.h>
+
+#include "identity.h"
+
+#define DEFAULT_HOST "127.0.0.1"
+
+bool sx_cli_password_ok(const char *password)
+{
+    size_t n = strlen(password);
+
+    for (size_t i = 0; i < n; i++)
+        if (password[i] <= ' ' || password[i] > '~' || strchr("@:/", password[i]) != NULL)
+            return false;
+    return n > 0 && n <= 255;
+}
+
+void sx_cli_random_password(char to[SX_PASSWORD_SIZE])
+{
+    uint8_t bytes[32];
+    struct sx_wr w;
+
+    sx_random(bytes, sizeof(bytes));
+    sx_wr_fixed(&w, to, SX_PASSWORD_SIZE);
+    sx_b64url_encode(&w, sx_bytes(bytes, sizeof(bytes)));
+    sx_wr_u8(&w, 0);
+    sx_wipe(bytes, sizeof(bytes));
+}
+
+/* ---- before anything is written ---- */
+
+static int check_new(const struct sx_cli *c)
+{
+    static const struct {
+        enum sx_path path;
+        const char *what;
+    } files[] = {
+        { SX_PATH_CA_KEY, "identity" },     { SX_PATH_CA_CRT, "identity" },
+        { SX_PATH_SERVER_CRT, "identity" }, { SX_PATH_FINGERPRINT, "identity" },
+        { SX_PATH_STORE_LOG, "queues" },    { SX_PATH_MESSAGES, "messages" },
+    };
+    const char *ini = c->paths.path[SX_PATH_INI];
+
+    if (access(ini, F_OK) == 0) {
+        fprintf(stderr,
+                "Error: server is already initialized (%s exists).\nRun `smp-server start`.\n",
+                ini);
+        return SX_CLI_FAILED;
+    }
+    for (size_t i = 0; i < SX_COUNT(files); i++)
+        if (access(c->paths.path[files[i].path], F_OK) == 0)
+            return sx_cli_fail(SX_CLI_FAILED,
+                               "%s exists: there are %s of a server without its smp-server.ini. "
+                               "Restore %s from a backup; or move the files away, or `smp-server "
+                               "delete` them, to start with a new server",
+                               c->paths.path[files[i].path], files[i].what, ini);
+    return SX_CLI_GO_ON;
+}
+
+static void decide(struct sx_cli_init *i)
+{
+    const char *host = i->fqdn != NULL ? i->fqdn : i->ip;
+
+    i->ini.store_log = !i->no_store_log;
+    i->ini.host = host != NULL && strcmp(host, DEFAULT_HOST) != 0 ? host : NULL;
+    if (!i->no_password && i->ini.password == NULL) {
+        sx_cli_random_password(i->random_password);
+        i->ini.password = i->random_password;
+    }
+    if (i->ini.control_port != 0) {
+        sx_cli_random_password(i->admin_password);
+        sx_cli_random_password(i->user_password);
+        i->ini.control_admin_password = i->admin_password;
+        i->ini.control_user_password = i->user_password;
+    }
+    if (i->disable_web)
+        i->ini.web_static_path = NULL;
+}
+
+static void report(void *user, enum sx_config_severity severity, unsigned line, const char *text)
+{
+    (void)user;
+    (void)line;
+    if (severity == SX_CONFIG_ERROR)
+        fprintf(stderr, "Error: an option or an answer is wrong: %s\n", text);
+}
+
+/* The text of smp-server.ini, read as start will read it. */
+static int make_ini(const struct sx_cli_init *i, struct sx_wr *text, struct sx_config *config)
+{
+    sx_wr_init(text, SX_CONFIG_FILE_MAX);
+    sx_ini_template(text, &i->ini);
+    if (text->bad)
+        return sx_cli_fail(SX_CLI_USAGE, "options and answers must be one line of text each");
+    if (sx_config_parse("smp-server.ini", sx_wr_bytes(text), report, NULL, config) != SIMPLEX_OK)
+        return sx_cli_fail(SX_CLI_USAGE, "nothing was written: correct it and run init again");
+    return SX_CLI_GO_ON;
+}
+
+/* ---- writing ---- */
+
+/* smp-server.ini last: with it the server is initialized. */
+static int write_all(const struct sx_cli_init *i, const struct sx_wr *text, struct sx_identity *id)
+{
+    const char *host = i->fqdn != NULL ? i->fqdn : i->ip != NULL ? i->ip : DEFAULT_HOST;
+    char *const *path = i->cli->paths.path;
+    char error[1024] = "";
+    struct sx_errtext err = { error, sizeof(error) };
+
+    simplex_rc rc = sx_dir_make(path[SX_PATH_CONFIG_DIR], 0700, &err);
+    if (rc == SIMPLEX_OK)
+        rc = sx_dir_make(path[SX_PATH_STATE_DIR], 0700, &err);
+    if (rc == SIMPLEX_OK)
+        rc = sx_identity_make(id, path[SX_PATH_CONFIG_DIR], i->alg, host, &err);
+    if (rc != SIMPLEX_OK)
+        return sx_cli_fail(SX_CLI_FAILED, "%s", error[0] != 0 ? error : simplex_rc_text(rc));
+    rc = sx_file_write(path[SX_PATH_CONFIG_DIR], "smp-server.ini", sx_wr_bytes(text), 0600, &err);
+    if (rc == SIMPLEX_OK)
+        return SX_CLI_GO_ON;
+    sx_identity_wipe(id);
+    return sx_cli_fail(SX_CLI_FAILED, "%s", error);
+}
+
+static void print_done(const struct sx_cli *c, const struct sx_identity *id,
+                       const struct sx_config *config)
+{
+    uint8_t buf[64];
+    struct sx_wr w;
+
+    sx_wr_fixed(&w, buf, sizeof(buf));
+    sx_identity_print(id->fingerprint, &w);
+    buf[w.len - 1] = 0;
+    printf("Server initialized, please provide additional server information in %s.\n"
+           "Run `smp-server start` to start server.\n",
+           c->paths.path[SX_PATH_INI]);
+    printf(
+        "----------\n"
+        "The private key of the CA is the server's identity: keep it safe, away from the server.\n"
+        "If the server is broken into, it signs a new certificate (`smp-server cert`), and all\n"
+        "clients stay connected to the same address.\n"
+        "Copy it to another machine and delete it here: %s\n"
+        "----------\n",
+        c->paths.path[SX_PATH_CA_KEY]);
+    sx_cli_banner_identity((const char *)buf, config);
+}
+
+static int run(struct sx_cli_init *i)
+{
+    struct sx_config config;
+    struct sx_identity id;
+    struct sx_wr text;
+    int status = check_new(i->cli);
+
+    if (status == SX_CLI_GO_ON && !i->yes)
+        status = sx_cli_init_ask(i);
+    if (status != SX_CLI_GO_ON)
+        return status;
+    decide(i);
+    status = make_ini(i, &text, &config);
+    if (status == SX_CLI_GO_ON) {
+        status = write_all(i, &text, &id);
+        if (status == SX_CLI_GO_ON) {
+            print_done(i->cli, &id, &config);
+            sx_identity_wipe(&id);
+            status = SX_CLI_OK;
+        }
+        sx_config_free(&config);
+    }
+    sx_wr_free(&text);
+    return status;
+}
+
+int sx_cli_init(struct sx_cli *c, int argc, char **argv)
+{
+    struct sx_cli_init i = { .cli = c, .alg = SX_ED25519 };
+
+    int status = sx_cli_init_options(&i, argc, argv);
+    if (status == SX_CLI_GO_ON)
+        status = sx_cli_paths(c);
+    if (status == SX_CLI_GO_ON)
+        status = run(&i);
+    sx_wipe(&i, sizeof(i));
+    return status;
+}
