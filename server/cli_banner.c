@@ -7,12 +7,12 @@
 /* The host as it is written; the port is left out when it is 5223 alone. */
 static void print_address(const char *fingerprint, const struct sx_config *c)
 {
-    const char *password = c->auth.create_password, *port = c->transport.port_text;
+    const char *password = c->auth.create_password, *port = c->transport.port.text;
 
     printf("Server address: smp://%s%s%s@%s", fingerprint, password == NULL ? "" : ":",
            password == NULL ? "" : password,
            c->transport.host == NULL ? "<hostnames>" : c->transport.host);
-    if (port != NULL && strcmp(port, "5223") != 0)
+    if (strcmp(port, "5223") != 0)
         printf(":%s", port);
     printf("\n");
 }

@@ -184,7 +184,7 @@ static simplex_rc start(struct simplex_server *s, const simplex_server_config *c
     if (rc == SIMPLEX_OK)
         rc = sx_tls_ctx_server(sx_wr_bytes(&s->certs.chain_pem), sx_wr_bytes(&s->certs.key_pem),
                                &s->io.tls);
-    if (rc == SIMPLEX_OK)
+    if (rc == SIMPLEX_OK && !cfg->offline)
         rc = open_sockets(s, cfg, err);
     if (rc == SIMPLEX_OK)
         rc = set_address(s, name, err);
@@ -193,7 +193,7 @@ static simplex_rc start(struct simplex_server *s, const simplex_server_config *c
     if (rc != SIMPLEX_OK)
         return rc;
     set_io(s, cfg);
-    return start_loops(s, thread_count(cfg->threads));
+    return cfg->offline ? SIMPLEX_OK : start_loops(s, thread_count(cfg->threads));
 }
 
 simplex_rc simplex_server_start(const simplex_server_config *cfg, simplex_server **out)
@@ -311,7 +311,7 @@ simplex_rc simplex_server_count(const simplex_server *s, simplex_server_counters
     c->connections = 0;
     for (unsigned i = 0; i < s->n_loops; i++)
         c->connections += atomic_load(&s->loops[i].n_conns);
-    c->accepted = atomic_load(&s->loops[0].accepted);
+    c->accepted = s->n_loops == 0 ? 0 : atomic_load(&s->loops[0].accepted);
     c->queues = sx_qstore_queues(s->srv->store);
     c->messages = sx_qstore_messages(s->srv->store);
     return SIMPLEX_OK;

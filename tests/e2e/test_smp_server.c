@@ -1,82 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The program smp-server: its output, its errors and how it stops. */
+/* The program smp-server without an ini: its output, its errors and how it stops. */
 #include "support/vec.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/blocking_client.h"
-
-struct program {
-    pid_t pid;
-    FILE *out; /* both of its outputs */
-    char text[8192];
-};
-
-static void run(struct program *p, const char *const *args)
-{
-    const char *argv[16] = { SMP_SERVER };
-    int fd[2];
-
-    memset(p, 0, sizeof(*p));
-    for (size_t i = 0; args[i] != NULL; i++)
-        argv[i + 1] = args[i];
-    assert_int_equal(pipe(fd), 0);
-    p->pid = fork();
-    assert_true(p->pid >= 0);
-    if (p->pid == 0) {
-        dup2(fd[1], 1);
-        dup2(fd[1], 2);
-        close(fd[0]);
-        execv(SMP_SERVER, (char *const *)(uintptr_t)argv);
-        _exit(99);
-    }
-    close(fd[1]);
-    p->out = fdopen(fd[0], "r");
-    assert_non_null(p->out);
-}
-
-/* Reads lines until one has this text, or to the end. */
-static bool read_until(struct program *p, const char *text)
-{
-    char line[1024];
-
-    while (fgets(line, sizeof(line), p->out) != NULL) {
-        size_t n = strlen(p->text);
-        snprintf(p->text + n, sizeof(p->text) - n, "%s", line);
-        if (text != NULL && strstr(line, text) != NULL)
-            return true;
-    }
-    return false;
-}
-
-static int end(struct program *p)
-{
-    int status;
-
-    read_until(p, NULL);
-    fclose(p->out);
-    assert_int_equal(waitpid(p->pid, &status, 0), p->pid);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
+#include "support/program.h"
 
 static void expect(const char *const *args, int status, const char *text)
 {
-    struct program p;
-
-    run(&p, args);
-    int got = end(&p);
-    if (got != status || strstr(p.text, text) == NULL)
-        fail_msg("exit %d: %s", got, p.text);
+    program_expect(SMP_SERVER, args, NULL, status, text);
 }
 
 static void helps_and_says_what_is_wrong(void **state)
 {
-    static const char *const help[] = { "--help", NULL }, *const version[] = { "--version", NULL };
+    static const char *const help[] = { "start", "--help", NULL }, *const version[] = { "--version",
+                                                                                        NULL };
     static const char *const port[] = { "--port", "70000", NULL }, *const what[] = { "stat", NULL };
     static const char *const option[] = { "--hots", "x", NULL };
     static const char *const threads[] = { "start", "--threads", "-1", NULL };
@@ -108,8 +50,8 @@ static void serves_until_it_is_told_to_stop(void **state)
         simplex_bytes password;
         struct smp_peer c;
         struct sx_cmd ping = { .tag = SX_PING };
-        run(&p, args);
-        assert_true(read_until(&p, "creating new queues requires password"));
+        program_run(&p, SMP_SERVER, args, NULL);
+        assert_true(program_read(&p, "creating new queues requires password"));
         const char *at = strstr(p.text, "Server address: ");
         assert_non_null(at);
         assert_int_equal(sscanf(at, "Server address: %255s", line), 1);
@@ -122,7 +64,7 @@ static void serves_until_it_is_told_to_stop(void **state)
         assert_non_null(r);
         assert_int_equal(r->tag, SX_R_PONG);
         assert_int_equal(kill(p.pid, signals[i]), 0);
-        assert_int_equal(end(&p), 0);
+        assert_int_equal(program_end(&p), 0);
         assert_true(smp_peer_wait_closed(&c, 10000));
         smp_peer_close(&c);
         at = strstr(p.text, "Fingerprint: ");
