@@ -21,6 +21,7 @@ enum stage { STAGE_DIAL, STAGE_TCP, STAGE_SOCKS, STAGE_TLS, STAGE_HELLO, STAGE_R
 
 /* What is needed until the session is ready. */
 struct attempt {
+    struct sx_server server; /* the owner may be gone while a resolver works */
     struct sx_dial dial;
     uv_timer_t timer;
     uv_connect_t connect;
@@ -31,7 +32,6 @@ struct attempt {
 
 struct sx_conn {
     struct sx_net *net;
-    const struct sx_server *server;
     const struct sx_conn_ops *ops;
     void *owner;
     struct attempt *attempt; /* NULL once ready */
@@ -44,6 +44,8 @@ struct sx_conn {
     struct sx_tls *tls;
     uint8_t *partial; /* a block of which partial_len bytes came */
     size_t partial_len;
+    uint8_t *hello; /* of the server: cfg.proxy */
+    size_t hello_len;
     struct sx_session session;
 };
 
@@ -85,6 +87,9 @@ static void drop_stream(struct sx_conn *c)
     sx_free(c->partial);
     c->partial = NULL;
     c->partial_len = 0;
+    sx_free(c->hello);
+    c->hello = NULL;
+    c->hello_len = 0;
     c->congested = false;
 }
 
@@ -311,6 +316,11 @@ const struct sx_session *sx_conn_session(const struct sx_conn *c)
     return &c->session;
 }
 
+simplex_bytes sx_conn_hello(const struct sx_conn *c)
+{
+    return sx_bytes(c->hello, c->hello_len);
+}
+
 /* ---- SMP ---- */
 
 static simplex_rc begin_session(struct sx_conn *c)
@@ -319,9 +329,10 @@ static simplex_rc begin_session(struct sx_conn *c)
     struct sx_session_client_cfg cfg = {
         .min = c->net->cfg.min_version,
         .max = c->net->cfg.max_version,
-        .key_hash = c->server->key_hash,
+        .key_hash = c->attempt->server.key_hash,
         .chain = sx_tls_peer_chain(c->tls),
         .alpn = sx_tls_alpn(c->tls),
+        .proxy = c->net->cfg.proxy,
     };
 
     cfg.session_id = sx_bytes(unique, sx_tls_unique(c->tls, unique));
@@ -337,12 +348,30 @@ static void become_ready(struct sx_conn *c)
     c->ops->ready(c->owner);
 }
 
+/* Before the session reads it; what is wrong with it the session will tell. */
+static simplex_rc keep_hello(struct sx_conn *c, const uint8_t block[SX_BLOCK])
+{
+    simplex_bytes hello;
+
+    if (sx_unpad(sx_bytes(block, SX_BLOCK), &hello) != SIMPLEX_OK)
+        return SIMPLEX_E_HANDSHAKE;
+    c->hello = sx_memdup(hello);
+    c->hello_len = hello.len;
+    return c->hello != NULL ? SIMPLEX_OK : SIMPLEX_E_NOMEM;
+}
+
 static simplex_rc on_block(struct sx_conn *c, uint8_t block[SX_BLOCK])
 {
     bool was_ready = c->session.state == SX_S_READY;
     bool has_reply = false;
     simplex_bytes content;
-    simplex_rc rc = sx_session_input(&c->session, block, c->net->out_block, &has_reply, &content);
+    simplex_rc rc = SIMPLEX_OK;
+
+    if (!was_ready && c->net->cfg.proxy && c->hello == NULL)
+        rc = keep_hello(c, block);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    rc = sx_session_input(&c->session, block, c->net->out_block, &has_reply, &content);
 
     if (rc == SIMPLEX_OK && has_reply) {
         rc = sx_tls_write(c->tls, sx_bytes(c->net->out_block, SX_BLOCK));
@@ -413,7 +442,7 @@ static simplex_rc read_blocks(struct sx_conn *c, simplex_bytes *in)
 
 static simplex_rc begin_tls(struct sx_conn *c)
 {
-    simplex_rc rc = sx_tls_new(c->net->tls, c->server->key_hash, &c->tls);
+    simplex_rc rc = sx_tls_new(c->net->tls, c->attempt->server.key_hash, &c->tls);
 
     c->stage = STAGE_TLS;
     if (rc == SIMPLEX_OK)
@@ -446,7 +475,7 @@ static simplex_rc begin_socks(struct sx_conn *c)
     char user[SX_ISOLATION_USER];
     struct sx_socks5_cfg cfg = {
         .host = sx_dial_host(&a->dial),
-        .port = sx_server_port(c->server),
+        .port = sx_server_port(&a->server),
     };
     simplex_rc rc = SIMPLEX_OK;
 
@@ -456,7 +485,7 @@ static simplex_rc begin_socks(struct sx_conn *c)
         cfg.password = net->socks_password;
     } else if (!net->socks_no_auth) {
         rc = sx_isolation_user(c->net->isolation,
-                               net->isolation == SX_ISOLATE_SERVER ? c->server : NULL, user);
+                               net->isolation == SX_ISOLATE_SERVER ? &a->server : NULL, user);
         cfg.user = user;
         cfg.may_skip_auth = true; /* a proxy without users has no circuits to separate */
     }
@@ -622,11 +651,12 @@ simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server,
     if (c == NULL || a == NULL)
         goto failed;
     *c = (struct sx_conn){
-        .net = net, .server = server, .ops = ops, .owner = owner, .attempt = a, .refs = 2
+        .net = net, .ops = ops, .owner = owner, .attempt = a, .refs = 2
     };
     a->dial.loop = net->loop;
     a->dial.cfg = &net->cfg;
-    a->dial.server = server;
+    a->server = *server;
+    a->dial.server = &a->server;
     a->dial.owner = c;
     a->dial.resolved = on_resolved;
     if ((rc = sx_dial_init(&a->dial)) != SIMPLEX_OK)

@@ -18,12 +18,13 @@ struct sx_conn_ops { /* called from the loop; the connection may be closed insid
     void (*lost)(void *owner, simplex_rc rc);            /* closed by itself: forget it */
 };
 
-/* server must live as long as net. No call of ops happens inside. E_HOST, E_NOMEM, E_SYSTEM. */
+/* server is copied. No call of ops happens inside. E_HOST, E_NOMEM, E_SYSTEM. */
 simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server,
                         const struct sx_conn_ops *ops, void *owner,
                         struct sx_conn **out) SIMPLEX_CHECK;
 void sx_conn_close(struct sx_conn *c); /* ops are not called any more */
 const struct sx_session *sx_conn_session(const struct sx_conn *c);
+simplex_bytes sx_conn_hello(const struct sx_conn *c); /* of the server; kept when cfg.proxy */
 /* Too much is waiting in the socket's queue: stop writing until `drained`. */
 bool sx_conn_congested(const struct sx_conn *c);
 /* Seals content into a block and writes it into TLS; sx_conn_push sends what was written. */

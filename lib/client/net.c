@@ -174,7 +174,7 @@ simplex_rc sx_net_client(struct sx_net *n, const struct sx_server *server, struc
     if (n->closing)
         return SIMPLEX_E_CLOSED;
     for (struct sx_client *c = n->clients; c != NULL; c = c->next) {
-        if (sx_server_eq(&c->server, server)) {
+        if (!c->dropped && sx_server_eq(&c->server, server)) {
             *out = c;
             return SIMPLEX_OK;
         }
@@ -187,6 +187,16 @@ simplex_rc sx_net_client(struct sx_net *n, const struct sx_server *server, struc
     n->clients = c;
     *out = c;
     return SIMPLEX_OK;
+}
+
+void sx_net_forget(struct sx_net *n, struct sx_client *c)
+{
+    struct sx_client **p = &n->clients;
+
+    while (*p != c)
+        p = &(*p)->next;
+    *p = c->next;
+    c->gone = true;
 }
 
 void sx_net_reconnect(struct sx_net *n)

@@ -410,6 +410,11 @@ void sx_client_work(struct sx_client *c)
 {
     struct sx_net *n = c->net;
 
+    if (c->dropped) {
+        sx_net_forget(n, c);
+        sx_client_close(c);
+        return;
+    }
     report_finished(c);
     if (c->down_pending && !n->closing) {
         c->down_pending = false;
@@ -507,8 +512,11 @@ static void drop_list(struct sx_client *c, struct sx_req_list *l)
 static void on_timer_closed(uv_handle_t *h)
 {
     struct sx_client *c = h->data;
+    struct sx_net *n = c->net;
 
-    sx_net_released(c->net);
+    if (c->gone)
+        sx_client_free(c);
+    sx_net_released(n);
 }
 
 void sx_client_close(struct sx_client *c)
@@ -560,6 +568,29 @@ void *sx_client_data(const struct sx_client *c)
 void sx_client_set_data(struct sx_client *c, void *data)
 {
     c->data = data;
+}
+
+simplex_bytes sx_client_hello(const struct sx_client *c)
+{
+    return c->up ? sx_conn_hello(c->conn) : sx_bytes(NULL, 0);
+}
+
+void sx_client_drop(struct sx_client *c)
+{
+    if (c->net->closing || c->dropped)
+        return;
+    if (c->conn != NULL)
+        sx_conn_close(c->conn);
+    c->conn = NULL;
+    c->up = c->wanted = false;
+    c->down_pending = false;
+    drop_list(c, &c->waiting);
+    drop_list(c, &c->queued);
+    drop_list(c, &c->sent);
+    drop_list(c, &c->finished);
+    c->ping = NULL;
+    c->dropped = true;
+    sx_net_add_work(c->net, c); /* it may be at work just now */
 }
 
 void sx_client_want(struct sx_client *c, bool wanted)

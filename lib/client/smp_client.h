@@ -42,6 +42,7 @@ struct sx_net_cfg {          /* times in ms; 0 = the protocol's default (section
     enum sx_host_mode host_mode;
     bool required_host_mode;
     uint16_t min_version, max_version; /* SMP range; 0 = 6..19 */
+    bool proxy; /* connections announce a proxy, and keep the server's hello: section 8 */
 };
 
 /* Callbacks run on the loop, never inside a call that this header offers. */
@@ -64,7 +65,7 @@ simplex_rc sx_net_open(uv_loop_t *loop, const struct sx_net_cfg *cfg,
  * asynchronously: run the loop afterwards, `closed` is called when the last one is gone. */
 void sx_net_close(struct sx_net *n, void (*closed)(void *user), void *user);
 
-/* The client of a server: found or made. Lives as long as n. */
+/* The client of a server: found or made. Lives as long as n, or until sx_client_drop. */
 simplex_rc sx_net_client(struct sx_net *n, const struct sx_server *server,
                          struct sx_client **out) SIMPLEX_CHECK;
 const struct sx_server *sx_client_server(const struct sx_client *c);
@@ -72,6 +73,8 @@ bool sx_client_is_up(const struct sx_client *c);
 uint16_t sx_client_version(const struct sx_client *c); /* 0 when not up */
 /* The server's session key hash context for callers that need it. NULL when not up. */
 const struct sx_session *sx_client_session(const struct sx_client *c);
+/* With cfg.proxy: the hello of the server, from which PKEY is made. Empty when not up. */
+simplex_bytes sx_client_hello(const struct sx_client *c);
 void *sx_client_data(const struct sx_client *c); /* the owner's pointer */
 void sx_client_set_data(struct sx_client *c, void *data);
 
@@ -82,6 +85,10 @@ void sx_client_want(struct sx_client *c, bool wanted);
 void sx_net_reconnect(struct sx_net *n);
 /* Closes the connection now (callbacks: requests fail, down); wanted clients reconnect. */
 void sx_client_disconnect(struct sx_client *c, simplex_rc why);
+
+/* Forgets the server: the connection is closed, requests are dropped, no callback follows. c is
+ * not to be used any more. */
+void sx_client_drop(struct sx_client *c);
 
 /* rc SIMPLEX_OK: rsp is the answer (never ERR). E_SERVER: rsp is ERR. Others: rsp is NULL. */
 typedef void sx_response_fn(void *user, void *ctx, simplex_rc rc, const struct sx_rsp *rsp);
