@@ -79,8 +79,8 @@ static const struct rule {
     [SX_PING] = { NULL, NO_AUTH },
     [SX_SUBS] = { sx_run_subs, AUTH_SERVICE },
     [SX_NSUBS] = { sx_run_subs, AUTH_SERVICE },
-    [SX_PRXY] = { .refuse = SX_ERR_PROXY, .detail = SX_PROXY_BASIC_AUTH },
-    [SX_PFWD] = { .refuse = SX_ERR_PROXY, .detail = SX_PROXY_NO_SESSION },
+    [SX_PRXY] = { sx_run_prxy, NO_AUTH },
+    [SX_PFWD] = { sx_run_pfwd, NO_AUTH },
     [SX_RFWD] = { run_rfwd, NO_AUTH },
     [SX_RSLV] = { .refuse = SX_ERR_NAME, .detail = SX_NAME_NO_RESOLVER, .forwarded = true },
 };
@@ -407,7 +407,8 @@ static void run(struct sx_peer *p, struct sx_block *b, struct task *k)
         run_locked(&r, rule);
     else if (rule->run != NULL)
         rule->run(&r);
-    put_answer(p, b, k, &r.answer); /* may borrow from q: under its lock */
+    if (!r.later)
+        put_answer(p, b, k, &r.answer); /* may borrow from q: under its lock */
     if (r.made != NULL) {
         sx_queue_lock(r.srv->store, r.made);
         note_staged(b, r.made);

@@ -23,6 +23,7 @@ struct sx_run {
     struct sx_queue *q;
     uint16_t version;         /* of the command: for a forwarded one the client's */
     struct sx_answer answer;  /* corr_id and entity_id are set */
+    bool later;               /* another thread will answer: errand.h */
     struct sx_answer message; /* SUB: the head, sent behind the answers of the block */
     struct sx_queue *made;    /* NEW: the queue, referenced until the answer is encoded */
     uint8_t text[512];        /* QUE: the JSON, two ids and a time at most. NEW: the link id */
@@ -63,6 +64,9 @@ void sx_run_lset(struct sx_run *r);
 void sx_run_ldel(struct sx_run *r);
 void sx_run_lkey(struct sx_run *r);
 void sx_run_lget(struct sx_run *r);
+/* errand.c */
+void sx_run_prxy(struct sx_run *r);
+void sx_run_pfwd(struct sx_run *r);
 /* notifier.c */
 void sx_run_nkey(struct sx_run *r);
 void sx_run_ndel(struct sx_run *r);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The shared state of a server, and the inbox of a hub. */
 #include "commands.h"
+#include "errand.h"
 
 #define RUN_MAX 1024    /* subscriptions handled before the loop looks at its sockets again */
 #define SERVICE_COST 32 /* of them: what a look at some queues of a service takes */
@@ -18,6 +19,7 @@ simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out)
         return SIMPLEX_E_SYSTEM;
     }
     sx_srv_set_policy(s, cfg->new_queues, cfg->password);
+    s->concurrency = cfg->client_concurrency == 0 ? SX_PEER_ERRANDS : cfg->client_concurrency;
     s->now = cfg->now;
     s->now_user = cfg->now_user;
     if ((rc = sx_qstore_open(&cfg->store, &s->store)) != SIMPLEX_OK)
@@ -50,15 +52,30 @@ void sx_srv_set_policy(struct sx_srv *s, bool new_queues, simplex_bytes password
     pthread_mutex_unlock(&s->policy_lock);
 }
 
+/* With the lock held. */
+static bool password_matches(const struct sx_srv *s, bool has_password, const uint8_t given[32])
+{
+    return !s->has_password || (has_password && sx_equal_ct(given, s->password_hash, 32));
+}
+
 bool sx_srv_may_create(struct sx_srv *s, bool has_password, simplex_bytes password)
 {
     uint8_t given[32];
 
     sx_sha256(password, given); /* equal lengths for the comparison */
     pthread_mutex_lock(&s->policy_lock);
-    bool ok =
-        s->new_queues &&
-        (!s->has_password || (has_password && sx_equal_ct(given, s->password_hash, sizeof(given))));
+    bool ok = s->new_queues && password_matches(s, has_password, given);
+    pthread_mutex_unlock(&s->policy_lock);
+    return ok;
+}
+
+bool sx_srv_may_proxy(struct sx_srv *s, bool has_password, simplex_bytes password)
+{
+    uint8_t given[32];
+
+    sx_sha256(password, given);
+    pthread_mutex_lock(&s->policy_lock);
+    bool ok = password_matches(s, has_password, given);
     pthread_mutex_unlock(&s->policy_lock);
     return ok;
 }
@@ -114,6 +131,7 @@ void sx_hub_close(struct sx_hub *h)
 {
     if (h->block == NULL)
         return;
+    sx_hub_drop_errands(h);
     sx_block_free(h->block);
     h->block = NULL;
     pthread_mutex_destroy(&h->lock);
@@ -199,6 +217,7 @@ void sx_hub_run(struct sx_hub *h)
     unsigned events;
 
     sx_hub_committed(h);
+    sx_hub_errands(h);
     for (unsigned n = 0; n < RUN_MAX; n++) {
         if ((sub = inbox_take(h, &events)) == NULL)
             return;

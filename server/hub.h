@@ -19,6 +19,7 @@
 #include "stats.h"
 
 #define SX_PEER_SUBS_MAX (1u << 20) /* subscriptions of one connection; beyond: ERR INTERNAL */
+#define SX_PEER_ERRANDS 32          /* PRXY and PFWD of one connection under way, by default */
 #define SX_PEER_OUT_PAUSE 8         /* blocks waiting: no further input is processed */
 #define SX_BLOCK_LIST_KEYS_MAX 512  /* keys of lists tried for one block; beyond: ERR INTERNAL */
 #define SX_MSG_BURST_MAX 4          /* up to so many answers: the first MSG joins their block */
@@ -30,12 +31,25 @@
 struct sx_srv_cfg {
     bool new_queues;        /* false: NEW answers AUTH */
     simplex_bytes password; /* for NEW; empty: none needed. Copied. */
+    unsigned client_concurrency; /* errands of one connection; 0: SX_PEER_ERRANDS */
     struct sx_qstore_cfg store;
     int64_t (*now)(void *user); /* NULL: sx_now_ms; ms since 1970 */
     void *now_user;
 };
 
+struct sx_errand; /* errand.h */
+
+/* Who connects to relays for clients (section 8). Called by the threads of the hubs. */
+struct sx_relays {
+    /* Takes e and gives it back with sx_errand_done, perhaps before it returns. False: not now.
+     * NULL: this server is no proxy. */
+    bool (*submit)(void *user, struct sx_errand *e);
+    void *user;
+};
+
 struct sx_srv {
+    struct sx_relays relays; /* set before the first client is there */
+    unsigned concurrency;    /* errands of one connection under way */
     struct sx_store *store;
     struct sx_stats *stats;
     pthread_mutex_t policy_lock; /* of the next three, which a reload changes */
@@ -51,6 +65,8 @@ void sx_srv_close(struct sx_srv *s); /* after all hubs are closed */
 void sx_srv_set_policy(struct sx_srv *s, bool new_queues, simplex_bytes password);
 /* Whether a client that gives this password may create queues. */
 bool sx_srv_may_create(struct sx_srv *s, bool has_password, simplex_bytes password);
+/* The same password; whether queues may be created does not matter. */
+bool sx_srv_may_proxy(struct sx_srv *s, bool has_password, simplex_bytes password);
 int64_t sx_srv_now(const struct sx_srv *s);
 /* The service that says hello (services.h), or NULL: it is refused. */
 struct sx_service *sx_service_hello(struct sx_srv *s, const struct sx_service_hello *h);
@@ -94,6 +110,7 @@ struct sx_sub {
 struct sx_hub {
     pthread_mutex_t lock; /* of the inbox */
     struct sx_sub *inbox_first, *inbox_last;
+    struct sx_errand *done_first, *done_last;
     void (*wake)(void *user); /* from any thread: call sx_hub_run soon */
     void *wake_user;
     struct sx_srv *srv;
@@ -138,6 +155,9 @@ struct sx_peer {
     struct sx_sub *ntfs;           /* subscriptions with notifications to flush */
     struct sx_ended *ended;        /* ENDs to flush; at most one a subscription */
     size_t n_ended, ended_size;
+    struct sx_errand *errands;                /* under way */
+    struct sx_errand *held_first, *held_last; /* that wait until one of those is done */
+    unsigned n_errands;
     struct sx_out *out, *out_last;
     size_t n_out;
     struct sx_peer *ready_next;
@@ -153,10 +173,11 @@ void sx_peer_close(struct sx_peer *p); /* drops subscriptions and output */
 
 /* Processes the content of one block. Answers become output. Call only when !sx_peer_paused. */
 void sx_peer_block(struct sx_peer *p, simplex_bytes content);
-/* So much output waits that no input should be processed before some of it is gone. */
+/* So much output waits, or so many errands are under way, that no input should be processed before
+ * some of it is gone. */
 static inline bool sx_peer_paused(const struct sx_peer *p)
 {
-    return p->n_out >= SX_PEER_OUT_PAUSE;
+    return p->n_out >= SX_PEER_OUT_PAUSE || p->n_errands >= p->hub->srv->concurrency;
 }
 /* The content of the next block to send, in to (SX_BLOCK bytes); 0 when there is none, or when it
  * must wait for a commit. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The output of a peer: answers, packed into blocks whose messages are encrypted when sent. */
 #include "commands.h"
+#include "errand.h"
 #include "persist.h"
 
 struct sx_out { /* the content of a block; at most one MSG fits into one */
@@ -343,6 +344,7 @@ static void leave_ready(struct sx_peer *p)
 void sx_peer_close(struct sx_peer *p)
 {
     sx_service_leave(p);
+    sx_peer_drop_errands(p);
     while (p->subs != NULL)
         sx_sub_drop(p->subs);
     while (p->out != NULL) {
