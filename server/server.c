@@ -8,6 +8,7 @@
 #include "identity.h"
 #include "listen.h"
 #include "loop.h"
+#include "proxy_config.h"
 
 #define THREADS_MAX 64
 #define CONNECTIONS_MAX 100000
@@ -19,6 +20,7 @@ struct simplex_server {
     struct sx_loop *loops;
     unsigned n_loops;
     struct sx_listeners listeners;
+    struct sx_proxy *proxy; /* NULL: none */
     uint16_t port;
     pthread_mutex_t lock; /* of the password */
     char *password;       /* for the address */
@@ -38,6 +40,7 @@ void simplex_server_config_init(simplex_server_config *cfg)
         .handshake_timeout_ms = 120000,
         .stall_timeout_ms = 120000,
         .inactive_check_ms = 3600 * 1000,
+        .proxy = true,
     };
 }
 
@@ -63,7 +66,7 @@ static simplex_rc check_config(const simplex_server_config *cfg, struct sx_errte
             return SIMPLEX_E_ARG;
         }
     }
-    return SIMPLEX_OK;
+    return sx_proxy_check(cfg, err);
 }
 
 static simplex_rc open_sockets(struct simplex_server *s, const simplex_server_config *cfg,
@@ -131,6 +134,7 @@ static simplex_rc open_state(struct simplex_server *s, const simplex_server_conf
 {
     struct sx_srv_cfg srv = {
         .new_queues = cfg->new_queues,
+        .client_concurrency = cfg->proxy_concurrency,
         .store = { .quota = cfg->quota, .ttl_ms = cfg->message_ttl_ms },
     };
 
@@ -190,6 +194,8 @@ static simplex_rc start(struct simplex_server *s, const simplex_server_config *c
         rc = set_address(s, name, err);
     if (rc == SIMPLEX_OK)
         rc = open_state(s, cfg);
+    if (rc == SIMPLEX_OK)
+        rc = sx_proxy_open(cfg, s->srv, &s->proxy);
     if (rc != SIMPLEX_OK)
         return rc;
     set_io(s, cfg);
@@ -227,12 +233,14 @@ void simplex_server_stop(simplex_server *s)
 {
     if (s == NULL)
         return;
+    sx_proxy_stop(s->proxy); /* gives back what the hubs wait for */
     for (unsigned i = 0; i < s->n_loops; i++)
         sx_loop_stop(&s->loops[i]);
     for (unsigned i = 0; i < s->n_loops; i++)
         sx_loop_join(&s->loops[i]);
     sx_listen_close(&s->listeners);
     sx_free(s->loops);
+    sx_proxy_free(s->proxy);
     sx_srv_close(s->srv);
     sx_tls_ctx_free(s->io.tls);
     sx_identity_wipe(&s->certs);

@@ -56,6 +56,26 @@ typedef struct simplex_server_config {
     bool offline;            /* the state is loaded and made ready to be written again by stop, but
                                 nobody is served: no socket is opened */
     int64_t inactive_check_ms; /* how often that is looked at; default 1 hour */
+
+    /* Private routing: as a relay it serves every proxy. As a proxy it connects to servers whose
+     * addresses its clients give (PRXY; whoever knows `password` may), and to any host and port. */
+    bool proxy;                   /* default true; false: PRXY is refused */
+    const char *proxy_socks_host; /* SOCKS5 proxy for relays with onion hosts; NULL: none */
+    uint16_t proxy_socks_port;    /* 0: 9050 */
+    const char *proxy_socks_user; /* NULL: a user name for each relay, to keep circuits apart */
+    const char *proxy_socks_password;
+    bool proxy_socks_no_auth;         /* no credentials at all */
+    bool proxy_socks_always;          /* through it to all relays */
+    bool proxy_onion;                 /* of a relay with both kinds of hosts, the onion ones */
+    bool proxy_required_host;         /* relays without hosts of the wanted kind are not used */
+    unsigned proxy_concurrency;       /* PRXY and PFWD of one client under way; 0: 32 */
+    unsigned proxy_relays;            /* relays connected to at a time; 0: 1000 */
+    int64_t proxy_connect_timeout_ms; /* 0: 45000 */
+    int64_t proxy_command_timeout_ms; /* for the relay's answer; 0: 30000 */
+    int64_t proxy_idle_ms;            /* an unused session with a relay is closed; 0: 1 hour */
+    int64_t proxy_failed_ms;          /* a failed connection is not tried again so long; 0: 30000 */
+    const char *const *own_domains;   /* relays below them are counted as the operator's own */
+    size_t n_own_domains;
 } simplex_server_config;
 
 /* Sets every field to its default, `new_queues` to true and `size`. */

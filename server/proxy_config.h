@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The proxy as the public configuration wants it. */
+#ifndef SX_PROXY_CONFIG_H
+#define SX_PROXY_CONFIG_H
+
+#include "identity.h"
+#include "proxy.h"
+#include "simplex/server.h"
+
+/* E_ARG, with err set, for settings that cannot be. */
+simplex_rc sx_proxy_check(const simplex_server_config *cfg, struct sx_errtext *err) SIMPLEX_CHECK;
+/* Starts it for srv; *out stays NULL when cfg wants none. */
+simplex_rc sx_proxy_open(const simplex_server_config *cfg, struct sx_srv *srv,
+                         struct sx_proxy **out) SIMPLEX_CHECK;
+
+#endif
