@@ -4,9 +4,9 @@
  * smp-server is a thin wrapper of it.
  *
  * State (queues and messages) is held in memory and is gone when the server stops; only the
- * certificates are kept, in the directory given. SMP versions 6..19. The roles of private
- * routing (PRXY, PFWD, RFWD), service certificates and name resolution are not offered: clients
- * that ask for them get the error which a server answers that has them switched off.
+ * certificates are kept, in the directory given. SMP versions 6..19. Both
+ * roles of private routing are offered, relay (RFWD) and proxy (PRXY, PFWD). Name resolution is
+ * not: clients that ask for it get the error of a server that has it switched off.
  *
  * All functions may be called from any thread, except from the server's own (there is no
  * callback, so no call can come from there).
