@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* smp-server.ini as a whole: values that depend on others, and settings that do not fit together.
  */
+#include <stdio.h>
+
 #include "config_keys.h"
 
 static const struct sx_key *key_of(const char *section, const char *key)
@@ -43,7 +45,7 @@ static void check_messages(struct sx_config_reading *r)
 }
 
 /* One warning for all keys of a feature, at the first of them. */
-static void check_group(struct sx_config_reading *r, enum sx_key_group group, const char *text)
+static void say_group(struct sx_config_reading *r, enum sx_key_group group, const char *text)
 {
     size_t first = sx_keys_count;
 
@@ -94,6 +96,29 @@ static void check_control(struct sx_config_reading *r)
     if (admin != NULL && user != NULL && strcmp(admin, user) == 0)
         SAY(r, SX_CONFIG_ERROR, "AUTH", "control_port_user_password",
             "it is the one of the administrator: write another one");
+}
+
+/* ---- [WEB] ---- */
+
+static void put_port(char *text, size_t size, const struct sx_config *c, uint16_t port)
+{
+    size_t n = strlen(text);
+
+    if (port != 0)
+        snprintf(text + n, size - n, ", port %u %s", port,
+                 serves(c, port) ? "serves SMP alone" : "stays closed");
+}
+
+static void check_web(struct sx_config_reading *r)
+{
+    char text[256] = "this server makes and serves no static site";
+
+    put_port(text, sizeof text, r->c, r->c->web.http);
+    put_port(text, sizeof text, r->c, r->c->web.https);
+    size_t n = strlen(text);
+    snprintf(text + n, sizeof text - n,
+             ": have a web server do it, and write # before every key of [WEB]");
+    say_group(r, SX_GROUP_WEB, text);
 }
 
 /* ---- [PROXY] ---- */
@@ -184,9 +209,7 @@ void sx_config_check(struct sx_config_reading *r)
     check_information(r);
     check_limits(r);
     check_names(r);
-    check_group(r, SX_GROUP_DATABASE,
-                "keys of the database store have no effect: write # before every db_ line");
-    check_group(r, SX_GROUP_WEB,
-                "this server makes and serves no static site, ports given in [WEB] stay closed: "
-                "have a web server do it, and write # before every key of [WEB]");
+    check_web(r);
+    say_group(r, SX_GROUP_DATABASE,
+              "keys of the database store have no effect: write # before every db_ line");
 }

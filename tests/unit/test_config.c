@@ -166,7 +166,8 @@ static void an_ini_of_6_is_read_with_one_word_about_the_site(void **state)
     loads(ini_6);
     assert_int_equal(said.count, 1);
     assert_non_null(strstr(said.text[0], "smp-server.ini:56: [WEB] static_path: "));
-    assert_non_null(strstr(said.text[0], "web server"));
+    assert_non_null(strstr(said.text[0], "no static site, port 443 serves SMP alone: have a web "
+                                         "server do it"));
     assert_string_equal(c.info.hosting_type, "dedicated");
     assert_string_equal(c.info.admin_simplex, "https://smp.example.org/a#abc");
     assert_int_equal(c.store.store_messages, SX_MESSAGES_MEMORY);
@@ -334,6 +335,17 @@ static void websockets_may_only_be_off(void **state)
     sx_config_free(&c);
     refuses(PORT "websockets: on\n", 3, "write off");
     refuses(PORT "websockets: 443\n", 3, "write off");
+}
+
+static void ports_of_the_static_site_are_said_to_stay_closed(void **state)
+{
+    (void)state;
+    warns(PORT "[WEB]\nhttp: 8000\nhttps: 443\n", 4,
+          "no static site, port 8000 stays closed, port 443 stays closed: have a web server do it");
+    warns(PORT "[WEB]\nstatic_path: /srv/www\n", 4, "no static site: have a web server do it");
+    assert_int_equal(load(PORT "[WEB]\nstatic_path: www\n"), SIMPLEX_E_ARG);
+    assert_int_equal(said.errors, 1);
+    assert_non_null(strstr(said.text[0], "a path that starts with /"));
 }
 
 static void names_are_warned_about_when_they_are_on(void **state)
@@ -614,6 +626,7 @@ int main(void)
         cmocka_unit_test(bytes_of_the_file_cannot_harm_a_terminal),
         cmocka_unit_test(stores_of_the_reference_are_refused_with_the_way_out),
         cmocka_unit_test(websockets_may_only_be_off),
+        cmocka_unit_test(ports_of_the_static_site_are_said_to_stay_closed),
         cmocka_unit_test(names_are_warned_about_when_they_are_on),
         cmocka_unit_test(messages_are_on_disk_when_everything_else_is_kept),
         cmocka_unit_test(settings_that_do_not_fit_are_reported),
