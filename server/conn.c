@@ -10,7 +10,12 @@
  */
 #include "loop.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
+
+#ifdef __linux__
+#include <linux/sockios.h>
+#endif
 
 struct sx_srv_conn {
     uv_tcp_t tcp;
@@ -24,8 +29,11 @@ struct sx_srv_conn {
     size_t have;      /* of it */
     uint8_t *writing; /* handed to the socket */
     size_t writing_len;
-    int64_t started_ms, write_ms, partial_ms;
-    int64_t active_ms; /* something was received or sent */
+    int64_t started_ms;
+    int64_t write_ms;   /* when the client last took some of what was written */
+    size_t untaken;     /* what it had not taken then */
+    int64_t partial_ms; /* since when a block is incomplete; 0: none is */
+    int64_t active_ms;  /* something was received or sent */
     bool has_session;
     bool throttled; /* nothing is read until output is gone */
     bool finish;    /* close when everything is written */
@@ -100,6 +108,7 @@ static void flush(struct sx_srv_conn *c)
     c->write.data = c;
     c->write_ms = (int64_t)uv_now(&c->loop->uv);
     c->active_ms = c->write_ms;
+    c->untaken = SIZE_MAX;
     if (uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written) != 0)
         sx_srv_conn_close(c);
 }
@@ -153,6 +162,8 @@ void sx_srv_conn_pump(struct sx_srv_conn *c)
     if (c->closing || !c->throttled || c->finish || sx_peer_paused(&c->peer))
         return;
     c->throttled = false;
+    if (c->partial_ms != 0) /* the client could not go on */
+        c->partial_ms = (int64_t)uv_now(&c->loop->uv);
     input(c, sx_bytes(NULL, 0)); /* what TLS has kept */
     if (!c->closing && !c->throttled && !c->finish &&
         uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0)
@@ -245,6 +256,7 @@ static simplex_rc read_some(struct sx_srv_conn *c, simplex_bytes *in, bool *more
     if (c->have == SX_BLOCK) {
         rc = handle_block(c, to);
         c->have = 0;
+        c->partial_ms = 0;
         if (c->partial != NULL)
             sx_free_secret(c->partial, SX_BLOCK);
         c->partial = NULL;
@@ -252,10 +264,18 @@ static simplex_rc read_some(struct sx_srv_conn *c, simplex_bytes *in, bool *more
         c->partial = sx_malloc(SX_BLOCK);
         if (c->partial == NULL)
             return SIMPLEX_E_NOMEM;
-        c->partial_ms = (int64_t)uv_now(&c->loop->uv);
         memcpy(c->partial, c->loop->block, c->have);
     }
     return rc;
+}
+
+/* Part of a block, or of the TLS record that has it, holds memory: how long is watched. */
+static void watch_partial(struct sx_srv_conn *c)
+{
+    if (c->partial == NULL && !sx_tls_unfinished(c->tls))
+        c->partial_ms = 0;
+    else if (c->partial_ms == 0)
+        c->partial_ms = (int64_t)uv_now(&c->loop->uv);
 }
 
 static void input(struct sx_srv_conn *c, simplex_bytes in)
@@ -265,6 +285,7 @@ static void input(struct sx_srv_conn *c, simplex_bytes in)
 
     while (rc == SIMPLEX_OK && more && !sx_peer_paused(&c->peer))
         rc = read_some(c, &in, &more);
+    watch_partial(c);
     if (rc == SIMPLEX_OK && more) {
         c->throttled = true;
         uv_read_stop((uv_stream_t *)&c->tcp);
@@ -337,13 +358,42 @@ void sx_srv_conn_open(struct sx_loop *l, int fd)
         sx_srv_conn_close(c);
 }
 
-static bool too_slow(const struct sx_srv_conn *c, int64_t now)
+/* Bytes written that the client has not taken: in our queue and in the system's. */
+static size_t untaken(const struct sx_srv_conn *c)
+{
+    size_t n = uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
+
+#ifdef SIOCOUTQ
+    uv_os_fd_t fd;
+    int unsent = 0;
+    /* Our queue moves on only when a good part of the system's has gone. */
+    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0 && ioctl(fd, SIOCOUTQ, &unsent) == 0 &&
+        unsent > 0)
+        n += (size_t)unsent;
+#endif
+    return n;
+}
+
+/* A slow reader is served as long as it reads: each byte it takes starts the clock again. */
+static bool stalled(struct sx_srv_conn *c, int64_t now)
+{
+    if (c->writing == NULL)
+        return false;
+    size_t left = untaken(c);
+    if (left < c->untaken) {
+        c->untaken = left;
+        c->write_ms = now;
+    }
+    return now - c->write_ms > c->loop->cfg->stall_timeout_ms;
+}
+
+static bool too_slow(struct sx_srv_conn *c, int64_t now)
 {
     const struct sx_io_cfg *cfg = c->loop->cfg;
 
-    if (c->writing != NULL && now - c->write_ms > cfg->stall_timeout_ms)
+    if (stalled(c, now))
         return true;
-    if (c->partial != NULL && now - c->partial_ms > cfg->stall_timeout_ms)
+    if (c->partial_ms != 0 && !c->throttled && now - c->partial_ms > cfg->stall_timeout_ms)
         return true; /* a byte of a block would hold the memory of all of it for ever */
     if (!c->has_session)
         return now - c->started_ms > cfg->tls_timeout_ms;

@@ -58,6 +58,8 @@ simplex_rc sx_tls_read(struct sx_tls *t, uint8_t *to, size_t n, size_t *got) SIM
  */
 simplex_rc sx_tls_receive(struct sx_tls *t, simplex_bytes *in, uint8_t *to, size_t n,
                           size_t *got) SIMPLEX_CHECK;
+/* Part of a record has come, and memory is held for all of it. */
+bool sx_tls_unfinished(const struct sx_tls *t);
 /* Encrypts all of it into the pending output; up to 16384 bytes are one record. E_TOO_LARGE when
  * the pending output would exceed SX_TLS_OUT_MAX: then nothing was written. */
 simplex_rc sx_tls_write(struct sx_tls *t, simplex_bytes plain) SIMPLEX_CHECK;

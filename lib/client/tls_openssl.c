@@ -345,6 +345,11 @@ simplex_rc sx_tls_receive(struct sx_tls *t, simplex_bytes *in, uint8_t *to, size
     return rc;
 }
 
+bool sx_tls_unfinished(const struct sx_tls *t)
+{
+    return SSL_has_pending(t->ssl) == 1;
+}
+
 simplex_rc sx_tls_write(struct sx_tls *t, simplex_bytes plain)
 {
     if (t->failed != SIMPLEX_OK)

@@ -90,12 +90,14 @@ static void learn(struct machine *m, const struct sx_transmission *t, const stru
             memcpy(m->queue[i].last_msg, r->msg.msg_id.ptr, 24);
 }
 
-static void drain(struct machine *m, unsigned who, struct queue *q)
+/* Returns the number of answers: what has a correlation id. */
+static unsigned drain(struct machine *m, unsigned who, struct queue *q)
 {
     struct client *c = &m->client[who];
     static uint8_t content[SX_BLOCK];
     struct sx_batch_rd rd;
     simplex_bytes in;
+    unsigned answers = 0;
     size_t len;
 
     while ((len = sx_peer_next(&c->peer, content)) > 0) {
@@ -107,9 +109,11 @@ static void drain(struct machine *m, unsigned who, struct queue *q)
             CHECK(sx_transmission_decode(in, c->session.version, &t) == SIMPLEX_OK);
             CHECK(sx_rsp_decode(t.command, c->session.version, &r) == SIMPLEX_OK);
             learn(m, &t, &r, q);
+            answers += t.corr_id.len > 0;
         }
     }
     CHECK(c->peer.n_out == 0 && c->peer.out_last == NULL);
+    return answers;
 }
 
 /* ---- what must always hold ---- */
@@ -221,8 +225,26 @@ static void put_command(struct machine *m, struct queue *q, struct sx_cmd *c, si
     }
 }
 
-/* A block of up to four correct commands. */
-static void commands(struct machine *m, unsigned who, struct queue *q)
+/*
+ * Spoils one transmission: a byte changed anywhere, cut off, or something behind it. What it was
+ * signed for does not hold any more, or it cannot be read: an error is the only right answer, and
+ * sometimes a correlation id that cannot be read is not in it.
+ */
+static void damage(struct machine *m, uint8_t *one, size_t *len)
+{
+    uint8_t how = sx_rd_u8(&m->in);
+    size_t at = sx_rd_u16(&m->in) % *len;
+
+    if (how % 4 == 0)
+        *len = at;
+    else if (how % 4 == 1 && *len < SX_BLOCK / 8)
+        one[(*len)++] = how;
+    else
+        one[at] ^= how;
+}
+
+/* A block of up to four commands, correct ones unless `damaged`; returns how many. */
+static unsigned commands(struct machine *m, unsigned who, struct queue *q, bool damaged)
 {
     static const uint8_t tags[] = { SX_NEW,  SX_SUB,  SX_KEY,  SX_LSET, SX_LDEL, SX_NKEY,
                                     SX_NDEL, SX_GET,  SX_ACK,  SX_OFF,  SX_DEL,  SX_QUE,
@@ -244,10 +266,13 @@ static void commands(struct machine *m, unsigned who, struct queue *q)
             key = NULL;
         sx_wr_fixed(&t, one, sizeof(one));
         CHECK(sx_session_encode(&c->session, key, corr, entity, &cmd, &t) == SIMPLEX_OK);
+        if (damaged && i == 0)
+            damage(m, one, &t.len);
         sx_wr_large(&w, sx_wr_bytes(&t));
     }
     CHECK(!w.bad);
     sx_peer_block(&c->peer, sx_wr_bytes(&w));
+    return n;
 }
 
 static void step(struct machine *m)
@@ -256,6 +281,7 @@ static void step(struct machine *m)
     unsigned who = op / 8 % CLIENTS;
     struct queue *q = &m->queue[op / 32 % QUEUES];
     struct client *c = &m->client[who];
+    unsigned n;
 
     switch (op % 8) {
     case 0:
@@ -273,11 +299,16 @@ static void step(struct machine *m)
         m->now += (int64_t)sx_rd_u8(&m->in) * 100;
         sx_srv_expire(m->srv);
         break;
+    case 4:
+        n = commands(m, who, q, true);
+        CHECK(drain(m, who, q) + 1 >= n);
+        break;
     default:
-        commands(m, who, q);
+        n = commands(m, who, q, false);
+        CHECK(drain(m, who, q) == n); /* one answer to each, whatever it is */
         break;
     }
-    drain(m, who, q);
+    (void)drain(m, who, q);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
