@@ -38,7 +38,7 @@ static bool format_time(char to[64], int64_t us)
         return false;
     if (us % SECOND != 0) {
         size_t n = (size_t)snprintf(fraction, sizeof(fraction), ".%06" PRId64, us % SECOND);
-        while (fraction[n - 1] == '0')
+        while (n > 0 && n < sizeof(fraction) && fraction[n - 1] == '0')
             fraction[--n] = 0;
     }
     size_t n = strftime(to, 40, "%Y-%m-%dT%H:%M:%S", &tm);
