@@ -38,6 +38,7 @@ static void set_transport(const struct sx_config *c, simplex_server_config *cfg)
 static void set_limits(const struct sx_config *c, simplex_server_config *cfg)
 {
     cfg->quota = (unsigned)c->limits.messages_per_queue;
+    cfg->expire_interval_ms = c->limits.expire_interval_ms;
     cfg->end_flush_ms = c->limits.end_flush_ms;
     cfg->ntf_flush_ms = c->limits.ntf_flush_ms;
     cfg->tls_timeout_ms = c->limits.tls_timeout_ms;
