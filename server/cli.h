@@ -77,7 +77,7 @@ struct sx_cli_quick { /* start without an ini: everything is an option */
 };
 /* Takes an option of the quick start; SX_CLI_USAGE when its value is wrong. */
 int sx_cli_quick_option(struct sx_cli_quick *q, int opt, const char *arg);
-int sx_cli_quick_run(struct sx_cli_quick *q);
+int sx_cli_quick_run(struct sx_cli_quick *q, enum sx_log_level level);
 enum { /* its options */
        SX_OPT_HOST = 1100,
        SX_OPT_NAME,
@@ -86,7 +86,8 @@ enum { /* its options */
        SX_OPT_PASSWORD,
        SX_OPT_THREADS,
        SX_OPT_QUOTA,
-       SX_OPT_NO_NEW
+       SX_OPT_NO_NEW,
+       SX_OPT_IN_MEMORY
 };
 
 /* Reads smp-server.ini; says what is wrong with it. */

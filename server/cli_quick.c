@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * start without smp-server.ini, for tests and demonstrations: certificates in a directory, made
- * when there are none, and everything else in memory.
+ * when there are none, and everything else in memory, unless there is --state.
  */
 #include <inttypes.h>
 
 #include "cli.h"
+#include "log.h"
 
 #define DEFAULT_DIR "./smp-server"
 
@@ -58,6 +59,9 @@ int sx_cli_quick_option(struct sx_cli_quick *q, int opt, const char *arg)
     case SX_OPT_NO_NEW:
         q->cfg.new_queues = false;
         break;
+    case SX_OPT_IN_MEMORY:
+        q->cfg.messages_in_memory = true;
+        break;
     }
     return status;
 }
@@ -74,7 +78,10 @@ static void print_banner(const simplex_server *s, const simplex_server_config *c
         printf("Server address: %s\n", address);
     }
     printf("Certificates: %s (the server's identity: back it up)\n", cfg->dir);
-    printf("Queues and messages are held in memory and are lost when the server stops.\n");
+    if (cfg->state_dir != NULL)
+        printf("Store log: %s/smp-server-store.log\n", cfg->state_dir);
+    else
+        printf("Queues and messages are held in memory and are lost when the server stops.\n");
     printf("Serving SMP protocol on %s port %u (TLS)...\n",
            cfg->host == NULL ? "127.0.0.1" : cfg->host, simplex_server_port(s));
     printf("creating new queues %s\n", !cfg->new_queues        ? "NOT allowed"
@@ -89,7 +96,7 @@ static void nothing_to_reload(void *user)
     fputs("SIGHUP: a quick start has no smp-server.ini to read again\n", stderr);
 }
 
-int sx_cli_quick_run(struct sx_cli_quick *q)
+int sx_cli_quick_run(struct sx_cli_quick *q, enum sx_log_level level)
 {
     char error[512];
     simplex_server *s;
@@ -102,6 +109,7 @@ int sx_cli_quick_run(struct sx_cli_quick *q)
                            "without options of the quick start",
                            q->cfg.dir, q->cfg.dir);
     sx_cli_block_signals();
+    sx_log_to_stderr(level);
     if (simplex_server_start(&q->cfg, &s) != SIMPLEX_OK)
         return sx_cli_fail(SX_CLI_FAILED, "%s", error);
     print_banner(s, &q->cfg);

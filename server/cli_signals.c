@@ -8,6 +8,7 @@ void sx_cli_block_signals(void)
 {
     sigset_t set;
 
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error like a full disk */
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);

@@ -16,8 +16,8 @@ static const char usage[] =
     "      --confirm-migrations up|down\n"
     "                        ignored: there is no database (for "
     "compatibility)\n" SX_CLI_OPTIONS_HELP "\n"
-    "Quick start, without smp-server.ini (for tests and demonstrations; queues and messages are\n"
-    "held in memory and are lost when it stops). Any of these options means it:\n"
+    "Quick start, without smp-server.ini (for tests and demonstrations; without --state queues\n"
+    "and messages are held in memory and are lost when it stops). Any of these options means it:\n"
     "  --dir DIR             directory of the certificates (default ./smp-server), made on the\n"
     "                        first start; back it up\n"
     "  --host ADDRESS        address to listen on (default 127.0.0.1; *: all)\n"
@@ -26,7 +26,8 @@ static const char usage[] =
     "  --password TEXT       only clients that know it can create queues\n"
     "  --threads N           threads (default: processor cores)\n"
     "  --quota N             messages that wait in a queue (default 128)\n"
-    "  --no-new-queues       refuse to create queues\n";
+    "  --no-new-queues       refuse to create queues\n"
+    "  --messages-in-memory  with --state: write messages only when stopped; a kill loses them\n";
 
 enum { OPT_COMPACT = 1, OPT_LOG_LEVEL, OPT_SKIP, OPT_MIGRATIONS };
 
@@ -44,6 +45,7 @@ static const struct option options[] = {
     { "threads", required_argument, NULL, SX_OPT_THREADS },
     { "quota", required_argument, NULL, SX_OPT_QUOTA },
     { "no-new-queues", no_argument, NULL, SX_OPT_NO_NEW },
+    { "messages-in-memory", no_argument, NULL, SX_OPT_IN_MEMORY },
     SX_CLI_OPTIONS,
 };
 
@@ -60,9 +62,8 @@ struct start {
 
 static int take_option(struct start *s, int opt)
 {
-    s->ini_option = opt < 1000 && opt != 'h' && opt != '?' && opt != OPT_LOG_LEVEL
-                        ? "--maintenance, --compact-log, --skip-warnings"
-                        : s->ini_option;
+    s->ini_option =
+        opt == 'm' || opt == OPT_COMPACT ? "--maintenance and --compact-log" : s->ini_option;
     switch (opt) {
     case 'm':
         s->maintenance = true;
@@ -99,11 +100,11 @@ static int take_options(struct start *s, int argc, char **argv)
     if (status == SX_CLI_GO_ON)
         status = sx_cli_no_more(argc, argv);
     if (status == SX_CLI_GO_ON && s->quick.wanted &&
-        (s->cli->config_dir != NULL || s->cli->state_dir != NULL || s->ini_option != NULL))
+        (s->cli->config_dir != NULL || s->ini_option != NULL))
         return sx_cli_fail(SX_CLI_USAGE,
                            "--dir, --port and the other options of the quick start "
                            "do not go with %s: set them in smp-server.ini",
-                           s->ini_option != NULL ? s->ini_option : "--config and --state");
+                           s->ini_option != NULL ? s->ini_option : "--config");
     return status;
 }
 
@@ -164,6 +165,7 @@ static int serve(struct start *s)
     cfg.error = error;
     cfg.error_size = sizeof(error);
     cfg.offline = s->maintenance;
+    cfg.skip_damage = s->skip_warnings;
     sx_cli_block_signals();
     sx_log_to_stderr(SX_LOG_INFO);
     set_level(s);
@@ -190,8 +192,11 @@ int sx_cli_start(struct sx_cli *c, int argc, char **argv)
     int status = take_options(&s, argc, argv);
     if (status != SX_CLI_GO_ON)
         return status;
-    if (s.quick.wanted)
-        return sx_cli_quick_run(&s.quick);
+    if (s.quick.wanted) {
+        s.quick.cfg.state_dir = c->state_dir;
+        s.quick.cfg.skip_damage = s.skip_warnings;
+        return sx_cli_quick_run(&s.quick, s.has_level ? s.level : SX_LOG_INFO);
+    }
     if ((status = sx_cli_paths(c)) != SX_CLI_GO_ON || (status = sx_cli_need_ini(c)) != SX_CLI_GO_ON)
         return status;
     if ((status = sx_cli_read_config(c, &s.config)) != SX_CLI_GO_ON)

@@ -30,6 +30,11 @@ static int64_t now_us(void)
 
 /* ---- what everybody calls ---- */
 
+bool sx_commit_works(const struct sx_commit *c)
+{
+    return atomic_load(&c->lost) <= atomic_load(&c->durable);
+}
+
 uint64_t sx_commit_stamp(struct sx_commit *c)
 {
     return atomic_load(&c->epoch);

@@ -34,6 +34,8 @@ simplex_rc sx_commit_open(const struct sx_commit_cfg *cfg, struct sx_commit **ou
  * commit. */
 simplex_rc sx_commit_close(struct sx_commit *c);
 
+/* False: the last commit failed and nothing should be staged, since it would fail as well. */
+bool sx_commit_works(const struct sx_commit *c);
 /* After staging: the epoch to wait for. Never 0. */
 uint64_t sx_commit_stamp(struct sx_commit *c);
 /* Somebody waits: commit soon. Cheap when a commit is wanted already. */

@@ -108,8 +108,8 @@ static void answer(struct sx_hub *h, struct sx_errand *e)
     free_errand(e);
 }
 
-/* No relay can be asked now: the client may try again. Answered in the next turn of the hub, because
- * this one may be in the middle of a block. */
+/* No relay can be asked now: the client may try again. Answered in the next turn of the hub,
+ * because this one may be in the middle of a block. */
 static void refuse(struct sx_errand *e)
 {
     struct sx_smp_err busy = { .err = SX_ERR_PROXY,

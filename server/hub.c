@@ -2,9 +2,42 @@
 /* The shared state of a server, and the inbox of a hub. */
 #include "commands.h"
 #include "errand.h"
+#include "persist.h"
 
 #define RUN_MAX 1024    /* subscriptions handled before the loop looks at its sockets again */
 #define SERVICE_COST 32 /* of them: what a look at some queues of a service takes */
+
+/* A commit was made, or failed: those who wait for one look again. By the committing thread. */
+static void committed(void *user)
+{
+    struct sx_srv *s = user;
+
+    pthread_mutex_lock(&s->lock);
+    for (struct sx_hub *h = s->hubs; h != NULL; h = h->next_hub) {
+        if (atomic_load(&h->awaits) && h->wake != NULL)
+            h->wake(h->wake_user);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+static simplex_rc open_state(struct sx_srv *s, const struct sx_srv_cfg *cfg)
+{
+    struct sx_errtext none = { NULL, 0 };
+    struct sx_persist_cfg p = {
+        .dir = cfg->state_dir,
+        .messages = !cfg->messages_in_memory  ? SX_KEEP_DISK
+                    : cfg->messages_not_saved ? SX_KEEP_NOT
+                                              : SX_KEEP_MEMORY,
+        .skip_damage = cfg->skip_damage,
+        .done = committed,
+        .user = s,
+    };
+
+    simplex_rc rc = sx_qstore_open(&cfg->store, &s->store);
+    if (rc == SIMPLEX_OK && cfg->state_dir != NULL)
+        rc = sx_persist_open(&p, s->store, cfg->err == NULL ? &none : cfg->err);
+    return rc;
+}
 
 simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out)
 {
@@ -18,13 +51,16 @@ simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out)
         sx_free(s);
         return SIMPLEX_E_SYSTEM;
     }
+    if (pthread_mutex_init(&s->lock, NULL) != 0) {
+        pthread_mutex_destroy(&s->policy_lock);
+        sx_free(s);
+        return SIMPLEX_E_SYSTEM;
+    }
     sx_srv_set_policy(s, cfg->new_queues, cfg->password);
     s->concurrency = cfg->client_concurrency == 0 ? SX_PEER_ERRANDS : cfg->client_concurrency;
-    s->limits = cfg->limits;
-    sx_limits_set(&s->limits);
     s->now = cfg->now;
     s->now_user = cfg->now_user;
-    if ((rc = sx_qstore_open(&cfg->store, &s->store)) != SIMPLEX_OK)
+    if ((rc = open_state(s, cfg)) != SIMPLEX_OK)
         goto fail;
     if ((rc = sx_stats_open(sx_srv_now(s), &s->stats)) != SIMPLEX_OK)
         goto fail;
@@ -41,6 +77,7 @@ void sx_srv_close(struct sx_srv *s)
         return;
     sx_qstore_close(s->store);
     sx_stats_close(s->stats);
+    pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->policy_lock);
     sx_free_secret(s, sizeof(*s));
 }
@@ -126,6 +163,10 @@ simplex_rc sx_hub_open(struct sx_hub *h, struct sx_srv *srv, void (*wake)(void *
         h->block = NULL;
         return SIMPLEX_E_SYSTEM;
     }
+    pthread_mutex_lock(&srv->lock);
+    h->next_hub = srv->hubs;
+    srv->hubs = h;
+    pthread_mutex_unlock(&srv->lock);
     return SIMPLEX_OK;
 }
 
@@ -133,7 +174,14 @@ void sx_hub_close(struct sx_hub *h)
 {
     if (h->block == NULL)
         return;
+    struct sx_hub **at = &h->srv->hubs;
+
     sx_hub_drop_errands(h);
+    pthread_mutex_lock(&h->srv->lock);
+    while (*at != h)
+        at = &(*at)->next_hub;
+    *at = h->next_hub;
+    pthread_mutex_unlock(&h->srv->lock);
     sx_block_free(h->block);
     h->block = NULL;
     pthread_mutex_destroy(&h->lock);

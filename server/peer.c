@@ -256,6 +256,7 @@ static void enter_waiting(struct sx_peer *p)
         if (h->waiting != NULL)
             h->waiting->waiting_prev = p;
         h->waiting = p;
+        atomic_store(&h->awaits, true);
     }
     sx_persist_request(h->srv->store);
 }
@@ -291,6 +292,8 @@ void sx_hub_committed(struct sx_hub *h)
     }
     if (h->waiting != NULL)
         sx_persist_request(h->srv->store);
+    else
+        atomic_store(&h->awaits, false);
 }
 
 size_t sx_peer_next(struct sx_peer *p, uint8_t to[SX_BLOCK])

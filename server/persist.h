@@ -24,6 +24,7 @@ struct sx_service;
 enum sx_keep_messages {
     SX_KEEP_DISK,   /* in the journal: what was answered OK is on disk */
     SX_KEEP_MEMORY, /* written to a file by sx_persist_save, read by the next start */
+    SX_KEEP_NOT,    /* not even that */
 };
 
 struct sx_persist_cfg {
@@ -39,6 +40,8 @@ struct sx_persist_cfg {
  * line and remedy. */
 simplex_rc sx_persist_open(const struct sx_persist_cfg *cfg, struct sx_store *st,
                            struct sx_errtext *err) SIMPLEX_CHECK;
+/* Writes what is not in the journal: notifications, and messages when they are kept in memory. */
+simplex_rc sx_persist_save(struct sx_store *st, struct sx_errtext *err) SIMPLEX_CHECK;
 /* Commits, saves messages that are kept in memory, and lets go of st. Nothing may run any more. */
 void sx_persist_close(struct sx_store *st);
 

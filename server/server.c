@@ -130,17 +130,18 @@ static void set_io(struct simplex_server *s, const simplex_server_config *cfg)
     s->io.max_connections = cfg->max_connections == 0 ? CONNECTIONS_MAX : cfg->max_connections;
 }
 
-static simplex_rc open_state(struct simplex_server *s, const simplex_server_config *cfg)
+static simplex_rc open_state(struct simplex_server *s, const simplex_server_config *cfg,
+                             struct sx_errtext *err)
 {
     struct sx_srv_cfg srv = {
         .new_queues = cfg->new_queues,
         .client_concurrency = cfg->proxy_concurrency,
-        .limits = { .queues = cfg->queues_per_client,
-                    .queues_ms = cfg->queues_interval_ms,
-                    .memory = cfg->memory_per_client,
-                    .commands = cfg->commands_per_block,
-                    .subs = cfg->subscriptions_per_client },
         .store = { .quota = cfg->quota, .ttl_ms = cfg->message_ttl_ms },
+        .state_dir = cfg->state_dir,
+        .messages_in_memory = cfg->messages_in_memory,
+        .messages_not_saved = cfg->messages_not_saved,
+        .skip_damage = cfg->skip_damage,
+        .err = err,
     };
 
     if (cfg->password != NULL && *cfg->password != 0) {
@@ -198,7 +199,7 @@ static simplex_rc start(struct simplex_server *s, const simplex_server_config *c
     if (rc == SIMPLEX_OK)
         rc = set_address(s, name, err);
     if (rc == SIMPLEX_OK)
-        rc = open_state(s, cfg);
+        rc = open_state(s, cfg, err);
     if (rc == SIMPLEX_OK)
         rc = sx_proxy_open(cfg, s->srv, &s->proxy);
     if (rc != SIMPLEX_OK)

@@ -24,7 +24,7 @@ struct sx_store {
     unsigned quota;
     _Atomic int64_t ttl_ms; /* changed by a reload */
     atomic_size_t queues, messages;
-    struct sx_persist *persist; /* NULL: nothing is kept */
+    struct sx_persist *persist;   /* NULL: nothing is kept */
     struct sx_services *services; /* services.h */
 };
 

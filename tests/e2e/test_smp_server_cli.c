@@ -310,7 +310,7 @@ static void start_names_the_line_of_a_wrong_value(void **state)
     expect(ARG("start"), NULL, 1, text);
     set_line("new_queues", "new_queues: on");
     expect(ARG("start", "--log-level", "loud"), NULL, 2, "--log-level is trace");
-    expect(ARG("start", "--dir", "x"), NULL, 2, "do not go with --config and --state");
+    expect(ARG("start", "--dir", "x"), NULL, 2, "do not go with --config");
     expect(ARG("start", "-m", "--confirm-migrations", "up", "--compact-log"), NULL, 0,
            "Maintenance completed.");
     const char *const quick[] = { "start", "--port", "0", "--dir", config_dir, NULL };

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What persist.c and persist_open.c share: the files of a server's state. */
+#ifndef SX_PERSIST_FILES_H
+#define SX_PERSIST_FILES_H
+
+#include "journal.h"
+#include "persist.h"
+#include "store_log.h"
+
+enum sx_state_file {
+    SX_FILE_QUEUES,   /* smp-server-store.log */
+    SX_FILE_MESSAGES, /* smp-server-messages.log */
+    SX_FILE_NTFS,     /* smp-server-ntfs.log */
+    SX_FILE_JOURNAL,  /* smp-server-journal, a directory */
+    SX_STATE_FILES
+};
+
+struct sx_persist {
+    struct sx_store *st;
+    struct sx_slog *log;
+    struct sx_journal *journal; /* NULL: messages are kept in memory */
+    struct sx_commit *commit;
+    struct sx_persist_cfg cfg; /* without dir, which is the caller's */
+    char *path[SX_STATE_FILES];
+};
+
+#endif

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Start and end of persistence. At the start, in this order: queues and services from the store
+ * log, messages from the journal, messages and notifications that the reference, or we when
+ * messages were kept in memory, wrote at the last stop. A file that was taken over is renamed to
+ * .bak, when what it told is durable elsewhere.
+ */
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "msg_log.h"
+#include "persist_files.h"
+#include "store_index.h"
+#include "store_load.h"
+
+#define COMMIT_IDLE_MS 1000
+#define COMMIT_RETRY_MS 1000
+
+static const char *const file_name[SX_STATE_FILES] = {
+    [SX_FILE_QUEUES] = "smp-server-store.log",
+    [SX_FILE_MESSAGES] = "smp-server-messages.log",
+    [SX_FILE_NTFS] = "smp-server-ntfs.log",
+    [SX_FILE_JOURNAL] = "smp-server-journal",
+};
+
+static void warn(void *user, const char *text)
+{
+    (void)user;
+    sx_log(SX_LOG_WARN, "%s", text);
+}
+
+/* ---- the committing thread ---- */
+
+static simplex_rc first_error(simplex_rc a, simplex_rc b)
+{
+    return a != SIMPLEX_OK ? a : b;
+}
+
+/* Queues before messages: a message of a queue that is not on disk would be forgotten. */
+static simplex_rc sync_all(void *user)
+{
+    struct sx_persist *p = user;
+
+    simplex_rc rc = sx_slog_sync(p->log);
+    if (p->journal != NULL)
+        rc = first_error(rc, sx_journal_sync(p->journal));
+    if (rc != SIMPLEX_OK)
+        sx_log(SX_LOG_ERROR,
+               "the state beside %s cannot be written: %s. Commands that change something fail "
+               "until it can: make room, or mend the disk",
+               p->path[SX_FILE_QUEUES], simplex_rc_text(rc));
+    return rc;
+}
+
+static simplex_rc recover_all(void *user)
+{
+    struct sx_persist *p = user;
+
+    simplex_rc rc = sx_slog_recover(p->log);
+    if (p->journal != NULL)
+        rc = first_error(rc, sx_journal_recover(p->journal));
+    if (rc == SIMPLEX_OK)
+        sx_log(SX_LOG_WARN, "the state can be written again; nothing that was answered is lost");
+    return rc;
+}
+
+static bool tidy(void *user)
+{
+    struct sx_persist *p = user;
+
+    return p->journal != NULL && sx_journal_tidy(p->journal);
+}
+
+static void done(void *user)
+{
+    struct sx_persist *p = user;
+
+    if (p->cfg.done != NULL)
+        p->cfg.done(p->cfg.user);
+}
+
+/* ---- reading ---- */
+
+static bool load_message(void *user, const uint8_t *rid, struct sx_msg *m)
+{
+    struct sx_store *st = user;
+    struct sx_queue *q = sx_qstore_find(st, SX_BY_RCV, sx_bytes(rid, SX_ID_LEN));
+
+    if (q == NULL)
+        return false;
+    sx_queue_restore(st, q, m);
+    sx_queue_unref(q);
+    return true;
+}
+
+static simplex_rc open_journal(struct sx_persist *p, struct sx_errtext *err)
+{
+    struct sx_journal_cfg cfg = {
+        .dir = p->path[SX_FILE_JOURNAL],
+        .skip_damage = p->cfg.skip_damage,
+        .stripes = p->st->stripe,
+        .load = load_message,
+        .user = p->st,
+        .warn = warn,
+    };
+
+    return sx_journal_open(&cfg, err, &p->journal);
+}
+
+static simplex_rc rename_to_bak(const char *path, struct sx_errtext *err)
+{
+    char bak[4096];
+    int n = snprintf(bak, sizeof(bak), "%s.bak", path);
+
+    if (n > 0 && (size_t)n < sizeof(bak) && (rename(path, bak) == 0 || errno == ENOENT))
+        return SIMPLEX_OK;
+    sx_errtext_set(err, "cannot rename %s to .bak: %s", path, strerror(errno));
+    return SIMPLEX_E_SYSTEM;
+}
+
+static void report(const char *what, const struct sx_msg_log_count *c)
+{
+    if (c->loaded + c->known + c->no_queue + c->bad > 0)
+        sx_log(SX_LOG_INFO, "%s: %zu taken over, %zu known already, %zu of queues that are gone",
+               what, c->loaded, c->known, c->no_queue);
+}
+
+static simplex_rc load_saved(struct sx_persist *p, struct sx_errtext *err)
+{
+    struct sx_msg_log_count messages, ntfs;
+
+    if (p->cfg.messages == SX_KEEP_NOT)
+        return SIMPLEX_OK;
+    simplex_rc rc =
+        sx_msg_log_load(p->st, p->path[SX_FILE_MESSAGES], p->cfg.skip_damage, &messages, err);
+    if (rc == SIMPLEX_OK)
+        rc = sx_ntf_log_load(p->st, p->path[SX_FILE_NTFS], &ntfs, err);
+    if (rc == SIMPLEX_OK && (rc = sync_all(p)) != SIMPLEX_OK)
+        sx_errtext_set(err, "cannot write to %s: %s", p->path[SX_FILE_JOURNAL],
+                       simplex_rc_text(rc));
+    if (rc == SIMPLEX_OK)
+        rc = rename_to_bak(p->path[SX_FILE_MESSAGES], err);
+    if (rc == SIMPLEX_OK)
+        rc = rename_to_bak(p->path[SX_FILE_NTFS], err);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    report("messages", &messages);
+    report("notifications", &ntfs);
+    return SIMPLEX_OK;
+}
+
+/* Messages were in the journal and are to be in memory: they are saved the other way first. */
+static simplex_rc leave_journal(struct sx_persist *p, struct sx_errtext *err)
+{
+    if (access(p->path[SX_FILE_JOURNAL], F_OK) != 0)
+        return SIMPLEX_OK;
+    simplex_rc rc = open_journal(p, err);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_journal_close(p->journal);
+    p->journal = NULL;
+    rc = sx_msg_log_save(p->st, p->path[SX_FILE_MESSAGES], err);
+    return rc == SIMPLEX_OK ? rename_to_bak(p->path[SX_FILE_JOURNAL], err) : rc;
+}
+
+/* ---- life ---- */
+
+static simplex_rc set_paths(struct sx_persist *p)
+{
+    size_t dir = strlen(p->cfg.dir);
+
+    for (size_t i = 0; i < SX_STATE_FILES; i++) {
+        size_t size = dir + 1 + strlen(file_name[i]) + 1;
+        p->path[i] = sx_malloc(size);
+        if (p->path[i] == NULL)
+            return SIMPLEX_E_NOMEM;
+        (void)snprintf(p->path[i], size, "%s/%s", p->cfg.dir, file_name[i]);
+    }
+    return SIMPLEX_OK;
+}
+
+static void free_persist(struct sx_persist *p)
+{
+    sx_journal_close(p->journal);
+    simplex_rc rc = sx_slog_close(p->log);
+    if (rc != SIMPLEX_OK)
+        sx_log(SX_LOG_ERROR, "%s: %s", p->path[SX_FILE_QUEUES], simplex_rc_text(rc));
+    for (size_t i = 0; i < SX_STATE_FILES; i++)
+        sx_free(p->path[i]);
+    sx_free(p);
+}
+
+static simplex_rc read_state(struct sx_persist *p, struct sx_errtext *err)
+{
+    struct sx_load_cfg cfg = {
+        .path = p->path[SX_FILE_QUEUES],
+        .skip_damage = p->cfg.skip_damage,
+        .warn = warn,
+    };
+
+    if (mkdir(p->cfg.dir, 0700) != 0 && errno != EEXIST) {
+        sx_errtext_set(err, "cannot make the directory %s: %s", p->cfg.dir, strerror(errno));
+        return SIMPLEX_E_SYSTEM;
+    }
+    simplex_rc rc = sx_store_load(p->st, &cfg, NULL, err, &p->log);
+    if (rc == SIMPLEX_OK)
+        rc = p->cfg.messages == SX_KEEP_DISK ? open_journal(p, err) : leave_journal(p, err);
+    if (rc == SIMPLEX_OK) {
+        p->st->persist = p; /* what is loaded from now on is recorded */
+        rc = load_saved(p, err);
+    }
+    return rc;
+}
+
+simplex_rc sx_persist_open(const struct sx_persist_cfg *cfg, struct sx_store *st,
+                           struct sx_errtext *err)
+{
+    struct sx_persist *p = sx_calloc(1, sizeof(*p));
+
+    if (p == NULL)
+        return SIMPLEX_E_NOMEM;
+    p->cfg = *cfg;
+    p->st = st;
+    simplex_rc rc = set_paths(p);
+    if (rc == SIMPLEX_OK)
+        rc = read_state(p, err);
+    p->cfg.dir = NULL; /* the caller's */
+    if (rc == SIMPLEX_OK) {
+        struct sx_commit_cfg commit = {
+            .sync = sync_all,
+            .recover = recover_all,
+            .tidy = tidy,
+            .done = done,
+            .user = p,
+            .idle_ms = COMMIT_IDLE_MS,
+            .retry_ms = COMMIT_RETRY_MS,
+        };
+        rc = sx_commit_open(&commit, &p->commit);
+    }
+    if (rc == SIMPLEX_OK)
+        return SIMPLEX_OK;
+    st->persist = NULL;
+    free_persist(p);
+    return rc;
+}
+
+simplex_rc sx_persist_save(struct sx_store *st, struct sx_errtext *err)
+{
+    struct sx_persist *p = st->persist;
+    simplex_rc rc = SIMPLEX_OK;
+
+    if (p == NULL)
+        return SIMPLEX_OK;
+    if (p->cfg.messages == SX_KEEP_MEMORY)
+        rc = sx_msg_log_save(st, p->path[SX_FILE_MESSAGES], err);
+    if (p->cfg.messages == SX_KEEP_NOT)
+        return SIMPLEX_OK;
+    return first_error(rc, sx_ntf_log_save(st, p->path[SX_FILE_NTFS], err));
+}
+
+void sx_persist_close(struct sx_store *st)
+{
+    char text[512] = "";
+    struct sx_errtext err = { text, sizeof(text) };
+    struct sx_persist *p = st->persist;
+
+    if (p == NULL)
+        return;
+    simplex_rc rc = sx_commit_close(p->commit);
+    p->commit = NULL;
+    if (rc != SIMPLEX_OK)
+        sx_log(SX_LOG_ERROR, "the last changes could not be written: %s", simplex_rc_text(rc));
+    if (sx_persist_save(st, &err) != SIMPLEX_OK)
+        sx_log(SX_LOG_ERROR, "%s", text);
+    st->persist = NULL;
+    free_persist(p);
+}
