@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "store_log_internal.h"
@@ -783,6 +784,95 @@ static void bounds_what_it_keeps(void **state)
     assert_int_equal(sx_slog_close(l), SIMPLEX_OK);
 }
 
+/* ---- ends of a process and of the power ---- */
+
+/* The process says which days are synced until it is killed. */
+static void child(int to)
+{
+    struct sx_slog *l = opened(NULL);
+
+    for (uint32_t day = day_of[1] + 1;; day++) {
+        if (!add(l, 1, day) || !add(l, 2, day) || sx_slog_sync(l) != SIMPLEX_OK ||
+            write(to, &day, sizeof(day)) != sizeof(day))
+            _exit(1);
+        (void)!add(l, 1, day + 1);
+        (void)!sx_slog_flush(l);
+    }
+}
+
+static void keeps_what_was_synced_when_killed(void **state)
+{
+    uint32_t synced = 0;
+
+    (void)state;
+    for (int round = 0; round < 10; round++) {
+        int ends[2];
+        assert_int_equal(pipe(ends), 0);
+        pid_t pid = fork();
+        if (pid == 0)
+            child(ends[1]);
+        close(ends[1]);
+        for (int n = 0; n < 5 + round; n++)
+            assert_int_equal(read(ends[0], &synced, sizeof(synced)), sizeof(synced));
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        while (read(ends[0], &synced, sizeof(synced)) == sizeof(synced)) {
+        }
+        close(ends[0]);
+        reopen();
+        assert_true(day_of[1] >= synced && day_of[1] <= synced + 2);
+        assert_true(day_of[2] >= synced && day_of[2] <= synced + 1);
+    }
+}
+
+static uint32_t rolled;
+
+static uint32_t roll(uint32_t n)
+{
+    rolled = rolled * 1664525 + 1013904223;
+    return (rolled >> 8) % n;
+}
+
+/* Sectors behind the last sync arrive or not, in any order, and the size may be any. */
+static size_t lose_power(uint8_t *text, size_t n, size_t durable)
+{
+    for (size_t sector = (durable + 511) / 512 * 512; sector < n; sector += 512)
+        if (roll(3) == 0)
+            memset(text + sector, 0, n - sector < 512 ? n - sector : 512);
+    return roll(4) == 0 ? n : durable + roll((uint32_t)(n - durable + 1));
+}
+
+static void keeps_what_was_synced_when_the_power_fails(void **state)
+{
+    static uint8_t text[1 << 20];
+
+    rolled = (uint32_t)time(NULL);
+    print_message("seed %u\n", rolled);
+    for (int round = 0; round < 200; round++) {
+        uint32_t day = 0;
+        clean(state);
+        struct sx_slog *l = opened(NULL);
+        for (uint32_t n = roll(100); n > 0; n--)
+            assert_true(add(l, 1, ++day));
+        assert_int_equal(sx_slog_sync(l), SIMPLEX_OK);
+        uint32_t synced = day;
+        size_t durable = (size_t)l->durable;
+        for (uint32_t n = roll(200); n > 0; n--)
+            assert_true(add(l, 1, ++day));
+        assert_int_equal(sx_slog_close(l), SIMPLEX_OK);
+        FILE *f = fopen(path, "rb");
+        assert_non_null(f);
+        size_t n = fread(text, 1, sizeof(text), f);
+        fclose(f);
+        write_file(NULL, text, lose_power(text, n, durable));
+        reopen();
+        assert_true(records >= synced && records <= day);
+        assert_true(day_of[1] >= synced && day_of[1] <= day);
+        reopen();
+        assert_string_equal(warnings, "");
+    }
+}
+
 /* ---- threads ---- */
 
 #define APPENDERS 4
@@ -920,6 +1010,8 @@ int main(void)
         cmocka_unit_test_setup(lives_with_a_limit_of_the_file_size, clean),
         cmocka_unit_test_setup(takes_nothing_without_memory, clean),
         cmocka_unit_test_setup(bounds_what_it_keeps, clean),
+        cmocka_unit_test_setup(keeps_what_was_synced_when_killed, clean),
+        cmocka_unit_test_setup(keeps_what_was_synced_when_the_power_fails, clean),
         cmocka_unit_test_setup(keeps_the_order_of_each_thread, clean),
         cmocka_unit_test_setup(loses_nothing_when_syncs_fail, clean),
     };
