@@ -16,7 +16,7 @@
 
 #define LOCK_NAME "lock"
 #define SPARE_PREFIX "spare."
-#define SPARES_MAX 64 /* what is staged is bounded by other limits; this bounds the disk */
+#define SPARES_MAX 64 /* unless more is needed for what was taken already */
 
 simplex_rc sx_journal_errno(int error)
 {
@@ -191,7 +191,7 @@ simplex_rc sx_spare_make(struct sx_journal *j, bool force)
     simplex_rc rc = SIMPLEX_E_DB_FULL;
 
     pthread_mutex_lock(&j->spare_lock);
-    if (j->spare_count < SPARES_MAX && (force || !j->spare_failed)) {
+    if (force || (j->spare_count < SPARES_MAX && !j->spare_failed)) {
         rc = make_spare(j);
         j->spare_failed = rc != SIMPLEX_OK;
     }

@@ -134,6 +134,7 @@ struct sx_journal {
     uint64_t old_bytes, live_bytes;
     uint64_t epoch, durable_epoch; /* counts syncs: what happened in epoch 5 is durable with it */
     simplex_rc failed_rc;
+    bool broken;       /* an error was met in the open segments: they must not be used any more */
     uint32_t evacuate; /* segments up to this one are damaged: copied and deleted */
     uint8_t head[SX_JOURNAL_BATCH][SX_RECORD_HEADER];
     struct iovec iov[SX_JOURNAL_BATCH * 3];
@@ -171,7 +172,8 @@ void sx_segment_name(uint32_t number, char to[SX_SEGMENT_NAME]);
 /* Makes, opens and locks the directory; removes spares of another life. */
 simplex_rc sx_journal_open_dir(struct sx_journal *j, struct sx_errtext *err) SIMPLEX_CHECK;
 void sx_journal_close_dir(struct sx_journal *j);
-/* One more spare segment, allocated on disk. force: also when it failed last time. */
+/* One more spare segment, allocated on disk. force: also when it failed last time, or there are
+ * many. */
 simplex_rc sx_spare_make(struct sx_journal *j, bool force);
 /* The oldest spare, or a new one; E_DB_FULL, E_DB_IO, E_NOMEM. */
 simplex_rc sx_spare_take(struct sx_journal *j, struct sx_segment **out) SIMPLEX_CHECK;

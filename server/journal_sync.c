@@ -156,14 +156,13 @@ simplex_rc sx_journal_recover(struct sx_journal *j)
     pthread_mutex_lock(&j->lock);
     bool failed = atomic_load(&j->failed);
     if (failed) {
-        if (j->cur != NULL)
+        if (j->broken && j->cur != NULL)
             abandon(j);
+        j->broken = false;
         sx_journal_collect(j);
         rc = make_room(j);
-        if (rc == SIMPLEX_OK)
-            rc = sx_journal_write(j);
-        if (rc != SIMPLEX_OK)
-            j->failed_rc = rc;
+        if (rc == SIMPLEX_OK && (rc = sx_journal_write(j)) != SIMPLEX_OK)
+            sx_journal_fail(j, rc, "written");
     }
     pthread_mutex_unlock(&j->lock);
     if (failed && rc == SIMPLEX_OK)

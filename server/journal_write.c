@@ -267,6 +267,7 @@ simplex_rc sx_journal_write(struct sx_journal *j)
 void sx_journal_fail(struct sx_journal *j, simplex_rc rc, const char *what)
 {
     j->failed_rc = rc;
+    j->broken = true;
     if (!atomic_exchange(&j->failed, true))
         sx_journal_warn(j,
                         "messages in %s cannot be %s (%s): none is taken until that succeeds; %s",
