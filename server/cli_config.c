@@ -38,6 +38,7 @@ static void set_transport(const struct sx_config *c, simplex_server_config *cfg)
 static void set_limits(const struct sx_config *c, simplex_server_config *cfg)
 {
     cfg->quota = (unsigned)c->limits.messages_per_queue;
+    cfg->expire_interval_ms = c->limits.expire_interval_ms;
     cfg->end_flush_ms = c->limits.end_flush_ms;
     cfg->ntf_flush_ms = c->limits.ntf_flush_ms;
     cfg->tls_timeout_ms = c->limits.tls_timeout_ms;
@@ -49,6 +50,23 @@ static void set_limits(const struct sx_config *c, simplex_server_config *cfg)
     cfg->threads = (unsigned)c->limits.threads;
 }
 
+static void set_proxy(const struct sx_config *c, simplex_server_config *cfg)
+{
+    const struct sx_config_proxy *socks = &c->proxy.socks_proxy;
+
+    cfg->proxy_onion = c->proxy.host_mode == SX_CONFIG_ONION;
+    cfg->proxy_required_host = c->proxy.required_host_mode;
+    cfg->proxy_concurrency = (unsigned)c->proxy.client_concurrency;
+    cfg->proxy_socks_host = socks->host;
+    cfg->proxy_socks_port = socks->port;
+    cfg->proxy_socks_user = socks->user;
+    cfg->proxy_socks_password = socks->password;
+    cfg->proxy_socks_no_auth = socks->no_auth;
+    cfg->proxy_socks_always = socks->host != NULL && c->proxy.socks_mode == SX_CONFIG_SOCKS_ALWAYS;
+    cfg->own_domains = (const char *const *)c->proxy.own_server_domains.name;
+    cfg->n_own_domains = c->proxy.own_server_domains.count;
+}
+
 void sx_cli_server_config(const struct sx_cli *cli, const struct sx_config *c,
                           simplex_server_config *cfg)
 {
@@ -57,6 +75,7 @@ void sx_cli_server_config(const struct sx_cli *cli, const struct sx_config *c,
     cfg->no_new_identity = true;
     set_transport(c, cfg);
     set_limits(c, cfg);
+    set_proxy(c, cfg);
     cfg->password = c->auth.create_password;
     cfg->new_queues = c->auth.new_queues;
     cfg->message_ttl_ms = c->store.expire_messages_ms;

@@ -518,8 +518,21 @@ static void count_batch(const struct sx_peer *p, const struct sx_block *b)
     sx_count(p->hub->stats, stat, 1);
 }
 
+/* Beyond the limit of a block: read for its correlation id, and not looked at further. */
+static struct sx_smp_err refuse(struct task *k, simplex_bytes in)
+{
+    struct sx_smp_err err = { .err = SX_ERR_INTERNAL };
+
+    if (sx_transmission_decode(in, k->version, &k->t) != SIMPLEX_OK) {
+        k->t = (struct sx_transmission){ .auth = { NULL, 0 } };
+        err.err = SX_ERR_BLOCK;
+    }
+    return err;
+}
+
 static void parse_block(struct sx_peer *p, struct sx_block *b, struct sx_batch_rd *rd)
 {
+    unsigned limit = p->hub->srv->limits.commands;
     simplex_bytes in;
 
     b->list_keys = 0;
@@ -530,7 +543,7 @@ static void parse_block(struct sx_peer *p, struct sx_block *b, struct sx_batch_r
         k->version = p->session->version;
         k->inner = NULL;
         k->cmd.tag = SX_NEW; /* stays when it cannot be decoded: no command of a queue */
-        k->err = check(p, b, k, in);
+        k->err = b->n < limit ? check(p, b, k, in) : refuse(k, in);
     }
     count_batch(p, b);
 }

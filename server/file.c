@@ -88,14 +88,25 @@ static bool sync_dir(const char *dir)
     return ok;
 }
 
+/* What root writes belongs to the user who has the directory: the server runs as that one. */
+static bool give_to_owner(int fd, const char *dir)
+{
+    struct stat st;
+
+    if (geteuid() != 0)
+        return true;
+    return stat(dir, &st) == 0 && fchown(fd, st.st_uid, st.st_gid) == 0;
+}
+
 /* Returns false with errno set; the file is closed either way. */
-static bool write_new(const char *path, simplex_bytes b, mode_t mode)
+static bool write_new(const char *dir, const char *path, simplex_bytes b, mode_t mode)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
 
     if (fd < 0)
         return false;
-    bool ok = fchmod(fd, mode) == 0 && write_all(fd, b); /* the mode whatever was there before */
+    /* Mode and owner first, whatever was there before. */
+    bool ok = fchmod(fd, mode) == 0 && give_to_owner(fd, dir) && write_all(fd, b);
     int e = errno;
     if (close(fd) != 0 && ok)
         return false;
@@ -111,7 +122,7 @@ simplex_rc sx_file_write(const char *dir, const char *name, simplex_bytes b, mod
 
     if (n < 0 || n >= SX_PATH_MAX || !sx_path_join(path, dir, name))
         return too_long(dir, err);
-    if (write_new(tmp, b, mode) && rename(tmp, path) == 0 && sync_dir(dir))
+    if (write_new(dir, tmp, b, mode) && rename(tmp, path) == 0 && sync_dir(dir))
         return SIMPLEX_OK;
     sx_errtext_set(err, "cannot write %s: %s", path, strerror(errno));
     unlink(tmp);

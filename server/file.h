@@ -27,7 +27,8 @@ simplex_rc sx_file_read(const char *dir, const char *name, struct sx_wr *w,
                         struct sx_errtext *err) SIMPLEX_CHECK;
 /*
  * Writes the file under a temporary name and renames it when it is on disk: whoever reads it sees
- * all of it, or what was there before, after a loss of power as well.
+ * all of it, or what was there before, after a loss of power as well. Written by root, it belongs
+ * to the owner of the directory.
  */
 simplex_rc sx_file_write(const char *dir, const char *name, simplex_bytes b, mode_t mode,
                          struct sx_errtext *err) SIMPLEX_CHECK;

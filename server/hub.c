@@ -58,6 +58,8 @@ simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out)
     }
     sx_srv_set_policy(s, cfg->new_queues, cfg->password);
     s->concurrency = cfg->client_concurrency == 0 ? SX_PEER_ERRANDS : cfg->client_concurrency;
+    s->limits = cfg->limits;
+    sx_limits_set(&s->limits);
     s->now = cfg->now;
     s->now_user = cfg->now_user;
     if ((rc = open_state(s, cfg)) != SIMPLEX_OK)

@@ -15,10 +15,10 @@
 #include <pthread.h>
 
 #include "client/session.h"
+#include "limits.h"
 #include "queue_store.h"
 #include "stats.h"
 
-#define SX_PEER_SUBS_MAX (1u << 20) /* subscriptions of one connection; beyond: ERR INTERNAL */
 #define SX_PEER_ERRANDS 32          /* PRXY and PFWD of one connection under way, by default */
 #define SX_PEER_OUT_PAUSE 8         /* blocks waiting: no further input is processed */
 #define SX_BLOCK_LIST_KEYS_MAX 512  /* keys of lists tried for one block; beyond: ERR INTERNAL */
@@ -32,6 +32,7 @@ struct sx_srv_cfg {
     bool new_queues;             /* false: NEW answers AUTH */
     simplex_bytes password;      /* for NEW; empty: none needed. Copied. */
     unsigned client_concurrency; /* errands of one connection; 0: SX_PEER_ERRANDS */
+    struct sx_limits limits;     /* of a connection */
     struct sx_qstore_cfg store;
     const char *state_dir;      /* NULL: nothing is kept */
     bool messages_in_memory;    /* not in the journal: lost when the process is killed */
@@ -55,6 +56,7 @@ struct sx_relays {
 struct sx_srv {
     struct sx_relays relays; /* set before the first client is there */
     unsigned concurrency;    /* errands of one connection under way */
+    struct sx_limits limits; /* of a connection, without zeros for defaults */
     struct sx_store *store;
     struct sx_stats *stats;
     pthread_mutex_t policy_lock; /* of the next three, which a reload changes */
@@ -167,6 +169,8 @@ struct sx_peer {
     struct sx_errand *errands;                /* under way */
     struct sx_errand *held_first, *held_last; /* that wait until one of those is done */
     unsigned n_errands;
+    unsigned n_made; /* queues created since made_since_ms: limits.h */
+    int64_t made_since_ms;
     struct sx_out *out, *out_last;
     size_t n_out;
     struct sx_peer *ready_next;

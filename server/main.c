@@ -86,6 +86,7 @@ int main(int argc, char **argv)
     struct sx_cli cli = { 0 };
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit of the size of files is met as a full disk */
     if (sx_crypto_init() != SIMPLEX_OK)
         return sx_cli_fail(SX_CLI_FAILED, "the cryptographic libraries do not work");
     int status = run(&cli, argc, argv);

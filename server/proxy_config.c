@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy_config.h"
 
-#define CONCURRENCY_MAX 1024
+#define CONCURRENCY_MAX 65535
 #define RELAYS_MAX 100000
 
 static bool too_long(const char *text, size_t size)

@@ -99,6 +99,10 @@ void sx_run_new(struct sx_run *r)
         sx_run_fail(r, SX_ERR_AUTH);
         return;
     }
+    if (!sx_limits_new_queue(&r->srv->limits, r->p, sx_srv_now(r->srv))) {
+        sx_run_fail(r, SX_ERR_QUOTA);
+        return;
+    }
     if ((c->new_.has_link && !own_snd_id(r)) || (r->p->service != NULL && !c->new_.subscribe)) {
         sx_run_fail_cmd(r, SX_CMD_PROHIBITED);
         return;

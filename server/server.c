@@ -136,6 +136,11 @@ static simplex_rc open_state(struct simplex_server *s, const simplex_server_conf
     struct sx_srv_cfg srv = {
         .new_queues = cfg->new_queues,
         .client_concurrency = cfg->proxy_concurrency,
+        .limits = { .queues = cfg->queues_per_client,
+                    .queues_ms = cfg->queues_interval_ms,
+                    .memory = cfg->memory_per_client,
+                    .commands = cfg->commands_per_block,
+                    .subs = cfg->subscriptions_per_client },
         .store = { .quota = cfg->quota, .ttl_ms = cfg->message_ttl_ms },
         .state_dir = cfg->state_dir,
         .messages_in_memory = cfg->messages_in_memory,

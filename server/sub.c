@@ -60,7 +60,7 @@ void sx_sub_link(struct sx_sub *sub)
 
 struct sx_sub *sx_sub_add(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind)
 {
-    if (p->n_subs >= SX_PEER_SUBS_MAX)
+    if (p->n_subs >= p->hub->srv->limits.subs)
         return NULL;
     struct sx_sub *sub = sx_calloc(1, sizeof(*sub));
     if (sub == NULL)

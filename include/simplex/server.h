@@ -77,6 +77,18 @@ typedef struct simplex_server_config {
     const char *const *own_domains;   /* relays below them are counted as the operator's own */
     size_t n_own_domains;
 
+    /* Limits of one connection. A command that goes beyond is answered with an error and the
+     * connection stays. A client that connects again begins anew: where that matters, use a
+     * password. */
+    unsigned queues_per_client;        /* created in queues_interval_ms, then NEW answers QUOTA; 0:
+                                          no limit */
+    int64_t queues_interval_ms;        /* 0: 1 hour */
+    unsigned subscriptions_per_client; /* then SUB, NSUB and GET answer INTERNAL; 0: 1048576 */
+    size_t memory_per_client;          /* bytes; a connection needs about 350 KiB for itself and 500
+                                          bytes a subscription when it never reads, so this limits
+                                          subscriptions too; 0: no limit */
+    unsigned commands_per_block;       /* further ones of a block answer INTERNAL; 0: 255 */
+
     const char *state_dir;   /* queues and messages are kept here (made when missing) and are
                                 there again after a stop, a kill or a power loss; NULL: they
                                 are held in memory and are gone at stop */

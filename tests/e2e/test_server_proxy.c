@@ -1015,7 +1015,7 @@ static void refuses_settings_that_cannot_be(void **state)
     cfg.proxy_socks_always = true;
     assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_ARG);
     cfg.proxy_socks_always = false;
-    cfg.proxy_concurrency = 5000;
+    cfg.proxy_concurrency = 70000;
     assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_ARG);
     vec_free_all();
 }

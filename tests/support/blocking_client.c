@@ -100,6 +100,7 @@ static simplex_rc handshake(struct smp_peer *p, const struct smp_peer_cfg *cfg, 
         .chain = sx_tls_peer_chain(p->tls),
         .no_key = cfg->no_key,
         .alpn = sx_tls_alpn(p->tls),
+        .service = cfg->service,
     };
     simplex_bytes content;
     bool has_reply = false;
@@ -111,6 +112,11 @@ static simplex_rc handshake(struct smp_peer *p, const struct smp_peer_cfg *cfg, 
         rc = sx_session_input(&p->session, block, reply, &has_reply, &content);
     if (rc == SIMPLEX_OK && has_reply)
         rc = smp_peer_send_raw(p, sx_bytes(reply, sizeof(reply)));
+    if (rc == SIMPLEX_OK && p->session.state == SX_S_WAIT_SERVICE) {
+        rc = read_block(p, block, until);
+        if (rc == SIMPLEX_OK)
+            rc = sx_session_input(&p->session, block, NULL, &has_reply, &content);
+    }
     return rc;
 }
 
@@ -121,6 +127,8 @@ static simplex_rc open_peer(struct smp_peer *p, const struct smp_peer_cfg *cfg)
 
     if (rc == SIMPLEX_OK && cfg->no_alpn)
         rc = sx_tls_ctx_alpn(p->ctx, sx_bytes(NULL, 0));
+    if (rc == SIMPLEX_OK && cfg->cert_pem.len > 0)
+        rc = sx_tls_ctx_present(p->ctx, cfg->cert_pem, cfg->cert_key_pem);
     if (rc == SIMPLEX_OK)
         rc = sx_tls_new(p->ctx, cfg->key_hash, &p->tls);
     if (rc == SIMPLEX_OK)

@@ -17,6 +17,9 @@ struct smp_peer_cfg {
     bool no_key;             /* no block encryption */
     bool no_alpn;
     int rcvbuf; /* SO_RCVBUF, 0: the system's */
+    /* A service: what TLS presents (PEM), and what the hello says (NULL: nothing). */
+    simplex_bytes cert_pem, cert_key_pem;
+    const struct sx_service_cert *service;
 };
 
 struct smp_item { /* a transmission received */

@@ -119,6 +119,8 @@ void mem_connect(struct mem_server *m, struct mem_client *c, unsigned hub, uint1
 
 void mem_disconnect(struct mem_client *c)
 {
+    if (c->m == NULL)
+        return; /* it is already */
     sx_peer_close(&c->peer);
     for (size_t i = 0; i < c->n_kept; i++)
         free(c->kept[i]);

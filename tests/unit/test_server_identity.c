@@ -134,6 +134,27 @@ static void private_keys_are_for_their_owner_alone(void **state)
     }
 }
 
+/* init and cert are run by root, the server by a user of its own. */
+static void what_root_writes_belongs_to_the_owner_of_the_directory(void **state)
+{
+    struct sx_identity c;
+    char path[SX_PATH_MAX];
+    struct stat st;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chown(dir, 12345, 12346), 0);
+    assert_int_equal(sx_identity_make(&c, dir, SX_ED25519, "host", &error), SIMPLEX_OK);
+    sx_identity_wipe(&c);
+    for (size_t i = 0; i < SX_COUNT(all); i++) {
+        assert_true(sx_path_join(path, dir, all[i]));
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_uid, 12345);
+        assert_int_equal(st.st_gid, 12346);
+    }
+}
+
 static void an_incomplete_identity_is_not_overwritten(void **state)
 {
     struct sx_identity c;
@@ -401,6 +422,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(makes_the_files_of_an_identity),
         TEST(private_keys_are_for_their_owner_alone),
+        TEST(what_root_writes_belongs_to_the_owner_of_the_directory),
         TEST(an_incomplete_identity_is_not_overwritten),
         TEST(takes_ed448_files_of_the_reference_without_the_key_of_the_ca),
         TEST(serves_chains_of_two_to_four_certificates),

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Services over real TLS: their certificates, and their queues while several threads work. */
+#include "support/vec.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "simplex/server.h"
+#include "support/blocking_client.h"
+#include "support/certs.h"
+
+struct server {
+    simplex_server *s;
+    uint8_t key_hash[32];
+    struct smp_peer_cfg peer;
+};
+
+static void start(struct server *t)
+{
+    simplex_server_config cfg;
+    char error[300] = "";
+
+    simplex_server_config_init(&cfg);
+    cfg.end_flush_ms = 0;
+    cfg.ntf_flush_ms = 0;
+    cfg.threads = 3;
+    cfg.error = error;
+    cfg.error_size = sizeof(error);
+    if (simplex_server_start(&cfg, &t->s) != SIMPLEX_OK)
+        fail_msg("%s", error);
+    simplex_server_fingerprint(t->s, t->key_hash);
+    t->peer = (struct smp_peer_cfg){ .port = simplex_server_port(t->s), .key_hash = t->key_hash };
+}
+
+struct service {
+    struct test_certs certs;
+    struct sx_service_cert cert;
+};
+
+static void make_service(struct service *s, uint8_t role, enum sx_alg alg, size_t n_certs)
+{
+    test_certs_make(alg, n_certs, &s->certs);
+    s->cert =
+        (struct sx_service_cert){ .role = role, .chain = s->certs.chain, .leaf = s->certs.leaf };
+}
+
+/* What TLS presents, and what the hello says: NULL: nothing. */
+static simplex_rc open_service(const struct server *t, struct smp_peer *p,
+                               const struct service *tls, const struct sx_service_cert *hello)
+{
+    struct smp_peer_cfg cfg = t->peer;
+
+    if (tls != NULL) {
+        cfg.cert_pem = sx_wr_bytes(&tls->certs.chain_pem);
+        cfg.cert_key_pem = sx_wr_bytes(&tls->certs.key_pem);
+    }
+    cfg.service = hello;
+    return smp_peer_open(p, &cfg);
+}
+
+static void connect_service(const struct server *t, struct smp_peer *p, const struct service *s)
+{
+    assert_int_equal(open_service(t, p, s, &s->cert), SIMPLEX_OK);
+    assert_int_equal(p->session.service.role, s->cert.role);
+}
+
+struct queue {
+    struct sx_keypair rcv, dh;
+    uint8_t rcv_id[24], snd_id[24];
+    struct sx_pub srv_dh;
+};
+
+static void make_queue(struct smp_peer *p, struct queue *q)
+{
+    struct sx_cmd c = { .tag = SX_NEW };
+
+    assert_int_equal(sx_keypair_new(SX_ED25519, &q->rcv), SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_X25519, &q->dh), SIMPLEX_OK);
+    c.new_.auth = q->rcv.pub;
+    c.new_.dh = q->dh.pub;
+    c.new_.subscribe = true;
+    c.new_.mode = SX_MODE_MESSAGING;
+    const struct sx_rsp *r = smp_peer_cmd(p, &q->rcv, sx_bytes(NULL, 0), &c);
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_IDS);
+    assert_int_equal(r->ids.has_service_id, p->session.service.role != 0);
+    memcpy(q->rcv_id, r->ids.rcv_id.ptr, 24);
+    memcpy(q->snd_id, r->ids.snd_id.ptr, 24);
+    q->srv_dh = r->ids.srv_dh;
+}
+
+static void send_to(struct smp_peer *p, const struct queue *q, const char *text)
+{
+    struct sx_cmd c = { .tag = SX_SEND, .send = { .body = sx_str(text) } };
+    const struct sx_rsp *r = smp_peer_cmd(p, NULL, sx_bytes(q->snd_id, 24), &c);
+
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_OK);
+}
+
+static const struct sx_rsp *ack(struct smp_peer *p, const struct queue *q, simplex_bytes id)
+{
+    struct sx_cmd c = { .tag = SX_ACK, .ack = { .msg_id = id } };
+
+    return smp_peer_cmd(p, &q->rcv, sx_bytes(q->rcv_id, 24), &c);
+}
+
+static const struct sx_rsp *subs(struct smp_peer *p)
+{
+    struct sx_cmd c = { .tag = SX_SUBS, .subs = { .has_hash = true } };
+    const struct sx_session_service *s = &p->session.service;
+
+    return smp_peer_cmd(p, &s->key, sx_bytes(s->id, sizeof(s->id)), &c);
+}
+
+static const struct smp_item *expect(struct smp_peer *p, enum sx_rsp_tag tag)
+{
+    const struct smp_item *i = smp_peer_event(p, 5000);
+
+    assert_non_null(i);
+    assert_int_equal(i->rc, SIMPLEX_OK);
+    if (i->rsp.tag != tag)
+        fail_msg("%s instead of %s", sx_rsp_name(i->rsp.tag), sx_rsp_name(tag));
+    return i;
+}
+
+static void expect_msg(struct smp_peer *p, const struct queue *q, const char *text)
+{
+    const struct smp_item *i = expect(p, SX_R_MSG);
+    struct sx_rcv_msg m;
+    uint8_t id[24];
+
+    memcpy(id, i->rsp.msg.msg_id.ptr, sizeof(id));
+    assert_int_equal(smp_open_msg(&i->rsp, &q->dh, &q->srv_dh, &m), SIMPLEX_OK);
+    vec_assert_eq(m.body, sx_str(text), "message");
+    const struct sx_rsp *r = ack(p, q, sx_bytes(id, sizeof(id)));
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_OK);
+}
+
+/* ---- certificates ---- */
+
+static void takes_chains_of_one_to_four_certificates(void **state)
+{
+    struct server t;
+    struct smp_peer sender;
+
+    (void)state;
+    start(&t);
+    assert_int_equal(smp_peer_open(&sender, &t.peer), SIMPLEX_OK);
+    for (size_t n = 1; n <= 4; n++) {
+        struct service svc;
+        struct smp_peer p;
+        struct queue q;
+        uint8_t id[24];
+        make_service(&svc, 'M', n % 2 == 0 ? SX_ED448 : SX_ED25519, n);
+        connect_service(&t, &p, &svc);
+        memcpy(id, p.session.service.id, sizeof(id));
+        make_queue(&p, &q);
+        send_to(&sender, &q, "live");
+        expect_msg(&p, &q, "live");
+        smp_peer_close(&p);
+        send_to(&sender, &q, "kept");
+        connect_service(&t, &p, &svc);
+        assert_memory_equal(id, p.session.service.id, sizeof(id));
+        const struct sx_rsp *r = subs(&p);
+        assert_non_null(r);
+        assert_int_equal(r->tag, SX_R_SOKS);
+        assert_int_equal(r->soks.count, 1);
+        expect_msg(&p, &q, "kept");
+        expect(&p, SX_R_ALLS);
+        smp_peer_close(&p);
+        test_certs_free(&svc.certs);
+    }
+    smp_peer_close(&sender);
+    simplex_server_stop(t.s);
+}
+
+static void refuses_what_tls_did_not_prove(void **state)
+{
+    struct server t;
+    struct service svc, other;
+    struct smp_peer p;
+
+    (void)state;
+    start(&t);
+    make_service(&svc, 'M', SX_ED25519, 2);
+    make_service(&other, 'M', SX_ED25519, 2);
+    assert_int_equal(open_service(&t, &p, NULL, &svc.cert), SIMPLEX_E_HANDSHAKE);
+    assert_int_equal(open_service(&t, &p, &other, &svc.cert), SIMPLEX_E_HANDSHAKE);
+    struct sx_service_cert forged = svc.cert; /* the right chain, signed by somebody else */
+    forged.leaf = other.cert.leaf;
+    assert_int_equal(open_service(&t, &p, &svc, &forged), SIMPLEX_E_HANDSHAKE);
+    forged = svc.cert;
+    forged.role = 'N';
+    connect_service(&t, &p, &svc);
+    smp_peer_close(&p);
+    assert_int_equal(open_service(&t, &p, &svc, &forged), SIMPLEX_E_HANDSHAKE);
+    /* a certificate of which the hello says nothing: an ordinary client */
+    assert_int_equal(open_service(&t, &p, &svc, NULL), SIMPLEX_OK);
+    assert_int_equal(p.session.service.role, 0);
+    const struct sx_rsp *r = subs(&p);
+    assert_null(r); /* not even a key to sign with */
+    struct sx_cmd ping = { .tag = SX_PING };
+    r = smp_peer_cmd(&p, NULL, sx_bytes(NULL, 0), &ping);
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_PONG);
+    smp_peer_close(&p);
+    test_certs_free(&svc.certs);
+    test_certs_free(&other.certs);
+    simplex_server_stop(t.s);
+}
+
+/* More than four are too many for TLS already. */
+static void refuses_five_certificates(void **state)
+{
+    struct server t;
+    struct service svc, tls;
+    struct smp_peer p;
+
+    (void)state;
+    start(&t);
+    make_service(&svc, 'M', SX_ED25519, 4);
+    test_certs_make(SX_ED25519, 5, &tls.certs);
+    assert_int_not_equal(open_service(&t, &p, &tls, &svc.cert), SIMPLEX_OK);
+    test_certs_free(&svc.certs);
+    test_certs_free(&tls.certs);
+    simplex_server_stop(t.s);
+}
+
+/* ---- several threads ---- */
+
+#define QUEUES 40
+#define ROUNDS 30
+
+struct sender {
+    pthread_t thread;
+    const struct server *t;
+    const struct queue *q;
+    unsigned from, to;
+};
+
+static void *sender_main(void *arg)
+{
+    struct sender *s = arg;
+    struct smp_peer p;
+
+    assert_int_equal(smp_peer_open(&p, &s->t->peer), SIMPLEX_OK);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = s->from; i < s->to; i++) {
+            send_to(&p, &s->q[i], "m");
+            smp_peer_forget(&p);
+        }
+    }
+    smp_peer_close(&p);
+    return NULL;
+}
+
+struct tally {
+    unsigned got[QUEUES];
+    unsigned total;
+};
+
+static void acknowledge(struct smp_peer *p, const struct queue *q, const struct smp_item *i,
+                        struct tally *tally)
+{
+    unsigned k = 0;
+    uint8_t id[24];
+
+    while (k < QUEUES && memcmp(q[k].rcv_id, i->t.entity_id.ptr, 24) != 0)
+        k++;
+    assert_true(k < QUEUES);
+    const struct sx_rsp *r = &i->rsp;
+    while (r != NULL && r->tag == SX_R_MSG) { /* the answer may be the next one */
+        memcpy(id, r->msg.msg_id.ptr, sizeof(id));
+        r = ack(p, &q[k], sx_bytes(id, sizeof(id)));
+        if (r != NULL && r->tag == SX_R_ERR)
+            return; /* another connection has it by now */
+        tally->got[k]++;
+        tally->total++;
+    }
+}
+
+/* Connections of one service take over from each other while messages arrive: each message is
+ * acknowledged once, none is lost. */
+static void loses_nothing_while_connections_take_over(void **state)
+{
+    static struct queue q[QUEUES];
+    struct server t;
+    struct service svc;
+    struct smp_peer p[2];
+    struct sender s[2];
+    struct tally tally = { .total = 0 };
+
+    (void)state;
+    start(&t);
+    make_service(&svc, 'M', SX_ED25519, 2);
+    connect_service(&t, &p[0], &svc);
+    connect_service(&t, &p[1], &svc);
+    for (size_t i = 0; i < QUEUES; i++)
+        make_queue(&p[0], &q[i]);
+    for (unsigned i = 0; i < 2; i++) {
+        s[i] =
+            (struct sender){ .t = &t, .q = q, .from = i * QUEUES / 2, .to = (i + 1) * QUEUES / 2 };
+        assert_int_equal(pthread_create(&s[i].thread, NULL, sender_main, &s[i]), 0);
+    }
+    unsigned which = 0, events = 0;
+    while (tally.total < QUEUES * ROUNDS) {
+        const struct smp_item *i = smp_peer_event(&p[which], 3000);
+        if (i != NULL && i->rsp.tag == SX_R_MSG)
+            acknowledge(&p[which], q, i, &tally);
+        smp_peer_forget(&p[which]);
+        if (i != NULL && ++events % 50 != 0)
+            continue;
+        /* The other connection takes over; sometimes this one is closed for good. */
+        if (events % 100 == 0) {
+            smp_peer_close(&p[which]);
+            connect_service(&t, &p[which], &svc);
+        }
+        which ^= 1;
+        const struct sx_rsp *r = subs(&p[which]);
+        assert_non_null(r);
+        assert_int_equal(r->tag, SX_R_SOKS);
+        assert_int_equal(r->soks.count, QUEUES);
+    }
+    for (unsigned i = 0; i < 2; i++)
+        pthread_join(s[i].thread, NULL);
+    for (size_t i = 0; i < QUEUES; i++)
+        assert_int_equal(tally.got[i], ROUNDS);
+    simplex_server_counters c = { .size = sizeof(c) };
+    assert_int_equal(simplex_server_count(t.s, &c), SIMPLEX_OK);
+    assert_int_equal(c.messages, 0);
+    smp_peer_close(&p[0]);
+    smp_peer_close(&p[1]);
+    test_certs_free(&svc.certs);
+    simplex_server_stop(t.s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(takes_chains_of_one_to_four_certificates),
+        cmocka_unit_test(refuses_what_tls_did_not_prove),
+        cmocka_unit_test(refuses_five_certificates),
+        cmocka_unit_test(loses_nothing_while_connections_take_over),
+    };
+
+    assert_int_equal(sx_crypto_init(), SIMPLEX_OK);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The proxy's part of private routing without a network: commands that are answered later, by
+ * relays the test plays, and what the answers are made of (protocol/smp.md section 8).
+ */
+#include "support/server_mem.h"
+
+#include "errand.h"
+#include "forward.h"
+#include "proxy.h"
+#include "relay.h"
+
+#define SLOTS 300
+
+static struct { /* what was submitted */
+    struct sx_errand *e[SLOTS];
+    size_t n;
+    bool refuse;
+} relays;
+
+static bool submit(void *user, struct sx_errand *e)
+{
+    assert_ptr_equal(user, &relays);
+    if (relays.refuse)
+        return false;
+    assert_true(relays.n < SLOTS);
+    relays.e[relays.n++] = e;
+    return true;
+}
+
+struct proxy {
+    struct mem_server m;
+    struct mem_client a, b;
+    struct sx_cmd prxy, pfwd;
+    struct sx_keypair key;
+};
+
+static void open_proxy(struct proxy *t, const char *password, unsigned concurrency)
+{
+    struct sx_srv_cfg cfg = { .password = sx_str(password), .client_concurrency = concurrency };
+
+    memset(t, 0, sizeof(*t));
+    memset(&relays, 0, sizeof(relays));
+    mem_open(&t->m, &cfg);
+    t->m.srv->relays = (struct sx_relays){ submit, &relays };
+    mem_connect(&t->m, &t->a, 0, 0);
+    mem_connect(&t->m, &t->b, 1, 0);
+    t->prxy.tag = SX_PRXY;
+    t->prxy.prxy.server.n_hosts = 1;
+    assert_int_equal(sx_host_parse(sx_str("relay.example"), &t->prxy.prxy.server.hosts[0]),
+                     SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_X25519, &t->key), SIMPLEX_OK);
+    t->pfwd.tag = SX_PFWD;
+    t->pfwd.pfwd.version = 17;
+    t->pfwd.pfwd.key = t->key.pub;
+    t->pfwd.pfwd.body = sx_str("boxed");
+}
+
+static void close_proxy(struct proxy *t)
+{
+    mem_disconnect(&t->a);
+    mem_disconnect(&t->b);
+    mem_close(&t->m);
+    vec_free_all();
+}
+
+static void send_cmds(struct mem_client *c, const struct sx_cmd *cmd, simplex_bytes entity,
+                      size_t n)
+{
+    struct mem_batch b;
+
+    mem_batch_open(&b, c);
+    for (size_t i = 0; i < n; i++)
+        mem_batch_add(&b, NULL, entity, cmd);
+    mem_batch_run(&b);
+}
+
+/* Answers PRES with this text. */
+static void finish(struct proxy *t, struct sx_errand *e, const char *text)
+{
+    e->rsp = (struct sx_rsp){ .tag = SX_R_PRES };
+    e->rsp.enc.body = sx_str(text);
+    e->result = SX_ERRAND_SUCCESS;
+    sx_errand_done(e);
+    mem_settle(&t->m);
+}
+
+static void finish_all(struct proxy *t)
+{
+    for (size_t i = 0; i < relays.n; i++) /* more come meanwhile */
+        finish(t, relays.e[i], "done");
+    relays.n = 0;
+}
+
+static uint64_t counted(const struct proxy *t, unsigned hub, enum sx_stat s)
+{
+    return atomic_load(&t->m.hub[hub].stats->v[s]);
+}
+
+/* ---- on the way ---- */
+
+static void hands_on_what_a_client_wants(void **state)
+{
+    struct proxy t;
+
+    (void)state;
+    open_proxy(&t, "", 0);
+    send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 1);
+    send_cmds(&t.b, &t.pfwd, sx_str("session"), 1);
+    assert_int_equal(relays.n, 2);
+    assert_int_equal(relays.e[0]->tag, SX_PRXY);
+    assert_true(sx_server_eq(relays.e[0]->server, &t.prxy.prxy.server));
+    assert_int_equal(relays.e[1]->tag, SX_PFWD);
+    assert_int_equal(relays.e[1]->version, 17);
+    vec_assert_eq(sx_errand_entity(relays.e[1]), sx_str("session"), "session");
+    vec_assert_eq(sx_bytes(relays.e[1]->body, relays.e[1]->body_len), sx_str("boxed"), "body");
+    mem_assert_quiet(&t.a);
+    mem_assert_quiet(&t.b);
+    finish(&t, relays.e[1], "inside");
+    const struct mem_item *i = mem_next(&t.b);
+    assert_non_null(i);
+    mem_assert_tag(&i->rsp, SX_R_PRES);
+    assert_int_equal(i->t.corr_id.len, 24);
+    vec_assert_eq(i->t.entity_id, sx_str("session"), "entity");
+    vec_assert_eq(i->rsp.enc.body, sx_str("inside"), "answer");
+    mem_assert_quiet(&t.a);
+    struct sx_smp_err e = { .err = SX_ERR_PROXY,
+                            .proxy = SX_PROXY_BROKER,
+                            .broker = SX_BROKER_HOST };
+    sx_errand_fail(relays.e[0], &e, SX_ERRAND_OTHER);
+    sx_errand_done(relays.e[0]);
+    mem_settle(&t.m);
+    i = mem_next(&t.a);
+    assert_non_null(i);
+    mem_assert_err(&i->rsp, SX_ERR_PROXY);
+    assert_int_equal(i->rsp.err.broker, SX_BROKER_HOST);
+    assert_int_equal(i->t.entity_id.len, 0);
+    close_proxy(&t);
+}
+
+static void counts_what_became_of_it(void **state)
+{
+    struct proxy t;
+    static const struct sx_smp_err lost = { .err = SX_ERR_PROXY, .proxy = SX_PROXY_NO_SESSION };
+
+    (void)state;
+    open_proxy(&t, "", 0);
+    send_cmds(&t.a, &t.pfwd, sx_str("session"), 2);
+    relays.e[0]->own = true;
+    finish(&t, relays.e[0], "x");
+    sx_errand_fail(relays.e[1], &lost, SX_ERRAND_CONNECT);
+    sx_errand_done(relays.e[1]);
+    mem_settle(&t.m);
+    assert_int_equal(counted(&t, 0, SX_STAT_P_FWDS_REQUESTS), 2);
+    assert_int_equal(counted(&t, 0, SX_STAT_P_FWDS_SUCCESSES), 1);
+    assert_int_equal(counted(&t, 0, SX_STAT_P_FWDS_CONNECT), 1);
+    assert_int_equal(counted(&t, 0, SX_STAT_P_FWDS_OWN_REQUESTS), 1);
+    assert_int_equal(counted(&t, 0, SX_STAT_P_FWDS_OWN_SUCCESSES), 1);
+    assert_int_equal(counted(&t, 0, SX_STAT_P_FWDS_OWN_CONNECT), 0);
+    send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 1);
+    finish(&t, relays.e[2], "x");
+    assert_int_equal(counted(&t, 0, SX_STAT_P_RELAYS_REQUESTS), 1);
+    assert_int_equal(counted(&t, 0, SX_STAT_P_RELAYS_SUCCESSES), 1);
+    assert_int_equal(counted(&t, 0, SX_STAT_P_RELAYS_OWN_REQUESTS), 0);
+    close_proxy(&t);
+}
+
+static void asks_for_the_password(void **state)
+{
+    struct proxy t;
+
+    (void)state;
+    open_proxy(&t, "secret", 0);
+    const struct sx_rsp *r = mem_cmd(&t.a, NULL, sx_bytes(NULL, 0), &t.prxy);
+    mem_assert_err(r, SX_ERR_PROXY);
+    assert_int_equal(r->err.proxy, SX_PROXY_BASIC_AUTH);
+    t.prxy.prxy.has_password = true;
+    t.prxy.prxy.password = sx_str("secre");
+    r = mem_cmd(&t.a, NULL, sx_bytes(NULL, 0), &t.prxy);
+    assert_int_equal(r->err.proxy, SX_PROXY_BASIC_AUTH);
+    assert_int_equal(relays.n, 0);
+    t.prxy.prxy.password = sx_str("secret"); /* although new_queues is off */
+    send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 1);
+    assert_int_equal(relays.n, 1);
+    finish_all(&t);
+    close_proxy(&t);
+}
+
+static void answers_in_the_order_of_the_relays(void **state)
+{
+    struct proxy t;
+    struct sx_cmd ping = { .tag = SX_PING };
+
+    (void)state;
+    open_proxy(&t, "", 0);
+    send_cmds(&t.a, &t.pfwd, sx_str("session"), 3);
+    mem_assert_tag(mem_cmd(&t.a, NULL, sx_bytes(NULL, 0), &ping), SX_R_PONG);
+    finish(&t, relays.e[2], "third");
+    finish(&t, relays.e[0], "first");
+    finish(&t, relays.e[1], "second");
+    vec_assert_eq(mem_next(&t.a)->rsp.enc.body, sx_str("third"), "answer");
+    vec_assert_eq(mem_next(&t.a)->rsp.enc.body, sx_str("first"), "answer");
+    vec_assert_eq(mem_next(&t.a)->rsp.enc.body, sx_str("second"), "answer");
+    close_proxy(&t);
+}
+
+static void holds_what_is_too_much_at_a_time(void **state)
+{
+    enum { ALL = 120, AT_ONCE = 4 };
+    struct proxy t;
+
+    (void)state;
+    open_proxy(&t, "", AT_ONCE);
+    send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), AT_ONCE - 1);
+    assert_false(sx_peer_paused(&t.a.peer));
+    relays.n = 0;
+    for (size_t i = 0; i + 1 < AT_ONCE; i++)
+        finish(&t, relays.e[i], "x");
+    while (mem_next(&t.a) != NULL)
+        ;
+    send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), ALL);
+    assert_int_equal(relays.n, AT_ONCE);
+    assert_true(sx_peer_paused(&t.a.peer));
+    assert_false(sx_peer_paused(&t.b.peer));
+    finish(&t, relays.e[1], "x");
+    assert_int_equal(relays.n, AT_ONCE + 1);
+    assert_true(sx_peer_paused(&t.a.peer));
+    relays.e[1] = relays.e[--relays.n];
+    size_t answered = 1;
+    for (size_t i = 0; i < relays.n; i++, answered++)
+        finish(&t, relays.e[i], "x");
+    assert_int_equal(answered, ALL);
+    for (size_t i = 0; i < ALL; i++)
+        assert_non_null(mem_next(&t.a));
+    mem_assert_quiet(&t.a);
+    assert_false(sx_peer_paused(&t.a.peer));
+    assert_null(t.a.peer.errands);
+    assert_null(t.a.peer.held_first);
+    close_proxy(&t);
+}
+
+static void says_so_when_nobody_takes_it(void **state)
+{
+    struct proxy t;
+
+    (void)state;
+    open_proxy(&t, "", 2);
+    relays.refuse = true;
+    send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 5);
+    for (int i = 0; i < 20; i++)
+        mem_settle(&t.m);
+    for (int i = 0; i < 5; i++) {
+        const struct mem_item *item = mem_next(&t.a);
+        assert_non_null(item);
+        mem_assert_err(&item->rsp, SX_ERR_PROXY);
+        assert_int_equal(item->rsp.err.broker, SX_BROKER_TIMEOUT);
+    }
+    assert_int_equal(t.a.peer.n_errands, 0);
+    close_proxy(&t);
+}
+
+static void forgets_a_client_that_left(void **state)
+{
+    struct proxy t;
+
+    (void)state;
+    open_proxy(&t, "", 2);
+    send_cmds(&t.a, &t.pfwd, sx_str("session"), 5); /* two under way, three held */
+    assert_int_equal(relays.n, 2);
+    struct sx_errand *first = relays.e[0], *second = relays.e[1];
+    mem_disconnect(&t.a);
+    finish(&t, first, "x");
+    assert_int_equal(relays.n, 2);
+    sx_errand_done(second); /* nobody runs the hub any more */
+    mem_connect(&t.m, &t.a, 0, 0);
+    close_proxy(&t);
+}
+
+static void lives_without_memory(void **state)
+{
+    struct proxy t;
+
+    (void)state;
+    open_proxy(&t, "", 0);
+    const struct sx_cmd *cmds[] = { &t.prxy, &t.pfwd };
+    for (size_t c = 0; c < 2; c++) {
+        bool fired = true;
+        for (unsigned nth = 0; fired && nth < 50; nth++) {
+            struct mem_client x;
+            mem_connect(&t.m, &x, 0, 0);
+            relays.n = 0;
+            sx_fault_malloc(nth);
+            send_cmds(&x, cmds[c], c == 0 ? sx_bytes(NULL, 0) : sx_str("session"), 1);
+            fired = sx_fault_disarm();
+            assert_true(x.peer.failed || relays.n == 1 || mem_next(&x) != NULL);
+            for (size_t i = 0; i < relays.n; i++)
+                sx_errand_done(relays.e[i]);
+            mem_settle(&t.m);
+            x.peer.failed = false;
+            mem_disconnect(&x);
+        }
+        assert_false(fired);
+    }
+    close_proxy(&t);
+}
+
+/* ---- what the answers are made of ---- */
+
+static struct sx_errand *new_errand(enum sx_cmd_tag tag)
+{
+    struct sx_errand *e = vec_keep(sizeof(*e));
+
+    memset(e, 0, sizeof(*e));
+    e->tag = tag;
+    return e;
+}
+
+static void drop_errand(struct sx_errand *e)
+{
+    sx_free(e->body);
+    e->body = NULL;
+}
+
+static void hello_of(struct mem_server *m, struct mem_client *c, uint16_t min, uint16_t max,
+                     uint8_t block[SX_BLOCK], simplex_bytes *hello)
+{
+    uint8_t id[32] = { 9 }, reply[SX_BLOCK];
+    struct sx_session_server_cfg s = { .min = min,
+                                       .max = max,
+                                       .session_id = sx_bytes(id, sizeof(id)),
+                                       .key_hash = m->identity.fingerprint,
+                                       .chain = &m->identity.chain,
+                                       .leaf = &m->identity.leaf,
+                                       .alpn = true };
+    struct sx_session_client_cfg k = { .session_id = s.session_id,
+                                       .key_hash = s.key_hash,
+                                       .chain = s.chain,
+                                       .proxy = true,
+                                       .alpn = true };
+    uint8_t copy[SX_BLOCK];
+    simplex_bytes content;
+    bool has_reply;
+
+    memset(c, 0, sizeof(*c));
+    assert_int_equal(sx_session_server(&c->server, &s, block), SIMPLEX_OK);
+    memcpy(copy, block, SX_BLOCK);
+    assert_int_equal(sx_session_client(&c->client, &k), SIMPLEX_OK);
+    assert_int_equal(sx_session_input(&c->client, copy, reply, &has_reply, &content), SIMPLEX_OK);
+    assert_int_equal(sx_session_input(&c->server, reply, copy, &has_reply, &content), SIMPLEX_OK);
+    assert_int_equal(sx_unpad(sx_bytes(block, SX_BLOCK), hello), SIMPLEX_OK);
+}
+
+static void makes_pkey_of_the_hello(void **state)
+{
+    struct mem_server m;
+    struct mem_client c;
+    uint8_t block[SX_BLOCK];
+    simplex_bytes hello, certs[SX_HELLO_CERTS_MAX];
+    struct sx_pub key;
+    size_t n;
+
+    (void)state;
+    mem_open(&m, NULL);
+    hello_of(&m, &c, 6, 19, block, &hello);
+    struct sx_errand *e = new_errand(SX_PRXY);
+    sx_relay_pkey(e, &c.client, hello);
+    mem_assert_tag(&e->rsp, SX_R_PKEY);
+    assert_int_equal(e->result, SX_ERRAND_SUCCESS);
+    assert_int_equal(e->rsp.pkey.min, 8);
+    assert_int_equal(e->rsp.pkey.max, SX_SMP_MAX);
+    vec_assert_eq(e->rsp.pkey.session_id, sx_session_id(&c.client), "session id");
+    assert_int_equal(sx_chain_decode(e->rsp.pkey.chain, certs, &n), SIMPLEX_OK);
+    assert_int_equal(n, m.identity.chain.count);
+    vec_assert_eq(certs[0], m.identity.chain.cert[0], "leaf");
+    assert_int_equal(sx_signed_key_verify(e->rsp.pkey.signed_key, &m.identity.leaf.pub, &key),
+                     SIMPLEX_OK);
+    assert_memory_equal(key.b, c.server.own.pub.b, 32);
+    drop_errand(e);
+    hello_of(&m, &c, 9, 12, block, &hello);
+    sx_relay_pkey(e, &c.client, hello);
+    assert_int_equal(e->rsp.pkey.min, 9);
+    assert_int_equal(e->rsp.pkey.max, 12);
+    drop_errand(e);
+    mem_close(&m);
+    vec_free_all();
+}
+
+static void says_when_a_relay_cannot_serve(void **state)
+{
+    struct mem_server m;
+    struct mem_client c;
+    uint8_t block[SX_BLOCK];
+    simplex_bytes hello;
+
+    (void)state;
+    mem_open(&m, NULL);
+    struct sx_errand *e = new_errand(SX_PRXY);
+    hello_of(&m, &c, 6, 7, block, &hello);
+    sx_relay_pkey(e, &c.client, hello);
+    mem_assert_err(&e->rsp, SX_ERR_PROXY);
+    assert_int_equal(e->rsp.err.transport, SX_TRANSPORT_VERSION);
+    assert_int_equal(e->result, SX_ERRAND_COMPAT);
+    hello_of(&m, &c, 6, 19, block, &hello);
+    for (size_t len = 0; len < hello.len; len++) { /* cut off anywhere */
+        sx_relay_pkey(e, &c.client, sx_bytes(hello.ptr, len));
+        mem_assert_err(&e->rsp, SX_ERR_PROXY);
+        drop_errand(e);
+    }
+    c.client.has_shared = false;
+    sx_relay_pkey(e, &c.client, hello);
+    assert_int_equal(e->rsp.err.transport, SX_TRANSPORT_NO_AUTH);
+    c.client.has_shared = true;
+    for (unsigned nth = 0;; nth++) {
+        sx_fault_malloc(nth);
+        sx_relay_pkey(e, &c.client, hello);
+        if (!sx_fault_disarm())
+            break;
+        mem_assert_err(&e->rsp, SX_ERR_INTERNAL);
+        drop_errand(e);
+    }
+    mem_assert_tag(&e->rsp, SX_R_PKEY);
+    drop_errand(e);
+    mem_close(&m);
+    vec_free_all();
+}
+
+static void carries_both_ways(void **state)
+{
+    struct mem_server m;
+    struct mem_client c;
+    uint8_t block[SX_BLOCK], buf[SX_BLOCK + SX_BOX_TAG], opened[SX_BLOCK], back[24];
+    simplex_bytes hello, plain, answer = sx_str("sealed for the client");
+    struct sx_fwd_transmission f;
+    struct sx_keypair key;
+    struct sx_wr w;
+
+    (void)state;
+    mem_open(&m, NULL);
+    hello_of(&m, &c, 6, 19, block, &hello);
+    assert_int_equal(sx_keypair_new(SX_X25519, &key), SIMPLEX_OK);
+    struct sx_errand *e = new_errand(SX_PFWD);
+    e->corr_len = 24;
+    memset(e->corr_id, 5, 24);
+    e->version = 12;
+    e->key = key.pub;
+    e->body = sx_memdup(sx_str("boxed"));
+    e->body_len = 5;
+    sx_wr_fixed(&w, buf, sizeof(buf));
+    assert_int_equal(sx_relay_wrap(e, &c.client, NULL, &w), SIMPLEX_OK);
+    assert_int_equal(sx_box_open(&c.server.shared, e->nonce, sx_wr_bytes(&w), opened), SIMPLEX_OK);
+    plain = sx_bytes(opened, w.len - SX_BOX_TAG);
+    assert_int_equal(sx_fwd_transmission_decode(plain, &f), SIMPLEX_OK);
+    vec_assert_eq(f.corr_id, sx_errand_corr_id(e), "correlation id");
+    assert_int_equal(f.version, 12);
+    vec_assert_eq(f.encrypted, sx_str("boxed"), "body");
+
+    struct sx_fwd_response r = { .corr_id = f.corr_id, .encrypted = answer };
+    uint8_t text[200], box[300];
+    sx_wr_fixed(&w, text, sizeof(text));
+    sx_fwd_response_encode(&w, &r);
+    sx_nonce_reverse(e->nonce, back);
+    sx_box_seal(&c.server.shared, back, sx_wr_bytes(&w), box);
+    struct sx_rsp rsp = { .tag = SX_R_RRES };
+    rsp.enc.body = sx_bytes(box, w.len + SX_BOX_TAG);
+    sx_fault_malloc(0);
+    sx_relay_answer(e, &c.client, SIMPLEX_OK, &rsp);
+    assert_true(sx_fault_disarm());
+    mem_assert_err(&e->rsp, SX_ERR_INTERNAL);
+    sx_relay_answer(e, &c.client, SIMPLEX_OK, &rsp);
+    mem_assert_tag(&e->rsp, SX_R_PRES);
+    vec_assert_eq(e->rsp.enc.body, answer, "answer");
+    drop_errand(e);
+    box[20] ^= 1;
+    sx_relay_answer(e, &c.client, SIMPLEX_OK, &rsp);
+    mem_assert_err(&e->rsp, SX_ERR_CRYPTO);
+    sx_relay_answer(e, NULL, SIMPLEX_OK, &rsp); /* the session is gone */
+    assert_int_equal(e->rsp.err.broker, SX_BROKER_NETWORK);
+    drop_errand(e);
+    mem_close(&m);
+    vec_free_all();
+}
+
+static void refuses_what_does_not_fit_into_a_block(void **state)
+{
+    struct mem_server m;
+    struct mem_client c;
+    uint8_t block[SX_BLOCK], buf[SX_BLOCK + SX_BOX_TAG];
+    simplex_bytes hello;
+    struct sx_wr w;
+
+    (void)state;
+    mem_open(&m, NULL);
+    hello_of(&m, &c, 6, 19, block, &hello);
+    struct sx_errand *e = new_errand(SX_PFWD);
+    e->key.alg = SX_X25519;
+    e->body = sx_calloc(1, SX_BLOCK);
+    e->body_len = SX_BLOCK;
+    sx_wr_fixed(&w, buf, sizeof(buf));
+    simplex_rc rc = sx_relay_wrap(e, &c.client, NULL, &w);
+    assert_int_equal(rc, SIMPLEX_E_TOO_LARGE);
+    sx_relay_fail(e, rc);
+    assert_int_equal(e->rsp.err.transport, SX_TRANSPORT_LARGE_MSG);
+    drop_errand(e);
+    mem_close(&m);
+    vec_free_all();
+}
+
+static void names_each_failure(void **state)
+{
+    static const struct {
+        simplex_rc rc;
+        uint8_t err, broker, transport, handshake, result_of_prxy;
+    } rows[] = {
+        { SIMPLEX_E_TIMEOUT, SX_ERR_PROXY, SX_BROKER_TIMEOUT, 0, 0, SX_ERRAND_CONNECT },
+        { SIMPLEX_E_CONNECT, SX_ERR_PROXY, SX_BROKER_NETWORK, 0, 0, SX_ERRAND_CONNECT },
+        { SIMPLEX_E_TLS, SX_ERR_PROXY, SX_BROKER_NETWORK, 0, 0, SX_ERRAND_CONNECT },
+        { SIMPLEX_E_FINGERPRINT, SX_ERR_PROXY, SX_BROKER_NETWORK, 0, 0, SX_ERRAND_CONNECT },
+        { SIMPLEX_E_PROXY, SX_ERR_PROXY, SX_BROKER_NETWORK, 0, 0, SX_ERRAND_CONNECT },
+        { SIMPLEX_E_HOST, SX_ERR_PROXY, SX_BROKER_HOST, 0, 0, SX_ERRAND_OTHER },
+        { SIMPLEX_E_RESPONSE, SX_ERR_PROXY, SX_BROKER_UNEXPECTED, 0, 0, SX_ERRAND_OTHER },
+        { SIMPLEX_E_DECODE, SX_ERR_PROXY, SX_BROKER_RESPONSE, 0, 0, SX_ERRAND_OTHER },
+        { SIMPLEX_E_BLOCK, SX_ERR_PROXY, SX_BROKER_TRANSPORT, SX_TRANSPORT_BLOCK, 0,
+          SX_ERRAND_OTHER },
+        { SIMPLEX_E_VERSION, SX_ERR_PROXY, SX_BROKER_TRANSPORT, SX_TRANSPORT_VERSION, 0,
+          SX_ERRAND_OTHER },
+        { SIMPLEX_E_SESSION, SX_ERR_PROXY, SX_BROKER_TRANSPORT, SX_TRANSPORT_SESSION, 0,
+          SX_ERRAND_OTHER },
+        { SIMPLEX_E_HANDSHAKE, SX_ERR_PROXY, SX_BROKER_TRANSPORT, SX_TRANSPORT_HANDSHAKE,
+          SX_HS_PARSE, SX_ERRAND_OTHER },
+        { SIMPLEX_E_SIGNATURE, SX_ERR_PROXY, SX_BROKER_TRANSPORT, SX_TRANSPORT_HANDSHAKE,
+          SX_HS_BAD_AUTH, SX_ERRAND_OTHER },
+        { SIMPLEX_E_CRYPTO, SX_ERR_CRYPTO, 0, 0, 0, SX_ERRAND_OTHER },
+        { SIMPLEX_E_NOMEM, SX_ERR_INTERNAL, 0, 0, 0, SX_ERRAND_OTHER },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < SX_COUNT(rows); i++) {
+        struct sx_errand *e = new_errand(SX_PRXY);
+        uint8_t text[600];
+        struct sx_wr w;
+        struct sx_rsp back;
+        sx_relay_fail(e, rows[i].rc);
+        assert_int_equal(e->rsp.err.err, rows[i].err);
+        assert_int_equal(e->rsp.err.broker, rows[i].broker);
+        assert_int_equal(e->rsp.err.transport, rows[i].transport);
+        assert_int_equal(e->rsp.err.handshake, rows[i].handshake);
+        assert_int_equal(e->result, rows[i].result_of_prxy);
+        sx_wr_fixed(&w, text, sizeof(text));
+        sx_rsp_encode(&w, &e->rsp, SX_SMP_MAX);
+        assert_false(w.bad);
+        assert_int_equal(sx_rsp_decode(sx_wr_bytes(&w), SX_SMP_MAX, &back), SIMPLEX_OK);
+        drop_errand(e);
+    }
+    vec_free_all();
+}
+
+static void copies_the_text_of_an_error(void **state)
+{
+    char *text = vec_keep(4000);
+    struct sx_rsp rsp = { .tag = SX_R_ERR, .err = { .err = SX_ERR_STORE } };
+    struct sx_errand *e = new_errand(SX_PFWD);
+
+    (void)state;
+    memset(text, 'a', 4000);
+    rsp.err.text = sx_bytes(text, 4000);
+    sx_relay_answer(e, NULL, SIMPLEX_E_SERVER, &rsp);
+    assert_int_equal(e->rsp.err.proxy, SX_PROXY_PROTOCOL);
+    assert_int_equal(e->rsp.err.relay, SX_ERR_STORE);
+    assert_int_equal(e->rsp.err.text.len, 255);
+    assert_ptr_equal(e->rsp.err.text.ptr, e->body);
+    drop_errand(e);
+    sx_fault_malloc(0);
+    sx_relay_answer(e, NULL, SIMPLEX_E_SERVER, &rsp);
+    assert_true(sx_fault_disarm());
+    mem_assert_err(&e->rsp, SX_ERR_INTERNAL);
+    vec_free_all();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hands_on_what_a_client_wants),
+        cmocka_unit_test(counts_what_became_of_it),
+        cmocka_unit_test(asks_for_the_password),
+        cmocka_unit_test(answers_in_the_order_of_the_relays),
+        cmocka_unit_test(holds_what_is_too_much_at_a_time),
+        cmocka_unit_test(says_so_when_nobody_takes_it),
+        cmocka_unit_test(forgets_a_client_that_left),
+        cmocka_unit_test(lives_without_memory),
+        cmocka_unit_test(makes_pkey_of_the_hello),
+        cmocka_unit_test(says_when_a_relay_cannot_serve),
+        cmocka_unit_test(carries_both_ways),
+        cmocka_unit_test(refuses_what_does_not_fit_into_a_block),
+        cmocka_unit_test(names_each_failure),
+        cmocka_unit_test(copies_the_text_of_an_error),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

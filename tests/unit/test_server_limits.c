@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What one connection may take: queues in an interval, subscriptions, memory, commands a block. */
+#include "support/server_mem.h"
+
+#include "peer.h"
+
+struct one {
+    struct mem_server m;
+    struct mem_client c;
+};
+
+static void open_one(struct one *t, struct sx_limits limits)
+{
+    struct sx_srv_cfg cfg = { .new_queues = true, .limits = limits };
+
+    mem_open(&t->m, &cfg);
+    mem_connect(&t->m, &t->c, 0, 0);
+}
+
+static void close_one(struct one *t)
+{
+    mem_disconnect(&t->c);
+    mem_close(&t->m);
+}
+
+static const struct sx_rsp *try_new(struct mem_client *c, struct mem_queue *q)
+{
+    mem_keys(q, SX_ED25519);
+    struct sx_cmd cmd = mem_new_cmd(q, SX_MODE_MESSAGING, false);
+    return mem_cmd(c, &q->rcv, sx_bytes(NULL, 0), &cmd);
+}
+
+static void refuses_queues_beyond_the_share_of_an_interval(void **state)
+{
+    struct one t;
+    struct mem_queue q;
+    struct mem_client other;
+
+    (void)state;
+    open_one(&t, (struct sx_limits){ .queues = 3, .queues_ms = 60000 });
+    for (int interval = 0; interval < 3; interval++) {
+        for (int i = 0; i < 3; i++)
+            mem_assert_tag(try_new(&t.c, &q), SX_R_IDS);
+        mem_assert_err(try_new(&t.c, &q), SX_ERR_QUOTA);
+        t.m.now += 59999;
+        mem_assert_err(try_new(&t.c, &q), SX_ERR_QUOTA);
+        t.m.now += 1;
+    }
+    assert_int_equal(sx_qstore_queues(t.m.srv->store), 9);
+    /* Each connection has its own share. */
+    mem_assert_tag(try_new(&t.c, &q), SX_R_IDS);
+    mem_connect(&t.m, &other, 1, 0);
+    for (int i = 0; i < 3; i++)
+        mem_assert_tag(try_new(&other, &q), SX_R_IDS);
+    mem_assert_err(try_new(&other, &q), SX_ERR_QUOTA);
+    mem_disconnect(&other);
+    close_one(&t);
+}
+
+static void counts_only_queues_that_may_be_created(void **state)
+{
+    struct one t;
+    struct mem_queue q;
+
+    (void)state;
+    open_one(&t, (struct sx_limits){ .queues = 1 });
+    mem_keys(&q, SX_ED25519);
+    struct sx_cmd cmd = mem_new_cmd(&q, SX_MODE_MESSAGING, false);
+    struct sx_keypair wrong;
+    assert_int_equal(sx_keypair_new(SX_ED25519, &wrong), SIMPLEX_OK);
+    mem_assert_err(mem_cmd(&t.c, &wrong, sx_bytes(NULL, 0), &cmd), SX_ERR_AUTH);
+    mem_assert_tag(mem_cmd(&t.c, &q.rcv, sx_bytes(NULL, 0), &cmd), SX_R_IDS);
+    mem_assert_err(mem_cmd(&t.c, &q.rcv, sx_bytes(NULL, 0), &cmd), SX_ERR_QUOTA);
+    t.m.now -= 10LL * 3600 * 1000; /* a clock that was set back does not lock anybody out */
+    mem_assert_tag(mem_cmd(&t.c, &q.rcv, sx_bytes(NULL, 0), &cmd), SX_R_IDS);
+    close_one(&t);
+}
+
+static void subscribe_all(struct one *t, unsigned limit)
+{
+    struct mem_queue q[8];
+
+    assert_true(limit + 1 < SX_COUNT(q));
+    for (unsigned i = 0; i <= limit; i++)
+        mem_new(&t->c, &q[i], SX_MODE_MESSAGING, false);
+    for (unsigned i = 0; i < limit; i++)
+        mem_assert_tag(mem_rcv(&t->c, &q[i], SX_SUB), SX_R_SOK);
+    mem_assert_err(mem_rcv(&t->c, &q[limit], SX_SUB), SX_ERR_INTERNAL);
+    mem_assert_tag(mem_rcv(&t->c, &q[0], SX_SUB), SX_R_SOK); /* it has this one */
+    mem_assert_tag(mem_rcv(&t->c, &q[0], SX_DEL), SX_R_OK);  /* makes room */
+    mem_assert_tag(mem_rcv(&t->c, &q[limit], SX_SUB), SX_R_SOK);
+}
+
+static void refuses_subscriptions_beyond_the_limit(void **state)
+{
+    struct one t;
+
+    (void)state;
+    open_one(&t, (struct sx_limits){ .subs = 5 });
+    subscribe_all(&t, 5);
+    close_one(&t);
+}
+
+static void creates_no_queue_whose_subscription_is_refused(void **state)
+{
+    struct one t;
+    struct mem_queue q;
+
+    (void)state;
+    open_one(&t, (struct sx_limits){ .subs = 1 });
+    mem_new(&t.c, &q, SX_MODE_MESSAGING, true);
+    struct sx_cmd cmd = mem_new_cmd(&q, SX_MODE_MESSAGING, true);
+    mem_assert_err(mem_cmd(&t.c, &q.rcv, sx_bytes(NULL, 0), &cmd), SX_ERR_INTERNAL);
+    assert_int_equal(sx_qstore_queues(t.m.srv->store), 1);
+    close_one(&t);
+}
+
+static void derives_subscriptions_from_a_limit_of_memory(void **state)
+{
+    struct sx_limits none = { .memory = 0 }, small = { .memory = 1 },
+                     one_mib = { .memory = 1 << 20 }, low = { .memory = 1 << 20, .subs = 7 };
+    struct one t;
+
+    (void)state;
+    sx_limits_set(&none);
+    assert_int_equal(none.subs, 1 << 20);
+    assert_int_equal(none.commands, 255);
+    assert_int_equal(none.queues, 0);
+    sx_limits_set(&small); /* nobody is shut out altogether */
+    assert_int_equal(small.subs, 1);
+    sx_limits_set(&one_mib);
+    assert_in_range(one_mib.subs, 800, 2000);
+    sx_limits_set(&low);
+    assert_int_equal(low.subs, 7);
+    open_one(&t, (struct sx_limits){ .memory = 1 });
+    subscribe_all(&t, 1);
+    close_one(&t);
+}
+
+static void takes_so_many_commands_of_a_block(void **state)
+{
+    struct one t;
+    struct mem_queue q;
+    struct mem_batch b;
+    struct sx_cmd ping = { .tag = SX_PING }, del = { .tag = SX_DEL };
+    const struct mem_item *i;
+    unsigned pongs = 0, refused = 0;
+
+    (void)state;
+    open_one(&t, (struct sx_limits){ .commands = 4 });
+    mem_new(&t.c, &q, SX_MODE_MESSAGING, false);
+    mem_batch_open(&b, &t.c);
+    for (int k = 0; k < 4; k++)
+        mem_batch_add(&b, NULL, sx_bytes(NULL, 0), &ping);
+    for (int k = 0; k < 3; k++)
+        mem_batch_add(&b, &q.rcv, mem_rcv_id(&q), &del);
+    mem_batch_run(&b);
+    while ((i = mem_next(&t.c)) != NULL) {
+        pongs += i->rsp.tag == SX_R_PONG;
+        refused += i->rsp.tag == SX_R_ERR && i->rsp.err.err == SX_ERR_INTERNAL;
+        assert_int_equal(i->t.corr_id.len, 24);
+    }
+    assert_int_equal(pongs, 4);
+    assert_int_equal(refused, 3);
+    assert_int_equal(sx_qstore_queues(t.m.srv->store), 1); /* no DEL was run */
+    close_one(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refuses_queues_beyond_the_share_of_an_interval),
+        cmocka_unit_test(counts_only_queues_that_may_be_created),
+        cmocka_unit_test(refuses_subscriptions_beyond_the_limit),
+        cmocka_unit_test(creates_no_queue_whose_subscription_is_refused),
+        cmocka_unit_test(derives_subscriptions_from_a_limit_of_memory),
+        cmocka_unit_test(takes_so_many_commands_of_a_block),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
