@@ -9,8 +9,10 @@
  */
 #include "support/server_mem.h"
 
+#include "errand.h"
 #include "forward.h"
 #include "queue_store.h"
+#include "relay.h"
 #include "store_index.h"
 #include "support/transcript.h"
 
@@ -36,6 +38,7 @@ struct replay {
     struct recorded_msg msg[RECORDED_MAX];
     size_t n_msg;
     int answers, events; /* compared */
+    const cJSON *block;  /* that runs now */
 };
 
 /* ---- reading ---- */
@@ -391,6 +394,78 @@ static void compare_events(struct replay *r, const cJSON *block)
     }
 }
 
+/* ---- the proxy: its connection to the relay is the recorded one ---- */
+
+/* The next transmission of this kind that went between proxy and relay. */
+static const cJSON *between(struct replay *r, const char *tag)
+{
+    const cJSON *json;
+
+    for (const cJSON *b = r->block->next; b != NULL; b = b->next) {
+        if (vec_opt(b, "transmissions") == NULL)
+            continue;
+        vec_each(json, vec_get(b, "transmissions")) if (is(json, "tag", tag)) return json;
+    }
+    fail_msg("no %s was recorded", tag);
+    return NULL;
+}
+
+/* The session with the relay: the last one, whose client is the proxy. */
+static struct session *to_relay(struct replay *r)
+{
+    struct session *s = &r->session[r->n_sessions - 1];
+
+    assert_true(is(tr_session(&r->tr, s->id), "client", "proxy"));
+    return s;
+}
+
+static void ask_key(struct replay *r, struct sx_errand *e)
+{
+    struct session *relay = to_relay(r);
+    const cJSON *b;
+
+    vec_each(b, vec_get(r->tr.json, "blocks"))
+    {
+        if (!is(b, "session", relay->id) || vec_opt(b, "handshake") == NULL)
+            continue;
+        sx_relay_pkey(e, &relay->c.server, vec_hex(b, "handshake"));
+        break;
+    }
+    mem_assert_tag(&e->rsp, SX_R_PKEY);
+    assert_int_equal(e->rsp.pkey.max, 18);
+    e->rsp.pkey.max = 17; /* what the recorded proxy offers at most */
+}
+
+static void ask_forward(struct replay *r, struct sx_errand *e)
+{
+    const struct sx_session *relay = &to_relay(r)->c.server;
+    struct sx_transmission rfwd = tr_transmission(&r->tr, between(r, "RFWD")), rres;
+    uint8_t *buf = vec_keep(SX_BLOCK);
+    struct sx_smp_err err;
+    struct sx_cmd cmd;
+    struct sx_rsp rsp;
+    struct sx_wr w;
+
+    assert_int_equal(sx_cmd_decode(rfwd.command, relay->version, &cmd, &err), SIMPLEX_OK);
+    sx_wr_fixed(&w, buf, SX_BLOCK);
+    assert_int_equal(sx_relay_wrap(e, relay, rfwd.corr_id.ptr, &w), SIMPLEX_OK);
+    vec_assert_eq(sx_wr_bytes(&w), cmd.rfwd.body, "RFWD");
+    assert_true(response(r, between(r, "RRES"), relay->version, &rres, &rsp));
+    vec_assert_eq(rres.corr_id, rfwd.corr_id, "correlation id of RRES");
+    sx_relay_answer(e, relay, SIMPLEX_OK, &rsp);
+    mem_assert_tag(&e->rsp, SX_R_PRES);
+}
+
+static bool submit(void *user, struct sx_errand *e)
+{
+    if (e->tag == SX_PRXY)
+        ask_key(user, e);
+    else
+        ask_forward(user, e);
+    sx_errand_done(e);
+    return true;
+}
+
 /* ---- running ---- */
 
 static void run_some(struct replay *r, struct session *s, const cJSON *block,
@@ -405,7 +480,9 @@ static void run_some(struct replay *r, struct session *s, const cJSON *block,
     for (size_t i = 0; i < n; i++)
         sx_wr_large(&w, tr_encoded(&t[i], version));
     assert_false(w.bad);
+    r->block = block;
     sx_peer_block(&s->c.peer, sx_wr_bytes(&w));
+    sx_hub_errands(s->c.peer.hub); /* what the recorded relay has answered */
     for (size_t i = 0; i < n; i++) {
         const struct mem_item *ours = mem_next(&s->c);
         struct sx_transmission want;
@@ -446,8 +523,6 @@ static void run_block(struct replay *r, const cJSON *block)
     size_t n = 0;
 
     vec_each(json, vec_get(block, "transmissions")) t[n++] = tr_transmission(&r->tr, json);
-    if (first_is(&t[0], "PRXY") || first_is(&t[0], "PFWD"))
-        return;
     bool depend = n == 2 && sx_bytes_eq(t[0].entity_id, t[1].entity_id) && !first_is(&t[0], "QUE");
     if (!depend) {
         run_some(r, s, block, t, n);
@@ -465,6 +540,7 @@ static void replay(const char *name, int answers, int events)
 
     memset(r, 0, sizeof(*r));
     mem_open(&r->m, NULL);
+    r->m.srv->relays = (struct sx_relays){ submit, r };
     tr_open(&r->tr, name);
     open_sessions(r);
     find_messages(r);
@@ -527,7 +603,7 @@ static void serves_recorded_agents_as_recorded(void **state)
 static void routes_privately_as_recorded(void **state)
 {
     (void)state;
-    replay("transcript-proxy.json", 12, 4);
+    replay("transcript-proxy.json", 16, 4);
 }
 
 int main(void)
