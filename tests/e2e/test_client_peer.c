@@ -260,6 +260,17 @@ static void assert_fails(simplex_rc rc)
 
 /* ---- commands and answers ---- */
 
+static bool never(struct peer *p, struct peer_conn *c, const struct sx_cmd *cmd,
+                  struct sx_transmission *tr, struct sx_rsp *rsp)
+{
+    (void)p;
+    (void)c;
+    (void)cmd;
+    (void)tr;
+    (void)rsp;
+    return false;
+}
+
 static void connects_when_there_is_something_to_send(void **state)
 {
     struct result r = { 0 };
@@ -298,6 +309,79 @@ static void clients_are_found_again_by_their_server(void **state)
     assert_null(sx_client_data(other));
     sx_client_set_data(other, &server);
     assert_ptr_equal(sx_client_data(other), &server);
+}
+
+static void dropped_clients_are_gone_without_a_word(void **state)
+{
+    struct result r = { 0 };
+
+    (void)state;
+    go_up();
+    struct sx_client *before = t.client;
+    t.peer.answer = never; /* the next command waits */
+    send_cmd(SX_SUB, "waits", &r);
+    run_for(30);
+    sx_client_drop(before);
+    client_of("127.0.0.1"); /* the same server once more */
+    assert_ptr_not_equal(t.client, before);
+    RUN_UNTIL(t.peer.open == 0);
+    assert_int_equal(r.done, 0);
+    assert_int_equal(t.downs, 0);
+    t.peer.answer = NULL;
+    send_cmd(SX_SUB, "again", &r);
+    RUN_UNTIL(r.done);
+    assert_int_equal(r.rc, SIMPLEX_OK);
+    assert_int_equal(t.peer.accepted, 2);
+}
+
+/* In each state, and with what is not yet done in this turn; tear_down finds what is left. */
+static void clients_can_be_dropped_at_any_time(void **state)
+{
+    static const char *const hosts[] = { "127.0.0.1", "localhost" };
+    struct result r[200] = { 0 };
+    size_t n = 0;
+
+    (void)state;
+    open_net();
+    for (size_t h = 0; h < SX_COUNT(hosts); h++) {
+        for (int64_t wait = -1; wait < 60; wait++) {
+            client_of(hosts[h]);
+            sx_client_want(t.client, wait % 2 == 0);
+            send_cmd(SX_SUB, "queue", &r[n++]);
+            if (wait >= 0)
+                run_for(wait / 4);
+            sx_client_drop(t.client);
+        }
+    }
+    sx_client_drop(t.client); /* once more, before its turn */
+    close_net();
+    assert_int_equal(t.downs, 0);
+}
+
+static void a_proxy_keeps_the_hello_and_is_not_encrypted(void **state)
+{
+    struct sx_server_hello h;
+
+    (void)state;
+    t.cfg.proxy = true;
+    go_up();
+    const struct sx_session *s = sx_client_session(t.client);
+    assert_true(s->proxy);
+    assert_true(s->has_shared);
+    assert_false(s->encrypted);
+    assert_int_equal(sx_server_hello_decode(sx_client_hello(t.client), &h), SIMPLEX_OK);
+    assert_true(h.has_key);
+    assert_true(sx_bytes_eq(h.session_id, sx_session_id(s)));
+    peer_drop(&t.peer);
+    RUN_UNTIL(t.downs > 0);
+    assert_int_equal(sx_client_hello(t.client).len, 0);
+}
+
+static void others_do_not_keep_the_hello(void **state)
+{
+    (void)state;
+    go_up();
+    assert_int_equal(sx_client_hello(t.client).len, 0);
 }
 
 static void commands_of_one_turn_are_batched_in_order(void **state)
@@ -1292,6 +1376,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(connects_when_there_is_something_to_send),
         CASE(clients_are_found_again_by_their_server),
+        CASE(dropped_clients_are_gone_without_a_word),
+        CASE(clients_can_be_dropped_at_any_time),
+        CASE(a_proxy_keeps_the_hello_and_is_not_encrypted),
+        CASE(others_do_not_keep_the_hello),
         CASE(commands_of_one_turn_are_batched_in_order),
         CASE(commands_that_wait_for_the_session_keep_their_order),
         CASE(what_is_queued_in_up_follows_what_waited),
