@@ -79,6 +79,10 @@ void sx_cli_server_config(const struct sx_cli *cli, const struct sx_config *c,
     cfg->password = c->auth.create_password;
     cfg->new_queues = c->auth.new_queues;
     cfg->message_ttl_ms = c->store.expire_messages_ms;
+    cfg->expire_interval_ms = c->limits.expire_interval_ms;
+    cfg->expire_on_start = c->store.expire_messages_on_start;
+    cfg->expire_on_send = c->store.expire_messages_on_send;
+    cfg->ntf_ttl_ms = c->store.expire_ntfs_ms;
     if (c->store.enable) {
         cfg->state_dir = cli->paths.path[SX_PATH_STATE_DIR];
         cfg->messages_in_memory = c->store.store_messages == SX_MESSAGES_MEMORY;

@@ -365,6 +365,7 @@ static void run_locked(struct sx_run *r, const struct rule *rule)
             sx_count(r->p->hub->stats, SX_STAT_MSG_SENT_BLOCK, 1);
         sx_run_fail(r, SX_ERR_BLOCKED);
     } else {
+        sx_persist_used(r->srv->store, r->q, sx_srv_now(r->srv));
         rule->run(r);
     }
 }

@@ -126,27 +126,31 @@ int64_t sx_srv_now(const struct sx_srv *s)
     return s->now == NULL ? sx_now_ms() : s->now(s->now_user);
 }
 
-void sx_srv_expire(struct sx_srv *s)
+void sx_srv_expire_shard(struct sx_srv *s, unsigned shard)
 {
     struct sx_queue *found[64];
     int64_t now = sx_srv_now(s), expired = 0;
+    size_t cursor = 0;
 
-    for (unsigned shard = 0; shard < SX_STORE_SHARDS; shard++) {
-        size_t cursor = 0;
-        do {
-            size_t n = sx_qstore_walk(s->store, shard, &cursor, found, SX_COUNT(found));
-            for (size_t i = 0; i < n; i++) {
-                sx_queue_lock(s->store, found[i]);
-                unsigned had = found[i]->count;
-                if (!found[i]->deleted)
-                    sx_queue_expire(s->store, found[i], now);
-                expired += had - found[i]->count;
-                sx_queue_unlock(s->store, found[i]);
-                sx_queue_unref(found[i]);
-            }
-        } while (cursor != 0);
-    }
+    do {
+        size_t n = sx_qstore_walk(s->store, shard, &cursor, found, SX_COUNT(found));
+        for (size_t i = 0; i < n; i++) {
+            sx_queue_lock(s->store, found[i]);
+            unsigned had = found[i]->count;
+            if (!found[i]->deleted)
+                sx_queue_expire(s->store, found[i], now);
+            expired += had - found[i]->count;
+            sx_queue_unlock(s->store, found[i]);
+            sx_queue_unref(found[i]);
+        }
+    } while (cursor != 0);
     sx_stats_add(s->stats, SX_STAT_MSG_EXPIRED, expired);
+}
+
+void sx_srv_expire(struct sx_srv *s)
+{
+    for (unsigned shard = 0; shard < SX_STORE_SHARDS; shard++)
+        sx_srv_expire_shard(s, shard);
 }
 
 simplex_rc sx_hub_open(struct sx_hub *h, struct sx_srv *srv, void (*wake)(void *user),

@@ -79,8 +79,10 @@ bool sx_srv_may_proxy(struct sx_srv *s, bool has_password, simplex_bytes passwor
 int64_t sx_srv_now(const struct sx_srv *s);
 /* The service that says hello (services.h), or NULL: it is refused. */
 struct sx_service *sx_service_hello(struct sx_srv *s, const struct sx_service_hello *h);
-/* Expires messages of every queue; takes time with many queues, but holds no lock for long. */
+/* Expires messages of every queue, or of those of one shard: a loop does one at a time, so that its
+ * clients do not wait. */
 void sx_srv_expire(struct sx_srv *s);
+void sx_srv_expire_shard(struct sx_srv *s, unsigned shard);
 
 /* ---- hubs and subscriptions ---- */
 

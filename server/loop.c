@@ -157,6 +157,8 @@ static void on_tick(uv_timer_t *t)
     struct sx_loop *l = t->data;
 
     sx_srv_conns_check(l, (int64_t)uv_now(&l->uv));
+    if (l->is_first && l->expiring < SX_STORE_SHARDS)
+        sx_srv_expire_shard(l->hub.srv, l->expiring++);
     for (unsigned i = 0; i < l->listeners.count; i++)
         if (!uv_is_active((uv_handle_t *)&l->accept[i]))
             uv_poll_start(&l->accept[i], UV_READABLE, on_accept);
@@ -182,7 +184,7 @@ static void on_expire(uv_timer_t *t)
 {
     struct sx_loop *l = t->data;
 
-    sx_srv_expire(l->hub.srv);
+    l->expiring = 0; /* from here on one shard at each tick */
 }
 
 static int start_timer(struct sx_loop *l, uv_timer_t *t, uv_timer_cb cb, int64_t every)
@@ -232,6 +234,7 @@ simplex_rc sx_loop_start(struct sx_loop *l, const struct sx_io_cfg *cfg, struct 
 {
     l->cfg = cfg;
     l->is_first = listeners != NULL;
+    l->expiring = SX_STORE_SHARDS;
     if (l->is_first)
         l->listeners = *listeners;
     l->all = all;

@@ -53,6 +53,7 @@ struct sx_loop {
     atomic_size_t n_conns;
     struct sx_srv_conn *conns;
     bool has_thread, has_uv, has_hub, is_first;
+    unsigned expiring; /* the next shard to look for old messages in; SX_STORE_SHARDS: none */
     int64_t inactive_checked_ms;
 
     pthread_mutex_t lock; /* of what follows */

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#define BODY_MAX (SX_MSG_PADDED - 2 - 10) /* padding, time, flag and space: section 7 */
+#define BODY_MAX sx_smp_max_send(SX_SMP_MIN) /* the most that SEND ever carried */
 
 /* ---- writing ---- */
 

@@ -145,7 +145,7 @@ void sx_peer_flush_ntfs(struct sx_peer *p)
         sx_queue_lock(srv->store, sub->q);
         if (sub->q->ntf != NULL && sub->q->ntf->sub == sub) {
             had = sub->q->ntf->count;
-            list = sx_notifier_take(sub->q->ntf, sx_srv_now(srv));
+            list = sx_notifier_take(srv->store, sub->q->ntf, sx_srv_now(srv));
             sx_box_key_init(&key, sub->q->ntf->secret);
         }
         sx_queue_unlock(srv->store, sub->q);

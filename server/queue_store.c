@@ -11,9 +11,11 @@
 /* With the allocator's overhead and two places in the index it must stay below 400 bytes. */
 _Static_assert(sizeof(struct sx_queue) <= 320, "an empty queue takes too much memory");
 
-void sx_qstore_set_ttl(struct sx_store *st, int64_t ttl_ms)
+void sx_qstore_set_ttl(struct sx_store *st, const struct sx_qstore_cfg *cfg)
 {
-    atomic_store(&st->ttl_ms, ttl_ms == 0 ? SX_STORE_TTL_MS : ttl_ms);
+    atomic_store(&st->ttl_ms, cfg->ttl_ms == 0 ? SX_STORE_TTL_MS : cfg->ttl_ms);
+    atomic_store(&st->ntf_ttl_ms, cfg->ntf_ttl_ms == 0 ? SX_STORE_NTF_TTL_MS : cfg->ntf_ttl_ms);
+    atomic_store(&st->expire_on_send, !cfg->not_on_send);
 }
 
 simplex_rc sx_qstore_open(const struct sx_qstore_cfg *cfg, struct sx_store **out)
@@ -34,7 +36,7 @@ simplex_rc sx_qstore_open(const struct sx_qstore_cfg *cfg, struct sx_store **out
         return rc;
     }
     st->quota = cfg->quota == 0 ? SX_STORE_QUOTA : cfg->quota;
-    sx_qstore_set_ttl(st, cfg->ttl_ms);
+    sx_qstore_set_ttl(st, cfg);
     *out = st;
     return SIMPLEX_OK;
 }

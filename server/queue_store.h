@@ -124,12 +124,14 @@ struct sx_queue {
 };
 
 struct sx_qstore_cfg {
-    unsigned quota; /* 0: SX_STORE_QUOTA */
-    int64_t ttl_ms; /* 0: SX_STORE_TTL_MS; negative: messages do not expire */
+    unsigned quota;     /* 0: SX_STORE_QUOTA */
+    int64_t ttl_ms;     /* 0: SX_STORE_TTL_MS; negative: messages do not expire */
+    bool not_on_send;   /* SEND does not look for old messages in its queue */
+    int64_t ntf_ttl_ms; /* of notifications; 0: SX_STORE_NTF_TTL_MS */
 };
 
 /* As ttl_ms of the configuration; any thread, while the store is in use. */
-void sx_qstore_set_ttl(struct sx_store *st, int64_t ttl_ms);
+void sx_qstore_set_ttl(struct sx_store *st, const struct sx_qstore_cfg *cfg);
 simplex_rc sx_qstore_open(const struct sx_qstore_cfg *cfg, struct sx_store **out) SIMPLEX_CHECK;
 void sx_qstore_close(struct sx_store *st); /* no queue may be referenced or subscribed */
 
@@ -206,7 +208,7 @@ enum sx_err sx_queue_load_keys(struct sx_queue *q, const struct sx_pub *key,
 /* Remembers that msg arrived; drops the oldest when there are too many. False: no memory. */
 bool sx_notifier_add(struct sx_notifier *n, const struct sx_msg *msg);
 /* Takes all that wait; the caller frees them with sx_ntf_free. Those over age are left out. */
-struct sx_ntf *sx_notifier_take(struct sx_notifier *n, int64_t now_ms);
+struct sx_ntf *sx_notifier_take(struct sx_store *st, struct sx_notifier *n, int64_t now_ms);
 void sx_ntf_free(struct sx_ntf *list);
 
 /* Appends a message (SEND). *first: it became the head. QUOTA: full now or before, the marker is

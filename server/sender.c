@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commands of the sender (protocol/smp.md sections 6.3 and 7). */
 #include "commands.h"
+#include "store_index.h"
 
 void sx_run_skey(struct sx_run *r)
 {
@@ -52,7 +53,8 @@ static void expire(struct sx_run *r, int64_t now)
 {
     unsigned had = r->q->count;
 
-    sx_queue_expire(r->srv->store, r->q, now);
+    if (atomic_load(&r->srv->store->expire_on_send))
+        sx_queue_expire(r->srv->store, r->q, now);
     sx_count(r->p->hub->stats, SX_STAT_MSG_EXPIRED, had - r->q->count);
 }
 

@@ -33,6 +33,9 @@ void simplex_server_config_init(simplex_server_config *cfg)
         .size = sizeof(*cfg),
         .new_queues = true,
         .message_ttl_ms = SX_STORE_TTL_MS,
+        .expire_on_start = true,
+        .expire_on_send = true,
+        .ntf_ttl_ms = SX_STORE_NTF_TTL_MS,
         .expire_interval_ms = 2 * 3600 * 1000,
         .end_flush_ms = 15000,
         .ntf_flush_ms = 1500,
@@ -130,6 +133,16 @@ static void set_io(struct simplex_server *s, const simplex_server_config *cfg)
     s->io.max_connections = cfg->max_connections == 0 ? CONNECTIONS_MAX : cfg->max_connections;
 }
 
+static struct sx_qstore_cfg store_config(const simplex_server_config *cfg)
+{
+    return (struct sx_qstore_cfg){
+        .quota = cfg->quota,
+        .ttl_ms = cfg->message_ttl_ms,
+        .not_on_send = !cfg->expire_on_send,
+        .ntf_ttl_ms = cfg->ntf_ttl_ms,
+    };
+}
+
 static simplex_rc open_state(struct simplex_server *s, const simplex_server_config *cfg,
                              struct sx_errtext *err)
 {
@@ -141,7 +154,7 @@ static simplex_rc open_state(struct simplex_server *s, const simplex_server_conf
                     .memory = cfg->memory_per_client,
                     .commands = cfg->commands_per_block,
                     .subs = cfg->subscriptions_per_client },
-        .store = { .quota = cfg->quota, .ttl_ms = cfg->message_ttl_ms },
+        .store = store_config(cfg),
         .state_dir = cfg->state_dir,
         .messages_in_memory = cfg->messages_in_memory,
         .messages_not_saved = cfg->messages_not_saved,
@@ -155,7 +168,10 @@ static simplex_rc open_state(struct simplex_server *s, const simplex_server_conf
         if (s->password == NULL)
             return SIMPLEX_E_NOMEM;
     }
-    return sx_srv_open(&srv, &s->srv);
+    simplex_rc rc = sx_srv_open(&srv, &s->srv);
+    if (rc == SIMPLEX_OK && cfg->expire_on_start)
+        sx_srv_expire(s->srv);
+    return rc;
 }
 
 /* ---- loops ---- */
@@ -279,7 +295,8 @@ simplex_rc simplex_server_reload(simplex_server *s, const simplex_server_config 
     if (has_password && password == NULL)
         return SIMPLEX_E_NOMEM;
     sx_srv_set_policy(s->srv, cfg->new_queues, has_password ? sx_str(password) : sx_bytes("", 0));
-    sx_qstore_set_ttl(s->srv->store, cfg->message_ttl_ms);
+    struct sx_qstore_cfg store = store_config(cfg);
+    sx_qstore_set_ttl(s->srv->store, &store);
     set_inactive(s, cfg);
     pthread_mutex_lock(&s->lock);
     char *old = s->password;

@@ -22,7 +22,8 @@ struct sx_store {
     pthread_mutex_t stripe[SX_STORE_SHARDS];
     uint64_t hash_key[4]; /* random: ids given by clients cannot be made to collide */
     unsigned quota;
-    _Atomic int64_t ttl_ms; /* changed by a reload */
+    _Atomic int64_t ttl_ms, ntf_ttl_ms; /* changed by a reload, */
+    atomic_bool expire_on_send;         /* and so is this */
     atomic_size_t queues, messages;
     struct sx_persist *persist;   /* NULL: nothing is kept */
     struct sx_services *services; /* services.h */

@@ -142,9 +142,9 @@ bool sx_notifier_add(struct sx_notifier *n, const struct sx_msg *msg)
     return true;
 }
 
-struct sx_ntf *sx_notifier_take(struct sx_notifier *n, int64_t now_ms)
+struct sx_ntf *sx_notifier_take(struct sx_store *st, struct sx_notifier *n, int64_t now_ms)
 {
-    while (n->head != NULL && now_ms - n->head->ts_ms > SX_STORE_NTF_TTL_MS) {
+    while (n->head != NULL && now_ms - n->head->ts_ms > atomic_load(&st->ntf_ttl_ms)) {
         struct sx_ntf *old = n->head;
         n->head = old->next;
         sx_free(old);

@@ -95,6 +95,9 @@ typedef struct simplex_server_config {
     bool messages_in_memory; /* with state_dir: messages are written only when the server is
                                 stopped; a killed one loses them, and is a little faster */
     bool messages_not_saved; /* with messages_in_memory: a stop loses them as well */
+    bool expire_on_start;    /* look for old messages when the state is read; default true */
+    bool expire_on_send;     /* and in its queue at each SEND; default true */
+    int64_t ntf_ttl_ms;      /* notifications older than this expire; default 24 hours */
     bool skip_damage;        /* records of state_dir that cannot be read are left out with a
                                 warning; otherwise they stop the start */
 } simplex_server_config;
@@ -116,8 +119,9 @@ SIMPLEX_API void simplex_server_stop(simplex_server *s);
 
 /*
  * Changes what can change while the server runs: password, new_queues, message_ttl_ms,
- * inactive_ttl_ms and inactive_check_ms; the other fields are not looked at, but must be ones that
- * start would take. On failure everything is as it was. E_ARG (see cfg->error), E_NOMEM.
+ * expire_on_send, ntf_ttl_ms, inactive_ttl_ms and inactive_check_ms; the other fields are not
+ * looked at, but must be ones that start would take. On failure everything is as it was. E_ARG (see
+ * cfg->error), E_NOMEM.
  */
 SIMPLEX_API simplex_rc simplex_server_reload(simplex_server *s,
                                              const simplex_server_config *cfg) SIMPLEX_CHECK;
