@@ -99,6 +99,9 @@ void sx_cli_server_config(const struct sx_cli *cli, const struct sx_config *c,
 void sx_cli_banner_identity(const char *fingerprint, const struct sx_config *c);
 void sx_cli_banner(const struct sx_cli *cli, const struct sx_config *c, const simplex_server *s);
 
+/* As many open files as so many connections need, if the system allows; a warning when not. */
+void sx_cli_raise_files(unsigned connections);
+
 /* ---- signals ---- */
 
 /* Before any thread starts. */

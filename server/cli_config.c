@@ -48,6 +48,11 @@ static void set_limits(const struct sx_config *c, simplex_server_config *cfg)
     cfg->max_version = (uint16_t)c->limits.smp_max_version;
     cfg->max_connections = (unsigned)c->limits.max_connections;
     cfg->threads = (unsigned)c->limits.threads;
+    cfg->queues_per_client = (unsigned)c->limits.queues_per_client;
+    cfg->queues_interval_ms = c->limits.queues_interval_ms;
+    cfg->subscriptions_per_client = (unsigned)c->limits.subscriptions_per_client;
+    cfg->memory_per_client = (size_t)c->limits.memory_per_client;
+    cfg->commands_per_block = (unsigned)c->limits.commands_per_block;
 }
 
 static void set_proxy(const struct sx_config *c, simplex_server_config *cfg)
