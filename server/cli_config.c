@@ -72,6 +72,21 @@ static void set_proxy(const struct sx_config *c, simplex_server_config *cfg)
     cfg->n_own_domains = c->proxy.own_server_domains.count;
 }
 
+static void set_operations(const struct sx_cli *cli, const struct sx_config *c,
+                           simplex_server_config *cfg)
+{
+    cfg->stats_dir = cli->paths.path[SX_PATH_STATE_DIR];
+    cfg->daily_stats = c->store.log_stats;
+    cfg->metrics_interval_ms = c->store.prometheus_interval_ms;
+    cfg->metrics_http = c->transport.prometheus_port != 0;
+    cfg->metrics_port = c->transport.prometheus_port;
+    cfg->control = c->transport.control_port != 0;
+    cfg->control_port = c->transport.control_port;
+    cfg->control_admin = c->auth.control_port_admin_password;
+    cfg->control_user = c->auth.control_port_user_password;
+    cfg->control_block_quota = c->auth.daily_block_queue_quota;
+}
+
 void sx_cli_server_config(const struct sx_cli *cli, const struct sx_config *c,
                           simplex_server_config *cfg)
 {
@@ -81,6 +96,7 @@ void sx_cli_server_config(const struct sx_cli *cli, const struct sx_config *c,
     set_transport(c, cfg);
     set_limits(c, cfg);
     set_proxy(c, cfg);
+    set_operations(cli, c, cfg);
     cfg->password = c->auth.create_password;
     cfg->new_queues = c->auth.new_queues;
     cfg->message_ttl_ms = c->store.expire_messages_ms;

@@ -10,6 +10,7 @@
  */
 #include "loop.h"
 
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -439,4 +440,20 @@ void sx_srv_conns_flush_ntfs(struct sx_loop *l)
     for (struct sx_srv_conn *c = l->conns; c != NULL; c = c->next)
         if (c->peer.ntfs != NULL)
             sx_peer_flush_ntfs(&c->peer);
+}
+
+void sx_srv_conns_list(const struct sx_loop *l, struct sx_wr *to, unsigned *n)
+{
+    int64_t now = (int64_t)uv_now(&l->uv);
+
+    for (const struct sx_srv_conn *c = l->conns; c != NULL; c = c->next) {
+        char text[160];
+        snprintf(text, sizeof(text), "%u,", ++*n);
+        sx_wr_text(to, text);
+        sx_b64url_encode(to, sx_bytes(c->session.id, c->session.id_len));
+        snprintf(text, sizeof(text), ",%s,%" PRId64 ",%" PRId64 ",%zu\n",
+                 c->has_session && c->session.state == SX_S_READY ? "True" : "False",
+                 (now - c->started_ms) / 1000, (now - c->active_ms) / 1000, c->peer.n_subs);
+        sx_wr_text(to, text);
+    }
 }

@@ -208,7 +208,7 @@ void sx_hub_post(struct sx_sub *sub, unsigned events, const struct sx_hub *from)
             h->inbox_last->inbox_next = sub;
         h->inbox_last = sub;
     }
-    sub->events |= (uint8_t)events;
+    sub->events |= (uint16_t)events;
     /* Under the lock: the hub takes it to free sub before it ends, so it can still be woken. */
     if (was_empty && h != from && h->wake != NULL)
         h->wake(h->wake_user);
@@ -267,6 +267,22 @@ static void deliver(struct sx_sub *sub)
         sx_peer_send(sub->peer, &a);
 }
 
+/* The recipient learns why nothing arrives any more (section 10). */
+static void tell_blocked(struct sx_sub *sub)
+{
+    struct sx_queue *q = sub->q;
+    struct sx_store *st = sub->peer->hub->srv->store;
+    struct sx_answer a = { .entity_id = sx_bytes(q->rcv.id, sizeof(q->rcv.id)),
+                           .rsp = { .tag = SX_R_ERR, .err = { .err = SX_ERR_BLOCKED } } };
+
+    sx_queue_lock(st, q);
+    bool blocked = q->sub == sub && q->status == SX_Q_BLOCKED;
+    a.rsp.err.blocked = q->blocked;
+    sx_queue_unlock(st, q);
+    if (blocked)
+        sx_peer_send(sub->peer, &a);
+}
+
 void sx_hub_run(struct sx_hub *h)
 {
     struct sx_sub *sub;
@@ -288,6 +304,8 @@ void sx_hub_run(struct sx_hub *h)
             deliver(sub);
         if (events & SX_EV_NTF)
             sx_sub_queue_ntf(sub);
+        if (events & SX_EV_BLOCKED)
+            tell_blocked(sub);
         if (events & (SX_EV_END | SX_EV_DELD))
             sx_sub_ended(sub, (events & SX_EV_DELD) != 0);
         else if (events & SX_EV_DROP)

@@ -92,10 +92,11 @@ enum {                /* what is to do for a posted subscription */
        SX_EV_NTF = 2, /* notifications wait */
        SX_EV_END = 4, /* another connection has it now */
        SX_EV_DELD = 8,
-       SX_EV_NEW = 16,  /* another thread has made it: take it over (service_sub.c) */
-       SX_EV_DROP = 32, /* it is of no use any more; the client knows */
-       SX_EV_ENDS = 64, /* SX_SUB_SERVICE: another connection has the service's queues now */
-       SX_EV_WALK = 128 /* SX_SUB_SERVICE: look at some more of its queues */
+       SX_EV_NEW = 16,      /* another thread has made it: take it over (service_sub.c) */
+       SX_EV_DROP = 32,     /* it is of no use any more; the client knows */
+       SX_EV_ENDS = 64,     /* SX_SUB_SERVICE: another connection has the service's queues now */
+       SX_EV_WALK = 128,    /* SX_SUB_SERVICE: look at some more of its queues */
+       SX_EV_BLOCKED = 256, /* the operator blocked the queue */
 };
 
 struct sx_peer;
@@ -110,9 +111,9 @@ struct sx_sub {
     uint8_t delivered[SX_ID_LEN];           /* [queue] the message in flight */
     uint8_t ntf_id[SX_ID_LEN];              /* SX_SUB_NTF: entity of its events */
     uint8_t kind;
-    uint8_t events; /* [inbox] not 0: it is in the inbox */
-    bool in_flight; /* [queue] */
-    bool pushed;    /* [queue] in flight, but not yet made into output */
+    uint16_t events; /* [inbox] not 0: it is in the inbox */
+    bool in_flight;  /* [queue] */
+    bool pushed;     /* [queue] in flight, but not yet made into output */
     bool ntf_queued;
     bool service; /* of a service: ends with its ENDS */
     bool fresh;   /* made by another thread, not yet in the list of the peer */

@@ -87,6 +87,7 @@ static void on_async(uv_async_t *a)
     bool stopping = l->stopping;
     unsigned drop = l->drop_wanted;
     bool dropping = drop != l->drop_done;
+    void (*call)(struct sx_loop *, void *) = l->call;
     pthread_mutex_unlock(&l->lock);
 
     if (stopping)
@@ -98,6 +99,13 @@ static void on_async(uv_async_t *a)
     if (dropping) {
         pthread_mutex_lock(&l->lock);
         l->drop_done = drop;
+        pthread_cond_broadcast(&l->dropped);
+        pthread_mutex_unlock(&l->lock);
+    }
+    if (call != NULL) {
+        call(l, l->call_arg);
+        pthread_mutex_lock(&l->lock);
+        l->call = NULL;
         pthread_cond_broadcast(&l->dropped);
         pthread_mutex_unlock(&l->lock);
     }
@@ -152,10 +160,22 @@ static void on_accept(uv_poll_t *poll, int status, int events)
 
 /* ---- timers ---- */
 
+/* A thread that is busy, or waits for something, serves its timers late. */
+static void note_lateness(struct sx_loop *l)
+{
+    int64_t now = sx_mono_us(), late = l->tick_due_us == 0 ? 0 : now - l->tick_due_us;
+    uint64_t us = late < 0 ? 0 : (uint64_t)late;
+
+    l->tick_due_us = now + TICK_MS * INT64_C(1000);
+    atomic_store_explicit(&l->late_us, us, memory_order_relaxed);
+    atomic_fetch_add_explicit(&l->late_total_us, us, memory_order_relaxed);
+}
+
 static void on_tick(uv_timer_t *t)
 {
     struct sx_loop *l = t->data;
 
+    note_lateness(l);
     sx_srv_conns_check(l, (int64_t)uv_now(&l->uv));
     if (l->is_first && l->expiring < SX_STORE_SHARDS)
         sx_srv_expire_shard(l->hub.srv, l->expiring++);
@@ -280,6 +300,17 @@ void sx_loop_join(struct sx_loop *l)
         sx_hub_close(&l->hub);
     }
     l->has_thread = l->has_uv = l->has_hub = false;
+}
+
+void sx_loop_call(struct sx_loop *l, void (*fn)(struct sx_loop *l, void *arg), void *arg)
+{
+    pthread_mutex_lock(&l->lock);
+    l->call_arg = arg;
+    l->call = fn;
+    uv_async_send(&l->async);
+    while (l->call != NULL)
+        pthread_cond_wait(&l->dropped, &l->lock);
+    pthread_mutex_unlock(&l->lock);
 }
 
 void sx_loop_drop(struct sx_loop *l)

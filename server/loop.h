@@ -60,13 +60,19 @@ struct sx_loop {
     pthread_cond_t dropped;
     struct sx_fd *fds;
     bool stopping;
-    unsigned drop_wanted, drop_done; /* numbers of requests to close all connections */
+    unsigned drop_wanted, drop_done;            /* numbers of requests to close all connections */
+    void (*call)(struct sx_loop *l, void *arg); /* of sx_loop_call */
+    void *call_arg;
 
     /* the loop that accepts */
     struct sx_listeners listeners;
     struct sx_loop *all;
     unsigned n_all;
     atomic_size_t accepted;
+
+    /* for statistics: microseconds that its timers were late */
+    int64_t tick_due_us;
+    _Atomic uint64_t late_us, late_total_us;
 
     /* scratch of the thread */
     uint8_t read_buf[SX_READ_BUF];
@@ -81,6 +87,9 @@ simplex_rc sx_loop_start(struct sx_loop *l, const struct sx_io_cfg *cfg, struct 
 void sx_loop_stop(struct sx_loop *l); /* asks the thread to end */
 void sx_loop_join(struct sx_loop *l); /* waits for it, frees what the loop has; idempotent */
 void sx_loop_drop(struct sx_loop *l); /* closes all connections; waits */
+/* Calls fn on the thread of the loop and waits for it; by one other thread at a time, between start
+ * and stop. */
+void sx_loop_call(struct sx_loop *l, void (*fn)(struct sx_loop *l, void *arg), void *arg);
 
 /* Runs the hub and sends what came of it. On the thread, after anything was processed. */
 void sx_loop_settle(struct sx_loop *l);
@@ -92,6 +101,8 @@ void sx_srv_conn_close(struct sx_srv_conn *c);
 void sx_srv_conn_close_all(struct sx_loop *l);
 void sx_srv_conn_pump(struct sx_srv_conn *c);            /* seals and writes as much as may be */
 void sx_srv_conns_check(struct sx_loop *l, int64_t now); /* time limits */
+/* A line of text for each connection, for the control port; *n counts them. */
+void sx_srv_conns_list(const struct sx_loop *l, struct sx_wr *to, unsigned *n);
 void sx_srv_conns_flush_ends(struct sx_loop *l);
 void sx_srv_conns_flush_ntfs(struct sx_loop *l);
 

@@ -8,6 +8,8 @@
 #include "identity.h"
 #include "listen.h"
 #include "loop.h"
+#include "ops.h"
+#include "stats_file.h"
 #include "proxy_config.h"
 
 #define THREADS_MAX 64
@@ -25,6 +27,8 @@ struct simplex_server {
     pthread_mutex_t lock; /* of the password */
     char *password;       /* for the address */
     struct sx_server address;
+    struct sx_ops *ops;
+    char *stats_dir; /* the counters are saved there at the stop */
 };
 
 void simplex_server_config_init(simplex_server_config *cfg)
@@ -43,6 +47,7 @@ void simplex_server_config_init(simplex_server_config *cfg)
         .handshake_timeout_ms = 120000,
         .stall_timeout_ms = 120000,
         .inactive_check_ms = 3600 * 1000,
+        .control_block_quota = 20,
         .proxy = true,
     };
 }
@@ -201,6 +206,69 @@ static simplex_rc start_loops(struct simplex_server *s, unsigned threads)
     return SIMPLEX_OK;
 }
 
+/* ---- for the operator ---- */
+
+static simplex_rc restore_stats(struct simplex_server *s, const simplex_server_config *cfg)
+{
+    if (cfg->stats_dir == NULL)
+        return SIMPLEX_OK;
+    s->stats_dir = sx_strdup(cfg->stats_dir);
+    if (s->stats_dir == NULL)
+        return SIMPLEX_E_NOMEM;
+    sx_stats_restore(s->srv->stats, s->srv->store, s->stats_dir, sx_now_ms());
+    return SIMPLEX_OK;
+}
+
+static void save_stats(struct simplex_server *s)
+{
+    char text[512];
+    struct sx_errtext err = { text, sizeof(text) };
+
+    if (s->stats_dir != NULL &&
+        sx_stats_save(s->srv->stats, s->srv->store, s->stats_dir, sx_now_ms(), &err) != SIMPLEX_OK)
+        sx_log(SX_LOG_WARN, "%s", text);
+    sx_free(s->stats_dir);
+}
+
+/* What the control port's `save` writes; queues and messages are on disk all the time. */
+static simplex_rc save_now(void *user, struct sx_errtext *err)
+{
+    struct simplex_server *s = user;
+
+    return sx_stats_save(s->srv->stats, s->srv->store, s->stats_dir, sx_now_ms(), err);
+}
+
+static simplex_rc start_ops(struct simplex_server *s, const simplex_server_config *cfg,
+                            struct sx_errtext *err)
+{
+    char ports[8 * SX_LISTEN_MAX];
+    size_t n = (size_t)snprintf(ports, sizeof(ports), "%u", s->port);
+    struct sx_ops_cfg ops = {
+        .srv = s->srv,
+        .loops = s->loops,
+        .n_loops = s->n_loops,
+        .dir = cfg->stats_dir,
+        .daily = cfg->daily_stats,
+        .metrics_interval_ms = cfg->metrics_interval_ms,
+        .has_metrics_port = cfg->metrics_http,
+        .has_control_port = cfg->control,
+        .metrics_port = cfg->metrics_port,
+        .control_port = cfg->control_port,
+        .admin_password = cfg->control_admin,
+        .user_password = cfg->control_user,
+        .block_quota = cfg->control_block_quota,
+        .ports = ports,
+        .save = s->stats_dir == NULL ? NULL : save_now,
+        .save_user = s,
+    };
+
+    for (size_t i = 0; i < cfg->n_more_ports && n < sizeof(ports); i++)
+        n += (size_t)snprintf(ports + n, sizeof(ports) - n, ",%u", cfg->more_ports[i]);
+    if (ops.dir == NULL && !ops.has_metrics_port && !ops.has_control_port)
+        return SIMPLEX_OK;
+    return sx_ops_open(&ops, &s->ops, err);
+}
+
 static simplex_rc start(struct simplex_server *s, const simplex_server_config *cfg,
                         struct sx_errtext *err)
 {
@@ -226,7 +294,12 @@ static simplex_rc start(struct simplex_server *s, const simplex_server_config *c
     if (rc != SIMPLEX_OK)
         return rc;
     set_io(s, cfg);
-    return cfg->offline ? SIMPLEX_OK : start_loops(s, thread_count(cfg->threads));
+    rc = restore_stats(s, cfg);
+    if (rc == SIMPLEX_OK && !cfg->offline)
+        rc = start_loops(s, thread_count(cfg->threads));
+    if (rc == SIMPLEX_OK && !cfg->offline)
+        rc = start_ops(s, cfg, err);
+    return rc;
 }
 
 simplex_rc simplex_server_start(const simplex_server_config *cfg, simplex_server **out)
@@ -260,6 +333,7 @@ void simplex_server_stop(simplex_server *s)
 {
     if (s == NULL)
         return;
+    sx_ops_close(s->ops);    /* it asks the loops */
     sx_proxy_stop(s->proxy); /* gives back what the hubs wait for */
     for (unsigned i = 0; i < s->n_loops; i++)
         sx_loop_stop(&s->loops[i]);
@@ -268,6 +342,7 @@ void simplex_server_stop(simplex_server *s)
     sx_listen_close(&s->listeners);
     sx_free(s->loops);
     sx_proxy_free(s->proxy);
+    save_stats(s);
     sx_srv_close(s->srv);
     sx_tls_ctx_free(s->io.tls);
     sx_identity_wipe(&s->certs);
@@ -298,6 +373,9 @@ simplex_rc simplex_server_reload(simplex_server *s, const simplex_server_config 
     struct sx_qstore_cfg store = store_config(cfg);
     sx_qstore_set_ttl(s->srv->store, &store);
     set_inactive(s, cfg);
+    if (s->ops != NULL)
+        sx_ops_set_passwords(s->ops, cfg->control_admin, cfg->control_user,
+                             cfg->control_block_quota);
     pthread_mutex_lock(&s->lock);
     char *old = s->password;
     s->password = password;
@@ -338,6 +416,16 @@ void simplex_server_fingerprint(const simplex_server *s, uint8_t out[32])
 uint16_t simplex_server_port(const simplex_server *s)
 {
     return s->port;
+}
+
+uint16_t simplex_server_metrics_port(const simplex_server *s)
+{
+    return s->ops == NULL ? 0 : sx_ops_metrics_port(s->ops);
+}
+
+uint16_t simplex_server_control_port(const simplex_server *s)
+{
+    return s->ops == NULL ? 0 : sx_ops_control_port(s->ops);
 }
 
 simplex_rc simplex_server_count(const simplex_server *s, simplex_server_counters *c)

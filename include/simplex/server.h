@@ -100,6 +100,21 @@ typedef struct simplex_server_config {
     int64_t ntf_ttl_ms;      /* notifications older than this expire; default 24 hours */
     bool skip_damage;        /* records of state_dir that cannot be read are left out with a
                                 warning; otherwise they stop the start */
+
+    /* What an operator sees of it; ports are on 127.0.0.1 only. */
+    const char *stats_dir; /* a directory for smp-server-stats.log (counters over a restart) and
+                              the next two files; NULL: no files */
+    bool daily_stats;      /* a line a day in smp-server-stats.daily.log */
+    int64_t metrics_interval_ms; /* how often smp-server-metrics.txt is written, for Prometheus;
+                                    default 0: never */
+    bool metrics_http;           /* the same at http://127.0.0.1:<metrics_port>/metrics */
+    uint16_t metrics_port;       /* 0: any free port, see simplex_server_metrics_port */
+    bool control;                /* a control port */
+    uint16_t control_port;       /* 0: any free port, see simplex_server_control_port */
+    const char *control_admin;   /* passwords of the two roles; NULL: nobody has it */
+    const char *control_user;
+    int64_t control_block_quota; /* queues that users may block a day; default 20; 0: no limit;
+                                    < 0: none */
 } simplex_server_config;
 
 /* Sets every field to its default, `new_queues` to true and `size`. */
@@ -119,9 +134,9 @@ SIMPLEX_API void simplex_server_stop(simplex_server *s);
 
 /*
  * Changes what can change while the server runs: password, new_queues, message_ttl_ms,
- * expire_on_send, ntf_ttl_ms, inactive_ttl_ms and inactive_check_ms; the other fields are not
- * looked at, but must be ones that start would take. On failure everything is as it was. E_ARG (see
- * cfg->error), E_NOMEM.
+ * expire_on_send, ntf_ttl_ms, inactive_ttl_ms, inactive_check_ms, and the passwords and quota of
+ * the control port; the other fields are not looked at, but must be ones that start would take. On
+ * failure everything is as it was. E_ARG (see cfg->error), E_NOMEM.
  */
 SIMPLEX_API simplex_rc simplex_server_reload(simplex_server *s,
                                              const simplex_server_config *cfg) SIMPLEX_CHECK;
@@ -139,6 +154,10 @@ SIMPLEX_API void simplex_server_fingerprint(const simplex_server *s, uint8_t out
 
 /* The port it listens on: `port` of the configuration, or the one chosen for 0. */
 SIMPLEX_API uint16_t simplex_server_port(const simplex_server *s);
+
+/* Ports on 127.0.0.1; 0: there is none. */
+SIMPLEX_API uint16_t simplex_server_metrics_port(const simplex_server *s);
+SIMPLEX_API uint16_t simplex_server_control_port(const simplex_server *s);
 
 typedef struct simplex_server_counters {
     size_t size;        /* in: sizeof(simplex_server_counters) */

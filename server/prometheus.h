@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the server tells Prometheus: text exposition format, the names of the reference where it has
+ * one. Counters are of the time since the daily line was written, as everywhere (stats.h).
+ */
+#ifndef SX_PROMETHEUS_H
+#define SX_PROMETHEUS_H
+
+#include "stats.h"
+
+#define SX_METRICS_FILE "smp-server-metrics.txt"
+#define SX_METRICS_MAX ((size_t)1 << 20) /* bytes; about 40 KB with two threads */
+#define SX_LOOPS_MAX 64
+
+struct sx_report {
+    struct sx_snapshot s;
+    uint64_t services[2], service_queues[2], service_subscribed[2]; /* struct sx_services_count */
+    /* the process */
+    uint64_t started_ms;
+    uint64_t threads, connections, accepted, closed;
+    uint64_t rss_bytes, cpu_user_us, cpu_system_us;
+    unsigned n_loops;
+    struct {
+        uint64_t connections;
+        uint64_t late_us, late_total_us; /* its timers: the last one, all of them */
+    } loop[SX_LOOPS_MAX];
+    char ports[100]; /* "5223,443" */
+    /* persistence */
+    bool persistent;
+    uint64_t commits, commit_failures, commit_total_us;
+    uint64_t journal_bytes, journal_live_bytes;
+};
+
+void sx_prometheus(struct sx_wr *to, const struct sx_report *r);
+
+#endif

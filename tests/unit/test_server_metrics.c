@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The metrics, their answers over HTTP, and the dashboard that shows them. */
+#include "support/vec.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "metrics_http.h"
+#include "prometheus.h"
+
+static struct sx_report sample(void)
+{
+    struct sx_report r = { .started_ms = 1700000000123, .n_loops = 2, .persistent = true };
+
+    for (unsigned i = 0; i < SX_STAT_COUNT; i++)
+        r.s.v[i] = 1000 + i;
+    r.s.at_ms = 1700000060000;
+    r.s.from_ms = 1700000000000;
+    r.s.queues = 501;
+    r.s.messages = 502;
+    r.s.notifiers = 503;
+    r.services[0] = 504;
+    r.service_subscribed[0] = 2;
+    r.cpu_user_us = 12000034;
+    snprintf(r.ports, sizeof(r.ports), "5223,443");
+    r.loop[1].late_us = 1500000;
+    r.journal_live_bytes = 7;
+    return r;
+}
+
+static char *expose(const struct sx_report *r)
+{
+    struct sx_wr w;
+
+    sx_wr_init(&w, SX_METRICS_MAX);
+    sx_prometheus(&w, r);
+    assert_false(w.bad);
+    char *text = calloc(1, w.len + 1);
+    assert_non_null(text);
+    memcpy(text, w.p, w.len);
+    assert_int_equal(strlen(text), w.len);
+    sx_wr_free(&w);
+    return text;
+}
+
+/* ---- the text format ---- */
+
+static size_t name_len(const char *s)
+{
+    size_t n = 0;
+
+    while (isalnum((unsigned char)s[n]) || s[n] == '_' || s[n] == ':')
+        n++;
+    return isdigit((unsigned char)s[0]) ? 0 : n;
+}
+
+/* {name="value",...}; values without escapes. Returns what follows. */
+static const char *skip_labels(const char *s)
+{
+    if (*s != '{')
+        return s;
+    do {
+        s++;
+        size_t n = name_len(s);
+        assert_true(n > 0);
+        s += n;
+        assert_memory_equal(s, "=\"", 2);
+        s += 2;
+        s += strcspn(s, "\"\\\n");
+        assert_int_equal(*s, '"');
+        s++;
+    } while (*s == ',');
+    assert_int_equal(*s, '}');
+    return s + 1;
+}
+
+struct seen {
+    char line[300][160];
+    unsigned n;
+};
+
+static void see_once(struct seen *all, const char *s, size_t len)
+{
+    assert_true(len < sizeof(all->line[0]) && all->n < SX_COUNT(all->line));
+    for (unsigned i = 0; i < all->n; i++) {
+        if (strlen(all->line[i]) == len && memcmp(all->line[i], s, len) == 0)
+            fail_msg("twice: %s", all->line[i]);
+    }
+    memcpy(all->line[all->n], s, len);
+    all->line[all->n++][len] = 0;
+}
+
+/* Every sample belongs to the metric whose HELP and TYPE stand before it; nothing comes twice. */
+static void assert_exposition(const char *text)
+{
+    static struct seen heads, samples;
+    char help[100] = "", type[100] = "";
+
+    heads.n = samples.n = 0;
+    while (*text != 0) {
+        const char *end = strchr(text, '\n');
+        assert_non_null(end);
+        if (strncmp(text, "# HELP ", 7) == 0) {
+            see_once(&heads, text + 7, name_len(text + 7));
+            snprintf(help, sizeof(help), "%.*s", (int)name_len(text + 7), text + 7);
+            assert_true(strlen(help) > 0 && text[7 + strlen(help)] == ' ');
+        } else if (strncmp(text, "# TYPE ", 7) == 0) {
+            snprintf(type, sizeof(type), "%.*s", (int)name_len(text + 7), text + 7);
+            assert_string_equal(type, help);
+            const char *kind = text + 7 + strlen(type);
+            assert_true(strncmp(kind, " counter\n", 9) == 0 || strncmp(kind, " gauge\n", 7) == 0);
+        } else if (*text != '#') {
+            size_t n = name_len(text);
+            assert_true(n == strlen(type) && memcmp(text, type, n) == 0);
+            const char *value = skip_labels(text + n);
+            see_once(&samples, text, (size_t)(value - text));
+            assert_int_equal(*value, ' ');
+            char *rest;
+            strtod(value + 1, &rest);
+            assert_true(rest > value + 1 && rest == end);
+        }
+        text = end + 1;
+    }
+    assert_true(heads.n > 90);
+}
+
+static void writes_the_text_format(void **state)
+{
+    struct sx_report r = sample();
+
+    (void)state;
+    char *text = expose(&r);
+    assert_exposition(text);
+    free(text);
+    r = (struct sx_report){ .n_loops = 0 };
+    text = expose(&r);
+    assert_exposition(text);
+    assert_null(strstr(text, "journal"));
+    free(text);
+}
+
+static void assert_sample(const char *text, const char *line)
+{
+    char all[200];
+
+    snprintf(all, sizeof(all), "\nsimplex_smp_%s\n", line);
+    if (strstr(text, all) == NULL)
+        fail_msg("not there: %s", line);
+}
+
+static void shows_every_counter(void **state)
+{
+    struct sx_report r = sample();
+
+    (void)state;
+    char *text = expose(&r);
+    for (unsigned i = 0; i < SX_STAT_COUNT; i++) {
+        char value[16];
+        snprintf(value, sizeof(value), " %u\n", 1000 + i);
+        if (strstr(text, value) == NULL)
+            fail_msg("counter %u is not shown", i);
+    }
+    free(text);
+}
+
+static void uses_the_names_of_the_reference(void **state)
+{
+    struct sx_report r = sample();
+    char line[100];
+
+    (void)state;
+    char *text = expose(&r);
+    static const struct {
+        const char *name;
+        unsigned stat;
+    } some[] = {
+        { "queues_created", SX_STAT_Q_CREATED },
+        { "queues_deleted{type=\"secured\"}", SX_STAT_Q_DELETED_SECURED },
+        { "subscribtion_errors{type=\"duplicate\"}", SX_STAT_Q_SUB_DUPLICATE },
+        { "messages_sent", SX_STAT_MSG_SENT },
+        { "messages_sent_errors{type=\"block\"}", SX_STAT_MSG_SENT_BLOCK },
+        { "messages_ntf_errors{type=\"lost\"}", SX_STAT_MSG_NTF_LOST },
+        { "relay_messages_errors{source=\"own\",type=\"compat\"}", SX_STAT_P_FWDS_OWN_COMPAT },
+        { "ntf_services_assoc_updated", SX_STAT_NTF_ASSOC_UPDATED },
+        { "rcv_services_sub_end", SX_STAT_RCV_SUB_END },
+    };
+    for (size_t i = 0; i < SX_COUNT(some); i++) {
+        snprintf(line, sizeof(line), "%s %u", some[i].name, 1000 + some[i].stat);
+        assert_sample(text, line);
+    }
+    assert_sample(text, "queues_total2 501");
+    assert_sample(text, "messages_total 502");
+    assert_sample(text, "subscribtion_service_subs_total 2");
+    assert_sample(text, "sockets_active{port=\"5223,443\"} 0");
+    assert_sample(text, "cpu_seconds_total{mode=\"user\"} 12.000034");
+    assert_sample(text, "start_time_seconds 1700000000.123");
+    assert_sample(text, "loop_late_seconds{loop=\"1\"} 1.500000");
+    assert_sample(text, "journal_bytes{state=\"live\"} 7");
+    free(text);
+}
+
+/* ---- the dashboard ---- */
+
+static void collect(const cJSON *json, char **text)
+{
+    const cJSON *item;
+
+    if (cJSON_IsString(json) && json->string != NULL && strcmp(json->string, "expr") == 0) {
+        char *more = realloc(*text, strlen(*text) + strlen(json->valuestring) + 2);
+        assert_non_null(more);
+        strcat(strcat(more, " "), json->valuestring);
+        *text = more;
+    }
+    cJSON_ArrayForEach(item, json) collect(item, text);
+}
+
+static void shows_on_the_dashboard_only_what_is_exposed(void **state)
+{
+    struct sx_report r = sample();
+    char *exprs = calloc(1, 1), wanted[200];
+    unsigned n = 0;
+
+    (void)state;
+    char *text = expose(&r);
+    cJSON *json = vec_load("../../packaging/grafana/smp-server.json");
+    collect(json, &exprs);
+    for (const char *p = exprs; (p = strstr(p, "simplex_smp_")) != NULL; n++) {
+        size_t len = name_len(p);
+        snprintf(wanted, sizeof(wanted), "\n# TYPE %.*s ", (int)len, p);
+        if (strstr(text, wanted) == NULL)
+            fail_msg("the dashboard has %.*s, the server does not", (int)len, p);
+        p += len;
+    }
+    assert_true(n > 30);
+    cJSON_Delete(json);
+    free(exprs);
+    free(text);
+}
+
+/* ---- HTTP ---- */
+
+static enum sx_http_result parse(const char *text)
+{
+    bool head;
+
+    return sx_http_parse(sx_str(text), &head);
+}
+
+static void answers_http_requests(void **state)
+{
+    static const struct {
+        const char *request;
+        enum sx_http_result want;
+    } cases[] = {
+        { "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:9101\r\n\r\n", SX_HTTP_METRICS },
+        { "GET /metrics HTTP/1.0\r\n\r\n", SX_HTTP_METRICS },
+        { "HEAD /metrics HTTP/1.1\r\nhost: LOCALHOST\r\nAccept: text/plain;q=1, */*\r\n\r\n",
+          SX_HTTP_METRICS },
+        { "GET /metrics HTTP/1.1\r\nHost: [::1]:9101\r\nContent-Length: 0\r\n\r\n",
+          SX_HTTP_METRICS },
+        { "GET /metrics HTTP/1.1\r\n", SX_HTTP_MORE },
+        { "GET /met", SX_HTTP_MORE },
+        { "GET / HTTP/1.1\r\n\r\n", SX_HTTP_NOT_FOUND },
+        { "GET /metrics?x=1 HTTP/1.1\r\n\r\n", SX_HTTP_NOT_FOUND },
+        { "POST /metrics HTTP/1.1\r\nContent-Length: 0\r\n\r\n", SX_HTTP_NOT_ALLOWED },
+        { "get /metrics HTTP/1.1\r\n\r\n", SX_HTTP_NOT_ALLOWED },
+        { "GET /metrics HTTP/2.0\r\n\r\n", SX_HTTP_VERSION },
+        { "GET /metrics HTTP/1.1\n\n", SX_HTTP_BAD_REQUEST },
+        { "GET /metrics\r\n\r\n", SX_HTTP_BAD_REQUEST },
+        { "GET  /metrics HTTP/1.1\r\n\r\n", SX_HTTP_BAD_REQUEST },
+        { "GET /metrics HTTP/1.1 x\r\n\r\n", SX_HTTP_BAD_REQUEST },
+        { "GET http://localhost/metrics HTTP/1.1\r\n\r\n", SX_HTTP_BAD_REQUEST },
+        { "\r\nGET /metrics HTTP/1.1\r\n\r\n", SX_HTTP_BAD_REQUEST },
+        { "GET /metrics HTTP/1.1\r\nno colon\r\n\r\n", SX_HTTP_BAD_REQUEST },
+        { "GET /metrics HTTP/1.1\r\nbad name: x\r\n\r\n", SX_HTTP_BAD_REQUEST },
+        { "GET /metrics HTTP/1.1\r\n folded: x\r\n\r\n", SX_HTTP_BAD_REQUEST },
+        { "GET /metrics HTTP/1.1\r\n: x\r\n\r\n", SX_HTTP_BAD_REQUEST },
+        { "GET /metrics HTTP/1.1\r\nX: \x01\r\n\r\n", SX_HTTP_BAD_REQUEST },
+        { "GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", SX_HTTP_BAD_REQUEST },
+        { "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1.evil.example\r\n\r\n", SX_HTTP_BAD_REQUEST },
+        { "GET /metrics HTTP/1.1\r\nContent-Length: 1\r\n\r\nx", SX_HTTP_BAD_REQUEST },
+        { "GET /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", SX_HTTP_BAD_REQUEST },
+        { "GET /metrics HTTP/1.1\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n", SX_HTTP_BAD_REQUEST },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < SX_COUNT(cases); i++) {
+        if (parse(cases[i].request) != cases[i].want)
+            fail_msg("case %zu: %d", i, (int)parse(cases[i].request));
+        for (size_t n = 0; n < strlen(cases[i].request); n++) { /* not before it is complete */
+            bool head;
+            enum sx_http_result r = sx_http_parse(sx_bytes(cases[i].request, n), &head);
+            assert_true(r == SX_HTTP_MORE || r == SX_HTTP_BAD_REQUEST ||
+                        cases[i].want == SX_HTTP_BAD_REQUEST);
+        }
+    }
+}
+
+static void refuses_a_head_without_end(void **state)
+{
+    uint8_t in[SX_HTTP_HEAD_MAX];
+    bool head;
+
+    (void)state;
+    memset(in, 'a', sizeof(in));
+    assert_int_equal(sx_http_parse(sx_bytes(in, sizeof(in) - 1), &head), SX_HTTP_MORE);
+    assert_int_equal(sx_http_parse(sx_bytes(in, sizeof(in)), &head), SX_HTTP_TOO_LARGE);
+}
+
+static void writes_http_answers(void **state)
+{
+    struct sx_wr w;
+
+    (void)state;
+    sx_wr_init(&w, 1000);
+    sx_http_answer(&w, SX_HTTP_METRICS, 12, false);
+    sx_wr_u8(&w, 0);
+    assert_memory_equal(w.p, "HTTP/1.1 200 OK\r\n", 17);
+    assert_non_null(strstr((const char *)w.p, "\r\nContent-Length: 12\r\n"));
+    assert_string_equal((const char *)w.p + w.len - 5, "\r\n\r\n");
+    sx_wr_reset(&w);
+    sx_http_answer(&w, SX_HTTP_NOT_FOUND, 0, false);
+    sx_wr_u8(&w, 0);
+    assert_non_null(strstr((const char *)w.p, "\r\nContent-Length: 14\r\n"));
+    assert_non_null(strstr((const char *)w.p, "\r\n\r\n404 Not Found\n"));
+    sx_wr_free(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(writes_the_text_format),
+        cmocka_unit_test(shows_every_counter),
+        cmocka_unit_test(uses_the_names_of_the_reference),
+        cmocka_unit_test(shows_on_the_dashboard_only_what_is_exposed),
+        cmocka_unit_test(answers_http_requests),
+        cmocka_unit_test(refuses_a_head_without_end),
+        cmocka_unit_test(writes_http_answers),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
