@@ -15,7 +15,7 @@
 #include <pthread.h>
 
 #include "client/session.h"
-#include "limits.h"
+#include "client_limits.h"
 #include "queue_store.h"
 #include "stats.h"
 
@@ -172,7 +172,7 @@ struct sx_peer {
     struct sx_errand *errands;                /* under way */
     struct sx_errand *held_first, *held_last; /* that wait until one of those is done */
     unsigned n_errands;
-    unsigned n_made; /* queues created since made_since_ms: limits.h */
+    unsigned n_made; /* queues created since made_since_ms: client_limits.h */
     int64_t made_since_ms;
     struct sx_out *out, *out_last;
     size_t n_out;

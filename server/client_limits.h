@@ -3,8 +3,8 @@
  * What one connection of a client may take. What it asks for beyond is refused, command by command;
  * the connection stays.
  */
-#ifndef SX_LIMITS_H
-#define SX_LIMITS_H
+#ifndef SX_CLIENT_LIMITS_H
+#define SX_CLIENT_LIMITS_H
 
 #include "base/base.h"
 
@@ -18,7 +18,7 @@ struct sx_limits {     /* 0: the default */
     unsigned subs;     /* subscriptions; 2^20 */
 };
 
-/* Fills in the defaults; a limit of memory becomes one of subscriptions: see limits.c. */
+/* Fills in the defaults; a limit of memory becomes one of subscriptions: see client_limits.c. */
 void sx_limits_set(struct sx_limits *l);
 /*
  * Counts a NEW at the time `now`. False: it is one too many; the answer is QUOTA. AUTH would tell
