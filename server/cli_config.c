@@ -97,6 +97,7 @@ void sx_cli_server_config(const struct sx_cli *cli, const struct sx_config *c,
     set_limits(c, cfg);
     set_proxy(c, cfg);
     set_operations(cli, c, cfg);
+    cfg->log_tls_errors = c->transport.log_tls_errors;
     cfg->password = c->auth.create_password;
     cfg->new_queues = c->auth.new_queues;
     cfg->message_ttl_ms = c->store.expire_messages_ms;

@@ -18,6 +18,8 @@
 #include <linux/sockios.h>
 #endif
 
+#define TLS_LOG_MS 1000
+
 struct sx_srv_conn {
     uv_tcp_t tcp;
     uv_write_t write;
@@ -279,6 +281,23 @@ static void watch_partial(struct sx_srv_conn *c)
         c->partial_ms = (int64_t)uv_now(&c->loop->uv);
 }
 
+/* Section 10, log_tls_errors. A flood of them is a line a second and a number. */
+static void log_tls_error(struct sx_loop *l, simplex_rc rc)
+{
+    int64_t now = (int64_t)uv_now(&l->uv);
+
+    if (!l->cfg->log_tls_errors)
+        return;
+    if (l->tls_logged_ms != 0 && now - l->tls_logged_ms < TLS_LOG_MS) {
+        l->tls_unlogged++;
+        return;
+    }
+    sx_log(SX_LOG_WARN, "TLS handshake failed: %s (and %u since the last line)",
+           simplex_rc_text(rc), l->tls_unlogged);
+    l->tls_logged_ms = now;
+    l->tls_unlogged = 0;
+}
+
 static void input(struct sx_srv_conn *c, simplex_bytes in)
 {
     simplex_rc rc = SIMPLEX_OK;
@@ -293,6 +312,8 @@ static void input(struct sx_srv_conn *c, simplex_bytes in)
         if (in.len > 0)
             rc = sx_tls_feed(c->tls, in);
     }
+    if (rc != SIMPLEX_OK && !c->has_session)
+        log_tls_error(c->loop, rc);
     if (rc != SIMPLEX_OK)
         finish(c);
     else
@@ -404,7 +425,8 @@ static bool too_slow(struct sx_srv_conn *c, int64_t now)
 /* Section 10: a client without subscriptions that sends and receives nothing; PING is enough. */
 static bool inactive(const struct sx_srv_conn *c, int64_t now)
 {
-    return c->peer.n_subs == 0 && now - c->active_ms > atomic_load(&c->loop->cfg->inactive_ttl_ms);
+    return !sx_peer_busy(&c->peer) &&
+           now - c->active_ms > atomic_load(&c->loop->cfg->inactive_ttl_ms);
 }
 
 static bool inactive_check_due(struct sx_loop *l, int64_t now)

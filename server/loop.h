@@ -32,6 +32,7 @@ struct sx_io_cfg { /* shared by all loops, read-only */
     int64_t end_flush_ms, ntf_flush_ms, expire_interval_ms;
     int64_t tls_timeout_ms, handshake_timeout_ms, stall_timeout_ms;
     unsigned max_connections;
+    bool log_tls_errors;
     /* Changed while the server runs. A client that is subscribed to nothing and has been silent for
      * so long is closed; 0: never. */
     _Atomic int64_t inactive_ttl_ms, inactive_check_ms;
@@ -55,6 +56,8 @@ struct sx_loop {
     bool has_thread, has_uv, has_hub, is_first;
     unsigned expiring; /* the next shard to look for old messages in; SX_STORE_SHARDS: none */
     int64_t inactive_checked_ms;
+    int64_t tls_logged_ms;
+    unsigned tls_unlogged; /* failed handshakes since */
 
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t dropped;

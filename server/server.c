@@ -134,6 +134,7 @@ static void set_io(struct simplex_server *s, const simplex_server_config *cfg)
     s->io.tls_timeout_ms = cfg->tls_timeout_ms;
     s->io.handshake_timeout_ms = cfg->handshake_timeout_ms;
     s->io.stall_timeout_ms = cfg->stall_timeout_ms;
+    s->io.log_tls_errors = cfg->log_tls_errors;
     set_inactive(s, cfg);
     s->io.max_connections = cfg->max_connections == 0 ? CONNECTIONS_MAX : cfg->max_connections;
 }

@@ -98,6 +98,7 @@ typedef struct simplex_server_config {
     bool expire_on_start;    /* look for old messages when the state is read; default true */
     bool expire_on_send;     /* and in its queue at each SEND; default true */
     int64_t ntf_ttl_ms;      /* notifications older than this expire; default 24 hours */
+    bool log_tls_errors;     /* failed TLS handshakes are logged, at most one line a second */
     bool skip_damage;        /* records of state_dir that cannot be read are left out with a
                                 warning; otherwise they stop the start */
 
