@@ -66,6 +66,7 @@ bool sx_cli_algorithm(const char *text, enum sx_alg *out);
 int sx_cli_init(struct sx_cli *c, int argc, char **argv);
 int sx_cli_start(struct sx_cli *c, int argc, char **argv);
 int sx_cli_cert(struct sx_cli *c, int argc, char **argv);
+int sx_cli_messages(struct sx_cli *c, int argc, char **argv);
 int sx_cli_delete(struct sx_cli *c, int argc, char **argv);
 void sx_cli_version(void);
 

@@ -16,6 +16,7 @@ static const char usage[] =
     "  init     make the configuration file and the server's certificates\n"
     "  start    run the server\n"
     "  cert     make a new TLS certificate; the server's identity and address stay\n"
+    "  messages move waiting messages to the reference's file, and back\n"
     "  delete   delete the configuration, the identity and all queues and messages\n"
     "\n"
     "Options of every command:\n" SX_CLI_OPTIONS_HELP "  -v, --version         the version\n"
@@ -27,10 +28,8 @@ static const struct command {
     const char *name;
     int (*run)(struct sx_cli *c, int argc, char **argv);
 } commands[] = {
-    { "init", sx_cli_init },
-    { "start", sx_cli_start },
-    { "cert", sx_cli_cert },
-    { "delete", sx_cli_delete },
+    { "init", sx_cli_init },         { "start", sx_cli_start },   { "cert", sx_cli_cert },
+    { "messages", sx_cli_messages }, { "delete", sx_cli_delete },
 };
 
 void sx_cli_version(void)

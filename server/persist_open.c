@@ -115,6 +115,11 @@ static simplex_rc rename_to_bak(const char *path, struct sx_errtext *err)
 
     if (n > 0 && (size_t)n < sizeof(bak) && (rename(path, bak) == 0 || errno == ENOENT))
         return SIMPLEX_OK;
+    if (errno == ENOTEMPTY || errno == EEXIST) { /* an earlier journal: both are kept */
+        n = snprintf(bak, sizeof(bak), "%s.%" PRId64 ".bak", path, sx_now_ms());
+        if (n > 0 && (size_t)n < sizeof(bak) && rename(path, bak) == 0)
+            return SIMPLEX_OK;
+    }
     sx_errtext_set(err, "cannot rename %s to .bak: %s", path, strerror(errno));
     return SIMPLEX_E_SYSTEM;
 }

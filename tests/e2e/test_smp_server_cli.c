@@ -405,6 +405,105 @@ static void cert_needs_a_server(void **state)
     expect(ARG("cert", "--help"), NULL, 0, "Usage: smp-server cert");
 }
 
+/* ---- messages ---- */
+
+struct queue {
+    struct sx_keypair rcv, dh;
+    uint8_t rcv_id[24], snd_id[24];
+};
+
+static void open_client(struct smp_peer *c, const struct program *p)
+{
+    struct sx_server address;
+    simplex_bytes password;
+
+    assert_int_equal(sx_server_parse(sx_str(printed(p, "Server address: ")), &address, &password),
+                     SIMPLEX_OK);
+    struct smp_peer_cfg cfg = { .port = port, .key_hash = address.key_hash };
+    assert_int_equal(smp_peer_open(c, &cfg), SIMPLEX_OK);
+}
+
+/* A queue with so many messages in it. */
+static void fill_queue(const struct program *p, struct queue *q, int messages)
+{
+    struct sx_cmd new = { .tag = SX_NEW }, send = { .tag = SX_SEND };
+    struct smp_peer c;
+
+    open_client(&c, p);
+    assert_int_equal(sx_keypair_new(SX_ED25519, &q->rcv), SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_X25519, &q->dh), SIMPLEX_OK);
+    new.new_.auth = q->rcv.pub;
+    new.new_.dh = q->dh.pub;
+    new.new_.mode = SX_MODE_MESSAGING;
+    const struct sx_rsp *r = smp_peer_cmd(&c, &q->rcv, sx_bytes(NULL, 0), &new);
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_IDS);
+    memcpy(q->rcv_id, r->ids.rcv_id.ptr, sizeof(q->rcv_id));
+    memcpy(q->snd_id, r->ids.snd_id.ptr, sizeof(q->snd_id));
+    send.send.body = sx_str("kept");
+    for (int i = 0; i < messages; i++) {
+        r = smp_peer_cmd(&c, NULL, sx_bytes(q->snd_id, sizeof(q->snd_id)), &send);
+        assert_non_null(r);
+        assert_int_equal(r->tag, SX_R_OK);
+    }
+    smp_peer_close(&c);
+}
+
+static void assert_has_message(const struct program *p, const struct queue *q)
+{
+    struct sx_cmd sub = { .tag = SX_SUB };
+    struct smp_peer c;
+
+    open_client(&c, p);
+    const struct sx_rsp *r =
+        smp_peer_cmd(&c, &q->rcv, sx_bytes(q->rcv_id, sizeof(q->rcv_id)), &sub);
+    assert_non_null(r);
+    if (r->tag == SX_R_SOK) { /* the message follows */
+        const struct smp_item *event = smp_peer_event(&c, 20000);
+        assert_non_null(event);
+        r = &event->rsp;
+    }
+    assert_int_equal(r->tag, SX_R_MSG);
+    smp_peer_close(&c);
+}
+
+static void assert_state_files(bool has_log, bool has_bak)
+{
+    assert_int_equal(sx_file_exists(state_dir, "smp-server-messages.log"), has_log);
+    assert_int_equal(sx_file_exists(state_dir, "smp-server-messages.log.bak"), has_bak);
+}
+
+static void messages_go_to_the_file_of_the_reference_and_back(void **state)
+{
+    struct program p;
+    struct queue q;
+
+    (void)state;
+    init_server();
+    expect(ARG("messages", "import"), NULL, 1, "there is nothing to import");
+    expect(ARG("messages"), NULL, 2, "messages takes export or import");
+    start_server(&p);
+    fill_queue(&p, &q, 3);
+    expect(ARG("messages", "export"), NULL, 1, NULL); /* the server has the files */
+    stop_server(&p, SIGTERM);
+    for (int round = 0; round < 2; round++) { /* a second journal does not meet the first's .bak */
+        expect(ARG("messages", "export"), NULL, 0, "3 messages are in ");
+        assert_state_files(true, true);
+        expect(ARG("messages", "import"), NULL, 0, "3 messages are in the journal");
+        assert_state_files(false, true);
+    }
+    expect(ARG("start", "--maintenance"), NULL, 0, "Maintenance completed.");
+    start_server(&p);
+    assert_has_message(&p, &q);
+    stop_server(&p, SIGTERM);
+    expect(ARG("messages", "export"), NULL, 0, "3 messages are in ");
+    set_line("# store_messages", "store_messages: memory");
+    start_server(&p);
+    assert_has_message(&p, &q);
+    stop_server(&p, SIGTERM);
+    assert_state_files(true, true);
+}
+
 /* ---- delete ---- */
 
 static void delete_wants_the_answer_y(void **state)
@@ -436,7 +535,7 @@ static void delete_wants_the_answer_y(void **state)
 
 static void every_command_has_help(void **state)
 {
-    static const char *const commands[] = { "init", "start", "cert", "delete" };
+    static const char *const commands[] = { "init", "start", "cert", "messages", "delete" };
     static const char *const none[] = { NULL }, *const help[] = { "-h", NULL };
     static const char *const version[] = { "-v", NULL }, *const bad[] = { "--config", NULL };
 
@@ -492,6 +591,7 @@ int main(void)
         TEST(a_hang_up_reads_the_configuration_again),
         TEST(cert_keeps_the_identity),
         TEST(cert_needs_a_server),
+        TEST(messages_go_to_the_file_of_the_reference_and_back),
         TEST(delete_wants_the_answer_y),
         TEST(every_command_has_help),
     };
