@@ -3,8 +3,9 @@
  * An SMP server (relay) inside your process: for tests, demos and small deployments. The program
  * smp-server is a thin wrapper of it.
  *
- * State (queues and messages) is held in memory and is gone when the server stops; only the
- * certificates are kept, in the directory given. SMP versions 6..19. Both
+ * With a state directory queues and messages outlive the server: what a client was answered is on
+ * disk, whatever happens to the process or the machine. Without one they are held in memory and are
+ * gone when it stops. SMP versions 6..19, services, and both
  * roles of private routing are offered, relay (RFWD) and proxy (PRXY, PFWD). Name resolution is
  * not: clients that ask for it get the error of a server that has it switched off.
  *
