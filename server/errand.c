@@ -4,10 +4,10 @@
 #include "commands.h"
 
 #define TEXT_MAX UINT8_MAX /* of an error: its length is one byte */
+#define ADDRESS_MAX (1 + SX_HOSTS_MAX * (1 + SX_HOST_MAX) + 1 + 5 + 1 + 32)
 
 static void free_errand(struct sx_errand *e)
 {
-    sx_free(e->server);
     sx_free(e->body);
     sx_free(e);
 }
@@ -190,12 +190,19 @@ void sx_hub_drop_errands(struct sx_hub *h)
 
 /* ---- the commands ---- */
 
-static struct sx_errand *new_errand(const struct sx_run *r)
+/* NULL: the answer is INTERNAL. */
+static struct sx_errand *new_errand(struct sx_run *r, simplex_bytes body)
 {
     struct sx_errand *e = sx_calloc(1, sizeof(*e));
 
-    if (e == NULL)
+    if (e != NULL && body.len > 0)
+        e->body = sx_memdup(body);
+    if (e == NULL || (e->body == NULL && body.len > 0)) {
+        sx_free(e);
+        sx_run_fail(r, SX_ERR_INTERNAL);
         return NULL;
+    }
+    e->body_len = body.len;
     e->hub = r->p->hub;
     e->peer = r->p;
     e->tag = r->cmd->tag;
@@ -236,16 +243,13 @@ void sx_run_prxy(struct sx_run *r)
         refuse_proxy(r, SX_PROXY_BASIC_AUTH);
         return;
     }
-    struct sx_errand *e = new_errand(r);
+    uint8_t address[ADDRESS_MAX]; /* a tenth of what the structure takes */
+    struct sx_wr w;
+    sx_wr_fixed(&w, address, sizeof(address));
+    sx_server_encode(&w, &c->prxy.server);
+    struct sx_errand *e = new_errand(r, sx_wr_bytes(&w));
     if (e != NULL)
-        e->server = sx_malloc(sizeof(*e->server));
-    if (e == NULL || e->server == NULL) {
-        sx_free(e);
-        sx_run_fail(r, SX_ERR_INTERNAL);
-        return;
-    }
-    *e->server = c->prxy.server;
-    hold(r, e);
+        hold(r, e);
 }
 
 void sx_run_pfwd(struct sx_run *r)
@@ -256,15 +260,9 @@ void sx_run_pfwd(struct sx_run *r)
         refuse_proxy(r, SX_PROXY_NO_SESSION); /* there was no PRXY */
         return;
     }
-    struct sx_errand *e = new_errand(r);
-    if (e != NULL && c->pfwd.body.len > 0)
-        e->body = sx_memdup(c->pfwd.body);
-    if (e == NULL || (e->body == NULL && c->pfwd.body.len > 0)) {
-        sx_free(e);
-        sx_run_fail(r, SX_ERR_INTERNAL);
+    struct sx_errand *e = new_errand(r, c->pfwd.body);
+    if (e == NULL)
         return;
-    }
-    e->body_len = c->pfwd.body.len;
     e->version = c->pfwd.version;
     e->key = c->pfwd.key;
     hold(r, e);

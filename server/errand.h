@@ -35,11 +35,10 @@ struct sx_errand {
     struct sx_errand *next; /* of whoever has it: waiting, submitted, done */
 
     /* what is to be done */
-    enum sx_cmd_tag tag;      /* SX_PRXY, SX_PFWD */
-    struct sx_server *server; /* PRXY */
-    uint16_t version;         /* PFWD */
-    struct sx_pub key;        /* PFWD */
-    uint8_t *body;            /* PFWD; later what rsp points into */
+    enum sx_cmd_tag tag; /* SX_PRXY, SX_PFWD */
+    uint16_t version;    /* PFWD */
+    struct sx_pub key;   /* PFWD */
+    uint8_t *body;       /* PRXY: the address, encoded; PFWD. Later what rsp points into */
     size_t body_len;
 
     /* of the worker */

@@ -270,11 +270,14 @@ static void on_down(void *user, struct sx_client *c, simplex_rc rc)
 
 static void run_prxy(struct sx_proxy *p, struct sx_errand *e)
 {
+    struct sx_rd rd = sx_rd_init(sx_bytes(e->body, e->body_len));
     simplex_rc rc = SIMPLEX_OK;
-    struct relay *r = find_address(p, e->server);
+    struct sx_server server;
 
+    sx_server_decode(&rd, &server); /* was encoded by us */
+    struct relay *r = find_address(p, &server);
     if (r == NULL)
-        r = new_relay(p, e->server, &rc);
+        r = new_relay(p, &server, &rc);
     if (r == NULL) {
         fail(p, e, rc);
         return;
@@ -335,10 +338,14 @@ static void run_pfwd(struct sx_proxy *p, struct sx_errand *e)
     e->own = r->own;
     r->used_ms = now_ms();
     simplex_rc rc = r->n_work < p->cfg.relay_pending_max ? forward(p, r, e) : SIMPLEX_E_TIMEOUT;
-    if (rc == SIMPLEX_OK)
-        work_add(r, e);
-    else
+    if (rc != SIMPLEX_OK) {
         fail(p, e, rc);
+        return;
+    }
+    sx_free(e->body); /* the client of the relay has its copy */
+    e->body = NULL;
+    e->body_len = 0;
+    work_add(r, e);
 }
 
 /* ---- the thread ---- */

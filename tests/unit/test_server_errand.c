@@ -109,7 +109,11 @@ static void hands_on_what_a_client_wants(void **state)
     send_cmds(&t.b, &t.pfwd, sx_str("session"), 1);
     assert_int_equal(relays.n, 2);
     assert_int_equal(relays.e[0]->tag, SX_PRXY);
-    assert_true(sx_server_eq(relays.e[0]->server, &t.prxy.prxy.server));
+    struct sx_rd rd = sx_rd_init(sx_bytes(relays.e[0]->body, relays.e[0]->body_len));
+    struct sx_server server;
+    sx_server_decode(&rd, &server);
+    assert_true(sx_rd_done(&rd));
+    assert_true(sx_server_eq(&server, &t.prxy.prxy.server));
     assert_int_equal(relays.e[1]->tag, SX_PFWD);
     assert_int_equal(relays.e[1]->version, 17);
     vec_assert_eq(sx_errand_entity(relays.e[1]), sx_str("session"), "session");
