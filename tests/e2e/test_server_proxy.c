@@ -780,6 +780,107 @@ static void routes_to_itself(void **state)
     vec_free_all();
 }
 
+/* ---- many at once ---- */
+
+#define BUSY_CLIENTS 6
+#define BUSY_ROUNDS 40
+
+struct busy {
+    pthread_t thread;
+    const struct net *n;
+    struct sx_server to;
+    uint8_t snd_id[24];
+    unsigned ok, lost;
+    bool failed;
+};
+
+/* One PFWD; false: the session is gone. No assertions: this is not the test's thread. */
+static bool busy_send(struct busy *b, struct smp_peer *p, const struct route *route)
+{
+    struct sx_cmd cmd = { .tag = SX_SEND, .send = { .body = sx_str("busy") } };
+    struct forwarding f;
+
+    if (forward(p, route, NULL, sx_bytes(b->snd_id, 24), &cmd, &f) != SIMPLEX_OK) {
+        b->failed = true;
+        return false;
+    }
+    const struct smp_item *i = smp_peer_wait(p, sx_bytes(f.corr, 24), 20000);
+    if (i == NULL)
+        b->failed = true;
+    else if (i->rsp.tag == SX_R_PRES)
+        b->ok++;
+    else
+        b->lost++;
+    return i != NULL && i->rsp.tag == SX_R_PRES;
+}
+
+static void *busy_main(void *arg)
+{
+    struct busy *b = arg;
+    struct smp_peer p;
+    struct route route;
+    bool has_route = false;
+
+    if (smp_peer_open(&p, &b->n->proxy.peer) != SIMPLEX_OK) {
+        b->failed = true;
+        return NULL;
+    }
+    for (int i = 0; i < BUSY_ROUNDS && !b->failed; i++) {
+        if (!has_route) {
+            struct sx_cmd cmd = { .tag = SX_PRXY, .prxy = { .server = b->to } };
+            const struct sx_rsp *r = smp_peer_cmd(&p, NULL, sx_bytes(NULL, 0), &cmd);
+            if (r == NULL || (r->tag != SX_R_PKEY && r->tag != SX_R_ERR))
+                b->failed = true;
+            has_route = r != NULL && r->tag == SX_R_PKEY;
+            if (has_route)
+                read_pkey(r, &b->to, &route);
+        }
+        if (has_route)
+            has_route = busy_send(b, &p, &route);
+        smp_peer_forget(&p);
+    }
+    smp_peer_close(&p);
+    return NULL;
+}
+
+static void serves_many_clients_while_sessions_break(void **state)
+{
+    struct net n;
+    struct busy b[BUSY_CLIENTS];
+    struct queue q;
+    unsigned ok = 0;
+    simplex_server_config cfg = config();
+
+    (void)state;
+    cfg.proxy_failed_ms = 20;
+    net_open(&n, cfg);
+    new_queue(&n.rcv, &q, SX_ED25519);
+    smp_peer_close(&n.rcv); /* nobody reads: QUOTA is an answer as well */
+    for (size_t i = 0; i < BUSY_CLIENTS; i++) {
+        b[i] = (struct busy){ .n = &n, .to = i % 2 == 0 ? n.to : address_of(&n.relay) };
+        memcpy(b[i].snd_id, q.snd_id, 24);
+        assert_int_equal(pthread_create(&b[i].thread, NULL, busy_main, &b[i]), 0);
+    }
+    for (int i = 0; i < 10; i++) {
+        usleep(20000);
+        if (i % 3 == 0)
+            simplex_server_drop_connections(n.relay.s);
+        else
+            forwarder_drop(&n.way);
+    }
+    for (size_t i = 0; i < BUSY_CLIENTS; i++) {
+        pthread_join(b[i].thread, NULL);
+        assert_false(b[i].failed);
+        ok += b[i].ok;
+    }
+    assert_true(ok > 0);
+    usleep(50000); /* a failure of the last moment is forgotten */
+    struct route route = open_route(&n.client, &n.to);
+    send_to(&n.client, &route, &q, false, sx_str("after"));
+    net_close(&n);
+    vec_free_all();
+}
+
 /* ---- relays that misbehave, and SOCKS ---- */
 
 struct stage { /* a loop of its own */
@@ -1041,6 +1142,7 @@ int main(void)
         cmocka_unit_test(closes_sessions_that_nobody_uses),
         cmocka_unit_test(keeps_the_number_of_relays_within_its_limit),
         cmocka_unit_test(routes_to_itself),
+        cmocka_unit_test(serves_many_clients_while_sessions_break),
         cmocka_unit_test(passes_on_what_a_relay_says),
         cmocka_unit_test(survives_answers_of_a_relay_that_are_none),
         cmocka_unit_test(tells_how_a_handshake_failed),
