@@ -52,6 +52,7 @@ static void set_limits(const struct sx_config *c, simplex_server_config *cfg)
     cfg->queues_interval_ms = c->limits.queues_interval_ms;
     cfg->subscriptions_per_client = (unsigned)c->limits.subscriptions_per_client;
     cfg->memory_per_client = (size_t)c->limits.memory_per_client;
+    cfg->max_message_memory = (size_t)c->limits.max_message_memory;
     cfg->commands_per_block = (unsigned)c->limits.commands_per_block;
 }
 

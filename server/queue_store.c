@@ -35,6 +35,7 @@ simplex_rc sx_qstore_open(const struct sx_qstore_cfg *cfg, struct sx_store **out
         sx_free(st);
         return rc;
     }
+    st->memory = cfg->memory;
     st->quota = cfg->quota == 0 ? SX_STORE_QUOTA : cfg->quota;
     sx_qstore_set_ttl(st, cfg);
     *out = st;

@@ -128,6 +128,7 @@ struct sx_qstore_cfg {
     int64_t ttl_ms;     /* 0: SX_STORE_TTL_MS; negative: messages do not expire */
     bool not_on_send;   /* SEND does not look for old messages in its queue */
     int64_t ntf_ttl_ms; /* of notifications; 0: SX_STORE_NTF_TTL_MS */
+    size_t memory;      /* of all messages; with more, sx_queue_push is QUOTA. 0: no limit */
 };
 
 /* As ttl_ms of the configuration; any thread, while the store is in use. */

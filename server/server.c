@@ -146,6 +146,7 @@ static struct sx_qstore_cfg store_config(const simplex_server_config *cfg)
         .ttl_ms = cfg->message_ttl_ms,
         .not_on_send = !cfg->expire_on_send,
         .ntf_ttl_ms = cfg->ntf_ttl_ms,
+        .memory = cfg->max_message_memory,
     };
 }
 

@@ -25,6 +25,8 @@ struct sx_store {
     _Atomic int64_t ttl_ms, ntf_ttl_ms; /* changed by a reload, */
     atomic_bool expire_on_send;         /* and so is this */
     atomic_size_t queues, messages;
+    size_t memory; /* of messages at most; 0: no limit, and memory_used is not kept */
+    atomic_size_t memory_used;
     struct sx_persist *persist;   /* NULL: nothing is kept */
     struct sx_services *services; /* services.h */
 };

@@ -32,6 +32,22 @@ struct sx_msg *sx_msg_new(simplex_bytes body, int64_t ts_ms)
     return m;
 }
 
+static size_t size_of(const struct sx_msg *m)
+{
+    return sizeof(*m) + m->len;
+}
+
+/*
+ * Beyond the limit a sender is told what it is told about a full queue: to try again later. No
+ * marker is left, as the recipient cannot make room. Several threads may go beyond it by a message
+ * each.
+ */
+static bool memory_full(const struct sx_store *st)
+{
+    return st->memory != 0 &&
+           atomic_load_explicit(&st->memory_used, memory_order_relaxed) >= st->memory;
+}
+
 static void append(struct sx_store *st, struct sx_queue *q, struct sx_msg *m)
 {
     if (q->tail == NULL)
@@ -42,6 +58,8 @@ static void append(struct sx_store *st, struct sx_queue *q, struct sx_msg *m)
     q->count++;
     q->full = m->quota;
     atomic_fetch_add_explicit(&st->messages, 1, memory_order_relaxed);
+    if (st->memory != 0)
+        atomic_fetch_add_explicit(&st->memory_used, size_of(m), memory_order_relaxed);
 }
 
 enum sx_err sx_queue_push(struct sx_store *st, struct sx_queue *q, simplex_bytes body, bool notify,
@@ -50,7 +68,7 @@ enum sx_err sx_queue_push(struct sx_store *st, struct sx_queue *q, simplex_bytes
     *first = false;
     if (q->head == NULL)
         q->full = false;
-    if (q->full)
+    if (q->full || memory_full(st))
         return SX_ERR_QUOTA;
     bool over = q->count >= st->quota;
     struct sx_msg *m = sx_msg_new(over ? sx_bytes(NULL, 0) : body, now_ms);
@@ -82,6 +100,8 @@ static void pop_head(struct sx_store *st, struct sx_queue *q)
         q->tail = NULL;
     q->count--;
     atomic_fetch_sub_explicit(&st->messages, 1, memory_order_relaxed);
+    if (st->memory != 0)
+        atomic_fetch_sub_explicit(&st->memory_used, size_of(m), memory_order_relaxed);
     sx_msg_unref(m);
 }
 

@@ -117,6 +117,8 @@ typedef struct simplex_server_config {
     const char *control_user;
     int64_t control_block_quota; /* queues that users may block a day; default 20; 0: no limit;
                                     < 0: none */
+    size_t max_message_memory;   /* bytes of all waiting messages; then SEND answers QUOTA; 0: no
+                                    limit */
 } simplex_server_config;
 
 /* Sets every field to its default, `new_queues` to true and `size`. */

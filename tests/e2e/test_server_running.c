@@ -335,6 +335,60 @@ static void closes_clients_that_have_done_nothing_for_long(void **state)
     simplex_server_stop(t.s);
 }
 
+static uint8_t send_message(struct smp_peer *p, simplex_bytes snd_id)
+{
+    static const uint8_t body[10000];
+    struct sx_cmd send = { .tag = SX_SEND, .send = { .body = sx_bytes(body, sizeof(body)) } };
+    const struct sx_rsp *r = smp_peer_cmd(p, NULL, snd_id, &send);
+
+    assert_non_null(r);
+    return r->tag == SX_R_OK ? SX_ERR_NONE : r->err.err;
+}
+
+/* A queue, its ids kept until the peer is closed. */
+static struct sx_rsp make_queue(struct smp_peer *p, struct sx_keypair *rcv)
+{
+    struct sx_cmd c = { .tag = SX_NEW };
+    struct sx_keypair dh;
+
+    assert_int_equal(sx_keypair_new(SX_ED25519, rcv), SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_X25519, &dh), SIMPLEX_OK);
+    c.new_.auth = rcv->pub;
+    c.new_.dh = dh.pub;
+    c.new_.mode = SX_MODE_MESSAGING;
+    const struct sx_rsp *r = smp_peer_cmd(p, rcv, sx_bytes(NULL, 0), &c);
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_IDS);
+    return *r;
+}
+
+/* Room is there again when messages are gone, here with their queue. */
+static void messages_take_so_much_memory(void **state)
+{
+    struct sx_cmd del = { .tag = SX_DEL };
+    simplex_server_config cfg;
+    struct sx_keypair rcv[2];
+    struct server t;
+    struct smp_peer p;
+
+    (void)state;
+    simplex_server_config_init(&cfg);
+    cfg.max_message_memory = 25000;
+    start(&t, &cfg);
+    assert_int_equal(smp_peer_open(&p, &t.peer), SIMPLEX_OK);
+    struct sx_rsp a = make_queue(&p, &rcv[0]), b = make_queue(&p, &rcv[1]);
+    assert_int_equal(send_message(&p, a.ids.snd_id), SX_ERR_NONE);
+    assert_int_equal(send_message(&p, a.ids.snd_id), SX_ERR_NONE);
+    assert_int_equal(send_message(&p, b.ids.snd_id), SX_ERR_NONE); /* the one that goes beyond */
+    assert_int_equal(send_message(&p, b.ids.snd_id), SX_ERR_QUOTA);
+    const struct sx_rsp *r = smp_peer_cmd(&p, &rcv[0], a.ids.rcv_id, &del);
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_OK);
+    assert_int_equal(send_message(&p, b.ids.snd_id), SX_ERR_NONE);
+    smp_peer_close(&p);
+    simplex_server_stop(t.s);
+}
+
 static int prepare(void **state)
 {
     (void)state;
@@ -351,6 +405,7 @@ int main(void)
         cmocka_unit_test(clients_take_the_ed448_chain_of_the_reference),
         cmocka_unit_test(makes_no_identity_when_told_not_to),
         cmocka_unit_test(a_reload_changes_who_may_create_queues),
+        cmocka_unit_test(messages_take_so_much_memory),
         cmocka_unit_test(closes_clients_that_have_done_nothing_for_long),
     };
 
