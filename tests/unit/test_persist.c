@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The queue store with a state directory: what cannot be recorded does not happen. */
+#include "support/vec.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "persist.h"
+#include "store_index.h"
+
+static char dir[64];
+
+static int set_up(void **state)
+{
+    (void)state;
+    assert_int_equal(sx_crypto_init(), SIMPLEX_OK);
+    (void)snprintf(dir, sizeof(dir), "/tmp/sx-persist-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    char command[128];
+
+    (void)state;
+    (void)snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+    assert_int_equal(system(command), 0);
+    return 0;
+}
+
+static simplex_rc open_state(enum sx_keep_messages messages, struct sx_store **out)
+{
+    struct sx_qstore_cfg store = { .quota = 4 };
+    struct sx_persist_cfg cfg = { .dir = dir, .messages = messages };
+    struct sx_errtext err = { NULL, 0 };
+
+    simplex_rc rc = sx_qstore_open(&store, out);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    rc = sx_persist_open(&cfg, *out, &err);
+    if (rc != SIMPLEX_OK)
+        sx_qstore_close(*out);
+    return rc;
+}
+
+static struct sx_store *open_store(void)
+{
+    struct sx_store *st;
+
+    assert_int_equal(open_state(SX_KEEP_DISK, &st), SIMPLEX_OK);
+    return st;
+}
+
+static enum sx_err create(struct sx_store *st, struct sx_queue **q)
+{
+    struct sx_queue_new n = { .mode = SX_MODE_CONTACT, .has_link = true, .has_ntf = true };
+
+    n.rcv_key.alg = SX_ED25519;
+    n.ntf_key.alg = SX_ED25519;
+    n.fixed = sx_str("fixed");
+    n.user = sx_str("user");
+    return sx_qstore_create(st, &n, q);
+}
+
+static void wait_durable(struct sx_store *st)
+{
+    uint64_t stamp = sx_persist_stamp(st);
+
+    assert_true(stamp > 0);
+    sx_persist_request(st);
+    for (int i = 0; i < 5000 && sx_persist_state(st, stamp) == SX_COMMIT_WAIT; i++)
+        usleep(1000);
+    assert_int_equal(sx_persist_state(st, stamp), SX_COMMIT_DURABLE);
+}
+
+static void changes_ask_their_answers_to_wait(void **state)
+{
+    struct sx_store *st = open_store();
+    struct sx_queue *q;
+    struct sx_pub key = { .alg = SX_ED25519 };
+    bool first;
+
+    (void)state;
+    assert_int_equal(create(st, &q), SX_ERR_NONE);
+    assert_true(q->staged);
+    q->staged = false;
+    sx_queue_lock(st, q);
+    assert_int_equal(sx_queue_secure(st, q, &key), SX_ERR_NONE);
+    assert_true(q->staged);
+    q->staged = false;
+    assert_int_equal(sx_queue_secure(st, q, &key),
+                     SX_ERR_NONE); /* as it was: nothing to wait for */
+    assert_false(q->staged);
+    assert_int_equal(sx_queue_push(st, q, sx_str("body"), false, 1, &first), SX_ERR_NONE);
+    assert_true(q->staged);
+    q->staged = false;
+    assert_int_equal(sx_queue_pop(st, q, q->head->id), SX_ERR_NONE);
+    assert_true(q->staged);
+    q->staged = false;
+    sx_persist_used(st, q, 1000); /* nobody waits for that */
+    assert_false(q->staged);
+    sx_queue_unlock(st, q);
+    wait_durable(st);
+    sx_queue_unref(q);
+    sx_qstore_close(st);
+}
+
+/* One change of q; what it is, by number. */
+static enum sx_err change(struct sx_store *st, struct sx_queue *q, unsigned what)
+{
+    struct sx_pub key = { .alg = SX_ED25519 };
+    struct sx_notifier *made;
+    uint8_t secret[32] = { 1 };
+    bool first;
+    enum sx_err e;
+
+    switch (what) {
+    case 0:
+        return sx_queue_push(st, q, sx_str("body"), true, 1, &first);
+    case 1:
+        return q->head == NULL ? SX_ERR_NONE : sx_queue_pop(st, q, q->head->id);
+    case 2:
+        return sx_queue_secure(st, q, &key);
+    case 3:
+        return sx_queue_set_link(st, q, sx_bytes(q->link->node.id, SX_ID_LEN), sx_str("fixed"),
+                                 sx_str("other"));
+    case 4:
+        e = sx_queue_make_notifier(st, q, &key, secret, &made);
+        if (e == SX_ERR_NONE)
+            sx_queue_put_notifier(st, q, made);
+        return e;
+    case 5:
+        return sx_queue_set_status(st, q, SX_Q_OFF, 0);
+    default:
+        return sx_queue_del_link(st, q);
+    }
+}
+
+static void assert_unchanged(const struct sx_queue *q, const struct sx_queue *before)
+{
+    assert_int_equal(q->count, before->count);
+    assert_ptr_equal(q->head, before->head);
+    assert_int_equal(q->snd_key.alg, before->snd_key.alg);
+    assert_ptr_equal(q->link, before->link);
+    assert_ptr_equal(q->ntf, before->ntf);
+    assert_int_equal(q->status, before->status);
+}
+
+static void what_cannot_be_recorded_does_not_happen(void **state)
+{
+    struct sx_store *st = open_store();
+    struct sx_queue *q;
+    unsigned faults = 0;
+
+    (void)state;
+    assert_int_equal(create(st, &q), SX_ERR_NONE);
+    for (unsigned what = 0; what < 7; what++) {
+        enum sx_err e = SX_ERR_INTERNAL;
+        for (unsigned nth = 0; e == SX_ERR_INTERNAL; nth++) {
+            assert_true(nth < 50);
+            wait_durable(st); /* the committing thread shall not meet the fault */
+            sx_queue_lock(st, q);
+            struct sx_queue before = *q;
+            sx_fault_malloc(nth);
+            e = change(st, q, what);
+            faults += sx_fault_disarm();
+            if (e != SX_ERR_NONE) {
+                assert_int_equal(e, SX_ERR_INTERNAL);
+                assert_unchanged(q, &before);
+            }
+            sx_queue_unlock(st, q);
+        }
+    }
+    assert_true(faults > 4);
+    sx_queue_unref(q);
+    sx_qstore_close(st);
+}
+
+static void opening_survives_each_failed_malloc(void **state)
+{
+    struct sx_store *st = open_store();
+    struct sx_queue *q;
+    uint8_t rid[SX_ID_LEN];
+    bool first, fired = true;
+
+    (void)state;
+    assert_int_equal(create(st, &q), SX_ERR_NONE);
+    memcpy(rid, q->rcv.id, sizeof(rid));
+    sx_queue_lock(st, q);
+    assert_int_equal(sx_queue_push(st, q, sx_str("body"), false, 1, &first), SX_ERR_NONE);
+    sx_queue_unlock(st, q);
+    sx_queue_unref(q);
+    sx_qstore_close(st);
+    for (unsigned nth = 0; fired; nth += 1 + nth / 20) { /* most are for the index's 64 parts */
+        assert_true(nth < 5000);
+        sx_fault_malloc(nth);
+        simplex_rc rc = open_state(SX_KEEP_DISK, &st);
+        fired = sx_fault_disarm();
+        if (rc != SIMPLEX_OK) {
+            assert_true(fired);
+            assert_int_equal(rc, SIMPLEX_E_NOMEM);
+            continue;
+        }
+        q = sx_qstore_find(st, SX_BY_RCV, sx_bytes(rid, sizeof(rid)));
+        assert_non_null(q);
+        assert_int_equal(q->count, 1); /* nothing was lost by the attempts before */
+        sx_queue_unref(q);
+        sx_qstore_close(st);
+    }
+}
+
+static void a_directory_that_cannot_be_made_is_named(void **state)
+{
+    char path[96], text[512] = "";
+    struct sx_qstore_cfg store = { .quota = 4 };
+    struct sx_persist_cfg cfg = { .dir = path };
+    struct sx_errtext err = { text, sizeof(text) };
+    struct sx_store *st;
+
+    (void)state;
+    (void)snprintf(path, sizeof(path), "%s/no/such/place", dir);
+    assert_int_equal(sx_qstore_open(&store, &st), SIMPLEX_OK);
+    assert_int_equal(sx_persist_open(&cfg, st, &err), SIMPLEX_E_SYSTEM);
+    assert_non_null(strstr(text, path));
+    sx_qstore_close(st);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(changes_ask_their_answers_to_wait),
+        T(what_cannot_be_recorded_does_not_happen),
+        T(opening_survives_each_failed_malloc),
+        T(a_directory_that_cannot_be_made_is_named),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
