@@ -113,12 +113,8 @@ struct sx_answers *sx_block_events(struct sx_block *b)
 void sx_run_fail(struct sx_run *r, enum sx_err err)
 {
     r->answer.rsp = (struct sx_rsp){ .tag = SX_R_ERR, .err = { .err = (uint8_t)err } };
-    if (err != SX_ERR_BLOCKED)
-        return;
-    r->answer.rsp.err.blocked = r->q->blocked;
-    r->answer.rsp.err.has_notice = r->q->notice != SX_NOTICE_NONE;
-    r->answer.rsp.err.has_ttl = r->q->notice == SX_NOTICE_TTL;
-    r->answer.rsp.err.ttl = r->q->notice_ttl;
+    if (err == SX_ERR_BLOCKED)
+        r->answer.rsp.err = sx_queue_blocked(r->q);
 }
 
 void sx_run_fail_cmd(struct sx_run *r, enum sx_err_cmd err)

@@ -65,9 +65,16 @@ static void with_queue(struct sx_call *call,
 
 /* ---- status ---- */
 
-static const char *reason_name(unsigned reason)
+/* A comma, then as in the command. */
+static void print_reason(const struct sx_queue *q, char *to, size_t size)
 {
-    return reason == SX_BLOCKED_SPAM ? "spam" : "content";
+    struct sx_smp_err why = sx_queue_blocked(q);
+    struct sx_wr w;
+
+    sx_wr_fixed(&w, to, size - 1);
+    sx_wr_u8(&w, ',');
+    sx_wr_block_info(&w, &why, SX_SMP_MAX);
+    to[w.len] = 0;
 }
 
 static enum sx_err say_status(struct sx_call *call, struct sx_queue *q)
@@ -77,12 +84,12 @@ static enum sx_err say_status(struct sx_call *call, struct sx_queue *q)
         [SX_MODE_MESSAGING] = "messaging",
         [SX_MODE_CONTACT] = "contact",
     };
-    char used[SX_TIME_TEXT], blocked[32] = "";
+    char used[SX_TIME_TEXT], blocked[96] = "";
 
     sx_time_text((int64_t)q->used_day * DAY_MS, used);
     used[10] = 0; /* the day */
     if (q->status == SX_Q_BLOCKED)
-        snprintf(blocked, sizeof(blocked), ",reason=%s", reason_name(q->blocked));
+        print_reason(q, blocked, sizeof(blocked));
     sx_say(call->out, "status: %s%s, updatedAt: %s, queueMode: %s",
            q->status == SX_Q_ACTIVE ? "active"
            : q->status == SX_Q_OFF  ? "off"
@@ -119,11 +126,21 @@ static bool take_quota(struct sx_call *call)
     return ok;
 }
 
-static unsigned parse_reason(simplex_bytes word)
+static bool parse_reason(simplex_bytes word, struct sx_smp_err *why)
 {
-    if (sx_bytes_eq(word, sx_str("reason=spam")))
-        return SX_BLOCKED_SPAM;
-    return sx_bytes_eq(word, sx_str("reason=content")) ? SX_BLOCKED_CONTENT : 0;
+    struct sx_rd r = sx_rd_init(word);
+
+    *why = (struct sx_smp_err){ .err = SX_ERR_BLOCKED };
+    sx_rd_block_info(&r, why);
+    return sx_rd_done(&r);
+}
+
+static bool same_block(const struct sx_queue *q, const struct sx_smp_err *why)
+{
+    struct sx_smp_err now = sx_queue_blocked(q);
+
+    return q->status == SX_Q_BLOCKED && now.blocked == why->blocked &&
+           now.has_notice == why->has_notice && now.has_ttl == why->has_ttl && now.ttl == why->ttl;
 }
 
 /* For the functions of the command layer, which are told who calls. Nothing is posted to it. */
@@ -135,9 +152,9 @@ static struct sx_hub caller(struct sx_call *call)
 static enum sx_err block(struct sx_call *call, struct sx_queue *q)
 {
     struct sx_hub us = caller(call);
-    unsigned reason = parse_reason(call->word[1]);
+    struct sx_smp_err why;
 
-    if (q->status == SX_Q_BLOCKED && q->blocked == reason) {
+    if (parse_reason(call->word[1], &why) && same_block(q, &why)) {
         sx_say(call->out, "ok, it was blocked before");
         return SX_ERR_NONE;
     }
@@ -145,8 +162,7 @@ static enum sx_err block(struct sx_call *call, struct sx_queue *q)
         sx_say(call->out, "error: daily_block_queue_quota is used up, ask an administrator");
         return SX_ERR_NONE;
     }
-    enum sx_err e =
-        sx_queue_set_status(call->c->srv->store, q, SX_Q_BLOCKED, (enum sx_block_reason)reason);
+    enum sx_err e = sx_queue_block(call->c->srv->store, q, &why);
     if (e != SX_ERR_NONE)
         return e;
     struct sx_sub *sub = sx_sub_reach(q, SX_SUB_MSG, &us);
@@ -159,7 +175,9 @@ static enum sx_err block(struct sx_call *call, struct sx_queue *q)
 
 void sx_control_block(struct sx_call *call)
 {
-    if (parse_reason(call->word[1]) == 0)
+    struct sx_smp_err why;
+
+    if (!parse_reason(call->word[1], &why))
         sx_say(call->out, "error: write reason=spam or reason=content");
     else
         with_queue(call, block);

@@ -273,11 +273,11 @@ static void tell_blocked(struct sx_sub *sub)
     struct sx_queue *q = sub->q;
     struct sx_store *st = sub->peer->hub->srv->store;
     struct sx_answer a = { .entity_id = sx_bytes(q->rcv.id, sizeof(q->rcv.id)),
-                           .rsp = { .tag = SX_R_ERR, .err = { .err = SX_ERR_BLOCKED } } };
+                           .rsp = { .tag = SX_R_ERR } };
 
     sx_queue_lock(st, q);
     bool blocked = q->sub == sub && q->status == SX_Q_BLOCKED;
-    a.rsp.err.blocked = q->blocked;
+    a.rsp.err = sx_queue_blocked(q);
     sx_queue_unlock(st, q);
     if (blocked)
         sx_peer_send(sub->peer, &a);

@@ -122,7 +122,7 @@ bool sx_persist_del_notifier(struct sx_store *st, struct sx_queue *q)
 }
 
 bool sx_persist_status(struct sx_store *st, struct sx_queue *q, enum sx_q_status status,
-                       enum sx_block_reason why)
+                       const struct sx_smp_err *why)
 {
     static const enum sx_slog_tag tag[] = {
         [SX_Q_ACTIVE] = SX_SLOG_UNBLOCK,
@@ -131,7 +131,10 @@ bool sx_persist_status(struct sx_store *st, struct sx_queue *q, enum sx_q_status
     };
     struct sx_slog_record r = start(tag[status], q);
 
-    r.reason = (uint8_t)why;
+    r.reason = why->blocked;
+    r.has_notice = why->has_notice;
+    r.has_ttl = why->has_ttl;
+    r.ttl = why->ttl;
     return st->persist == NULL || record(st, q, &r);
 }
 

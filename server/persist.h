@@ -65,8 +65,9 @@ bool sx_persist_del_link(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;
 bool sx_persist_notifier(struct sx_store *st, struct sx_queue *q,
                          const struct sx_notifier *n) SIMPLEX_CHECK;
 bool sx_persist_del_notifier(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;
+/* why: the fields `blocked` to `ttl` when the queue is blocked */
 bool sx_persist_status(struct sx_store *st, struct sx_queue *q, enum sx_q_status status,
-                       enum sx_block_reason why) SIMPLEX_CHECK;
+                       const struct sx_smp_err *why) SIMPLEX_CHECK;
 bool sx_persist_delete(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;
 /* The queue was used: recorded at most once a day. Never fails a command. */
 void sx_persist_used(struct sx_store *st, struct sx_queue *q, int64_t now_ms);

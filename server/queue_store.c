@@ -434,13 +434,38 @@ enum sx_err sx_queue_load_keys(struct sx_queue *q, const struct sx_pub *key, uns
     return SX_ERR_NONE;
 }
 
-enum sx_err sx_queue_set_status(struct sx_store *st, struct sx_queue *q, enum sx_q_status status,
-                                enum sx_block_reason why)
+static enum sx_err set_status(struct sx_store *st, struct sx_queue *q, enum sx_q_status status,
+                              const struct sx_smp_err *why)
 {
     if (!sx_persist_status(st, q, status, why))
         return SX_ERR_INTERNAL;
     q->status = (uint8_t)status;
-    q->blocked = (uint8_t)why;
+    q->blocked = why->blocked;
     q->notice = SX_NOTICE_NONE;
+    if (why->has_notice)
+        q->notice = why->has_ttl ? SX_NOTICE_TTL : SX_NOTICE_EMPTY;
+    q->notice_ttl = why->ttl;
     return SX_ERR_NONE;
+}
+
+enum sx_err sx_queue_set_status(struct sx_store *st, struct sx_queue *q, enum sx_q_status status,
+                                enum sx_block_reason why)
+{
+    struct sx_smp_err info = { .blocked = (uint8_t)why };
+
+    return set_status(st, q, status, &info);
+}
+
+enum sx_err sx_queue_block(struct sx_store *st, struct sx_queue *q, const struct sx_smp_err *why)
+{
+    return set_status(st, q, SX_Q_BLOCKED, why);
+}
+
+struct sx_smp_err sx_queue_blocked(const struct sx_queue *q)
+{
+    return (struct sx_smp_err){ .err = SX_ERR_BLOCKED,
+                                .blocked = q->blocked,
+                                .has_notice = q->notice != SX_NOTICE_NONE,
+                                .has_ttl = q->notice == SX_NOTICE_TTL,
+                                .ttl = q->notice_ttl };
 }

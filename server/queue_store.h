@@ -180,6 +180,11 @@ enum sx_err sx_queue_set_keys(struct sx_store *st, struct sx_queue *q, simplex_b
                               unsigned count) SIMPLEX_CHECK;
 enum sx_err sx_queue_set_status(struct sx_store *st, struct sx_queue *q, enum sx_q_status status,
                                 enum sx_block_reason why) SIMPLEX_CHECK;
+/* With a notice: the fields `blocked` to `ttl` of why. */
+enum sx_err sx_queue_block(struct sx_store *st, struct sx_queue *q,
+                           const struct sx_smp_err *why) SIMPLEX_CHECK;
+/* ERR BLOCKED of this queue. */
+struct sx_smp_err sx_queue_blocked(const struct sx_queue *q);
 /* Deletion has two steps, because subscriptions must be detached between them, and only when it
  * is recorded. The second removes q from the index, frees messages, link and notifier. */
 enum sx_err sx_queue_record_delete(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;

@@ -36,12 +36,13 @@ static simplex_rc join(struct sx_store *st, struct sx_queue *q, bool ntf, const 
     return rc == SIMPLEX_E_ARG ? SIMPLEX_E_PROHIBITED : rc;
 }
 
-static void set_block(struct sx_queue *q, const struct sx_slog_record *r)
+static simplex_rc block(struct sx_store *st, struct sx_queue *q, const struct sx_slog_record *r)
 {
-    q->notice = SX_NOTICE_NONE;
-    if (r->has_notice)
-        q->notice = r->has_ttl ? SX_NOTICE_TTL : SX_NOTICE_EMPTY;
-    q->notice_ttl = r->ttl;
+    struct sx_smp_err why = {
+        .blocked = r->reason, .has_notice = r->has_notice, .has_ttl = r->has_ttl, .ttl = r->ttl
+    };
+
+    return rc_of(sx_queue_block(st, q, &why));
 }
 
 /* What CREATE says beyond what a new queue has. */
@@ -50,10 +51,11 @@ static simplex_rc complete(struct sx_store *st, struct sx_queue *q, const struct
     simplex_rc rc = rc_of(sx_queue_load_keys(q, r->rk, r->rk_count));
 
     q->snd_key = r->sk;
-    q->status = r->status;
-    q->blocked = r->reason;
-    set_block(q, r);
     q->used_day = r->day;
+    if (rc == SIMPLEX_OK && r->status == SX_Q_OFF)
+        rc = rc_of(sx_queue_set_status(st, q, SX_Q_OFF, 0));
+    if (rc == SIMPLEX_OK && r->status == SX_Q_BLOCKED)
+        rc = block(st, q, r);
     if (rc == SIMPLEX_OK && r->has_nsrv)
         rc = join(st, q, true, r->nsrv);
     if (rc != SIMPLEX_E_NOMEM && r->has_rsrv) {
@@ -111,16 +113,6 @@ static simplex_rc notify(struct sx_store *st, struct sx_queue *q, const struct s
     return rc == SIMPLEX_OK && r->has_nsrv ? join(st, q, true, r->nsrv) : rc;
 }
 
-static simplex_rc set_status(struct sx_store *st, struct sx_queue *q, enum sx_q_status status,
-                             const struct sx_slog_record *r)
-{
-    simplex_rc rc = rc_of(sx_queue_set_status(st, q, status, (enum sx_block_reason)r->reason));
-
-    if (rc == SIMPLEX_OK)
-        set_block(q, r);
-    return rc;
-}
-
 static simplex_rc change(struct sx_store *st, struct sx_queue *q, const struct sx_slog_record *r)
 {
     switch (r->tag) {
@@ -138,11 +130,11 @@ static simplex_rc change(struct sx_store *st, struct sx_queue *q, const struct s
         sx_queue_del_notifier(st, q);
         return SIMPLEX_OK;
     case SX_SLOG_SUSPEND:
-        return set_status(st, q, SX_Q_OFF, r);
+        return rc_of(sx_queue_set_status(st, q, SX_Q_OFF, 0));
     case SX_SLOG_BLOCK:
-        return set_status(st, q, SX_Q_BLOCKED, r);
+        return block(st, q, r);
     case SX_SLOG_UNBLOCK:
-        return set_status(st, q, SX_Q_ACTIVE, r);
+        return rc_of(sx_queue_set_status(st, q, SX_Q_ACTIVE, 0));
     case SX_SLOG_DELETE:
         sx_queue_delete(st, q);
         return SIMPLEX_OK;
@@ -229,10 +221,11 @@ void sx_load_create_record(const struct sx_queue *q, struct sx_slog_record *r)
     r->has_updated_at = q->used_day != 0;
     r->day = q->used_day;
     r->status = q->status;
-    r->reason = q->blocked;
-    r->has_notice = q->notice != SX_NOTICE_NONE;
-    r->has_ttl = q->notice == SX_NOTICE_TTL;
-    r->ttl = q->notice_ttl;
+    struct sx_smp_err why = sx_queue_blocked(q);
+    r->reason = why.blocked;
+    r->has_notice = why.has_notice;
+    r->has_ttl = why.has_ttl;
+    r->ttl = why.ttl;
     r->has_rsrv = svc != NULL;
     if (svc != NULL)
         memcpy(r->rsrv, svc->id, sizeof(r->rsrv));

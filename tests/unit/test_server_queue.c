@@ -311,10 +311,21 @@ static void blocked_queues_allow_off_and_del_alone(void **state)
     assert_int_equal(
         sx_queue_set_status(t.m.srv->store, found, SX_Q_BLOCKED, SX_BLOCKED_CONTENT), SX_ERR_NONE);
     sx_queue_unlock(t.m.srv->store, found);
-    sx_queue_unref(found);
     const struct sx_rsp *r = mem_send(&t.b, &q, false, "x");
     mem_assert_err(r, SX_ERR_BLOCKED);
     assert_int_equal(r->err.blocked, SX_BLOCKED_CONTENT);
+    assert_false(r->err.has_notice);
+    struct sx_smp_err why = {
+        .blocked = SX_BLOCKED_SPAM, .has_notice = true, .has_ttl = true, .ttl = 60
+    };
+    sx_queue_lock(t.m.srv->store, found);
+    assert_int_equal(sx_queue_block(t.m.srv->store, found, &why), SX_ERR_NONE);
+    sx_queue_unlock(t.m.srv->store, found);
+    sx_queue_unref(found);
+    r = mem_send(&t.b, &q, false, "x");
+    mem_assert_err(r, SX_ERR_BLOCKED);
+    assert_int_equal(r->err.blocked, SX_BLOCKED_SPAM);
+    assert_true(r->err.has_notice && r->err.has_ttl && r->err.ttl == 60);
     mem_assert_err(mem_skey(&t.b, &q), SX_ERR_BLOCKED);
     mem_assert_err(mem_rcv(&t.a, &q, SX_SUB), SX_ERR_BLOCKED);
     mem_assert_err(mem_rcv(&t.a, &q, SX_QUE), SX_ERR_BLOCKED);
