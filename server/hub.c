@@ -42,6 +42,7 @@ static simplex_rc open_state(struct sx_srv *s, const struct sx_srv_cfg *cfg)
 simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out)
 {
     struct sx_srv *s = sx_calloc(1, sizeof(*s));
+    struct sx_persist_figures figures;
     simplex_rc rc = SIMPLEX_E_NOMEM;
 
     *out = NULL;
@@ -66,6 +67,8 @@ simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out)
         goto fail;
     if ((rc = sx_stats_open(sx_srv_now(s), &s->stats)) != SIMPLEX_OK)
         goto fail;
+    if (sx_persist_figures(s->store, &figures))
+        sx_stats_add(s->stats, SX_STAT_NTF_COUNT, (int64_t)figures.loaded_ntfs);
     *out = s;
     return SIMPLEX_OK;
 fail:

@@ -7,6 +7,7 @@
 #include "control.h"
 #include "crypto/crypto.h"
 #include "metrics_http.h"
+#include "persist.h"
 #include "stats_file.h"
 
 #define TICK_MS 1000
@@ -45,6 +46,18 @@ static void report_process(struct sx_report *r)
     }
 }
 
+static void report_persistence(struct sx_store *store, struct sx_report *r)
+{
+    struct sx_persist_figures f;
+
+    r->persistent = sx_persist_figures(store, &f);
+    r->commits = f.commits.commits;
+    r->commit_failures = f.commits.failures;
+    r->commit_total_us = f.commits.total_us;
+    r->journal_bytes = f.journal_bytes;
+    r->journal_live_bytes = f.journal_live_bytes;
+}
+
 void sx_ops_report(struct sx_ops *o, struct sx_report *r)
 {
     const struct sx_ops_cfg *cfg = &o->cfg;
@@ -57,7 +70,9 @@ void sx_ops_report(struct sx_ops *o, struct sx_report *r)
         r->service_subscribed[i] = r->s.services.subscribed[i];
     }
     r->started_ms = (uint64_t)o->started_ms;
-    r->threads = cfg->n_loops + 1;
+    report_persistence(cfg->srv->store, r);
+    r->relays = cfg->proxy == NULL ? 0 : sx_proxy_relays(cfg->proxy);
+    r->threads = cfg->n_loops + 1 + r->persistent + (cfg->proxy != NULL);
     r->n_loops = cfg->n_loops < SX_LOOPS_MAX ? cfg->n_loops : SX_LOOPS_MAX;
     for (unsigned i = 0; i < r->n_loops; i++) {
         r->loop[i].connections = atomic_load(&cfg->loops[i].n_conns);

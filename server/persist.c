@@ -221,3 +221,17 @@ void sx_persist_forget(struct sx_store *st, struct sx_queue *q, struct sx_msg *m
     if (j != NULL)
         sx_journal_forget(j, q->stripe, m);
 }
+
+/* ---- for statistics ---- */
+
+bool sx_persist_figures(struct sx_store *st, struct sx_persist_figures *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (st->persist == NULL)
+        return false;
+    sx_commit_figures(st->persist->commit, &out->commits);
+    if (journal(st) != NULL)
+        sx_journal_size(journal(st), &out->journal_bytes, &out->journal_live_bytes);
+    out->loaded_ntfs = st->persist->loaded_ntfs;
+    return true;
+}

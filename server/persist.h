@@ -52,6 +52,16 @@ uint64_t sx_persist_stamp(struct sx_store *st);
 enum sx_commit_state sx_persist_state(struct sx_store *st, uint64_t stamp);
 void sx_persist_request(struct sx_store *st);
 
+/* ---- for statistics; no lock needed ---- */
+
+struct sx_persist_figures {
+    struct sx_commit_figures commits;
+    uint64_t journal_bytes, journal_live_bytes; /* of messages on disk; live: that still wait */
+    uint64_t loaded_ntfs;                       /* notifications found at the start */
+};
+/* False: nothing is kept. */
+bool sx_persist_figures(struct sx_store *st, struct sx_persist_figures *out);
+
 /* ---- recording; all set q->staged ---- */
 
 bool sx_persist_create(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;

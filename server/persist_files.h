@@ -22,6 +22,7 @@ struct sx_persist {
     struct sx_commit *commit;
     struct sx_persist_cfg cfg; /* without dir, which is the caller's */
     char *path[SX_STATE_FILES];
+    uint64_t loaded_ntfs; /* notifications found at the start */
 };
 
 #endif

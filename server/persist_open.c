@@ -150,6 +150,7 @@ static simplex_rc load_saved(struct sx_persist *p, struct sx_errtext *err)
         rc = rename_to_bak(p->path[SX_FILE_NTFS], err);
     if (rc != SIMPLEX_OK)
         return rc;
+    p->loaded_ntfs = ntfs.loaded;
     report("messages", &messages);
     report("notifications", &ntfs);
     return SIMPLEX_OK;

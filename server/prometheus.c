@@ -156,6 +156,7 @@ static const struct metric {
     { "loaded_queues_ntf_count", R(s.notifiers), "Notifiers in memory", NULL, GAUGE },
 
     /* ours */
+    { "relays_total", R(relays), "Relays remembered, connected or failed", NULL, GAUGE },
     { "start_time_seconds", R(started_ms), "When the server was started, since 1970", NULL, GAUGE,
       MILLISECONDS },
     { "resident_memory_bytes", R(rss_bytes), "Memory of the process", NULL, GAUGE },

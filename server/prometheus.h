@@ -17,7 +17,7 @@ struct sx_report {
     uint64_t services[2], service_queues[2], service_subscribed[2]; /* struct sx_services_count */
     /* the process */
     uint64_t started_ms;
-    uint64_t threads, connections, accepted, closed;
+    uint64_t threads, connections, accepted, closed, relays;
     uint64_t rss_bytes, cpu_user_us, cpu_system_us;
     unsigned n_loops;
     struct {

@@ -260,6 +260,7 @@ static simplex_rc start_ops(struct simplex_server *s, const simplex_server_confi
         .user_password = cfg->control_user,
         .block_quota = cfg->control_block_quota,
         .ports = ports,
+        .proxy = s->proxy,
         .save = s->stats_dir == NULL ? NULL : save_now,
         .save_user = s,
     };

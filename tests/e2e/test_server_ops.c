@@ -3,6 +3,7 @@
 #include "support/vec.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -60,18 +61,27 @@ static void open_server(struct server *t)
     start(t);
 }
 
+/* The directory may hold the journal, which is one of files. */
+static void remove_tree(const char *path, int depth)
+{
+    DIR *d = depth == 0 ? NULL : opendir(path);
+    char inner[SX_PATH_MAX];
+
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        assert_true(sx_path_join(inner, path, e->d_name));
+        remove_tree(inner, depth - 1);
+    }
+    if (d != NULL)
+        closedir(d);
+    assert_int_equal(remove(path), 0);
+}
+
 static void close_server(struct server *t)
 {
-    static const char *const files[] = { SX_STATS_FILE, SX_STATS_FILE_OLD, SX_STATS_DAILY_FILE,
-                                         "smp-server-metrics.txt" };
-    char path[SX_PATH_MAX];
-
     simplex_server_stop(t->s);
-    for (size_t i = 0; i < SX_COUNT(files); i++) {
-        assert_true(sx_path_join(path, t->dir, files[i]));
-        unlink(path);
-    }
-    assert_int_equal(rmdir(t->dir), 0);
+    remove_tree(t->dir, 2);
 }
 
 struct queue {
@@ -268,7 +278,7 @@ static void writes_metrics_to_a_file(void **state)
     assert_int_equal(sx_file_read(t.dir, "smp-server-metrics.txt", &w, &none), SIMPLEX_OK);
     sx_wr_u8(&w, 0);
     assert_non_null(strstr((char *)w.p, "\nsimplex_smp_queues_total1 0\n"));
-    assert_non_null(strstr((char *)w.p, "\nsimplex_smp_threads_total 3\n"));
+    assert_non_null(strstr((char *)w.p, "\nsimplex_smp_threads_total 4\n"));
     sx_wr_free(&w);
     close_server(&t);
 }
@@ -447,14 +457,14 @@ static void gives_roles_for_passwords(void **state)
     skip_to(c, "ntfServiceQueuesCount: 0");
     assert_starts(ask(c, "sockets", ""), "Sockets for port ");
     skip_to(c, "active: 0");
-    assert_string_equal(ask(c, "server-info", ""), "Threads: 3");
+    assert_string_equal(ask(c, "server-info", ""), "Threads: 4");
     skip_to(c, "Ntf subscribed services: 0");
     assert_string_equal(ask(c, "clients", ""), "AUTH");
     assert_string_equal(ask(c, "threads", ""), "AUTH");
     assert_string_equal(ask(c, "delete %s", "AAAA"), "AUTH");
     text_close(c);
     c = control(&t, ADMIN_PASSWORD);
-    assert_string_equal(ask(c, "threads\r", ""), "Threads: 3");
+    assert_string_equal(ask(c, "threads\r", ""), "Threads: 4");
     skip_to(c, "operator: ");
     assert_string_equal(ask(c, "save", ""), "saving server state...");
     assert_string_equal(text_line(c), "server state saved!");
@@ -568,6 +578,48 @@ static void deletes_a_queue(void **state)
     text_close(c);
     smp_peer_close(&rcv);
     smp_peer_close(&snd);
+    close_server(&t);
+}
+
+/* With the state on disk: "ok" means that it is there. */
+static void blocks_for_good_when_the_state_is_kept(void **state)
+{
+    struct server t;
+    struct smp_peer p;
+    struct queue q;
+    char id[40];
+
+    (void)state;
+    open_server(&t);
+    simplex_server_stop(t.s);
+    t.cfg.state_dir = t.dir;
+    start(&t);
+    assert_int_equal(smp_peer_open(&p, &t.peer), SIMPLEX_OK);
+    make_queue(&p, &q);
+    assert_int_equal(send_text(&p, &q, "kept")->tag, SX_R_OK);
+    struct text_client *c = control(&t, ADMIN_PASSWORD);
+    assert_string_equal(ask(c, "block %s reason=spam", id_text(q.snd_id, id)), "ok, queue blocked");
+    char *text = get(&t, "GET /metrics HTTP/1.1\r\n\r\n");
+    assert_null(strstr(text, "\nsimplex_smp_commits_total 0\n"));
+    assert_non_null(strstr(text, "\nsimplex_smp_commit_failures_total 0\n"));
+    assert_non_null(strstr(text, "\nsimplex_smp_journal_bytes{state=\"live\"} "));
+    assert_null(strstr(text, "\nsimplex_smp_journal_bytes{state=\"live\"} 0\n"));
+    free(text);
+    text_close(c);
+    smp_peer_close(&p);
+    simplex_server_stop(t.s);
+    start(&t);
+    c = control(&t, USER_PASSWORD);
+    assert_starts(ask(c, "status %s", id), "status: blocked,reason=spam, updatedAt: 20");
+    text_close(c);
+    c = control(&t, ADMIN_PASSWORD);
+    assert_string_equal(ask(c, "delete %s", id), "ok, 1 messages deleted");
+    text_close(c);
+    simplex_server_stop(t.s);
+    start(&t);
+    c = control(&t, USER_PASSWORD);
+    assert_string_equal(ask(c, "status %s", id), "error: AUTH");
+    text_close(c);
     close_server(&t);
 }
 
@@ -688,6 +740,7 @@ int main(void)
         cmocka_unit_test(lists_clients),
         cmocka_unit_test(blocks_and_unblocks_a_queue),
         cmocka_unit_test(deletes_a_queue),
+        cmocka_unit_test(blocks_for_good_when_the_state_is_kept),
         cmocka_unit_test(refuses_garbage_on_the_control_port),
         cmocka_unit_test(limits_the_sessions_of_the_control_port),
         cmocka_unit_test(changes_passwords_while_running),
