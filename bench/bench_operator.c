@@ -2,12 +2,18 @@
 /*
  * The figures an operator asks for: cycles a second with few and with many connections beside what
  * the prescribed cryptography alone allows on the same cores, memory of connections and queues,
- * memory over a long run, and ten thousand clients that come at once. The clients are the ones of
+ * the same with a server that keeps its state on disk, memory over a long run, and ten thousand
+ * clients that come at once. The clients are the ones of
  * smp-load, in this process; the server is another process, and both share the cores.
  *
  * bench_operator [--full] [seconds per row]
+ * BENCH_DIR: on the disk to be measured; default /var/tmp.
  */
+#define _XOPEN_SOURCE 700 /* nftw */
+#include <fcntl.h>
+#include <ftw.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -116,9 +122,10 @@ static void warm(const struct served *s)
 
 /* ---- throughput ---- */
 
-static void row(unsigned connections, unsigned window)
+/* dir: where the server keeps its state; NULL: in memory. */
+static void row(const char *dir, unsigned connections, unsigned window)
 {
-    struct served s = served_start(NULL);
+    struct served s = served_start(dir);
     struct load_options o = options_for(&s);
 
     warm(&s);
@@ -160,9 +167,66 @@ static void throughput(void)
     printf("%11s  %9s  %9s  %12s  %7s  %13s  %7s  %30s  %8s\n", "connections", "in flight",
            "cycles/s", "cryptography", "of best", "time a cycle", "of best",
            "SEND->MSG ms p50 p99 p99.9 max", "KiB/conn");
-    row(2, 16);
-    row(100, 2);
-    row(2000, 1);
+    row(NULL, 2, 16);
+    row(NULL, 100, 2);
+    row(NULL, 2000, 1);
+}
+
+/* ---- on disk ---- */
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st;
+    (void)kind;
+    (void)at;
+    return remove(path);
+}
+
+/* What the file system needs for a sync of one message: the floor of a cycle that waits for it. */
+static double sync_us(const char *dir)
+{
+    static const uint8_t block[SX_BLOCK];
+    char path[256];
+    int64_t start;
+
+    snprintf(path, sizeof(path), "%s/sync", dir);
+    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return 0;
+    start = sx_mono_us();
+    for (int i = 0; i < 100; i++)
+        if (write(fd, block, sizeof(block)) < 0 || fdatasync(fd) != 0)
+            break;
+    double us = (double)(sx_mono_us() - start) / 100;
+    close(fd);
+    remove(path);
+    return us;
+}
+
+static void durable(void)
+{
+    const char *parent = getenv("BENCH_DIR");
+    static const struct {
+        unsigned connections, window;
+    } rows[] = { { 2, 16 }, { 100, 2 }, { 2000, 1 } };
+    char dir[200];
+
+    for (size_t i = 0; i < SX_COUNT(rows); i++) {
+        snprintf(dir, sizeof(dir), "%s/bench-operator-XXXXXX",
+                 parent != NULL ? parent : "/var/tmp");
+        if (mkdtemp(dir) == NULL) {
+            fprintf(stderr, "bench_operator: no directory can be made in %s: set BENCH_DIR\n",
+                    parent != NULL ? parent : "/var/tmp");
+            return;
+        }
+        if (i == 0)
+            printf(
+                "\nthe same with every message on disk before it is answered OK (in %s, where a\n"
+                "sync of 16 KiB takes %.0f us)\n\n",
+                parent != NULL ? parent : "/var/tmp", sync_us(dir));
+        row(dir, rows[i].connections, rows[i].window);
+        nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    }
 }
 
 /* ---- memory ---- */
@@ -275,6 +339,7 @@ int main(int argc, char **argv)
     if (sx_crypto_init() != SIMPLEX_OK)
         return 1;
     throughput();
+    durable();
     printf("\n");
     idle_connections();
     empty_queues();

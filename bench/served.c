@@ -28,8 +28,8 @@ static void serve(const char *dir, int in, int out)
     struct hello h;
     char c;
 
-    (void)dir;
     simplex_server_config_init(&cfg);
+    cfg.state_dir = dir;
     cfg.error = error;
     cfg.error_size = sizeof(error);
     if (simplex_server_start(&cfg, &s) != SIMPLEX_OK)

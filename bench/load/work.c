@@ -120,6 +120,7 @@ void work_lost(struct link *l)
     struct thread *t = l->t;
 
     l->pending = 0;
+    l->ping = false;
     l->first = l->last = NULL;
     for (unsigned i = 0; i < t->n_queues; i++) {
         struct queue *q = &t->queues[i];
@@ -135,7 +136,7 @@ uint64_t work_pending(const struct thread *t)
     uint64_t n = 0;
 
     for (unsigned i = 0; i < t->n_links; i++)
-        n += t->links[i].pending;
+        n += t->links[i].pending + (t->links[i].ping ? 1 : 0);
     /* A message that was accepted and did not come is missing as well. */
     for (unsigned i = 0; i < t->n_queues; i++)
         n += t->queues[i].stopped ? 0 : t->queues[i].in_flight;
