@@ -303,6 +303,7 @@ size_t sx_peer_next(struct sx_peer *p, uint8_t to[SX_BLOCK])
 
     if (o == NULL || !may_leave(p, o))
         return 0;
+    leave_waiting(p); /* the socket may have asked before the hub heard of the commit */
     p->out = o->next;
     if (p->out == NULL)
         p->out_last = NULL;

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers that wait until what they tell is on disk, seen from the peer they are for. */
+#include "support/server_mem.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "persist.h"
+
+struct kept {
+    struct mem_server m;
+    struct mem_client c;
+    char dir[64];
+};
+
+static void open_kept(struct kept *t)
+{
+    (void)snprintf(t->dir, sizeof(t->dir), "/tmp/sx-commit-XXXXXX");
+    assert_non_null(mkdtemp(t->dir));
+    struct sx_srv_cfg cfg = { .new_queues = true, .state_dir = t->dir };
+    mem_open(&t->m, &cfg);
+    mem_connect(&t->m, &t->c, 0, 0);
+}
+
+static void close_kept(struct kept *t)
+{
+    char command[128];
+
+    mem_disconnect(&t->c);
+    mem_close(&t->m);
+    (void)snprintf(command, sizeof(command), "rm -rf '%s'", t->dir);
+    assert_int_equal(system(command), 0);
+}
+
+/* Sends NEW; its answer is not here yet. */
+static void begin_new(struct kept *t)
+{
+    struct mem_queue q;
+    struct mem_batch b;
+
+    mem_keys(&q, SX_ED25519);
+    struct sx_cmd cmd = mem_new_cmd(&q, SX_MODE_MESSAGING, false);
+    mem_batch_open(&b, &t->c);
+    mem_batch_add(&b, &q.rcv, sx_bytes(NULL, 0), &cmd);
+    mem_batch_run(&b);
+    assert_null(mem_next(&t->c));
+}
+
+static void wait_durable(struct kept *t)
+{
+    struct sx_store *st = t->m.srv->store;
+    uint64_t stamp = sx_persist_stamp(st);
+
+    sx_persist_request(st);
+    for (int i = 0; i < 5000 && sx_persist_state(st, stamp) == SX_COMMIT_WAIT; i++)
+        usleep(1000);
+    assert_int_equal(sx_persist_state(st, stamp), SX_COMMIT_DURABLE);
+}
+
+static void an_answer_waits_for_the_disk(void **state)
+{
+    struct kept t;
+
+    (void)state;
+    open_kept(&t);
+    begin_new(&t);
+    assert_true(t.c.peer.waiting);
+    wait_durable(&t);
+    mem_settle(&t.m);
+    const struct mem_item *i = mem_next(&t.c);
+    assert_non_null(i);
+    assert_int_equal(i->rsp.tag, SX_R_IDS);
+    close_kept(&t);
+}
+
+/* The socket has room and asks for the next block before the hub hears of the commit. */
+static void a_block_that_left_early_is_not_waited_for(void **state)
+{
+    struct kept t;
+
+    (void)state;
+    open_kept(&t);
+    begin_new(&t);
+    assert_ptr_equal(t.m.hub[0].waiting, &t.c.peer);
+    wait_durable(&t);
+    const struct mem_item *i = mem_next(&t.c);
+    assert_non_null(i);
+    assert_int_equal(i->rsp.tag, SX_R_IDS);
+    assert_false(t.c.peer.waiting);
+    assert_null(t.m.hub[0].waiting);
+    mem_settle(&t.m); /* the hub hears of it */
+    begin_new(&t);    /* and the next one waits again */
+    wait_durable(&t);
+    mem_settle(&t.m);
+    assert_non_null(mem_next(&t.c));
+    close_kept(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_answer_waits_for_the_disk),
+        cmocka_unit_test(a_block_that_left_early_is_not_waited_for),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
