@@ -26,7 +26,8 @@ struct sx_ops {
     uv_timer_t tick;
     uv_thread_t thread;
     struct sx_local *http, *lines;
-    int64_t started_ms, metrics_due_ms, daily_due_ms; /* the last two: monotonic */
+    int64_t started_ms, metrics_made_ms, daily_due_ms; /* the last two: monotonic */
+    _Atomic int64_t metrics_interval_ms;               /* 0: no file; changed by a reload */
     atomic_bool stopping;
     bool has_uv, has_thread, has_lock;
 };
@@ -133,9 +134,11 @@ static void on_tick(uv_timer_t *t)
     int64_t mono = sx_mono_ms();
 
     end_day(o, mono);
-    if (o->cfg.metrics_interval_ms > 0 && o->dir != NULL && mono >= o->metrics_due_ms) {
+    int64_t interval = atomic_load(&o->metrics_interval_ms);
+    bool due = o->metrics_made_ms == 0 || mono - o->metrics_made_ms >= interval;
+    if (interval > 0 && o->dir != NULL && due) {
         write_metrics(o);
-        o->metrics_due_ms = mono + o->cfg.metrics_interval_ms;
+        o->metrics_made_ms = mono;
     }
 }
 
@@ -196,6 +199,11 @@ static void thread_main(void *arg)
 
     sx_thread_ignore_sigpipe();
     uv_run(&o->uv, UV_RUN_DEFAULT);
+}
+
+void sx_ops_set_metrics_interval(struct sx_ops *o, int64_t interval_ms)
+{
+    atomic_store(&o->metrics_interval_ms, interval_ms);
 }
 
 static void set_password(const char *password, bool *has, uint8_t hash[32])
@@ -295,6 +303,7 @@ simplex_rc sx_ops_open(const struct sx_ops_cfg *cfg, struct sx_ops **out, struct
     o->cfg = *cfg;
     o->started_ms = sx_now_ms();
     atomic_init(&o->stopping, false);
+    atomic_init(&o->metrics_interval_ms, cfg->metrics_interval_ms);
     simplex_rc rc = copy_text(&o->ports, cfg->ports);
     if (rc == SIMPLEX_OK && cfg->dir != NULL)
         rc = copy_text(&o->dir, cfg->dir);

@@ -46,6 +46,9 @@ uint16_t sx_ops_control_port(const struct sx_ops *o);
 void sx_ops_set_passwords(struct sx_ops *o, const char *admin, const char *user,
                           int64_t block_quota);
 
+/* How often the file is made, from any thread; 0: no more. */
+void sx_ops_set_metrics_interval(struct sx_ops *o, int64_t interval_ms);
+
 /* ---- for the parts of it: on its thread ---- */
 
 void sx_ops_report(struct sx_ops *o, struct sx_report *r);

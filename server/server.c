@@ -376,9 +376,11 @@ simplex_rc simplex_server_reload(simplex_server *s, const simplex_server_config 
     struct sx_qstore_cfg store = store_config(cfg);
     sx_qstore_set_ttl(s->srv->store, &store);
     set_inactive(s, cfg);
-    if (s->ops != NULL)
+    if (s->ops != NULL) {
+        sx_ops_set_metrics_interval(s->ops, cfg->metrics_interval_ms);
         sx_ops_set_passwords(s->ops, cfg->control_admin, cfg->control_user,
                              cfg->control_block_quota);
+    }
     pthread_mutex_lock(&s->lock);
     char *old = s->password;
     s->password = password;

@@ -352,14 +352,18 @@ static void a_hang_up_reads_the_configuration_again(void **state)
     start_server(&p);
     set_line("# create_password", "create_password: secret");
     set_line("expire_messages_days", "expire_messages_days: 14");
+    set_line("# prometheus_interval", "prometheus_interval: 1");
     snprintf(line, sizeof(line), "port: %u,%u", port, free_port());
     set_line("port", line);
     assert_int_equal(kill(p.pid, SIGHUP), 0);
-    assert_true(program_read(&p, "Configuration reloaded: 3 changes."));
+    assert_true(program_read(&p, "Configuration reloaded: 4 changes."));
     assert_non_null(strstr(p.text, "message TTL: 21 days -> 14 days\n"));
     assert_non_null(strstr(p.text, "password to create queues: set\n"));
     assert_non_null(strstr(p.text, " (takes effect when the server is restarted)\n"));
     assert_null(strstr(p.text, "secret"));
+    for (int i = 0; i < 500 && !sx_file_exists(state_dir, "smp-server-metrics.txt"); i++)
+        usleep(20000);
+    assert_true(sx_file_exists(state_dir, "smp-server-metrics.txt"));
     set_line("new_queues", "new_queues: perhaps");
     assert_int_equal(kill(p.pid, SIGHUP), 0);
     assert_true(program_read(&p, "Configuration not reloaded"));
