@@ -62,6 +62,8 @@ struct sx_sub *sx_sub_find(const struct sx_peer *p, const struct sx_queue *q,
 /* Subscribes p; the former subscription of another peer is told to end. NULL: no memory. For
  * SX_SUB_GET nobody is told. */
 struct sx_sub *sx_sub_add(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind);
+/* The same without the limit of a connection: what a service has is limited by its queues. */
+struct sx_sub *sx_sub_make(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind);
 /* Detaches a subscription from its queue: an event for another peer, or freed when it is p's. */
 void sx_sub_detach(struct sx_sub *sub, struct sx_peer *p, unsigned events);
 

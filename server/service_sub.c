@@ -53,6 +53,7 @@ static void count_subscribed(struct sx_service_sub *ss, bool subscribed)
     if (ss->subscribed == subscribed)
         return;
     ss->subscribed = subscribed;
+    ss->sub.peer->n_kind[SX_SUB_SERVICE] = subscribed; /* not idle: sx_peer_busy */
     count(ss->sub.peer, SX_STAT_RCV_SERVICE_SUBS, SX_STAT_NTF_SERVICE_SUBS, subscribed ? 1 : -1);
 }
 
@@ -238,7 +239,7 @@ static struct sx_sub *subscribe_waiting(struct sx_peer *p, struct sx_queue *q,
     }
     if (!waits || (sub != NULL && sub->in_flight))
         return NULL;
-    if (sub == NULL && (sub = sx_sub_add(p, q, kind)) == NULL) {
+    if (sub == NULL && (sub = sx_sub_make(p, q, kind)) == NULL) {
         p->failed = true; /* the client learns it from the closed connection */
         sx_peer_mark_ready(p);
     }

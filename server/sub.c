@@ -60,8 +60,11 @@ void sx_sub_link(struct sx_sub *sub)
 
 struct sx_sub *sx_sub_add(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind)
 {
-    if (p->n_subs >= p->hub->srv->limits.subs)
-        return NULL;
+    return p->n_subs < p->hub->srv->limits.subs ? sx_sub_make(p, q, kind) : NULL;
+}
+
+struct sx_sub *sx_sub_make(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind)
+{
     struct sx_sub *sub = sx_calloc(1, sizeof(*sub));
     if (sub == NULL)
         return NULL;

@@ -5,9 +5,10 @@
  *
  * With a state directory queues and messages outlive the server: what a client was answered is on
  * disk, whatever happens to the process or the machine. Without one they are held in memory and are
- * gone when it stops. SMP versions 6..19, services, and both
- * roles of private routing are offered, relay (RFWD) and proxy (PRXY, PFWD). Name resolution is
- * not: clients that ask for it get the error of a server that has it switched off.
+ * gone when it stops. SMP versions 6..19. Services are offered (clients with a certificate that
+ * subscribe all their queues with one command: SUBS, NSUBS), and both roles of private routing,
+ * relay (RFWD) and proxy (PRXY, PFWD). Name resolution is not: clients that ask for it get the error
+ * of a server that has it switched off.
  *
  * All functions may be called from any thread, except from the server's own (there is no
  * callback, so no call can come from there).

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server's command layer with three clients on two hubs. The input is a script: a byte chooses
+ * The server's command layer with six clients on two hubs: three ordinary ones, two connections of
+ * a messaging service and a notifier service. The input is a script: a byte chooses
  * an operation and who does it, parameters follow. After each step the answers must parse, and
  * queues, counters and subscriptions must agree with each other.
  */
@@ -8,7 +9,8 @@
 
 #include "commands.h"
 
-#define CLIENTS 3
+#define CLIENTS 6
+#define PLAIN 3
 #define QUEUES 4
 #define STEPS_MAX 200
 #define QUOTA 3
@@ -33,11 +35,25 @@ struct machine {
     struct sx_rd in;
 };
 
-static struct sx_keypair keys[2], dh;
+static struct sx_keypair keys[2], dh, service_key;
 
 static int64_t clock_of(void *user)
 {
     return ((struct machine *)user)->now;
+}
+
+static void become_service(struct machine *m, struct client *c, uint8_t role)
+{
+    struct sx_session_service *svc = &c->session.service;
+    struct sx_chain chain = { .cert = { { &role, 1 } }, .count = 1 };
+
+    c->session.version = 19;
+    svc->role = role;
+    svc->key = service_key;
+    memset(svc->cert_hash, role, sizeof(svc->cert_hash));
+    c->peer.service = sx_service_enter(m->srv->store, role, svc->cert_hash, &chain, 0);
+    CHECK(c->peer.service != NULL);
+    memcpy(svc->id, c->peer.service->id, sizeof(svc->id));
 }
 
 static void connect_client(struct machine *m, unsigned i, uint16_t version)
@@ -50,6 +66,8 @@ static void connect_client(struct machine *m, unsigned i, uint16_t version)
     c->session.id_len = 32;
     memset(c->session.id, (int)i + 1, 32);
     sx_peer_init(&c->peer, &m->hub[i % 2], &c->session, c);
+    if (i >= PLAIN)
+        become_service(m, c, i + 1 < CLIENTS ? 'M' : 'N');
 }
 
 static void once(void)
@@ -65,6 +83,8 @@ static void once(void)
         memset(priv.b, i + 1, 32);
         CHECK(sx_keypair_from_priv(&priv, &keys[i]) == SIMPLEX_OK);
     }
+    memset(priv.b, 9, 32);
+    CHECK(sx_keypair_from_priv(&priv, &service_key) == SIMPLEX_OK);
     priv.alg = SX_X25519;
     CHECK(sx_keypair_from_priv(&priv, &dh) == SIMPLEX_OK);
 }
@@ -136,6 +156,12 @@ static size_t check_queue(const struct sx_queue *q)
         CHECK(s->q == q && s->kind == SX_SUB_GET);
         CHECK(q->sub == NULL || q->sub->peer != s->peer); /* never both on one connection */
     }
+    if (q->served.svc != NULL) /* and then nobody else is subscribed */
+        CHECK(q->served.svc->role == 'M' && (q->sub == NULL || q->sub->service));
+    else
+        CHECK(q->sub == NULL || !q->sub->service);
+    if (q->ntf != NULL && q->ntf->served.svc != NULL)
+        CHECK(q->ntf->served.svc->role == 'N' && (q->ntf->sub == NULL || q->ntf->sub->service));
     if (q->ntf != NULL)
         CHECK(q->ntf->q == q && q->ntf->count <= SX_STORE_NTF_MAX);
     if (q->link != NULL)
@@ -146,7 +172,8 @@ static size_t check_queue(const struct sx_queue *q)
 static void check_store(struct machine *m)
 {
     struct sx_queue *found[64];
-    size_t queues = 0, messages = 0;
+    size_t queues = 0, messages = 0, served = 0;
+    struct sx_services_count count;
 
     for (unsigned shard = 0; shard < SX_STORE_SHARDS; shard++) {
         size_t cursor = 0;
@@ -154,6 +181,8 @@ static void check_store(struct machine *m)
             size_t n = sx_qstore_walk(m->srv->store, shard, &cursor, found, SX_COUNT(found));
             for (size_t i = 0; i < n; i++) {
                 messages += check_queue(found[i]);
+                served += found[i]->served.svc != NULL;
+                served += found[i]->ntf != NULL && found[i]->ntf->served.svc != NULL;
                 sx_queue_unref(found[i]);
             }
             queues += n;
@@ -161,6 +190,8 @@ static void check_store(struct machine *m)
     }
     CHECK(queues == sx_qstore_queues(m->srv->store));
     CHECK(messages == sx_qstore_messages(m->srv->store));
+    sx_services_count(m->srv->store, &count);
+    CHECK(served == count.queues[0] + count.queues[1]);
     for (size_t i = 0; i < CLIENTS; i++) {
         size_t n = 0;
         for (const struct sx_sub *s = m->client[i].peer.subs; s != NULL; s = s->next)
@@ -217,6 +248,10 @@ static void put_command(struct machine *m, struct queue *q, struct sx_cmd *c, si
     case SX_NSUB:
         *entity = sx_bytes(q->ntf, 24);
         break;
+    case SX_SUBS:
+    case SX_NSUBS:
+        c->subs.has_hash = true;
+        break;
     case SX_PING:
         *entity = sx_bytes(NULL, 0);
         break;
@@ -246,9 +281,9 @@ static void damage(struct machine *m, uint8_t *one, size_t *len)
 /* A block of up to four commands, correct ones unless `damaged`; returns how many. */
 static unsigned commands(struct machine *m, unsigned who, struct queue *q, bool damaged)
 {
-    static const uint8_t tags[] = { SX_NEW,  SX_SUB,  SX_KEY,  SX_LSET, SX_LDEL, SX_NKEY,
-                                    SX_NDEL, SX_GET,  SX_ACK,  SX_OFF,  SX_DEL,  SX_QUE,
-                                    SX_SKEY, SX_SEND, SX_LKEY, SX_LGET, SX_NSUB, SX_PING };
+    static const uint8_t tags[] = { SX_NEW,  SX_SUB,  SX_KEY,  SX_LSET, SX_LDEL, SX_NKEY, SX_NDEL,
+                                    SX_GET,  SX_ACK,  SX_OFF,  SX_DEL,  SX_QUE,  SX_SKEY, SX_SEND,
+                                    SX_LKEY, SX_LGET, SX_NSUB, SX_PING, SX_SUBS, SX_NSUBS };
     struct client *c = &m->client[who];
     static uint8_t block[SX_BLOCK], one[SX_BLOCK];
     unsigned n = 1 + sx_rd_u8(&m->in) % 4;
@@ -258,12 +293,16 @@ static unsigned commands(struct machine *m, unsigned who, struct queue *q, bool 
     sx_wr_u8(&w, (uint8_t)n);
     for (unsigned i = 0; i < n; i++) {
         uint8_t x = sx_rd_u8(&m->in), corr[24] = { (uint8_t)i };
-        struct sx_cmd cmd = { .tag = tags[x % SX_COUNT(tags)] };
+        struct sx_cmd cmd = { .tag = tags[x % (SX_COUNT(tags) - (who < PLAIN ? 2u : 0u))] };
         const struct sx_keypair *key = &keys[x >= 240];
         simplex_bytes entity;
         put_command(m, q, &cmd, &entity);
         if (cmd.tag == SX_PING || cmd.tag == SX_LGET || (cmd.tag == SX_SEND && x & 128))
             key = NULL;
+        if (cmd.tag == SX_SUBS || cmd.tag == SX_NSUBS) {
+            key = &service_key;
+            entity = sx_bytes(c->session.service.id, 24);
+        }
         sx_wr_fixed(&t, one, sizeof(one));
         CHECK(sx_session_encode(&c->session, key, corr, entity, &cmd, &t) == SIMPLEX_OK);
         if (damaged && i == 0)
@@ -278,8 +317,9 @@ static unsigned commands(struct machine *m, unsigned who, struct queue *q, bool 
 static void step(struct machine *m)
 {
     uint8_t op = sx_rd_u8(&m->in);
-    unsigned who = op / 8 % CLIENTS;
-    struct queue *q = &m->queue[op / 32 % QUEUES];
+    bool service = op >= 192;
+    unsigned who = op / 8 % PLAIN + (service ? PLAIN : 0u);
+    struct queue *q = &m->queue[op / 32 % (service ? 2u : QUEUES)];
     struct client *c = &m->client[who];
     unsigned n;
 
