@@ -78,6 +78,8 @@ struct sx_sub *sx_sub_reach(struct sx_queue *q, enum sx_sub_kind kind, const str
 /* The service of p is subscribed by p from now on, another connection of it gets ENDS. False: no
  * memory. Also without a lock. */
 bool sx_service_subscribe(struct sx_peer *p) SIMPLEX_CHECK;
+/* p is a service that is subscribed, and q is one of its queues. */
+bool sx_service_serves(const struct sx_peer *p, const struct sx_queue *q);
 /* p deletes q, or its notifier: whoever is subscribed, or has the service, gets DELD. */
 void sx_sub_delete(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind);
 

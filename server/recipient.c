@@ -161,7 +161,7 @@ void sx_run_get(struct sx_run *r)
 {
     struct sx_counters *c = r->p->hub->stats;
 
-    if (sx_sub_find(r->p, r->q, SX_SUB_MSG) != NULL) {
+    if (sx_sub_find(r->p, r->q, SX_SUB_MSG) != NULL || sx_service_serves(r->p, r->q)) {
         sx_count(c, SX_STAT_MSG_GET_PROHIBITED, 1);
         sx_run_fail_cmd(r, SX_CMD_PROHIBITED);
         return;

@@ -110,6 +110,11 @@ static bool has_service(const struct sx_peer *p)
     return has;
 }
 
+bool sx_service_serves(const struct sx_peer *p, const struct sx_queue *q)
+{
+    return p->service_sub != NULL && q->served.svc == p->service && has_service(p);
+}
+
 static void adopt_all(struct sx_service_sub *ss)
 {
     struct sx_service *svc = ss->sub.peer->service;
@@ -190,7 +195,10 @@ struct sx_sub *sx_sub_reach(struct sx_queue *q, enum sx_sub_kind kind, const str
             memcpy(sub->ntf_id, q->ntf->node.id, sizeof(sub->ntf_id));
     }
     pthread_mutex_lock(&svc->lock);
-    if (svc->sub != NULL && sub != NULL) {
+    if (svc->sub != NULL && kind == SX_SUB_MSG &&
+        sx_sub_find(svc->sub->peer, q, SX_SUB_GET) != NULL) {
+        /* it asks for the messages of this queue by itself */
+    } else if (svc->sub != NULL && sub != NULL) {
         put_fresh(svc, sub, q, from);
         *place = sub;
     } else if (svc->sub != NULL) {
@@ -237,7 +245,8 @@ static struct sx_sub *subscribe_waiting(struct sx_peer *p, struct sx_queue *q,
         sx_sub_detach(sub, p, SX_EV_DROP);
         sub = NULL;
     }
-    if (!waits || (sub != NULL && sub->in_flight))
+    if (!waits || (sub != NULL && sub->in_flight) ||
+        (kind == SX_SUB_MSG && sx_sub_find(p, q, SX_SUB_GET) != NULL))
         return NULL;
     if (sub == NULL && (sub = sx_sub_make(p, q, kind)) == NULL) {
         p->failed = true; /* the client learns it from the closed connection */

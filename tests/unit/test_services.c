@@ -315,6 +315,32 @@ static void a_service_subscribes_the_queues_it_creates(void **state)
     close_world(&w);
 }
 
+/* GET and a subscription exclude each other for the queues of a service as well. */
+static void get_is_for_queues_that_are_not_subscribed(void **state)
+{
+    struct world w;
+    struct mem_queue q[2];
+
+    (void)state;
+    open_world(&w);
+    for (size_t i = 0; i < 2; i++)
+        mem_new(&w.s, &q[i], SX_MODE_MESSAGING, true);
+    mem_disconnect(&w.s);
+    mem_connect_service(&w.m, &w.s, 0, 0, &w.service.cert);
+    mem_assert_tag(mem_rcv(&w.s, &q[0], SX_GET), SX_R_OK); /* nothing there */
+    mem_assert_total(mem_subs(&w.s), SX_R_SOKS, 2, q[0].rcv_id, q[1].rcv_id);
+    expect_alls(&w.s);
+    mem_assert_cmd_err(mem_rcv(&w.s, &q[1], SX_GET), SX_CMD_PROHIBITED);
+    mem_assert_tag(mem_send(&w.b, &q[0], false, "not pushed"), SX_R_OK);
+    mem_assert_quiet(&w.s);
+    mem_assert_cmd_err(mem_rcv(&w.s, &q[0], SX_SUB), SX_CMD_PROHIBITED);
+    deliver(&w, &w.s, &q[1], "pushed");
+    mem_assert_total(mem_subs(&w.s2), SX_R_SOKS, 2, q[0].rcv_id, q[1].rcv_id);
+    mem_assert_tag(mem_ack(&w.s2, &q[0], expect_msg(&w.s2, &q[0], "not pushed")), SX_R_OK);
+    expect_alls(&w.s2);
+    close_world(&w);
+}
+
 /* ---- connections ---- */
 
 static void another_connection_takes_over(void **state)
@@ -626,6 +652,7 @@ int main(void)
         cmocka_unit_test(parties_need_the_role),
         cmocka_unit_test(signatures_are_those_of_the_session),
         cmocka_unit_test(a_service_subscribes_the_queues_it_creates),
+        cmocka_unit_test(get_is_for_queues_that_are_not_subscribed),
         cmocka_unit_test(another_connection_takes_over),
         cmocka_unit_test(who_has_subscribed_again_is_not_told_of_the_end),
         cmocka_unit_test(repeated_subs_changes_nothing),
