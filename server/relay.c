@@ -127,7 +127,7 @@ void sx_relay_pkey(struct sx_errand *e, const struct sx_session *s, simplex_byte
     size_t chain_len = 0;
 
     if (sx_server_hello_decode(hello, &h) != SIMPLEX_OK || s->version < SX_PROXY_MIN_VERSION ||
-        h.max < SX_PROXY_MIN_VERSION) {
+        h.max < SX_PROXY_MIN_VERSION || h.min > SX_SMP_MAX) {
         refuse(e, SX_TRANSPORT_VERSION);
         return;
     }

@@ -5,6 +5,11 @@
  */
 #include "support/server_mem.h"
 
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "errand.h"
 #include "forward.h"
 #include "proxy.h"
@@ -405,6 +410,11 @@ static void says_when_a_relay_cannot_serve(void **state)
     assert_int_equal(e->rsp.err.transport, SX_TRANSPORT_VERSION);
     assert_int_equal(e->result, SX_ERRAND_COMPAT);
     hello_of(&m, &c, 6, 19, block, &hello);
+    uint8_t future[SX_BLOCK];
+    memcpy(future, hello.ptr, hello.len);
+    future[1] = future[3] = SX_SMP_MAX + 1; /* only versions that do not exist yet */
+    sx_relay_pkey(e, &c.client, sx_bytes(future, hello.len));
+    assert_int_equal(e->rsp.err.transport, SX_TRANSPORT_VERSION);
     for (size_t len = 0; len < hello.len; len++) { /* cut off anywhere */
         sx_relay_pkey(e, &c.client, sx_bytes(hello.ptr, len));
         mem_assert_err(&e->rsp, SX_ERR_PROXY);
@@ -580,6 +590,79 @@ static void copies_the_text_of_an_error(void **state)
     vec_free_all();
 }
 
+/* ---- the thread of the proxy ---- */
+
+static void starts_or_leaves_nothing_behind(void **state)
+{
+    static const char *const own[] = { "example.org", "example.net" };
+    struct sx_proxy_cfg cfg = { .own_domains = own, .n_own_domains = 2 };
+    size_t live = sx_fault_live_blocks();
+    bool fired = true;
+
+    (void)state;
+    assert_int_equal(sx_crypto_init(), SIMPLEX_OK);
+    for (unsigned nth = 0; fired && nth < 50; nth++) {
+        struct sx_proxy *p;
+        sx_fault_malloc(nth);
+        simplex_rc rc = sx_proxy_start(&cfg, &p);
+        fired = sx_fault_disarm();
+        assert_int_equal(rc == SIMPLEX_OK, p != NULL);
+        if (fired)
+            assert_int_equal(rc, SIMPLEX_E_NOMEM);
+        if (p != NULL)
+            assert_int_equal(sx_proxy_relays(p), 0);
+        sx_proxy_free(p);
+        assert_int_equal(sx_fault_live_blocks(), live);
+    }
+    assert_false(fired);
+}
+
+static void takes_no_more_than_its_limit_and_nothing_when_stopped(void **state)
+{
+    struct sx_proxy_cfg cfg = { .pending_max = 3 };
+    struct proxy t;
+    struct sx_proxy *p;
+
+    (void)state;
+    open_proxy(&t, "", 0);
+    cfg.net.connect_timeout = 60000;
+    assert_int_equal(sx_proxy_start(&cfg, &p), SIMPLEX_OK);
+    t.m.srv->relays = (struct sx_relays){ sx_proxy_submit, p };
+    /* A port of ours that accepts and says nothing. */
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(at);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, len), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    struct sx_server *to = &t.prxy.prxy.server;
+    assert_int_equal(sx_host_parse(sx_str("127.0.0.1"), &to->hosts[0]), SIMPLEX_OK);
+    snprintf(to->port, sizeof(to->port), "%u", ntohs(at.sin_port));
+    send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 5);
+    for (int i = 0; i < 2; i++) { /* those that were not taken */
+        const struct mem_item *item = mem_next(&t.a);
+        assert_non_null(item);
+        assert_int_equal(item->rsp.err.broker, SX_BROKER_TIMEOUT);
+    }
+    mem_assert_quiet(&t.a);
+    sx_proxy_stop(p);
+    mem_settle(&t.m);
+    for (int i = 0; i < 3; i++) {
+        const struct mem_item *item = mem_next(&t.a);
+        assert_non_null(item);
+        assert_int_equal(item->rsp.err.broker, SX_BROKER_NETWORK);
+    }
+    send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 1);
+    assert_int_equal(mem_next(&t.a)->rsp.err.broker, SX_BROKER_TIMEOUT);
+    mem_disconnect(&t.a);
+    mem_disconnect(&t.b);
+    mem_close(&t.m);
+    sx_proxy_free(p);
+    close(fd);
+    vec_free_all();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -597,6 +680,8 @@ int main(void)
         cmocka_unit_test(refuses_what_does_not_fit_into_a_block),
         cmocka_unit_test(names_each_failure),
         cmocka_unit_test(copies_the_text_of_an_error),
+        cmocka_unit_test(starts_or_leaves_nothing_behind),
+        cmocka_unit_test(takes_no_more_than_its_limit_and_nothing_when_stopped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
