@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BACKLOG 1024
+#define BACKLOG 65535 /* the system takes as many of them as somaxconn says */
 
 /* Both kinds of addresses on one socket for ::, whatever the system's default is. */
 static bool set_options(int fd, int family)

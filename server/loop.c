@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #define TICK_MS 250
-#define ACCEPT_BURST 64 /* connections accepted before the loop serves those it has */
+/* Connections accepted before the loop serves those it has. Accepting is cheap beside a handshake:
+ * when thousands come at once, those that wait too long in the queue of the system are lost. */
+#define ACCEPT_BURST 1024
 
 void sx_loop_settle(struct sx_loop *l)
 {
