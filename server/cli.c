@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "crypto/crypto.h"
 
@@ -51,6 +53,18 @@ int sx_cli_need_ini(const struct sx_cli *c)
             "Run `smp-server init`, or say where it is with --config DIR.\n",
             ini);
     return SX_CLI_FAILED;
+}
+
+bool sx_cli_act_as_owner(const char *dir)
+{
+    struct stat st;
+
+    if (geteuid() != 0 || (stat(dir, &st) != 0 && errno == ENOENT))
+        return true;
+    if (stat(dir, &st) == 0 && setegid(st.st_gid) == 0 && seteuid(st.st_uid) == 0)
+        return true;
+    sx_cli_fail(0, "cannot act as the owner of %s: %s", dir, strerror(errno));
+    return false;
 }
 
 int sx_cli_option(struct sx_cli *c, int opt, const char *usage)

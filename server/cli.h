@@ -33,6 +33,13 @@ int sx_cli_paths(struct sx_cli *c);
 /* SX_CLI_GO_ON when there is a smp-server.ini, or says that init is needed. */
 int sx_cli_need_ini(const struct sx_cli *c);
 
+/*
+ * Root goes on with the rights of the directory's owner, if that is another user: what it writes
+ * is for a server that runs as that one, and whatever the owner puts there meanwhile, nothing else
+ * can be touched. A directory that does not exist changes nothing. False: it said why not.
+ */
+bool sx_cli_act_as_owner(const char *dir);
+
 /* ---- options ---- */
 
 enum { SX_OPT_CONFIG = 1000, SX_OPT_STATE };

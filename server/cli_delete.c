@@ -3,6 +3,7 @@
 #define _XOPEN_SOURCE 700 /* nftw */
 #include <errno.h>
 #include <ftw.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -29,15 +30,24 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return sx_cli_fail(SX_CLI_FAILED, "cannot delete %s: %s", path, strerror(errno));
 }
 
+static bool become_root_again(bool was_root)
+{
+    return !was_root || (seteuid(0) == 0 && setegid(0) == 0);
+}
+
 static int empty_dir(const char *dir)
 {
+    bool was_root = geteuid() == 0;
+
     if (access(dir, F_OK) != 0 && errno == ENOENT)
         return SX_CLI_OK;
+    if (!sx_cli_act_as_owner(dir))
+        return SX_CLI_FAILED;
     int status = nftw(dir, remove_one, OPEN_DIRS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
     if (status < 0)
-        return sx_cli_fail(SX_CLI_FAILED, "cannot delete the files in %s: %s", dir,
-                           strerror(errno));
-    return status;
+        status =
+            sx_cli_fail(SX_CLI_FAILED, "cannot delete the files in %s: %s", dir, strerror(errno));
+    return become_root_again(was_root) ? status : SX_CLI_FAILED;
 }
 
 /* Nobody should lose other files by a slip of --config or --state. */

@@ -86,6 +86,10 @@ static int run(struct sx_cli *c, bool is_export, bool skip)
 
     if (status != SX_CLI_GO_ON)
         return status;
+    if (!sx_cli_act_as_owner(c->paths.path[SX_PATH_STATE_DIR])) {
+        sx_config_free(&config);
+        return SX_CLI_FAILED;
+    }
     sx_cli_server_config(c, &config, &cfg);
     cfg.state_dir = c->paths.path[SX_PATH_STATE_DIR];
     cfg.skip_damage = skip;

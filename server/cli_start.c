@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* start: the server runs until it is told to stop. */
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "cli.h"
 #include "log.h"
 
@@ -156,8 +159,21 @@ static void reload(void *user)
 
 /* ---- running ---- */
 
+/* Files that root made are not for a server that runs as another user. */
+static void warn_of_root(const char *dir)
+{
+    struct stat st;
+
+    if (geteuid() == 0 && stat(dir, &st) == 0 && st.st_uid != 0)
+        sx_log(SX_LOG_WARN,
+               "the server runs as root, and %s is of another user, who will not be able to read "
+               "what it writes: start it as that user",
+               dir);
+}
+
 static int serve(struct start *s)
 {
+    const char *state_dir = s->cli->paths.path[SX_PATH_STATE_DIR];
     simplex_server_config cfg;
     char error[1024] = "";
 
@@ -169,6 +185,9 @@ static int serve(struct start *s)
     sx_cli_block_signals();
     sx_log_to_stderr(SX_LOG_INFO);
     set_level(s);
+    if (s->maintenance && !sx_cli_act_as_owner(state_dir))
+        return SX_CLI_FAILED;
+    warn_of_root(state_dir);
     if (simplex_server_start(&cfg, &s->server) != SIMPLEX_OK)
         return sx_cli_fail(SX_CLI_FAILED, "%s", error);
     if (s->maintenance) {

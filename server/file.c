@@ -101,11 +101,15 @@ static bool give_to_owner(int fd, const char *dir)
 /* Returns false with errno set; the file is closed either way. */
 static bool write_new(const char *dir, const char *path, simplex_bytes b, mode_t mode)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    /* A new file always: root must not write through a link that the owner of the directory made,
+     * let alone give what it leads to away. */
+    if (unlink(path) != 0 && errno != ENOENT)
+        return false;
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 
     if (fd < 0)
         return false;
-    /* Mode and owner first, whatever was there before. */
+    /* Mode and owner before there is anything to read. */
     bool ok = fchmod(fd, mode) == 0 && give_to_owner(fd, dir) && write_all(fd, b);
     int e = errno;
     if (close(fd) != 0 && ok)

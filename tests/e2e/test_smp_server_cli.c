@@ -508,6 +508,33 @@ static void messages_go_to_the_file_of_the_reference_and_back(void **state)
     assert_state_files(true, true);
 }
 
+/* Maintenance by root leaves files that a server of another user can read. */
+static void root_works_as_the_owner_of_the_state(void **state)
+{
+    enum { OWNER = 12345 };
+    struct stat st;
+    char path[160];
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chmod(base, 0755), 0);
+    assert_int_equal(mkdir(config_dir, 0755), 0);
+    assert_int_equal(mkdir(state_dir, 0700), 0);
+    assert_int_equal(chown(config_dir, OWNER, OWNER), 0);
+    assert_int_equal(chown(state_dir, OWNER, OWNER), 0);
+    init_server();
+    expect(ARG("start", "-m"), NULL, 0, "Maintenance completed.");
+    expect(ARG("messages", "export"), NULL, 0, "0 messages are in ");
+    static const char *const names[] = { "smp-server-store.log", "smp-server-messages.log" };
+    for (size_t i = 0; i < SX_COUNT(names); i++) {
+        snprintf(path, sizeof(path), "%s/%s", state_dir, names[i]);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_uid, OWNER);
+    }
+    expect(ARG("delete"), "Y\n", 0, "Deleted configuration");
+}
+
 /* ---- delete ---- */
 
 static void delete_wants_the_answer_y(void **state)
@@ -596,6 +623,7 @@ int main(void)
         TEST(cert_keeps_the_identity),
         TEST(cert_needs_a_server),
         TEST(messages_go_to_the_file_of_the_reference_and_back),
+        TEST(root_works_as_the_owner_of_the_state),
         TEST(delete_wants_the_answer_y),
         TEST(every_command_has_help),
     };

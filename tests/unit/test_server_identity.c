@@ -155,6 +155,23 @@ static void what_root_writes_belongs_to_the_owner_of_the_directory(void **state)
     }
 }
 
+static void a_link_in_the_place_of_a_temporary_file_is_not_followed(void **state)
+{
+    struct sx_identity c;
+    char path[SX_PATH_MAX], other[SX_PATH_MAX];
+
+    (void)state;
+    assert_int_equal(sx_identity_make(&c, dir, SX_ED25519, "host", &error), SIMPLEX_OK);
+    sx_identity_wipe(&c);
+    put("other", sx_str("precious"));
+    assert_true(sx_path_join(other, dir, "other"));
+    assert_true(sx_path_join(path, dir, SX_SERVER_KEY SX_RENEWED ".tmp"));
+    assert_int_equal(symlink(other, path), 0);
+    assert_int_equal(sx_identity_renew(&c, dir, SX_NO_KEY, NULL, &error), SIMPLEX_OK);
+    sx_identity_wipe(&c);
+    vec_assert_eq(get("other"), sx_str("precious"), "other");
+}
+
 static void an_incomplete_identity_is_not_overwritten(void **state)
 {
     struct sx_identity c;
@@ -423,6 +440,7 @@ int main(void)
         TEST(makes_the_files_of_an_identity),
         TEST(private_keys_are_for_their_owner_alone),
         TEST(what_root_writes_belongs_to_the_owner_of_the_directory),
+        TEST(a_link_in_the_place_of_a_temporary_file_is_not_followed),
         TEST(an_incomplete_identity_is_not_overwritten),
         TEST(takes_ed448_files_of_the_reference_without_the_key_of_the_ca),
         TEST(serves_chains_of_two_to_four_certificates),
