@@ -132,8 +132,9 @@ static void compare(size_t len, unsigned group)
         journal += run_journal(len, group, rounds);
     }
     double n = 3.0 * rounds * group, mb = 3.0 * rounds * (double)bytes / 1e6;
-    printf("  %5zu bytes, %4u a sync: %8.0f messages/s, %6.1f MB/s; plain file %6.1f MB/s; %3.0f%%\n",
-           len, group, n / journal, mb / journal, mb / plain, 100 * plain / journal);
+    printf(
+        "  %5zu bytes, %4u a sync: %8.0f messages/s, %6.1f MB/s; plain file %6.1f MB/s; %3.0f%%\n",
+        len, group, n / journal, mb / journal, mb / plain, 100 * plain / journal);
     fflush(stdout);
 }
 
