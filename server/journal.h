@@ -80,8 +80,9 @@ simplex_rc sx_journal_flush(struct sx_journal *j) SIMPLEX_CHECK;
 
 /* Flushes and makes everything flushed durable. */
 simplex_rc sx_journal_sync(struct sx_journal *j) SIMPLEX_CHECK;
-/* After a failure: a new segment with everything that was not known to be durable, synced. OK also
- * when there was no failure. On an error it can be called again, after a second say. */
+/* After a failure: a new segment with everything that was not known to be durable, synced.
+ * Without a failure the same as sx_journal_sync. On an error it can be called again, after a second
+ * say. */
 simplex_rc sx_journal_recover(struct sx_journal *j) SIMPLEX_CHECK;
 /* One step of housekeeping: a spare segment is kept allocated, the oldest segment is deleted when
  * nothing in it lives (once that is durable: it syncs when it has to), or about 1 MiB is copied

@@ -55,7 +55,7 @@ static simplex_rc damaged(struct scan *c, uint32_t at, const char *what)
     }
     sx_errtext_set(c->err,
                    "%s/%s is damaged at offset %" PRIu32 " (%s): restore the directory from a "
-                   "backup, or let the server leave out what is damaged (operator's guide)",
+                   "backup, or start with --skip-warnings to leave out what is damaged",
                    c->j->dir, c->name, at, what);
     return SIMPLEX_E_DB_DAMAGED;
 }

@@ -165,9 +165,11 @@ simplex_rc sx_journal_recover(struct sx_journal *j)
             sx_journal_fail(j, rc, "written");
     }
     pthread_mutex_unlock(&j->lock);
-    if (failed && rc == SIMPLEX_OK)
+    if (!failed)
+        return sx_journal_sync(j);
+    if (rc == SIMPLEX_OK)
         rc = sx_journal_sync_open(j);
-    if (failed && rc == SIMPLEX_OK) {
+    if (rc == SIMPLEX_OK) {
         atomic_store(&j->failed, false);
         sx_journal_warn(j, "messages in %s are written again", j->dir);
     }

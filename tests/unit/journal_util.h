@@ -49,13 +49,13 @@ static inline void jt_warn(void *user, const char *text)
     snprintf(t->warned, sizeof t->warned, "%s", text);
 }
 
-static inline struct jt *jt_new(void)
+static inline struct jt *jt_new_in(const char *base)
 {
     struct jt *t = calloc(1, sizeof *t);
 
     assert_non_null(t);
     assert_int_equal(sx_crypto_init(), SIMPLEX_OK);
-    strcpy(t->dir, "/tmp/sx_journal_XXXXXX");
+    snprintf(t->dir, sizeof t->dir, "%s/sx_journal_XXXXXX", base);
     assert_non_null(mkdtemp(t->dir));
     for (size_t i = 0; i < SX_STORE_SHARDS; i++)
         assert_int_equal(pthread_mutex_init(&t->stripes[i], NULL), 0);
@@ -66,6 +66,11 @@ static inline struct jt *jt_new(void)
                                       .warn = jt_warn,
                                       .user = t };
     return t;
+}
+
+static inline struct jt *jt_new(void)
+{
+    return jt_new_in("/tmp");
 }
 
 static inline simplex_rc jt_try(struct jt *t)
