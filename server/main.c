@@ -80,6 +80,23 @@ static int run(struct sx_cli *c, int argc, char **argv)
     return run_command(c, argc - optind, argv + optind);
 }
 
+/* Units and images written for the reference end with "+RTS -N -RTS": options of its runtime. */
+static int without_rts(int argc, char **argv)
+{
+    bool inside = false;
+    int n = 0;
+
+    for (int i = 0; i < argc; i++) {
+        bool starts = strcmp(argv[i], "+RTS") == 0;
+        bool ends = strcmp(argv[i], "-RTS") == 0;
+        inside = (inside || starts) && !ends;
+        if (!inside && !ends)
+            argv[n++] = argv[i];
+    }
+    argv[n] = NULL;
+    return n;
+}
+
 int main(int argc, char **argv)
 {
     struct sx_cli cli = { 0 };
@@ -88,7 +105,7 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* a limit of the size of files is met as a full disk */
     if (sx_crypto_init() != SIMPLEX_OK)
         return sx_cli_fail(SX_CLI_FAILED, "the cryptographic libraries do not work");
-    int status = run(&cli, argc, argv);
+    int status = run(&cli, without_rts(argc, argv), argv);
     sx_paths_free(&cli.paths);
     return status;
 }

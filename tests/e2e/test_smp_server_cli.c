@@ -568,6 +568,7 @@ static void every_command_has_help(void **state)
 {
     static const char *const commands[] = { "init", "start", "cert", "messages", "delete" };
     static const char *const none[] = { NULL }, *const help[] = { "-h", NULL };
+    static const char *const rts[] = { "+RTS", "-N", "-RTS", "-v", "+RTS", "-x", NULL };
     static const char *const version[] = { "-v", NULL }, *const bad[] = { "--config", NULL };
 
     (void)state;
@@ -575,6 +576,7 @@ static void every_command_has_help(void **state)
     expect(help, NULL, 0, "Usage: smp-server COMMAND");
     expect(version, NULL, 0, "SMP server v");
     expect(bad, NULL, 2, "--config");
+    expect(rts, NULL, 0, "SMP server v");
     expect(ARG("stat"), NULL, 2, "unknown command \"stat\"");
     for (size_t i = 0; i < SX_COUNT(commands); i++) {
         char text[64];
