@@ -14,11 +14,12 @@
 
 struct server {
     simplex_server *s;
+    char dir[64]; /* "": nothing is kept */
     uint8_t key_hash[32];
     struct smp_peer_cfg peer;
 };
 
-static void start(struct server *t)
+static void start_again(struct server *t)
 {
     simplex_server_config cfg;
     char error[300] = "";
@@ -27,12 +28,42 @@ static void start(struct server *t)
     cfg.end_flush_ms = 0;
     cfg.ntf_flush_ms = 0;
     cfg.threads = 3;
+    if (t->dir[0] != 0)
+        cfg.dir = cfg.state_dir = t->dir;
     cfg.error = error;
     cfg.error_size = sizeof(error);
     if (simplex_server_start(&cfg, &t->s) != SIMPLEX_OK)
         fail_msg("%s", error);
     simplex_server_fingerprint(t->s, t->key_hash);
     t->peer = (struct smp_peer_cfg){ .port = simplex_server_port(t->s), .key_hash = t->key_hash };
+}
+
+static void start(struct server *t)
+{
+    t->dir[0] = 0;
+    start_again(t);
+}
+
+static void start_kept(struct server *t)
+{
+    snprintf(t->dir, sizeof(t->dir), "/tmp/sx-services-XXXXXX");
+    assert_non_null(mkdtemp(t->dir));
+    start_again(t);
+}
+
+static void restart(struct server *t)
+{
+    simplex_server_stop(t->s);
+    start_again(t);
+}
+
+static void stop_kept(struct server *t)
+{
+    char command[128];
+
+    simplex_server_stop(t->s);
+    snprintf(command, sizeof(command), "rm -rf '%s'", t->dir);
+    assert_int_equal(system(command), 0);
 }
 
 struct service {
@@ -110,7 +141,8 @@ static const struct sx_rsp *ack(struct smp_peer *p, const struct queue *q, simpl
 
 static const struct sx_rsp *subs(struct smp_peer *p)
 {
-    struct sx_cmd c = { .tag = SX_SUBS, .subs = { .has_hash = true } };
+    struct sx_cmd c = { .tag = p->session.service.role == 'N' ? SX_NSUBS : SX_SUBS,
+                        .subs = { .has_hash = true } };
     const struct sx_session_service *s = &p->session.service;
 
     return smp_peer_cmd(p, &s->key, sx_bytes(s->id, sizeof(s->id)), &c);
@@ -231,6 +263,130 @@ static void refuses_five_certificates(void **state)
     simplex_server_stop(t.s);
 }
 
+/* ---- restarts ---- */
+
+struct notifier {
+    struct sx_keypair key, dh;
+    uint8_t id[24];
+};
+
+static void make_notifier(struct smp_peer *p, const struct queue *q, struct notifier *n)
+{
+    struct sx_cmd c = { .tag = SX_NKEY };
+
+    assert_int_equal(sx_keypair_new(SX_ED25519, &n->key), SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_X25519, &n->dh), SIMPLEX_OK);
+    c.nkey.auth = n->key.pub;
+    c.nkey.dh = n->dh.pub;
+    const struct sx_rsp *r = smp_peer_cmd(p, &q->rcv, sx_bytes(q->rcv_id, 24), &c);
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_NID);
+    memcpy(n->id, r->nid.ntf_id.ptr, sizeof(n->id));
+}
+
+static void assert_soks(const struct sx_rsp *r, const uint8_t *id)
+{
+    uint8_t hash[16] = { 0 };
+
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_SOKS);
+    assert_int_equal(r->soks.count, id != NULL);
+    if (id != NULL)
+        sx_md5(sx_bytes(id, 24), hash);
+    vec_assert_eq(sx_bytes(r->soks.hash, 16), sx_bytes(hash, 16), "hash of ids");
+}
+
+static void expect_nmsg(struct smp_peer *sender, struct smp_peer *p, const struct queue *q,
+                        const struct notifier *n)
+{
+    struct sx_cmd c = { .tag = SX_SEND, .send = { .notify = true, .body = sx_str("ring") } };
+    const struct sx_rsp *r = smp_peer_cmd(sender, NULL, sx_bytes(q->snd_id, 24), &c);
+
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_OK);
+    vec_assert_eq(expect(p, SX_R_NMSG)->t.entity_id, sx_bytes(n->id, 24), "notifier");
+}
+
+/* testServiceNotificationsTwoRestarts */
+static void a_notifier_service_outlives_two_restarts(void **state)
+{
+    struct server t;
+    struct service svc;
+    struct smp_peer p, sender;
+    struct queue q;
+    struct notifier n;
+    struct sx_cmd nsub = { .tag = SX_NSUB };
+    uint8_t id[24];
+
+    (void)state;
+    start_kept(&t);
+    make_service(&svc, 'N', SX_ED25519, 2);
+    assert_int_equal(smp_peer_open(&sender, &t.peer), SIMPLEX_OK);
+    make_queue(&sender, &q);
+    make_notifier(&sender, &q, &n);
+    connect_service(&t, &p, &svc);
+    memcpy(id, p.session.service.id, sizeof(id));
+    const struct sx_rsp *r = smp_peer_cmd(&p, &n.key, sx_bytes(n.id, 24), &nsub);
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_SOK);
+    expect_nmsg(&sender, &p, &q, &n);
+    for (int i = 0; i < 2; i++) { /* the second one reads what the first has rewritten */
+        smp_peer_close(&p);
+        smp_peer_close(&sender);
+        restart(&t);
+        assert_int_equal(smp_peer_open(&sender, &t.peer), SIMPLEX_OK);
+        connect_service(&t, &p, &svc);
+        assert_memory_equal(p.session.service.id, id, sizeof(id));
+        assert_soks(subs(&p), n.id);
+        expect_nmsg(&sender, &p, &q, &n);
+    }
+    /* taken back: that is kept as well */
+    r = smp_peer_cmd(&sender, &n.key, sx_bytes(n.id, 24), &nsub);
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_SOK);
+    assert_false(r->sok.has_service_id);
+    smp_peer_close(&p);
+    smp_peer_close(&sender);
+    restart(&t);
+    connect_service(&t, &p, &svc);
+    assert_soks(subs(&p), NULL);
+    smp_peer_close(&p);
+    test_certs_free(&svc.certs);
+    stop_kept(&t);
+}
+
+static void a_messaging_service_outlives_two_restarts(void **state)
+{
+    struct server t;
+    struct service svc;
+    struct smp_peer p, sender;
+    struct queue q;
+
+    (void)state;
+    start_kept(&t);
+    make_service(&svc, 'M', SX_ED448, 3);
+    connect_service(&t, &p, &svc);
+    make_queue(&p, &q);
+    for (int i = 0; i < 2; i++) {
+        smp_peer_close(&p);
+        assert_int_equal(smp_peer_open(&sender, &t.peer), SIMPLEX_OK);
+        send_to(&sender, &q, "kept");
+        smp_peer_close(&sender);
+        restart(&t);
+        connect_service(&t, &p, &svc);
+        assert_soks(subs(&p), q.rcv_id);
+        expect_msg(&p, &q, "kept");
+        expect(&p, SX_R_ALLS);
+        struct sx_service_cert other = svc.cert; /* the role is kept too */
+        other.role = 'N';
+        struct smp_peer wrong;
+        assert_int_equal(open_service(&t, &wrong, &svc, &other), SIMPLEX_E_HANDSHAKE);
+    }
+    smp_peer_close(&p);
+    test_certs_free(&svc.certs);
+    stop_kept(&t);
+}
+
 /* ---- several threads ---- */
 
 #define QUEUES 40
@@ -345,6 +501,8 @@ int main(void)
         cmocka_unit_test(takes_chains_of_one_to_four_certificates),
         cmocka_unit_test(refuses_what_tls_did_not_prove),
         cmocka_unit_test(refuses_five_certificates),
+        cmocka_unit_test(a_notifier_service_outlives_two_restarts),
+        cmocka_unit_test(a_messaging_service_outlives_two_restarts),
         cmocka_unit_test(loses_nothing_while_connections_take_over),
     };
 
