@@ -333,6 +333,7 @@ static simplex_rc begin_session(struct sx_conn *c)
         .chain = sx_tls_peer_chain(c->tls),
         .alpn = sx_tls_alpn(c->tls),
         .proxy = c->net->cfg.proxy,
+        .service = sx_tls_presented(c->tls) ? &c->net->service : NULL,
     };
 
     cfg.session_id = sx_bytes(unique, sx_tls_unique(c->tls, unique));
@@ -650,9 +651,7 @@ simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server,
     *out = NULL;
     if (c == NULL || a == NULL)
         goto failed;
-    *c = (struct sx_conn){
-        .net = net, .ops = ops, .owner = owner, .attempt = a, .refs = 2
-    };
+    *c = (struct sx_conn){ .net = net, .ops = ops, .owner = owner, .attempt = a, .refs = 2 };
     a->dial.loop = net->loop;
     a->dial.cfg = &net->cfg;
     a->server = *server;

@@ -2,6 +2,8 @@
 /* The pool of clients on one loop, and the point in each turn of the loop where they work. */
 #include "client/net_internal.h"
 
+#define SERVICE_DER_MAX (4 * 16384)
+
 int64_t sx_net_now(void)
 {
     return (int64_t)(uv_hrtime() / 1000000);
@@ -87,6 +89,31 @@ static bool valid(const struct sx_net_cfg *cfg)
            cfg->min_version <= cfg->max_version;
 }
 
+static simplex_rc open_service(struct sx_net *n)
+{
+    struct sx_net_cfg *cfg = &n->cfg;
+
+    if (cfg->service_role == 0)
+        return SIMPLEX_OK;
+    sx_wr_init(&n->service_der, SERVICE_DER_MAX);
+    n->service.role = cfg->service_role;
+    simplex_rc rc = sx_tls_ctx_present(n->tls, cfg->service_chain_pem, cfg->service_key_pem);
+    if (rc == SIMPLEX_OK)
+        rc = sx_pem_chain(cfg->service_chain_pem, &n->service_der, &n->service.chain);
+    if (rc == SIMPLEX_OK)
+        rc = sx_pem_key(cfg->service_key_pem, &n->service.leaf);
+    cfg->service_chain_pem = cfg->service_key_pem = sx_bytes(NULL, 0);
+    return rc;
+}
+
+static void free_service(struct sx_net *n)
+{
+    if (n->service.role == 0)
+        return;
+    sx_wr_free(&n->service_der);
+    sx_keypair_wipe(&n->service.leaf);
+}
+
 simplex_rc sx_net_open(uv_loop_t *loop, const struct sx_net_cfg *cfg,
                        const struct sx_net_callbacks *cb, void *user, const char *isolation,
                        struct sx_net **out)
@@ -110,7 +137,11 @@ simplex_rc sx_net_open(uv_loop_t *loop, const struct sx_net_cfg *cfg,
         rc = SIMPLEX_E_NOMEM;
     else
         rc = sx_tls_ctx_client(&n->tls);
+    if (rc == SIMPLEX_OK)
+        rc = open_service(n);
     if (rc != SIMPLEX_OK) {
+        sx_tls_ctx_free(n->tls);
+        free_service(n);
         sx_free(n->isolation);
         sx_free_secret(n, sizeof(*n));
         return rc;
@@ -135,6 +166,7 @@ static void net_free(struct sx_net *n)
         sx_client_free(c);
     }
     sx_tls_ctx_free(n->tls);
+    free_service(n);
     if (n->isolation != NULL)
         sx_free_secret(n->isolation, strlen(n->isolation));
     sx_free_secret(n, sizeof(*n));

@@ -18,6 +18,8 @@ struct sx_net {
     void *user;
     char *isolation;
     struct sx_tls_ctx *tls;
+    struct sx_service_cert service; /* of cfg.service_role; into service_der */
+    struct sx_wr service_der;
     struct sx_client *clients;
     struct sx_client *work_first, *work_last; /* clients with something to do this turn */
     /* Work is done after polling, or before it when it came from elsewhere: never in a call. */

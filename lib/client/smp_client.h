@@ -43,6 +43,10 @@ struct sx_net_cfg {          /* times in ms; 0 = the protocol's default (section
     bool required_host_mode;
     uint16_t min_version, max_version; /* SMP range; 0 = 6..19 */
     bool proxy; /* connections announce a proxy, and keep the server's hello: section 8 */
+    /* All connections are those of a service (section 4): 'M' 'N' 'P', 0: of none. PEM, needed by
+     * sx_net_open alone. Who it is to a server: `service` of sx_client_session. */
+    uint8_t service_role;
+    simplex_bytes service_chain_pem, service_key_pem;
 };
 
 /* Callbacks run on the loop, never inside a call that this header offers. */

@@ -76,6 +76,8 @@ size_t sx_tls_unique(const struct sx_tls *t, uint8_t out[SX_TLS_UNIQUE_MAX]);
 /* Certificates the peer sent, leaf first; borrowed from t; empty when it sent none. A server has
  * verified nothing but that the peer holds the key of the first. */
 const struct sx_chain *sx_tls_peer_chain(const struct sx_tls *t);
+/* Client: the server has asked for the certificates of sx_tls_ctx_present, and got them. */
+bool sx_tls_presented(const struct sx_tls *t);
 /* Frees the copy of the peer's certificates once the SMP handshake is over. */
 void sx_tls_forget_peer_chain(struct sx_tls *t);
 bool sx_tls_alpn(const struct sx_tls *t);   /* an application protocol was negotiated */

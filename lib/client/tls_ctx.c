@@ -195,7 +195,10 @@ simplex_rc sx_tls_ctx_server(simplex_bytes chain_pem, simplex_bytes key_pem,
 simplex_rc sx_tls_ctx_present(struct sx_tls_ctx *ctx, simplex_bytes chain_pem,
                               simplex_bytes key_pem)
 {
-    return ctx->is_server ? SIMPLEX_E_ARG : load_certs(ctx->ssl, chain_pem, key_pem);
+    if (ctx->is_server)
+        return SIMPLEX_E_ARG;
+    SSL_CTX_set_cert_cb(ctx->ssl, sx_tls_asked, NULL);
+    return load_certs(ctx->ssl, chain_pem, key_pem);
 }
 
 simplex_rc sx_tls_ctx_versions(struct sx_tls_ctx *ctx, int min, int max)

@@ -33,11 +33,14 @@ struct sx_tls {
     simplex_rc failed;     /* sticky */
     simplex_rc cert_error; /* why the certificates were refused */
     bool is_server, ready;
+    bool presented; /* our certificates were asked for */
     uint8_t key_hash[32];
 };
 
 /* The BIO between OpenSSL and the two buffers of a connection. */
 BIO_METHOD *sx_tls_bio_method(void);
+/* For SSL_CTX_set_cert_cb: the server wants to see certificates. */
+int sx_tls_asked(SSL *ssl, void *arg);
 /* For SSL_CTX_set_cert_verify_callback: the only verification of peers there is. */
 int sx_tls_verify_peer(X509_STORE_CTX *store, void *arg);
 

@@ -194,6 +194,20 @@ int sx_tls_verify_peer(X509_STORE_CTX *store, void *arg)
     return rc == SIMPLEX_OK;
 }
 
+int sx_tls_asked(SSL *ssl, void *arg)
+{
+    struct sx_tls *t = BIO_get_data(SSL_get_rbio(ssl));
+
+    (void)arg;
+    t->presented = true;
+    return 1;
+}
+
+bool sx_tls_presented(const struct sx_tls *t)
+{
+    return t->presented;
+}
+
 const struct sx_chain *sx_tls_peer_chain(const struct sx_tls *t)
 {
     static const struct sx_chain none;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "client/smp_client.h"
 #include "simplex/server.h"
 #include "support/blocking_client.h"
 #include "support/certs.h"
@@ -263,6 +264,126 @@ static void refuses_five_certificates(void **state)
     simplex_server_stop(t.s);
 }
 
+/* ---- the client of the library ---- */
+
+struct running {
+    uv_loop_t loop;
+    struct sx_net *net;
+    struct sx_client *client;
+    struct queue q;
+    bool downs, closed;
+    unsigned steps;
+};
+
+static void on_up(void *user, struct sx_client *c)
+{
+    (void)user;
+    assert_int_equal(sx_client_session(c)->service.role, 'M');
+}
+
+static void on_down(void *user, struct sx_client *c, simplex_rc rc)
+{
+    struct running *r = user;
+
+    (void)c;
+    (void)rc;
+    r->downs = true;
+}
+
+static void on_event(void *user, struct sx_client *c, const struct sx_transmission *t,
+                     const struct sx_rsp *rsp)
+{
+    struct running *r = user;
+
+    (void)c;
+    assert_int_equal(t->corr_id.len, 0);
+    assert_int_equal(rsp->tag, SX_R_ALLS);
+    r->steps++;
+    uv_stop(&r->loop);
+}
+
+static void request(struct running *r, enum sx_cmd_tag tag, const struct sx_keypair *key,
+                    simplex_bytes entity, sx_response_fn *done)
+{
+    struct sx_cmd cmd = { .tag = tag };
+    struct sx_request req = { .cmd = &cmd, .key = key, .entity = entity, .done = done, .ctx = r };
+
+    if (tag == SX_NEW) {
+        cmd.new_.auth = r->q.rcv.pub;
+        cmd.new_.dh = r->q.dh.pub;
+        cmd.new_.subscribe = true;
+        cmd.new_.mode = SX_MODE_MESSAGING;
+    } else {
+        cmd.subs.has_hash = true;
+    }
+    assert_int_equal(sx_client_send(r->client, &req), SIMPLEX_OK);
+}
+
+static void on_soks(void *user, void *ctx, simplex_rc rc, const struct sx_rsp *rsp)
+{
+    struct running *r = user;
+
+    (void)ctx;
+    assert_int_equal(rc, SIMPLEX_OK);
+    assert_int_equal(rsp->soks.count, 1);
+    r->steps++;
+}
+
+static void on_ids(void *user, void *ctx, simplex_rc rc, const struct sx_rsp *rsp)
+{
+    struct running *r = user;
+    const struct sx_session_service *svc = &sx_client_session(r->client)->service;
+
+    (void)ctx;
+    assert_int_equal(rc, SIMPLEX_OK);
+    assert_true(rsp->ids.has_service_id);
+    vec_assert_eq(rsp->ids.service_id, sx_bytes(svc->id, sizeof(svc->id)), "service id");
+    r->steps++;
+    request(r, SX_SUBS, &svc->key, sx_bytes(svc->id, sizeof(svc->id)), on_soks);
+}
+
+static void on_net_closed(void *user)
+{
+    ((struct running *)user)->closed = true;
+}
+
+static void the_client_of_the_library_can_be_a_service(void **state)
+{
+    static const struct sx_net_callbacks callbacks = { on_up, on_down, on_event };
+    struct server t;
+    struct service svc;
+    struct running r = { .steps = 0 };
+    struct sx_server at;
+    char address[256];
+    size_t len = sizeof(address);
+
+    (void)state;
+    start(&t);
+    make_service(&svc, 'M', SX_ED448, 2);
+    struct sx_net_cfg cfg = { .service_role = 'M',
+                              .service_chain_pem = sx_wr_bytes(&svc.certs.chain_pem),
+                              .service_key_pem = sx_str("no key") };
+    assert_int_equal(uv_loop_init(&r.loop), 0);
+    assert_int_not_equal(sx_net_open(&r.loop, &cfg, &callbacks, &r, "", &r.net), SIMPLEX_OK);
+    cfg.service_key_pem = sx_wr_bytes(&svc.certs.key_pem);
+    assert_int_equal(sx_net_open(&r.loop, &cfg, &callbacks, &r, "", &r.net), SIMPLEX_OK);
+    assert_int_equal(simplex_server_address(t.s, address, &len), SIMPLEX_OK);
+    assert_int_equal(sx_server_parse(sx_str(address), &at, NULL), SIMPLEX_OK);
+    assert_int_equal(sx_net_client(r.net, &at, &r.client), SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_ED25519, &r.q.rcv), SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_X25519, &r.q.dh), SIMPLEX_OK);
+    request(&r, SX_NEW, &r.q.rcv, sx_bytes(NULL, 0), on_ids);
+    uv_run(&r.loop, UV_RUN_DEFAULT);
+    assert_int_equal(r.steps, 3); /* IDS, SOKS, ALLS */
+    assert_false(r.downs);
+    sx_net_close(r.net, on_net_closed, &r);
+    uv_run(&r.loop, UV_RUN_DEFAULT);
+    assert_true(r.closed);
+    assert_int_equal(uv_loop_close(&r.loop), 0);
+    test_certs_free(&svc.certs);
+    simplex_server_stop(t.s);
+}
+
 /* ---- restarts ---- */
 
 struct notifier {
@@ -501,6 +622,7 @@ int main(void)
         cmocka_unit_test(takes_chains_of_one_to_four_certificates),
         cmocka_unit_test(refuses_what_tls_did_not_prove),
         cmocka_unit_test(refuses_five_certificates),
+        cmocka_unit_test(the_client_of_the_library_can_be_a_service),
         cmocka_unit_test(a_notifier_service_outlives_two_restarts),
         cmocka_unit_test(a_messaging_service_outlives_two_restarts),
         cmocka_unit_test(loses_nothing_while_connections_take_over),
