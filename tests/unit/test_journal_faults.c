@@ -286,7 +286,7 @@ static void one_step(struct jt *t)
     uint32_t what = rng(100);
 
     if (what < 45 && n_entries < OPS) {
-        struct sx_msg *m = jt_msg(rng(10) == 0 ? rng(SX_BODY_MAX) : rng(600));
+        struct sx_msg *m = jt_msg(rng(2) == 0 ? rng(SX_BODY_MAX) : rng(600));
         if (jt_try_add(t, (uint8_t)rng(256), m))
             entries[n_entries++] = (struct entry){ .m = m };
         else
