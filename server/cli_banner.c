@@ -4,14 +4,28 @@
 
 #include "cli.h"
 
-/* The host as it is written; the port is left out when it is 5223 alone. */
+/* Host names as they are written, but IPv6 addresses in brackets: a port follows. */
+static void print_hosts(const char *hosts)
+{
+    for (;;) {
+        int n = (int)strcspn(hosts, ",");
+        bool bare = memchr(hosts, ':', (size_t)n) != NULL && hosts[0] != '[';
+        printf("%s%.*s%s", bare ? "[" : "", n, hosts, bare ? "]" : "");
+        if (hosts[n] == 0)
+            return;
+        printf(",");
+        hosts += n + 1;
+    }
+}
+
+/* The port is left out when it is 5223 alone. */
 static void print_address(const char *fingerprint, const struct sx_config *c)
 {
     const char *password = c->auth.create_password, *port = c->transport.port.text;
 
-    printf("Server address: smp://%s%s%s@%s", fingerprint, password == NULL ? "" : ":",
-           password == NULL ? "" : password,
-           c->transport.host == NULL ? "<hostnames>" : c->transport.host);
+    printf("Server address: smp://%s%s%s@", fingerprint, password == NULL ? "" : ":",
+           password == NULL ? "" : password);
+    print_hosts(c->transport.host == NULL ? "<hostnames>" : c->transport.host);
     if (strcmp(port, "5223") != 0)
         printf(":%s", port);
     printf("\n");

@@ -102,14 +102,23 @@ static int make_ini(const struct sx_cli_init *i, struct sx_wr *text, struct sx_c
 
 /* ---- writing ---- */
 
+/* The first of the host names, for the certificate. */
+static void first_host(const struct sx_cli_init *i, char to[SX_ANSWER_SIZE])
+{
+    const char *host = i->fqdn != NULL ? i->fqdn : i->ip != NULL ? i->ip : DEFAULT_HOST;
+
+    snprintf(to, SX_ANSWER_SIZE, "%.*s", (int)strcspn(host, ","), host);
+}
+
 /* smp-server.ini last: with it the server is initialized. */
 static int write_all(const struct sx_cli_init *i, const struct sx_wr *text, struct sx_identity *id)
 {
-    const char *host = i->fqdn != NULL ? i->fqdn : i->ip != NULL ? i->ip : DEFAULT_HOST;
+    char host[SX_ANSWER_SIZE];
     char *const *path = i->cli->paths.path;
     char error[1024] = "";
     struct sx_errtext err = { error, sizeof(error) };
 
+    first_host(i, host);
     simplex_rc rc = sx_dir_make(path[SX_PATH_CONFIG_DIR], 0700, &err);
     if (rc == SIMPLEX_OK)
         rc = sx_dir_make(path[SX_PATH_STATE_DIR], 0700, &err);

@@ -297,6 +297,27 @@ static void init_takes_the_options_of_the_reference(void **state)
     sx_identity_wipe(&id);
 }
 
+/* As the reference's container image does it. */
+static void init_works_in_an_image_for_the_reference(void **state)
+{
+    struct sx_identity id;
+    struct sx_errtext none = { 0 };
+    char name[128];
+
+    (void)state;
+    expect(ARG("init", "--yes", "--store-log", "--daily-stats", "--source-code", "--ip",
+               "2001:db8::1", "--no-password"),
+           NULL, 0, "@[2001:db8::1]:5223,443");
+    expect(ARG("delete"), "Y\n", 0, NULL);
+    expect(ARG("init", "--yes", "--source-code", "--fqdn", "a.example.org,b.example.org",
+               "--own-domains=example.org", "--password", "p"),
+           NULL, 0, ":p@a.example.org,b.example.org:5223,443");
+    assert_int_equal(sx_identity_read(&id, config_dir, &none), SIMPLEX_OK);
+    assert_int_equal(sx_chain_leaf_name(&id.chain, name, sizeof(name)), SIMPLEX_OK);
+    assert_string_equal(name, "a.example.org");
+    sx_identity_wipe(&id);
+}
+
 /* ---- start ---- */
 
 static void start_names_the_line_of_a_wrong_value(void **state)
@@ -618,6 +639,7 @@ int main(void)
         TEST(init_asks_what_options_do_not_say),
         TEST(enter_takes_the_defaults),
         TEST(init_takes_the_options_of_the_reference),
+        TEST(init_works_in_an_image_for_the_reference),
         TEST(start_names_the_line_of_a_wrong_value),
         TEST(start_takes_its_directories_from_the_environment),
         TEST(start_refuses_another_identity),
