@@ -42,7 +42,9 @@ static const char *listen_hint(int e)
     case EADDRINUSE:
         return "another program has this port: stop it or choose another port";
     case EACCES:
-        return "ports below 1024 need the right to bind them: choose a higher port";
+        return "ports below 1024 need a right (AmbientCapabilities=CAP_NET_BIND_SERVICE in the "
+               "unit, or setcap cap_net_bind_service=+ep on the program): give it, or choose a "
+               "higher port";
     case EADDRNOTAVAIL:
         return "this machine has no such address: choose one it has, or 0.0.0.0";
     default:
