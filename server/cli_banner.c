@@ -49,6 +49,21 @@ static void print_source(const struct sx_cli *cli, const struct sx_config *c)
            cli->paths.path[SX_PATH_INI]);
 }
 
+static void print_state(const struct sx_cli *cli, const struct sx_config *c)
+{
+    if (!c->store.enable) {
+        printf("Store log disabled.\n");
+        return;
+    }
+    printf("Store log: %s\n", cli->paths.path[SX_PATH_STORE_LOG]);
+    if (c->store.store_messages == SX_MESSAGES_DISK)
+        printf("Messages are on disk before they are answered OK.\n");
+    else if (c->store.restore_messages)
+        printf("Messages are saved when the server is stopped, and lost when it is killed.\n");
+    else
+        printf("Messages are lost when the server stops.\n");
+}
+
 static void print_ports(const struct sx_config *c)
 {
     bool has_443 = false;
@@ -98,10 +113,7 @@ void sx_cli_banner(const struct sx_cli *cli, const struct sx_config *c, const si
     sx_wr_u8(&w, 0);
     sx_cli_banner_identity((const char *)buf, c);
     print_source(cli, c);
-    if (c->store.enable)
-        printf("Store log: %s\n", cli->paths.path[SX_PATH_STORE_LOG]);
-    else
-        printf("Store log disabled.\n");
+    print_state(cli, c);
     print_ports(c);
     print_ttl(c->store.expire_messages_ms);
     print_inactive(c);

@@ -210,6 +210,7 @@ static void start_says_what_it_serves(void **state)
     assert_non_null(strstr(p.text, line));
     snprintf(line, sizeof(line), "Serving SMP protocol on port %u (TLS)...\n", second);
     assert_non_null(strstr(p.text, line));
+    assert_non_null(strstr(p.text, "Messages are on disk before they are answered OK.\n"));
     assert_non_null(strstr(p.text, "expiring messages after 21 days\n"));
     assert_non_null(strstr(p.text, "expiring clients inactive for 21600 seconds every 3600 "));
     assert_non_null(strstr(p.text, "creating new queues allowed\n"));
