@@ -9,6 +9,7 @@
 #include "listen.h"
 #include "loop.h"
 #include "ops.h"
+#include "persist.h"
 #include "stats_file.h"
 #include "proxy_config.h"
 
@@ -232,12 +233,17 @@ static void save_stats(struct simplex_server *s)
     sx_free(s->stats_dir);
 }
 
-/* What the control port's `save` writes; queues and messages are on disk all the time. */
+/* What the control port's `save` writes: whatever is not on disk all the time. */
 static simplex_rc save_now(void *user, struct sx_errtext *err)
 {
     struct simplex_server *s = user;
 
-    return sx_stats_save(s->srv->stats, s->srv->store, s->stats_dir, sx_now_ms(), err);
+    simplex_rc rc = sx_persist_save(s->srv->store, err);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    return s->stats_dir == NULL
+               ? SIMPLEX_OK
+               : sx_stats_save(s->srv->stats, s->srv->store, s->stats_dir, sx_now_ms(), err);
 }
 
 static simplex_rc start_ops(struct simplex_server *s, const simplex_server_config *cfg,
@@ -261,7 +267,7 @@ static simplex_rc start_ops(struct simplex_server *s, const simplex_server_confi
         .block_quota = cfg->control_block_quota,
         .ports = ports,
         .proxy = s->proxy,
-        .save = s->stats_dir == NULL ? NULL : save_now,
+        .save = s->stats_dir == NULL && cfg->state_dir == NULL ? NULL : save_now,
         .save_user = s,
     };
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Checks that code and names in the documents are those of the sources: programs quoted whole
-equal their files, functions and constants mentioned exist, links between files lead somewhere.
+equal their files, functions, constants and metrics mentioned exist, links lead somewhere.
 
     docs.py ROOT
 """
@@ -28,7 +28,12 @@ def known_names(root):
     text = ""
     for header in (root / "include/simplex").glob("*.h"):
         text += header.read_text(encoding="utf-8")
-    return set(re.findall(r"\b(?:simplex_|SIMPLEX_)\w+", text))
+    return set(re.findall(r"\b(?:simplex_|SIMPLEX_)\w+", text)) | metrics(root)
+
+
+def metrics(root):
+    source = (root / "server/prometheus.c").read_text(encoding="utf-8")
+    return {"simplex_smp_" + name for name in re.findall(r'"([a-z][a-z0-9_]+)"', source)}
 
 
 def check_names(path, text, known):
