@@ -616,6 +616,125 @@ static void loses_nothing_while_connections_take_over(void **state)
     simplex_server_stop(t.s);
 }
 
+/* ---- queues that change hands ---- */
+
+#define HANDS 4 /* queues */
+#define TURNS 60
+
+struct hand {
+    pthread_t thread;
+    const struct server *t;
+    const struct service *service; /* NULL: an ordinary client */
+    const struct queue *q;
+    bool drops; /* its connection, now and then */
+};
+
+static void drain(struct smp_peer *p, const struct queue *q, int timeout_ms)
+{
+    const struct smp_item *i;
+    uint8_t id[24];
+
+    while ((i = smp_peer_event(p, timeout_ms)) != NULL) {
+        const struct sx_rsp *r = &i->rsp;
+        unsigned k = 0;
+        while (k < HANDS && !sx_bytes_eq(i->t.entity_id, sx_bytes(q[k].rcv_id, 24)))
+            k++;
+        while (r != NULL && r->tag == SX_R_MSG) {
+            memcpy(id, r->msg.msg_id.ptr, sizeof(id));
+            r = ack(p, &q[k], sx_bytes(id, sizeof(id)));
+        }
+        smp_peer_forget(p);
+    }
+}
+
+static void open_hand(const struct hand *h, struct smp_peer *p)
+{
+    if (h->service != NULL)
+        connect_service(h->t, p, h->service);
+    else
+        assert_int_equal(smp_peer_open(p, &h->t->peer), SIMPLEX_OK);
+}
+
+static void *hand_main(void *arg)
+{
+    const struct hand *h = arg;
+    struct sx_cmd sub = { .tag = SX_SUB };
+    struct smp_peer p;
+
+    open_hand(h, &p);
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        const struct queue *q = &h->q[turn % HANDS];
+        const struct sx_rsp *r = smp_peer_cmd(&p, &q->rcv, sx_bytes(q->rcv_id, 24), &sub);
+        assert_non_null(r);
+        assert_int_equal(r->tag, SX_R_SOK);
+        assert_int_equal(r->sok.has_service_id, h->service != NULL);
+        if (h->service != NULL && turn % 5 == 0) {
+            r = subs(&p);
+            assert_non_null(r);
+            assert_int_equal(r->tag, SX_R_SOKS);
+            assert_in_range(r->soks.count, 0, HANDS);
+        }
+        drain(&p, h->q, 2);
+        if (h->drops && turn % 10 == 9) {
+            smp_peer_close(&p);
+            open_hand(h, &p);
+        }
+    }
+    smp_peer_close(&p);
+    return NULL;
+}
+
+/* Two services and ordinary clients take queues from each other while messages arrive. */
+static void queues_change_hands_on_several_threads(void **state)
+{
+    static struct queue q[HANDS];
+    struct server t;
+    struct service svc[2];
+    struct smp_peer owner, sender;
+    struct sx_cmd sub = { .tag = SX_SUB };
+
+    (void)state;
+    start(&t);
+    make_service(&svc[0], 'M', SX_ED25519, 1);
+    make_service(&svc[1], 'M', SX_ED25519, 2);
+    assert_int_equal(smp_peer_open(&owner, &t.peer), SIMPLEX_OK);
+    assert_int_equal(smp_peer_open(&sender, &t.peer), SIMPLEX_OK);
+    for (size_t i = 0; i < HANDS; i++)
+        make_queue(&owner, &q[i]);
+    struct hand hand[] = { { .service = &svc[0] },
+                           { .service = &svc[0], .drops = true },
+                           { .service = &svc[1] },
+                           { .service = NULL },
+                           { .service = NULL, .drops = true } };
+    for (size_t i = 0; i < SX_COUNT(hand); i++) {
+        hand[i].t = &t;
+        hand[i].q = q;
+        assert_int_equal(pthread_create(&hand[i].thread, NULL, hand_main, &hand[i]), 0);
+    }
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        for (size_t i = 0; i < HANDS; i++)
+            send_to(&sender, &q[i], "m");
+        smp_peer_forget(&sender);
+    }
+    for (size_t i = 0; i < SX_COUNT(hand); i++)
+        pthread_join(hand[i].thread, NULL);
+    drain(&owner, q, 50); /* END, and what came before */
+    for (size_t i = 0; i < HANDS; i++) {
+        const struct sx_rsp *r = smp_peer_cmd(&owner, &q[i].rcv, sx_bytes(q[i].rcv_id, 24), &sub);
+        assert_non_null(r);
+        assert_int_equal(r->tag, SX_R_SOK);
+        drain(&owner, q, 100);
+    }
+    simplex_server_counters c = { .size = sizeof(c) };
+    assert_int_equal(simplex_server_count(t.s, &c), SIMPLEX_OK);
+    assert_int_equal(c.messages, 0);
+    smp_peer_close(&owner);
+    smp_peer_close(&sender);
+    test_certs_free(&svc[0].certs);
+    test_certs_free(&svc[1].certs);
+    simplex_server_stop(t.s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -626,6 +745,7 @@ int main(void)
         cmocka_unit_test(a_notifier_service_outlives_two_restarts),
         cmocka_unit_test(a_messaging_service_outlives_two_restarts),
         cmocka_unit_test(loses_nothing_while_connections_take_over),
+        cmocka_unit_test(queues_change_hands_on_several_threads),
     };
 
     assert_int_equal(sx_crypto_init(), SIMPLEX_OK);
