@@ -15,6 +15,14 @@
  *     J: INFO(info), CON             I: CON              both: simplex_agent_send
  *     MSG                            -> simplex_agent_ack
  *
+ * A contact address can be given to many people (O owns it, R asks to be connected):
+ *
+ *     O: simplex_agent_create_address -> INV(link)       publish the link
+ *     R: simplex_agent_join(link)                        R's information goes to O
+ *     O: REQ(request, info)          -> simplex_agent_accept(request, info), or _reject
+ *     R: CONF(conf, info)            -> simplex_agent_allow(conf, info)
+ *     O: INFO(info), CON              R: CON
+ *
  * Both sides may be offline at any step. Everything survives a crash at any moment: what was
  * promised is continued when the agent is opened again, and durable events that the application
  * had not finished handling are shown again.
@@ -103,10 +111,12 @@ SIMPLEX_API simplex_rc simplex_agent_create(simplex_agent *a, int32_t pq,
                                             int64_t *conn) SIMPLEX_CHECK;
 
 /*
- * Joins a connection by its one-time link (any written form; white space around is ignored).
- * info: up to 14,300 bytes (10,500 with PQ) shown to the initiator in CONF. JOINED follows when the server of the
- * link accepted us, then INFO and CON when the initiator allowed. Errors: LINK, VERSION,
- * TOO_LARGE (info), UNSUPPORTED (a contact address), NO_SERVERS, ARG.
+ * Joins a connection by its one-time link, or asks the owner of a contact address for one (any
+ * written form of a full link; white space around is ignored). info: up to 14,300 bytes (10,500
+ * with PQ) shown to the initiator in CONF, or to the owner in REQ. JOINED follows when the server
+ * of the link has it, then INFO and CON when the initiator allowed; or, when the owner of an
+ * address accepted, CONF, to be answered with simplex_agent_allow, and CON. An owner who rejects
+ * says nothing. Errors: LINK, VERSION, TOO_LARGE (info), NO_SERVERS, ARG.
  */
 SIMPLEX_API simplex_rc simplex_agent_join(simplex_agent *a, simplex_bytes link, simplex_bytes info,
                                           int32_t pq, int64_t *conn) SIMPLEX_CHECK;
@@ -119,10 +129,49 @@ SIMPLEX_API simplex_rc simplex_agent_join(simplex_agent *a, simplex_bytes link, 
 SIMPLEX_API simplex_rc simplex_agent_allow(simplex_agent *a, int64_t conn, int64_t conf,
                                            simplex_bytes info) SIMPLEX_CHECK;
 
-/* The invitation link again, while nobody has joined. Writes up to *len characters and no NUL,
+/* The invitation link again, while nobody has joined; the link of a contact address at any time. Writes up to *len characters and no NUL,
  * sets *len. Errors: NOT_FOUND, PROHIBITED (not an open invitation), BUFFER (*len is set). */
 SIMPLEX_API simplex_rc simplex_agent_link(simplex_agent *a, int64_t conn, char *to,
                                           size_t *len) SIMPLEX_CHECK;
+
+/* ---- contact addresses (section 6.2) ---- */
+
+/*
+ * Makes a contact address: a link for any number of people, each of whom can ask to be connected.
+ * INV with the link follows, or ERR; simplex_agent_link tells it again. *conn: its id, for
+ * simplex_agent_subscribe, _connection and _delete; nothing can be sent to it. Deleting it drops
+ * the requests that were not accepted; connections made through it stay. Errors: NO_SERVERS, ARG.
+ */
+SIMPLEX_API simplex_rc simplex_agent_create_address(simplex_agent *a,
+                                                    int64_t *conn) SIMPLEX_CHECK;
+
+/*
+ * Accepts `request` (from REQ): makes a connection to the requester, as simplex_agent_join does
+ * with a one-time link. info is shown to it in CONF; JOINED, and when it allowed, INFO and CON
+ * follow. A repeat is fine and tells the same *conn. Errors: NOT_FOUND (no such request, or its
+ * address or connection was deleted), PROHIBITED (it was rejected), VERSION (the requester speaks
+ * no version that we do: reject it), TOO_LARGE (info), NO_SERVERS, ARG.
+ */
+SIMPLEX_API simplex_rc simplex_agent_accept(simplex_agent *a, int64_t request, simplex_bytes info,
+                                            int32_t pq, int64_t *conn) SIMPLEX_CHECK;
+
+/* Forgets a request; the requester is told nothing. A repeat is fine. Errors: NOT_FOUND,
+ * PROHIBITED (it was accepted). */
+SIMPLEX_API simplex_rc simplex_agent_reject(simplex_agent *a, int64_t request) SIMPLEX_CHECK;
+
+/*
+ * The information of a request that was neither accepted nor rejected, again. Writes up to *len
+ * bytes to info, sets *len, and *conn (may be NULL) to the address. Errors: NOT_FOUND, BUFFER
+ * (*len is set).
+ */
+SIMPLEX_API simplex_rc simplex_agent_request(simplex_agent *a, int64_t request, int64_t *conn,
+                                             void *info, size_t *len) SIMPLEX_CHECK;
+
+/* Requests to all addresses that were neither accepted nor rejected: those above `after` in
+ * ascending order: fills up to *n, sets *n. An address takes no more while 500 wait: further ones
+ * stay on its server or with those who ask. */
+SIMPLEX_API simplex_rc simplex_agent_requests(simplex_agent *a, int64_t after, int64_t *ids,
+                                              size_t *n) SIMPLEX_CHECK;
 
 /* ---- messages (sections 6.7, 6.8) ---- */
 
@@ -165,11 +214,12 @@ SIMPLEX_API simplex_rc simplex_agent_delete(simplex_agent *a, int64_t conn) SIMP
 
 enum {
     SIMPLEX_CONN_NEW = 1,       /* being created */
-    SIMPLEX_CONN_INVITED = 2,   /* the link is out */
+    SIMPLEX_CONN_INVITED = 2,   /* the link is out (a contact address stays in this state) */
     SIMPLEX_CONN_JOINING = 3,   /* joined, waiting for the initiator */
     SIMPLEX_CONN_CONFIRMED = 4, /* CONF was shown, waiting for simplex_agent_allow */
     SIMPLEX_CONN_ACCEPTED = 5,  /* allowed, waiting for the network */
     SIMPLEX_CONN_READY = 6,
+    SIMPLEX_CONN_REQUESTED = 7, /* a contact address was asked, waiting for its owner */
 };
 
 typedef struct simplex_connection_info {
@@ -181,6 +231,7 @@ typedef struct simplex_connection_info {
     uint16_t agent_version;
     int64_t last_msg_id; /* last id given to a message, sent or received */
     int64_t pending;     /* messages not delivered yet */
+    bool address;        /* a contact address, not a connection to somebody */
 } simplex_connection_info;
 
 /* What is known about a connection. out->size is set by the caller. Errors: NOT_FOUND, ARG. */
@@ -222,6 +273,7 @@ enum {
     SIMPLEX_EV_DEL_RCVQ = 17,   /* durable; conn, server, error (OK when deleted there) */
     SIMPLEX_EV_DEL_CONN = 18,   /* durable; conn: nothing is left of it */
     SIMPLEX_EV_ERR = 19,        /* durable when conn is set; conn, error, detail: see the text */
+    SIMPLEX_EV_REQ = 20,        /* durable; conn = address, request, data = information, pq */
 };
 
 enum { /* integrity of a message: what its number and the hash of its predecessor say */
@@ -238,6 +290,7 @@ SIMPLEX_API const char *simplex_event_name(const simplex_event *ev);  /* "MSG" *
 SIMPLEX_API int64_t simplex_event_conn(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_msg_id(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_conf(const simplex_event *ev);
+SIMPLEX_API int64_t simplex_event_request(const simplex_event *ev);
 SIMPLEX_API simplex_bytes simplex_event_data(const simplex_event *ev); /* lives as long as ev */
 SIMPLEX_API simplex_rc simplex_event_error(const simplex_event *ev);
 SIMPLEX_API const char *simplex_event_detail(const simplex_event *ev); /* what the server said */

@@ -32,6 +32,7 @@
 #define SX_HASH_TTL (21 * 24 * 3600 * 1000LL)
 #define SX_CLEANUP_FIRST 30000
 #define SX_CLEANUP_EVERY 300000
+#define SX_REQUESTS_MAX 500 /* to an address, waiting for an answer */
 #define SX_SUB_CHUNK 1350 /* 10 blocks of 135 */
 #define SX_LAZY_COMMIT 5 /* rows nobody waits for are committed after this */
 #define SX_DELETE_ERRORS 10
@@ -45,7 +46,7 @@ struct simplex_event {
     struct simplex_agent *agent; /* pulled events: whom to tell that it was handled */
     struct simplex_event *next;  /* in the queue of pull mode */
     int32_t kind;
-    int64_t conn, msg_id, conf;
+    int64_t conn, msg_id, conf; /* conf: of REQ the request */
     struct sx_wr data; /* owned */
     char *server;      /* owned, may be NULL */
     char *detail;      /* owned, may be NULL */
@@ -86,6 +87,7 @@ struct sx_rt_rcvq { /* a receiving queue that has an id on its server */
     bool want;                 /* the application wants it subscribed */
     struct sx_id *rcv_id;      /* trimmed copy */
     struct sx_keypair *auth;   /* for SUB and ACK */
+    struct sx_id *held;        /* of an address that is full: the message to acknowledge later */
 };
 
 struct sx_rt_sndq { /* delivery worker of a sending queue, while it has work */
@@ -304,10 +306,12 @@ int64_t sx_next_delay(int64_t *delay, int64_t *elapsed, int64_t first, int64_t g
 /* ---- command.c ---- */
 
 enum sx_command_tag {
-    SX_C_NEW = 1, /* NEW for rcv queue; data: of a joiner, e2e parameters and information */
+    SX_C_NEW = 1, /* NEW for rcv queue; data: of a joiner, e2e parameters and information; of a
+                   * requester, the queue of the address and information */
     SX_C_KEY,     /* KEY with the sender's key on rcv queue */
     SX_C_SKEY,    /* SKEY on snd queue */
     SX_C_DEL,     /* DEL on rcv queue */
+    SX_C_INVITATION, /* the link to rcv queue goes to a contact address; data: as of NEW */
 };
 simplex_rc sx_command_add(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
                           int64_t queue, simplex_bytes data) SIMPLEX_CHECK;
@@ -320,6 +324,8 @@ void sx_lost_drop(struct simplex_agent *a, const struct sx_client *c); /* NULL: 
 /* ---- create.c, join.c, allow.c: the handshake ---- */
 
 simplex_rc sx_create(struct simplex_agent *a, int32_t pq, int64_t *conn) SIMPLEX_CHECK;
+simplex_rc sx_join_link(struct simplex_agent *a, const struct sx_link *l, simplex_bytes info,
+                        int32_t pq, int64_t *conn) SIMPLEX_CHECK; /* of an invitation */
 simplex_rc sx_join(struct simplex_agent *a, simplex_bytes link, simplex_bytes info, int32_t pq,
                    int64_t *conn) SIMPLEX_CHECK;
 simplex_rc sx_allow(struct simplex_agent *a, int64_t conn, int64_t conf,
@@ -338,11 +344,29 @@ void sx_queue_info_of(const struct sx_rcv_queue *q, struct sx_queue_addr *addr);
 size_t sx_info_max(uint16_t agent_version, bool pq); /* longest connection information */
 simplex_rc sx_invitation_text(struct simplex_agent *a, const struct sx_conn *c,
                               const struct sx_rcv_queue *q, struct sx_wr *w) SIMPLEX_CHECK;
+simplex_rc sx_address_text(const struct sx_rcv_queue *q, struct sx_wr *w) SIMPLEX_CHECK;
 simplex_rc sx_new_answered(struct simplex_agent *a, struct sx_conn *c,
                            const struct sx_command *cmd,
                            const struct sx_rsp *rsp) SIMPLEX_CHECK; /* IDS */
 simplex_rc sx_join_reply(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q,
                          simplex_bytes data) SIMPLEX_CHECK; /* J's confirmation */
+
+/* ---- address.c, request.c: contact addresses, their owner and a requester ---- */
+
+simplex_rc sx_create_address(struct simplex_agent *a, int64_t *conn) SIMPLEX_CHECK;
+simplex_rc sx_accept(struct simplex_agent *a, int64_t request, simplex_bytes info, int32_t pq,
+                     int64_t *conn) SIMPLEX_CHECK;
+simplex_rc sx_reject(struct simplex_agent *a, int64_t request) SIMPLEX_CHECK;
+simplex_rc sx_request(struct simplex_agent *a, const struct sx_link *l, simplex_bytes info,
+                      int32_t pq, int64_t *conn) SIMPLEX_CHECK;
+simplex_rc sx_request_ready(struct simplex_agent *a, struct sx_conn *c,
+                            const struct sx_rcv_queue *q,
+                            simplex_bytes target) SIMPLEX_CHECK; /* the queue for it is made */
+simplex_rc sx_request_body(struct simplex_agent *a, const struct sx_command *cmd,
+                           struct sx_queue_addr *to, struct sx_wr *body) SIMPLEX_CHECK;
+simplex_rc sx_request_sent(struct simplex_agent *a, const struct sx_conn *c) SIMPLEX_CHECK;
+/* The owner's confirmation arrived: the request did, even if the server's answer was lost. */
+simplex_rc sx_request_answered(struct simplex_agent *a, const struct sx_conn *c) SIMPLEX_CHECK;
 
 /* ---- enqueue.c: encrypt and store a message to send ---- */
 
@@ -366,6 +390,9 @@ void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w); /* sends the old
 /* SEND body of m for q, encrypting the ratchet message. */
 simplex_rc sx_seal_send(const struct sx_conn *c, const struct sx_snd_queue *q,
                         const struct sx_snd_msg *m, struct sx_wr *body) SIMPLEX_CHECK;
+/* SEND body of an envelope for a queue that keeps no secret, under a key of its own. */
+simplex_rc sx_seal_once(const struct sx_queue_addr *to, const struct sx_envelope *env,
+                        struct sx_wr *body) SIMPLEX_CHECK;
 struct sx_opened { /* slices point into the buffer that was opened */
     struct sx_client_msg outer;
     struct sx_private_msg inner;
@@ -390,6 +417,8 @@ struct sx_incoming { /* a message at hand */
     bool notify;
     bool keep;      /* out: acknowledged by the application, not by us */
 };
+simplex_rc sx_on_request(struct simplex_agent *a, const struct sx_rcv_queue *q,
+                         const struct sx_opened *o, struct sx_incoming *in) SIMPLEX_CHECK;
 simplex_rc sx_on_message(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
                          const struct sx_opened *o, struct sx_incoming *in) SIMPLEX_CHECK;
 /* Handshake steps that a HELLO, a confirmation or their delivery completes. */

@@ -85,6 +85,112 @@ simplex_rc simplex_agent_allow(simplex_agent *a, int64_t conn, int64_t conf, sim
     return run(a, do_allow, &x, true);
 }
 
+static simplex_rc do_create_address(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_create_address(a, &x->conn);
+}
+
+simplex_rc simplex_agent_create_address(simplex_agent *a, int64_t *conn)
+{
+    struct args x = { .conn = 0 };
+    simplex_rc rc;
+
+    CHECK(a != NULL && conn != NULL);
+    rc = run(a, do_create_address, &x, true);
+    *conn = rc == SIMPLEX_OK ? x.conn : 0;
+    return rc;
+}
+
+static simplex_rc do_accept(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_accept(a, x->id, x->info, x->pq, &x->conn);
+}
+
+simplex_rc simplex_agent_accept(simplex_agent *a, int64_t request, simplex_bytes info, int32_t pq,
+                                int64_t *conn)
+{
+    struct args x = { .id = request, .info = info, .pq = pq };
+    simplex_rc rc;
+
+    CHECK(a != NULL && conn != NULL && valid(info) && pq >= SIMPLEX_PQ_OFF &&
+          pq <= SIMPLEX_PQ_IN_LINK);
+    rc = run(a, do_accept, &x, true);
+    *conn = rc == SIMPLEX_OK ? x.conn : 0;
+    return rc;
+}
+
+static simplex_rc do_reject(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_reject(a, x->id);
+}
+
+simplex_rc simplex_agent_reject(simplex_agent *a, int64_t request)
+{
+    struct args x = { .id = request };
+
+    CHECK(a != NULL);
+    return run(a, do_reject, &x, true);
+}
+
+/* Copies what fits and tells the whole length. */
+static simplex_rc give(const struct args *x, simplex_bytes from)
+{
+    bool fits = from.len <= *x->len;
+
+    if (fits && from.len > 0)
+        memcpy(x->out, from.ptr, from.len);
+    *x->len = from.len;
+    return fits ? SIMPLEX_OK : SIMPLEX_E_BUFFER;
+}
+
+static simplex_rc do_request(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+    struct sx_invitation i;
+    simplex_rc rc = sx_store_inv_get(a->store, x->id, &i);
+
+    if (rc == SIMPLEX_OK && !i.pending)
+        rc = SIMPLEX_E_NOT_FOUND;
+    if (rc != SIMPLEX_OK)
+        return rc;
+    x->conn = i.conn_id;
+    return give(x, i.info);
+}
+
+simplex_rc simplex_agent_request(simplex_agent *a, int64_t request, int64_t *conn, void *info,
+                                 size_t *len)
+{
+    struct args x = { .id = request, .out = info, .len = len };
+    simplex_rc rc;
+
+    CHECK(a != NULL && len != NULL && (info != NULL || *len == 0));
+    rc = run(a, do_request, &x, false);
+    if (conn != NULL)
+        *conn = x.conn;
+    return rc;
+}
+
+static simplex_rc do_requests(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_store_inv_list(a->store, x->id, x->out, x->len);
+}
+
+simplex_rc simplex_agent_requests(simplex_agent *a, int64_t after, int64_t *ids, size_t *n)
+{
+    struct args x = { .id = after, .out = ids, .len = n };
+
+    CHECK(a != NULL && ids != NULL && n != NULL);
+    return run(a, do_requests, &x, false);
+}
+
 /* A live connection: deleted ones are as good as gone. */
 static simplex_rc get_conn(struct simplex_agent *a, int64_t id, struct sx_conn *c)
 {
@@ -108,13 +214,9 @@ static simplex_rc do_link(struct simplex_agent *a, void *p)
     if (rc != SIMPLEX_OK)
         return rc;
     sx_wr_init(&w, SX_LINK_TEXT_MAX);
-    rc = sx_invitation_text(a, &c, &q, &w);
-    if (rc == SIMPLEX_OK && w.len > *x->len)
-        rc = SIMPLEX_E_BUFFER;
+    rc = c.role == SX_ADDRESS ? sx_address_text(&q, &w) : sx_invitation_text(a, &c, &q, &w);
     if (rc == SIMPLEX_OK)
-        memcpy(x->out, w.p, w.len);
-    if (rc == SIMPLEX_OK || rc == SIMPLEX_E_BUFFER)
-        *x->len = w.len;
+        rc = give(x, sx_wr_bytes(&w));
     sx_wr_free(&w);
     sx_wipe(&q, sizeof q);
     return rc;
@@ -219,6 +321,7 @@ static simplex_rc fill_info(struct simplex_agent *a, const struct sx_conn *c,
 
     out->state = c->state;
     out->initiator = c->role == SX_INITIATOR;
+    out->address = c->role == SX_ADDRESS;
     out->agent_version = c->agent_version;
     out->last_msg_id = c->last_id;
     rc = sx_store_rcvq_of(a->store, c->id, 0, &q);

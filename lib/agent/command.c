@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command worker of a connection: NEW, KEY, SKEY, DEL, one at a time, oldest first, each kept
+ * The command worker of a connection: NEW, KEY, SKEY, DEL, and the SEND of a request to a contact
+ * address, one at a time, oldest first, each kept
  * in the database until the server answered it (agent.md sections 6.3 and 6.4). Every key is in
  * the database before its command is sent, so that a repeat after a lost answer is the same.
  */
@@ -33,7 +34,7 @@ static simplex_rc send_to(struct simplex_agent *a, struct sx_rt_conn *w,
     return sx_request_send(a, server, req, &w->server);
 }
 
-/* Creates a queue that only the sender it is made for can write to (mode M). */
+/* Creates a queue that only the sender it is made for can write to (mode M), or an address. */
 static simplex_rc send_new(struct simplex_agent *a, struct sx_rt_conn *w,
                            const struct sx_rcv_queue *q)
 {
@@ -46,7 +47,7 @@ static simplex_rc send_new(struct simplex_agent *a, struct sx_rt_conn *w,
     cmd.new_.has_password = password.len > 0;
     cmd.new_.password = password;
     cmd.new_.subscribe = true;
-    cmd.new_.mode = SX_MODE_MESSAGING;
+    cmd.new_.mode = q->mode == SX_MODE_CONTACT ? SX_MODE_CONTACT : SX_MODE_MESSAGING;
     sx_random(w->corr_id, sizeof w->corr_id);
     return send_to(a, w, &q->server, &req);
 }
@@ -86,6 +87,28 @@ static simplex_rc send_skey(struct simplex_agent *a, struct sx_rt_conn *w, int64
     return rc;
 }
 
+/* Unsigned, as anybody may write there. */
+static simplex_rc send_invitation(struct simplex_agent *a, struct sx_rt_conn *w,
+                                  const struct sx_command *c)
+{
+    struct sx_cmd cmd = { .tag = SX_SEND };
+    struct sx_request req = { .cmd = &cmd };
+    struct sx_queue_addr to;
+    struct sx_wr body;
+    simplex_rc rc;
+
+    memset(&body, 0, sizeof body);
+    rc = sx_request_body(a, c, &to, &body);
+    if (rc == SIMPLEX_OK) {
+        cmd.send.notify = true;
+        cmd.send.body = sx_wr_bytes(&body);
+        req.entity = sx_id_bytes(&to.snd_id);
+        rc = send_to(a, w, &to.server, &req);
+    }
+    sx_wr_free(&body);
+    return rc;
+}
+
 static simplex_rc send_command(struct simplex_agent *a, struct sx_rt_conn *w,
                                const struct sx_command *cmd)
 {
@@ -94,6 +117,8 @@ static simplex_rc send_command(struct simplex_agent *a, struct sx_rt_conn *w,
 
     if (cmd->tag == SX_C_SKEY)
         return send_skey(a, w, cmd->queue_id);
+    if (cmd->tag == SX_C_INVITATION)
+        return send_invitation(a, w, cmd);
     rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
     if (rc != SIMPLEX_OK)
         return rc;
@@ -114,14 +139,39 @@ static simplex_rc send_command(struct simplex_agent *a, struct sx_rt_conn *w,
     return rc;
 }
 
+static void wait_for(struct simplex_agent *a, struct sx_rt_conn *w, int64_t delay)
+{
+    w->waiting = true;
+    w->retry_at = sx_mono_ms() + delay;
+    sx_retry_at(a, w->retry_at);
+}
+
 static void retry_later(struct simplex_agent *a, struct sx_rt_conn *w)
 {
-    int64_t grow = SX_RETRY_GROW;
+    wait_for(a, w, sx_next_delay(&w->delay, &w->elapsed, a->cfg.retry_first, SX_RETRY_GROW,
+                                 a->cfg.retry_max));
+}
 
-    w->waiting = true;
-    w->retry_at = sx_mono_ms() + sx_next_delay(&w->delay, &w->elapsed, a->cfg.retry_first, grow,
-                                               a->cfg.retry_max);
-    sx_retry_at(a, w->retry_at);
+/* The address has as many requests as its server keeps: its owner has to read them first. */
+static void retry_when_read(struct simplex_agent *a, struct sx_rt_conn *w)
+{
+    wait_for(a, w, sx_next_delay(&w->delay, &w->elapsed, a->cfg.quota_retry_first,
+                                 SX_QUOTA_RETRY_GROW, SX_QUOTA_RETRY_MAX));
+}
+
+static simplex_rc try_answer(struct simplex_agent *a, struct sx_rt_conn *w, simplex_rc why,
+                             const struct sx_rsp *rsp);
+
+/* What cannot be put together is refused by ourselves; anything else may pass. */
+static void not_sent(struct simplex_agent *a, struct sx_rt_conn *w, simplex_rc why)
+{
+    if (why == SIMPLEX_E_TOO_LARGE && try_answer(a, w, why, NULL) == SIMPLEX_OK) {
+        w->dirty = true;
+        a->work = true;
+        return;
+    }
+    sx_log(SX_LOG_WARN, "agent: a command cannot be sent: %s", simplex_rc_name(why));
+    retry_later(a, w);
 }
 
 void sx_run_command(struct simplex_agent *a, struct sx_rt_conn *w)
@@ -143,8 +193,7 @@ void sx_run_command(struct simplex_agent *a, struct sx_rt_conn *w)
     } else if (sx_rc_is_store(rc)) {
         sx_agent_store_failed(a, rc);
     } else {
-        sx_log(SX_LOG_WARN, "agent: a command cannot be sent: %s", simplex_rc_name(rc));
-        retry_later(a, w);
+        not_sent(a, w, rc);
     }
 }
 
@@ -222,6 +271,8 @@ static simplex_rc succeeded(struct simplex_agent *a, struct sx_conn *c,
         break;
     case SX_C_DEL:
         return del_answered(a, cmd, SIMPLEX_OK, NULL);
+    case SX_C_INVITATION:
+        return sx_request_sent(a, c);
     }
     return rc;
 }
@@ -380,6 +431,15 @@ static simplex_rc not_now(struct simplex_agent *a, struct sx_rt_conn *w, struct 
     return cmd->tag == SX_C_DEL ? count_delete_error(a, c, cmd, why, rsp) : move_new(a, cmd);
 }
 
+/* A request that the address has no room for yet. */
+static bool waits_for_room(const struct simplex_agent *a, const struct sx_command *cmd,
+                           simplex_rc why, const struct sx_rsp *rsp)
+{
+    return cmd->tag == SX_C_INVITATION && why == SIMPLEX_E_SERVER && rsp != NULL &&
+           rsp->err.err == SX_ERR_QUOTA &&
+           sx_now_ms() - cmd->created_at < a->cfg.quota_timeout;
+}
+
 static simplex_rc handle_answer(struct simplex_agent *a, struct sx_rt_conn *w, simplex_rc why,
                                 const struct sx_rsp *rsp)
 {
@@ -400,6 +460,8 @@ static simplex_rc handle_answer(struct simplex_agent *a, struct sx_rt_conn *w, s
         if (why == SIMPLEX_E_TIMEOUT)
             remember_lost(a, w, &cmd);
         rc = abandon_new(a, &cmd);
+    } else if (rc == SIMPLEX_OK && waits_for_room(a, &cmd, why, rsp)) {
+        retry_when_read(a, w);
     } else if (rc == SIMPLEX_OK && why != SIMPLEX_OK && sx_is_temporary(why, rsp)) {
         rc = not_now(a, w, &c, &cmd, why, rsp);
     } else if (rc == SIMPLEX_OK) {

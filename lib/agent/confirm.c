@@ -111,7 +111,7 @@ static simplex_rc initiator(struct simplex_agent *a, struct sx_conn *c, struct s
     uint8_t hash[32];
     simplex_rc rc;
 
-    if (c->state != SX_CONN_INVITED || !o->env.has_e2e)
+    if ((c->state != SX_CONN_INVITED && c->state != SX_CONN_REQUESTED) || !o->env.has_e2e)
         return SIMPLEX_E_PROHIBITED;
     c->agent_version = o->env.version;
     c->pq_support = c->pq_support && o->env.version >= 5 && o->env.e2e.v.max >= 3;
@@ -120,6 +120,8 @@ static simplex_rc initiator(struct simplex_agent *a, struct sx_conn *c, struct s
         rc = decrypt_info(a, r, o, &msg, hash);
     if (rc == SIMPLEX_OK && (msg.tag != SX_AM_INFO_REPLY || msg.queues.count == 0))
         rc = SIMPLEX_E_DECODE;
+    if (rc == SIMPLEX_OK && c->state == SX_CONN_REQUESTED)
+        rc = sx_request_answered(a, c);
     if (rc != SIMPLEX_OK)
         return rc;
     c->state = SX_CONN_CONFIRMED;

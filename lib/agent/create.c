@@ -103,6 +103,19 @@ simplex_rc sx_invitation_text(struct simplex_agent *a, const struct sx_conn *c,
     return w->bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
 }
 
+simplex_rc sx_address_text(const struct sx_rcv_queue *q, struct sx_wr *w)
+{
+    struct sx_queue_addr addr;
+    struct sx_link link = { .kind = SX_LINK_CONTACT,
+                            .agent_v = { SX_AGENT_MIN, SX_AGENT_MAX },
+                            .queues = &addr,
+                            .n_queues = 1 };
+
+    queue_address(q, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX }, &addr);
+    sx_link_print(w, &link, "simplex:");
+    return w->bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
+}
+
 static bool set_id(struct sx_id *id, simplex_bytes from)
 {
     if (from.len == 0 || from.len > SX_QUEUE_ID_MAX)
@@ -126,7 +139,8 @@ static simplex_rc store_ids(struct simplex_agent *a, const struct sx_conn *c,
     memcpy(q->srv_secret, secret, sizeof q->srv_secret);
     sx_wipe(secret, sizeof secret);
     q->has_srv_secret = true;
-    q->mode = rsp->ids.mode;
+    if (c->role != SX_ADDRESS) /* an address is one whatever the server makes of it */
+        q->mode = rsp->ids.mode;
     rc = sx_store_rcvq_update(a->store, q);
     if (rc == SIMPLEX_E_PROHIBITED) /* this server gave that id to another queue of ours */
         rc = SIMPLEX_E_RESPONSE;
@@ -141,7 +155,8 @@ static simplex_rc invite(struct simplex_agent *a, struct sx_conn *c, const struc
     simplex_rc rc;
 
     sx_event_init(&ev, SIMPLEX_EV_INV, c->id);
-    rc = sx_invitation_text(a, c, q, &ev.data);
+    rc = c->role == SX_ADDRESS ? sx_address_text(q, &ev.data)
+                               : sx_invitation_text(a, c, q, &ev.data);
     if (rc != SIMPLEX_OK) {
         sx_event_clear(&ev);
         return rc;
@@ -166,7 +181,9 @@ simplex_rc sx_new_answered(struct simplex_agent *a, struct sx_conn *c,
     if (rc == SIMPLEX_OK) {
         if (c->deleted) /* meanwhile: the queue must go as well */
             rc = sx_command_add(a, c->id, SX_C_DEL, q.id, sx_bytes(NULL, 0));
-        else if (c->role == SX_INITIATOR)
+        else if (c->role == SX_INITIATOR && cmd->data.len > 0)
+            rc = sx_request_ready(a, c, &q, cmd->data);
+        else if (c->role != SX_JOINER)
             rc = invite(a, c, &q);
         else
             rc = sx_join_reply(a, c, &q, cmd->data);

@@ -52,6 +52,8 @@ static simplex_rc drop_commands(struct simplex_agent *a, int64_t conn, int64_t *
     simplex_rc rc;
 
     *kept_queue = 0;
+    if (w != NULL && !w->in_flight) /* what it waits for is dropped with the rest */
+        w->waiting = false;
     for (int64_t after = 0;; after = cmd.id) {
         rc = sx_store_command_next(a->store, conn, after, &cmd);
         if (rc != SIMPLEX_OK)
@@ -122,6 +124,8 @@ simplex_rc sx_delete(struct simplex_agent *a, int64_t conn)
         return rc;
     c.deleted = true;
     rc = sx_store_conn_update(a->store, &c);
+    if (rc == SIMPLEX_OK && c.role == SX_ADDRESS)
+        rc = sx_store_inv_delete_all(a->store, conn);
     if (rc == SIMPLEX_OK)
         rc = drop_commands(a, conn, &kept);
     if (rc == SIMPLEX_OK)

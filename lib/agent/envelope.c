@@ -4,6 +4,24 @@
 
 #define SEND_CAP (SX_BLOCK + 512)
 
+/* Around len bytes that stand behind room for their length. */
+static void pad_inner(uint8_t *inner, size_t len, size_t n)
+{
+    inner[0] = (uint8_t)(len >> 8);
+    inner[1] = (uint8_t)len;
+    memset(inner + 2 + len, '#', n - 2 - len);
+}
+
+/* n bytes behind the room for the tag. */
+static void seal_in_place(const uint8_t secret[32], const uint8_t nonce[24], uint8_t *at, size_t n)
+{
+    struct sx_box_key box;
+
+    sx_box_key_init(&box, secret);
+    sx_box_seal(&box, nonce, sx_bytes(at + SX_BOX_TAG, n), at);
+    sx_wipe(&box, sizeof box);
+}
+
 /* Everything behind the box tag, built in place: length, private header, envelope, ratchet
  * message, padding. */
 static simplex_rc fill_inner(const struct sx_conn *c, const struct sx_snd_queue *q,
@@ -41,9 +59,7 @@ static simplex_rc fill_inner(const struct sx_conn *c, const struct sx_snd_queue 
     sx_msg_key_wipe(&key);
     if (rc != SIMPLEX_OK || w.bad)
         return rc != SIMPLEX_OK ? rc : SIMPLEX_E_TOO_LARGE;
-    inner[0] = (uint8_t)(w.len >> 8);
-    inner[1] = (uint8_t)w.len;
-    memset(inner + 2 + w.len, '#', n - 2 - w.len);
+    pad_inner(inner, w.len, n);
     return SIMPLEX_OK;
 }
 
@@ -51,9 +67,9 @@ simplex_rc sx_seal_send(const struct sx_conn *c, const struct sx_snd_queue *q,
                         const struct sx_snd_msg *m, struct sx_wr *body)
 {
     size_t n = m->type == 0 ? SX_PAD_CONFIRMATION : SX_PAD_MESSAGE;
-    struct sx_client_msg head = { .version = q->client_version, .has_key = m->type == 0,
+    struct sx_client_msg head = { .version = q->client_version,
+                                  .has_key = m->type == 0,
                                   .key = q->e2e_pub };
-    struct sx_box_key box;
     uint8_t *at;
     simplex_rc rc;
 
@@ -66,10 +82,43 @@ simplex_rc sx_seal_send(const struct sx_conn *c, const struct sx_snd_queue *q,
     rc = fill_inner(c, q, m, at + SX_BOX_TAG, n);
     if (rc != SIMPLEX_OK)
         return rc;
-    sx_box_key_init(&box, q->e2e_secret);
-    sx_box_seal(&box, head.nonce, sx_bytes(at + SX_BOX_TAG, n), at);
-    sx_wipe(&box, sizeof box);
+    seal_in_place(q->e2e_secret, head.nonce, at, n);
     return SIMPLEX_OK;
+}
+
+simplex_rc sx_seal_once(const struct sx_queue_addr *to, const struct sx_envelope *env,
+                        struct sx_wr *body)
+{
+    struct sx_private_msg priv = { 0 };
+    struct sx_client_msg head = { .version = to->v.max, .has_key = true };
+    struct sx_keypair once;
+    uint8_t secret[SX_DH_MAX];
+    struct sx_wr w;
+    uint8_t *at;
+    simplex_rc rc = sx_keypair_new(SX_X25519, &once);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_dh(&once.priv, &to->dh, secret);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    head.key = once.pub;
+    sx_keypair_wipe(&once);
+    sx_random(head.nonce, sizeof head.nonce);
+    sx_wr_init(body, SEND_CAP);
+    sx_client_msg_encode(body, &head);
+    at = sx_wr_space(body, SX_BOX_TAG + SX_PAD_CONFIRMATION);
+    if (at != NULL) {
+        sx_wr_fixed(&w, at + SX_BOX_TAG + 2, SX_PAD_CONFIRMATION - 2);
+        sx_private_msg_encode(&w, &priv);
+        sx_envelope_encode(&w, env);
+        pad_inner(at + SX_BOX_TAG, w.len, SX_PAD_CONFIRMATION);
+        seal_in_place(secret, head.nonce, at, SX_PAD_CONFIRMATION);
+        rc = w.bad ? SIMPLEX_E_TOO_LARGE : SIMPLEX_OK;
+    } else {
+        rc = SIMPLEX_E_NOMEM;
+    }
+    sx_wipe(secret, sizeof secret);
+    return rc;
 }
 
 /* ---- receiving: the table of section 2 ---- */
@@ -78,17 +127,17 @@ static simplex_rc check_kind(const struct sx_rcv_queue *q, struct sx_opened *o)
 {
     bool keyed = o->outer.has_key;
 
+    if (o->first && o->env.tag == SX_ENV_INVITATION) /* whether it may come here: receive.c */
+        return o->inner.has_key ? SIMPLEX_E_PROHIBITED : SIMPLEX_OK;
     if (o->first) { /* only a confirmation: with the sender's key, or none if it secured itself */
         if (o->env.tag != SX_ENV_CONFIRMATION)
             return SIMPLEX_E_PROHIBITED;
-        return o->inner.has_key || q->mode == SX_MODE_MESSAGING ? SIMPLEX_OK
-                                                                 : SIMPLEX_E_PROHIBITED;
+        return o->inner.has_key || q->mode == SX_MODE_MESSAGING ? SIMPLEX_OK : SIMPLEX_E_PROHIBITED;
     }
     if (keyed) /* the confirmation again: its answer was lost */
         return o->env.tag == SX_ENV_CONFIRMATION ? SIMPLEX_E_RATCHET_DUPLICATE
                                                  : SIMPLEX_E_PROHIBITED;
-    if (o->inner.has_key ||
-        (o->env.tag != SX_ENV_MESSAGE && o->env.tag != SX_ENV_RATCHET_KEY))
+    if (o->inner.has_key || (o->env.tag != SX_ENV_MESSAGE && o->env.tag != SX_ENV_RATCHET_KEY))
         return SIMPLEX_E_PROHIBITED;
     return SIMPLEX_OK;
 }

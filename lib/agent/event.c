@@ -102,7 +102,7 @@ static const char *const names[] = {
     [SIMPLEX_EV_CONNECT] = "CONNECT",   [SIMPLEX_EV_DISCONNECT] = "DISCONNECT",
     [SIMPLEX_EV_END] = "END",           [SIMPLEX_EV_DELD] = "DELD",
     [SIMPLEX_EV_DEL_RCVQ] = "DEL_RCVQ", [SIMPLEX_EV_DEL_CONN] = "DEL_CONN",
-    [SIMPLEX_EV_ERR] = "ERR",
+    [SIMPLEX_EV_ERR] = "ERR",           [SIMPLEX_EV_REQ] = "REQ",
 };
 
 int32_t simplex_event_kind(const simplex_event *ev)
@@ -129,7 +129,12 @@ int64_t simplex_event_msg_id(const simplex_event *ev)
 
 int64_t simplex_event_conf(const simplex_event *ev)
 {
-    return ev->conf;
+    return ev->kind == SIMPLEX_EV_REQ ? 0 : ev->conf;
+}
+
+int64_t simplex_event_request(const simplex_event *ev)
+{
+    return ev->kind == SIMPLEX_EV_REQ ? ev->conf : 0;
 }
 
 simplex_bytes simplex_event_data(const simplex_event *ev)

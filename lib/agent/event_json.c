@@ -80,6 +80,9 @@ static bool add_kind(cJSON *o, const simplex_event *ev)
     case SIMPLEX_EV_CONF:
         return add_int(o, "conf", ev->conf) && add_data(o, "info", sx_wr_bytes(&ev->data)) &&
                cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;
+    case SIMPLEX_EV_REQ:
+        return add_int(o, "request", ev->conf) && add_data(o, "info", sx_wr_bytes(&ev->data)) &&
+               cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;
     case SIMPLEX_EV_INFO:
         return add_data(o, "info", sx_wr_bytes(&ev->data)) &&
                cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;

@@ -110,8 +110,8 @@ static simplex_rc make_queues(struct simplex_agent *a, const struct sx_conn *c,
     return rc;
 }
 
-static simplex_rc join_link(struct simplex_agent *a, const struct sx_link *l, simplex_bytes info,
-                            int32_t pq, int64_t *conn)
+simplex_rc sx_join_link(struct simplex_agent *a, const struct sx_link *l, simplex_bytes info,
+                        int32_t pq, int64_t *conn)
 {
     struct sx_conn c = { .role = SX_JOINER,
                          .state = SX_CONN_NEW,
@@ -149,10 +149,10 @@ simplex_rc sx_join(struct simplex_agent *a, simplex_bytes link, simplex_bytes in
     rc = sx_link_parse(link, &l);
     if (rc != SIMPLEX_OK)
         return rc;
-    if (l.kind != SX_LINK_INVITATION)
-        rc = SIMPLEX_E_UNSUPPORTED;
+    if (l.kind == SX_LINK_CONTACT)
+        rc = sx_request(a, &l, info, pq, conn);
     else
-        rc = join_link(a, &l, info, pq, conn);
+        rc = sx_join_link(a, &l, info, pq, conn);
     sx_link_free(&l);
     return rc;
 }

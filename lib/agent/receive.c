@@ -59,6 +59,10 @@ static simplex_rc by_envelope(struct simplex_agent *a, struct sx_conn *c, struct
     rc = sx_open_body(q, body, len, &o);
     if (rc == SIMPLEX_E_RATCHET_DUPLICATE)
         rc = SIMPLEX_OK; /* a confirmation that came twice */
+    else if (rc == SIMPLEX_OK && (o.env.tag == SX_ENV_INVITATION) != (c->role == SX_ADDRESS))
+        rc = SIMPLEX_E_PROHIBITED; /* requests to addresses only, and nothing else there */
+    else if (rc == SIMPLEX_OK && c->role == SX_ADDRESS)
+        rc = sx_on_request(a, q, &o, in);
     else if (rc == SIMPLEX_OK && o.env.tag == SX_ENV_CONFIRMATION)
         rc = sx_on_confirmation(a, c, q, &o);
     else if (rc == SIMPLEX_OK && o.env.tag == SX_ENV_MESSAGE)

@@ -79,6 +79,7 @@ void sx_rt_sub_set(struct sx_rt_rcvq *q, enum sx_sub_state to)
 static void rcvq_free(struct sx_rt_rcvq *q)
 {
     sx_free(q->rcv_id);
+    sx_free(q->held);
     if (q->auth != NULL)
         sx_free_secret(q->auth, sizeof *q->auth);
     sx_free(q);

@@ -5,7 +5,19 @@ static const char *const state_words[] = {
     [SX_CONN_NEW] = "new",           [SX_CONN_INVITED] = "invited",
     [SX_CONN_JOINING] = "joining",   [SX_CONN_CONFIRMED] = "confirmed",
     [SX_CONN_ACCEPTED] = "accepted", [SX_CONN_READY] = "ready",
+    [SX_CONN_REQUESTED] = "requested",
 };
+static const char *const role_words[] = { NULL, "I", "J", "A" };
+static const uint8_t roles[] = { 0, SX_INITIATOR, SX_JOINER, SX_ADDRESS };
+
+static size_t role_index(uint8_t role)
+{
+    size_t i = SX_COUNT(roles) - 1;
+
+    while (i > 0 && roles[i] != role)
+        i--;
+    return i;
+}
 
 static simplex_bytes hash_or_none(const uint8_t hash[32], bool has)
 {
@@ -16,11 +28,11 @@ static simplex_bytes hash_or_none(const uint8_t hash[32], bool has)
 static void put(struct sx_q *q, const struct sx_conn *c)
 {
     if (c->state >= SX_COUNT(state_words) || state_words[c->state] == NULL ||
-        (c->role != SX_INITIATOR && c->role != SX_JOINER)) {
+        role_index(c->role) == 0) {
         q->rc = SIMPLEX_E_ARG;
         return;
     }
-    sx_q_put_text(q, c->role == SX_INITIATOR ? "I" : "J");
+    sx_q_put_text(q, role_words[role_index(c->role)]);
     sx_q_put_text(q, state_words[c->state]);
     sx_q_put_i64(q, c->agent_version);
     sx_q_put_i64(q, c->pq_support);
@@ -37,9 +49,7 @@ static void put(struct sx_q *q, const struct sx_conn *c)
 
 static void get(struct sx_q *q, struct sx_conn *c)
 {
-    static const char *const roles[] = { NULL, "I", "J" };
-
-    c->role = sx_q_word(q, roles, SX_COUNT(roles)) == 1 ? SX_INITIATOR : SX_JOINER;
+    c->role = roles[sx_q_word(q, role_words, SX_COUNT(role_words))];
     c->state = sx_q_word(q, state_words, SX_COUNT(state_words));
     c->agent_version = (uint16_t)sx_q_uint(q, UINT16_MAX);
     c->pq_support = sx_q_bool(q);

@@ -154,6 +154,19 @@ static const char initial_messages[] =
     ") STRICT;\n"
     "CREATE INDEX conn_confirmations_conn ON conn_confirmations (conn_id);\n"
 
+    "CREATE TABLE conn_invitations (\n" /* requests to a contact address */
+    " invitation_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
+    " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
+    " link_hash BLOB NOT NULL,\n"
+    " created_at INTEGER NOT NULL,\n"
+    " accepted_conn_id INTEGER NOT NULL,\n" /* no reference: only remembered */
+    " cr_invitation BLOB,\n"               /* NULL once it was accepted or rejected */
+    " recipient_conn_info BLOB\n"
+    ") STRICT;\n"
+    "CREATE UNIQUE INDEX conn_invitations_hash ON conn_invitations (conn_id, link_hash);\n"
+    "CREATE INDEX conn_invitations_pending ON conn_invitations (conn_id)"
+    " WHERE cr_invitation IS NOT NULL;\n"
+
     "CREATE TABLE commands (\n"
     " command_id INTEGER PRIMARY KEY,\n"
     " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"

@@ -150,6 +150,24 @@ const char *const sx_sql_text[SQL_COUNT] = {
                         " WHERE confirmation_id = ?",
     [SQL_CONF_DELETE_ALL] = "DELETE FROM conn_confirmations WHERE conn_id = ?",
 
+    [SQL_INV_ADD] = "INSERT INTO conn_invitations (conn_id, link_hash, created_at, accepted_conn_id,"
+                    " cr_invitation, recipient_conn_info) VALUES (?,?,?,0,?,?)",
+    [SQL_INV_KNOWN] = "SELECT 1 FROM conn_invitations WHERE conn_id = ? AND link_hash = ?",
+    [SQL_INV_GET] = "SELECT conn_id, cr_invitation IS NOT NULL, accepted_conn_id, cr_invitation,"
+                    " recipient_conn_info FROM conn_invitations WHERE invitation_id = ?",
+    [SQL_INV_CLOSE] = "UPDATE conn_invitations SET accepted_conn_id = ?, cr_invitation = NULL,"
+                      " recipient_conn_info = NULL WHERE invitation_id = ?",
+    /* of the address of request ?1: of those that are closed the newest ?2 stay */
+    [SQL_INV_TRIM] = "DELETE FROM conn_invitations WHERE invitation_id IN"
+                     " (SELECT o.invitation_id FROM conn_invitations i JOIN conn_invitations o"
+                     "  ON o.conn_id = i.conn_id WHERE i.invitation_id = ?1"
+                     "  AND o.cr_invitation IS NULL ORDER BY o.invitation_id DESC LIMIT -1 OFFSET ?2)",
+    [SQL_INV_COUNT] = "SELECT count(*) FROM conn_invitations WHERE conn_id = ?"
+                      " AND cr_invitation IS NOT NULL",
+    [SQL_INV_LIST] = "SELECT invitation_id FROM conn_invitations WHERE invitation_id > ?"
+                     " AND cr_invitation IS NOT NULL ORDER BY invitation_id LIMIT ?",
+    [SQL_INV_DELETE_ALL] = "DELETE FROM conn_invitations WHERE conn_id = ?",
+
     [SQL_COMMAND_ADD] = "INSERT INTO commands"
                         " (command_id, conn_id, command_tag, queue_id, command, created_at)"
                         " VALUES (?,?,?,?,?,?)",

@@ -76,8 +76,13 @@ enum sx_conn_state {       /* where the handshake is (agent.md section 6.1) */
     SX_CONN_CONFIRMED,     /* I: CONF shown, waiting for allow */
     SX_CONN_ACCEPTED,      /* I: allowed, reply confirmation being delivered */
     SX_CONN_READY,         /* CON was shown */
+    SX_CONN_REQUESTED,     /* I: the link goes to a contact address, waiting for a confirmation */
 };
-enum sx_conn_role { SX_INITIATOR = 'I', SX_JOINER = 'J' };
+enum sx_conn_role {
+    SX_INITIATOR = 'I',
+    SX_JOINER = 'J',
+    SX_ADDRESS = 'A', /* a contact address: only requests arrive there */
+};
 
 struct sx_conn {
     int64_t id;
@@ -267,6 +272,32 @@ simplex_rc sx_store_conf_get(struct sx_store *s, int64_t id, struct sx_confirmat
 simplex_rc sx_store_conf_accept(struct sx_store *s, int64_t id, simplex_bytes own_info)
     SIMPLEX_CHECK;
 simplex_rc sx_store_conf_delete_all(struct sx_store *s, int64_t conn_id) SIMPLEX_CHECK;
+
+/* ---- requests to a contact address ---- */
+
+struct sx_invitation {
+    int64_t id, conn_id;       /* conn_id: of the address */
+    bool pending;              /* neither accepted nor rejected */
+    int64_t accepted;          /* the connection that was made for it; 0: none */
+    simplex_bytes link;        /* pending: text of the requester's link; get: borrowed until the */
+    simplex_bytes info;        /* next call on the store */
+};
+/* E_PROHIBITED: this address has or had the same link. */
+simplex_rc sx_store_inv_add(struct sx_store *s, struct sx_invitation *i,
+                            int64_t now) SIMPLEX_CHECK; /* sets id */
+simplex_rc sx_store_inv_known(struct sx_store *s, int64_t conn_id, simplex_bytes link,
+                              bool *known) SIMPLEX_CHECK;
+simplex_rc sx_store_inv_get(struct sx_store *s, int64_t id, struct sx_invitation *i)
+    SIMPLEX_CHECK;
+/* Accepted by a connection or (0) rejected. The newest so many of an address are remembered. */
+#define SX_INV_REMEMBERED 1000
+simplex_rc sx_store_inv_close(struct sx_store *s, int64_t id, int64_t accepted) SIMPLEX_CHECK;
+simplex_rc sx_store_inv_count(struct sx_store *s, int64_t conn_id, int64_t *n)
+    SIMPLEX_CHECK; /* pending ones of the address */
+/* Pending ones of all addresses, ascending after `after`. */
+simplex_rc sx_store_inv_list(struct sx_store *s, int64_t after, int64_t *ids, size_t *n)
+    SIMPLEX_CHECK;
+simplex_rc sx_store_inv_delete_all(struct sx_store *s, int64_t conn_id) SIMPLEX_CHECK;
 
 /* ---- commands: what has to be done over the network, oldest first per connection ---- */
 
