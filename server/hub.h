@@ -19,11 +19,11 @@
 #include "queue_store.h"
 #include "stats.h"
 
-#define SX_PEER_ERRANDS 32          /* PRXY and PFWD of one connection under way, by default */
-#define SX_PEER_OUT_PAUSE 8         /* blocks waiting: no further input is processed */
-#define SX_BLOCK_LIST_KEYS_MAX 512  /* keys of lists tried for one block; beyond: ERR INTERNAL */
-#define SX_MSG_BURST_MAX 4          /* up to so many answers: the first MSG joins their block */
-#define SX_ENDS_PER_FLUSH 255       /* transmissions in one block of END and DELD */
+#define SX_PEER_ERRANDS 32         /* PRXY and PFWD of one connection under way, by default */
+#define SX_PEER_OUT_PAUSE 8        /* blocks waiting: no further input is processed */
+#define SX_BLOCK_LIST_KEYS_MAX 512 /* keys of lists tried for one block; beyond: ERR INTERNAL */
+#define SX_MSG_BURST_MAX 4         /* up to so many answers: the first MSG joins their block */
+#define SX_ENDS_PER_FLUSH 255      /* transmissions in one block of END and DELD */
 #define SX_NMSG_PER_BLOCK 80
 
 /* ---- shared by all hubs of a server ---- */
@@ -110,6 +110,7 @@ struct sx_sub {
     struct sx_sub *get_next;                /* [queue] next of q->gets */
     uint8_t delivered[SX_ID_LEN];           /* [queue] the message in flight */
     uint8_t ntf_id[SX_ID_LEN];              /* SX_SUB_NTF: entity of its events */
+    uint32_t delivered_s;                   /* [queue] when it was, for statistics */
     uint8_t kind;
     uint16_t events; /* [inbox] not 0: it is in the inbox */
     bool in_flight;  /* [queue] */

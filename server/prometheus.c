@@ -270,6 +270,27 @@ static void write_loops(struct sx_wr *w, const struct sx_report *r)
     }
 }
 
+/* The name is the reference's, the steps are fewer. */
+static void write_ack_times(struct sx_wr *w, const struct sx_report *r)
+{
+    static const char name[] = "delivery_ack_confirmed_time";
+    uint64_t sum = 0;
+    char label[32];
+
+    write_name(w, "# HELP ", name, " Seconds from the delivery of a message to its ACK\n");
+    write_name(w, "# TYPE ", name, " histogram\n");
+    for (unsigned i = 0; i < SX_ACK_TIMES; i++) {
+        sum += r->s.v[SX_STAT_ACK_TIME + i];
+        if (i < SX_ACK_TIMES - 1)
+            snprintf(label, sizeof(label), "le=\"%u\"", sx_ack_times[i]);
+        else
+            snprintf(label, sizeof(label), "le=\"+Inf\"");
+        write_sample(w, "delivery_ack_confirmed_time_bucket", label, sum, ONE);
+    }
+    write_sample(w, "delivery_ack_confirmed_time_sum", NULL, r->s.v[SX_STAT_ACK_TIME_SUM], ONE);
+    write_sample(w, "delivery_ack_confirmed_time_count", NULL, sum, ONE);
+}
+
 void sx_prometheus(struct sx_wr *to, const struct sx_report *r)
 {
     char time[SX_TIME_TEXT];
@@ -286,6 +307,7 @@ void sx_prometheus(struct sx_wr *to, const struct sx_report *r)
     write_sample(to, "info", "version=\"" SX_VERSION "\",program=\"libsimplex\"", 1, ONE);
     write_sockets(to, r);
     write_loops(to, r);
+    write_ack_times(to, r);
     if (r->persistent)
         write_metrics(to, r, persistence, SX_COUNT(persistence));
 }

@@ -182,21 +182,23 @@ void sx_run_get(struct sx_run *r)
         sx_answer_head(&r->answer, sub, r->q);
 }
 
-static void count_received(const struct sx_run *r, const struct sx_msg *m, bool get)
+static void count_received(const struct sx_run *r, const struct sx_msg *m, const struct sx_sub *sub)
 {
     struct sx_counters *c = r->p->hub->stats;
+    uint32_t now_s = (uint32_t)(sx_srv_now(r->srv) / 1000);
 
     if (m->quota)
         return;
     sx_count(c, SX_STAT_MSG_RECV, 1);
-    if (get)
+    if (sub->kind == SX_SUB_GET)
         sx_count(c, SX_STAT_MSG_RECV_GET, 1);
     if (m->notify)
         sx_count(c, SX_STAT_MSG_RECV_NTF, 1);
     sx_stats_active(r->srv->stats, c, r->q, m->notify);
+    sx_stats_acked(c, now_s > sub->delivered_s ? now_s - sub->delivered_s : 0);
 }
 
-static enum sx_err delete_acked(struct sx_run *r, bool get)
+static enum sx_err delete_acked(struct sx_run *r, const struct sx_sub *sub)
 {
     simplex_bytes id = r->cmd->ack.msg_id;
     struct sx_msg *head = r->q->head;
@@ -206,7 +208,7 @@ static enum sx_err delete_acked(struct sx_run *r, bool get)
     sx_msg_ref(head);
     enum sx_err e = sx_queue_pop(r->srv->store, r->q, id.ptr);
     if (e == SX_ERR_NONE)
-        count_received(r, head, get);
+        count_received(r, head, sub);
     sx_msg_unref(head);
     return e;
 }
@@ -229,7 +231,7 @@ void sx_run_ack(struct sx_run *r)
         sx_run_fail(r, SX_ERR_NO_MSG);
         return;
     }
-    enum sx_err e = delete_acked(r, get);
+    enum sx_err e = delete_acked(r, sub);
     if (e != SX_ERR_NONE) {
         sx_run_fail(r, e);
         return;

@@ -110,6 +110,20 @@ void sx_stats_active(const struct sx_stats *st, struct sx_counters *c, struct sx
         note_day(c, &q->ntf_day, today, SX_STAT_DAY_NTFS, SX_STAT_WEEK_NTFS, SX_STAT_MONTH_NTFS);
 }
 
+/* ---- acknowledgement ---- */
+
+const uint32_t sx_ack_times[SX_ACK_TIMES - 1] = { 1, 5, 10, 30, 60, 300, 1200, 3600 };
+
+void sx_stats_acked(struct sx_counters *c, uint32_t seconds)
+{
+    unsigned i = 0;
+
+    while (i < SX_ACK_TIMES - 1 && seconds > sx_ack_times[i])
+        i++;
+    sx_count(c, SX_STAT_ACK_TIME + i, 1);
+    sx_count(c, SX_STAT_ACK_TIME_SUM, seconds);
+}
+
 /* ---- reading ---- */
 
 static uint64_t value(const struct sx_stats *st, enum sx_stat s)

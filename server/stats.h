@@ -32,8 +32,14 @@ enum sx_stat {
     SX_STAT_NTF_SUB_CLIENTS,
     SX_STAT_RCV_SERVICE_SUBS, /* services subscribed */
     SX_STAT_NTF_SERVICE_SUBS,
+    /* Since the start; not in the file either: messages by the time until they were acknowledged.
+     */
+    SX_STAT_ACK_TIME, /* first of SX_ACK_TIMES, each without those before it */
+    SX_STAT_ACK_TIME_SUM = SX_STAT_ACK_TIME + 9, /* seconds */
     SX_STAT_COUNT
 };
+#define SX_ACK_TIMES 9 /* the last: longer than all of sx_ack_times */
+extern const uint32_t sx_ack_times[SX_ACK_TIMES - 1]; /* seconds */
 #define SX_STAT_SAVED SX_STAT_NTF_COUNT /* those before are in the file, but the next three */
 
 #define SX_CACHE_LINE 64
@@ -79,6 +85,9 @@ void sx_stats_add(struct sx_stats *st, enum sx_stat s, int64_t n);
 /* The queue, whose lock is held, was active just now; `ntf`: with a message that notifies. */
 void sx_stats_active(const struct sx_stats *st, struct sx_counters *c, struct sx_queue *q,
                      bool ntf);
+
+/* A message was acknowledged so long after it was delivered. */
+void sx_stats_acked(struct sx_counters *c, uint32_t seconds);
 
 /* What the counters show now. */
 void sx_stats_read(struct sx_stats *st, struct sx_store *store, int64_t now_ms,

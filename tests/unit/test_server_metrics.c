@@ -15,6 +15,8 @@ static struct sx_report sample(void)
 
     for (unsigned i = 0; i < SX_STAT_COUNT; i++)
         r.s.v[i] = 1000 + i;
+    for (unsigned i = 0; i <= SX_ACK_TIMES; i++)
+        r.s.v[SX_STAT_ACK_TIME + i] = i + 1;
     r.s.at_ms = 1700000060000;
     r.s.from_ms = 1700000000000;
     r.s.queues = 501;
@@ -96,6 +98,7 @@ static void assert_exposition(const char *text)
 {
     static struct seen heads, samples;
     char help[100] = "", type[100] = "";
+    bool histogram = false;
 
     heads.n = samples.n = 0;
     while (*text != 0) {
@@ -109,10 +112,14 @@ static void assert_exposition(const char *text)
             snprintf(type, sizeof(type), "%.*s", (int)name_len(text + 7), text + 7);
             assert_string_equal(type, help);
             const char *kind = text + 7 + strlen(type);
-            assert_true(strncmp(kind, " counter\n", 9) == 0 || strncmp(kind, " gauge\n", 7) == 0);
+            histogram = strncmp(kind, " histogram\n", 11) == 0;
+            assert_true(histogram || strncmp(kind, " counter\n", 9) == 0 ||
+                        strncmp(kind, " gauge\n", 7) == 0);
         } else if (*text != '#') {
             size_t n = name_len(text);
-            assert_true(n == strlen(type) && memcmp(text, type, n) == 0);
+            size_t len = strlen(type);
+            assert_true(n >= len && memcmp(text, type, len) == 0);
+            assert_true(n == len ? !histogram : histogram && text[len] == '_');
             const char *value = skip_labels(text + n);
             see_once(&samples, text, (size_t)(value - text));
             assert_int_equal(*value, ' ');
@@ -155,7 +162,7 @@ static void shows_every_counter(void **state)
 
     (void)state;
     char *text = expose(&r);
-    for (unsigned i = 0; i < SX_STAT_COUNT; i++) {
+    for (unsigned i = 0; i < SX_STAT_ACK_TIME; i++) {
         char value[16];
         snprintf(value, sizeof(value), " %u\n", 1000 + i);
         if (strstr(text, value) == NULL)
@@ -189,6 +196,11 @@ static void uses_the_names_of_the_reference(void **state)
         snprintf(line, sizeof(line), "%s %u", some[i].name, 1000 + some[i].stat);
         assert_sample(text, line);
     }
+    assert_sample(text, "delivery_ack_confirmed_time_bucket{le=\"1\"} 1");
+    assert_sample(text, "delivery_ack_confirmed_time_bucket{le=\"10\"} 6");
+    assert_sample(text, "delivery_ack_confirmed_time_bucket{le=\"+Inf\"} 45");
+    assert_sample(text, "delivery_ack_confirmed_time_count 45");
+    assert_sample(text, "delivery_ack_confirmed_time_sum 10");
     assert_sample(text, "queues_total2 501");
     assert_sample(text, "messages_total 502");
     assert_sample(text, "subscribtion_service_subs_total 2");
@@ -227,8 +239,10 @@ static void shows_on_the_dashboard_only_what_is_exposed(void **state)
     collect(json, &exprs);
     for (const char *p = exprs; (p = strstr(p, "simplex_smp_")) != NULL; n++) {
         size_t len = name_len(p);
+        char labelled[200]; /* of a histogram */
         snprintf(wanted, sizeof(wanted), "\n# TYPE %.*s ", (int)len, p);
-        if (strstr(text, wanted) == NULL)
+        snprintf(labelled, sizeof(labelled), "\n%.*s{le=", (int)len, p);
+        if (strstr(text, wanted) == NULL && strstr(text, labelled) == NULL)
             fail_msg("the dashboard has %.*s, the server does not", (int)len, p);
         p += len;
     }

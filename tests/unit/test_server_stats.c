@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every counter, days and weeks, the daily line and the file of statistics (section 10). */
-#include "support/server_mem.h"
+#include "support/mem_service.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +16,23 @@ static const char *const names[SX_STAT_COUNT] = {
 #include "stats_list.h"
 #undef X
 #undef SECTION
-    "NTF_COUNT",        "SUBS", "SUB_CLIENTS", "NTF_SUBS", "NTF_SUB_CLIENTS", "RCV_SERVICE_SUBS",
+    "NTF_COUNT",
+    "SUBS",
+    "SUB_CLIENTS",
+    "NTF_SUBS",
+    "NTF_SUB_CLIENTS",
+    "RCV_SERVICE_SUBS",
     "NTF_SERVICE_SUBS",
+    "ACK_1",
+    "ACK_5",
+    "ACK_10",
+    "ACK_30",
+    "ACK_60",
+    "ACK_300",
+    "ACK_1200",
+    "ACK_3600",
+    "ACK_MORE",
+    "ACK_SUM",
 };
 
 struct two { /* a recipient and a sender on different threads */
@@ -180,12 +195,43 @@ static void counts_subscriptions_and_what_is_received(void **state)
     assert_change(&t.m, &s, "MSG_GET_PROHIBITED 1");
     id = mem_assert_msg(&q, mem_event(&t.b), "one");
     mem_assert_tag(mem_ack(&t.b, &q, id), SX_R_OK);
-    assert_change(&t.m, &s, "MSG_RECV 1");
+    assert_change(&t.m, &s, "MSG_RECV 1, ACK_1 1");
     mem_assert_err(mem_ack(&t.b, &q, id), SX_ERR_NO_MSG);
     assert_change(&t.m, &s, "");
     mem_disconnect(&t.b);
     assert_change(&t.m, &s, "SUBS -1, SUB_CLIENTS -1");
     mem_connect(&t.m, &t.b, 1, 0);
+    close_two(&t);
+}
+
+static void measures_the_time_until_a_message_is_acknowledged(void **state)
+{
+    struct two t;
+    struct mem_queue q = { .rcv_id = { 0 } };
+    static const struct {
+        int64_t wait_ms;
+        const char *wanted;
+    } cases[] = {
+        { 1999, "MSG_RECV 1, ACK_1 1, ACK_SUM 1" },
+        { 5000, "MSG_RECV 1, ACK_5 1, ACK_SUM 5" },
+        { 3600000, "MSG_RECV 1, ACK_3600 1, ACK_SUM 3600" },
+        { 3601000, "MSG_RECV 1, ACK_MORE 1, ACK_SUM 3601" },
+        { -5000, "MSG_RECV 1, ACK_1 1" }, /* the clock was set back */
+    };
+
+    (void)state;
+    open_two(&t);
+    t.m.now = 1700000000000;
+    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
+    for (size_t i = 0; i < SX_COUNT(cases); i++) {
+        mem_assert_tag(mem_send(&t.b, &q, false, "x"), SX_R_OK);
+        mem_settle(&t.m);
+        simplex_bytes id = mem_assert_msg(&q, mem_event(&t.a), "x");
+        struct sx_snapshot s = read_now(&t.m);
+        t.m.now += cases[i].wait_ms;
+        mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
+        assert_change(&t.m, &s, cases[i].wanted);
+    }
     close_two(&t);
 }
 
@@ -212,7 +258,7 @@ static void counts_get(void **state)
     mem_assert_cmd_err(mem_rcv(&t.a, &q, SX_SUB), SX_CMD_PROHIBITED);
     assert_change(&t.m, &s, "Q_SUB_PROHIBITED 1");
     mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
-    assert_change(&t.m, &s, "MSG_RECV 1, MSG_RECV_GET 1");
+    assert_change(&t.m, &s, "MSG_RECV 1, MSG_RECV_GET 1, ACK_1 1");
     mem_assert_err(mem_cmd(&t.a, &other, mem_rcv_id(&q), &get), SX_ERR_AUTH);
     assert_change(&t.m, &s, "MSG_GET_AUTH 1");
     close_two(&t);
@@ -309,7 +355,7 @@ static void counts_notifications(void **state)
     mem_assert_tag(mem_event(&t.b), SX_R_NMSG);
     simplex_bytes id = mem_assert_msg(&q, mem_event(&t.a), "ring");
     mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
-    assert_change(&t.m, &s, "MSG_RECV 1, MSG_RECV_NTF 1");
+    assert_change(&t.m, &s, "MSG_RECV 1, MSG_RECV_NTF 1, ACK_1 1");
     send_notifying(&t, &q);
     assert_change(&t.m, &s, "MSG_SENT 1, MSG_SENT_NTF 1, NTF_COUNT 1");
     t.m.now += SX_STORE_NTF_TTL_MS + 1;
@@ -345,6 +391,65 @@ static void counts_notifications_that_are_lost(void **state)
     send_notifying(&t, &q); /* the oldest one makes room */
     assert_change(&t.m, &s, "MSG_SENT 1, MSG_SENT_NTF 1, MSG_NTF_NO_SUB 1, MSG_NTF_LOST 1");
     close_two(&t);
+}
+
+/* ---- services ---- */
+
+static void counts_services(void **state)
+{
+    struct mem_server m;
+    struct mem_service service, other;
+    struct mem_client a, s1, s2, o;
+    struct mem_queue q = { .rcv_id = { 0 } };
+
+    (void)state;
+    mem_open(&m, NULL);
+    mem_service_make(&service, 'M', 2);
+    mem_service_make(&other, 'M', 2);
+    mem_connect(&m, &a, 0, 0);
+    mem_connect_service(&m, &s1, 1, 0, &service.cert);
+    mem_connect_service(&m, &s2, 0, 0, &service.cert);
+    mem_connect_service(&m, &o, 0, 0, &other.cert);
+    mem_new(&a, &q, SX_MODE_MESSAGING, false);
+    mem_assert_tag(mem_send(&a, &q, false, "waits"), SX_R_OK);
+    struct sx_snapshot s = read_now(&m);
+    assert_int_equal(s.services.services[0], 2);
+    mem_assert_total(mem_subs(&s1), SX_R_SOKS, 0);
+    mem_settle(&m);
+    assert_change(&m, &s, "RCV_SUB_COUNT 1, RCV_SERVICE_SUBS 1");
+    mem_subs(&s1);
+    mem_settle(&m);
+    assert_change(&m, &s, "RCV_SUB_DUPLICATE 1");
+    mem_assert_tag(mem_rcv(&o, &q, SX_SUB), SX_R_SOK); /* the other service has it first */
+    mem_settle(&m);
+    assert_int_equal(read_now(&m).v[SX_STAT_RCV_ASSOC_NEW], 1);
+    s = read_now(&m);
+    mem_assert_tag(mem_rcv(&o, &q, SX_SUB), SX_R_SOK);
+    mem_settle(&m);
+    assert_int_equal(read_now(&m).v[SX_STAT_RCV_ASSOC_DUPLICATE], 1);
+    mem_assert_tag(mem_rcv(&s1, &q, SX_SUB), SX_R_SOK);
+    mem_settle(&m);
+    s = read_now(&m);
+    assert_int_equal(s.v[SX_STAT_RCV_ASSOC_UPDATED], 1);
+    assert_int_equal(s.services.queues[0], 1);
+    mem_assert_total(mem_subs(&s2), SX_R_SOKS, 1, q.rcv_id); /* takes over */
+    mem_settle(&m);
+    assert_int_equal(read_now(&m).v[SX_STAT_RCV_SUB_END], 1);
+    assert_int_equal(read_now(&m).v[SX_STAT_RCV_SUB_MSG], 1);
+    assert_int_equal(read_now(&m).v[SX_STAT_RCV_SUB_QUEUES] - s.v[SX_STAT_RCV_SUB_QUEUES], 1);
+    mem_assert_tag(mem_rcv(&a, &q, SX_SUB), SX_R_SOK); /* an ordinary client takes it back */
+    mem_settle(&m);
+    assert_int_equal(read_now(&m).v[SX_STAT_RCV_ASSOC_REMOVED], 1);
+    struct mem_client *all[] = { &a, &s1, &s2, &o };
+    for (size_t i = 0; i < SX_COUNT(all); i++)
+        mem_disconnect(all[i]);
+    s = read_now(&m);
+    assert_int_equal(s.v[SX_STAT_RCV_SERVICE_SUBS], 0);
+    assert_int_equal(s.v[SX_STAT_SUBS], 0);
+    assert_int_equal(s.v[SX_STAT_SUB_CLIENTS], 0);
+    mem_service_free(&service);
+    mem_service_free(&other);
+    mem_close(&m);
 }
 
 /* ---- days, weeks, months ---- */
@@ -877,10 +982,12 @@ int main(void)
         cmocka_unit_test(counts_messages_that_are_sent),
         cmocka_unit_test(counts_messages_that_expire_when_the_next_is_sent),
         cmocka_unit_test(counts_subscriptions_and_what_is_received),
+        cmocka_unit_test(measures_the_time_until_a_message_is_acknowledged),
         cmocka_unit_test(counts_get),
         cmocka_unit_test(counts_a_block_of_subscriptions_once),
         cmocka_unit_test(counts_notifications),
         cmocka_unit_test(counts_notifications_that_are_lost),
+        cmocka_unit_test(counts_services),
         cmocka_unit_test(knows_the_calendar),
         cmocka_unit_test(counts_queues_once_a_day_a_week_and_a_month),
         cmocka_unit_test(puts_every_counter_into_its_column),
