@@ -191,7 +191,6 @@ static bool describe_end(struct sx_peer *p, const struct sx_ended *e, struct sx_
 
 static void send_ends(struct sx_peer *p, struct sx_answers *to)
 {
-    sx_count(p->hub->stats, SX_STAT_Q_SUB_END, (int64_t)to->n);
     sx_count(p->hub->stats, SX_STAT_Q_SUB_END_B, to->n > 0);
     sx_answers_send(to, p);
 }
@@ -206,6 +205,7 @@ void sx_peer_flush_ends(struct sx_peer *p)
         struct sx_answer a = { .entity_id = sx_bytes(e->id, sizeof(e->id)) };
         if (!describe_end(p, e, &a.rsp))
             continue;
+        sx_count(p->hub->stats, SX_STAT_Q_SUB_END, e->kind != SX_SUB_SERVICE);
         sx_answers_add(to, p, &a);
         if (to->n >= SX_ENDS_PER_FLUSH)
             send_ends(p, to);

@@ -16,6 +16,7 @@ struct link { /* one session, both sides */
     struct sx_session c, s;
     unsigned handshakes;
     struct sx_pub service_key; /* of a service */
+    struct sx_chain tls;       /* what it presented to TLS */
 };
 
 struct counts {
@@ -205,21 +206,40 @@ static void client_gets_hello(struct replay *r, struct link *l, simplex_bytes he
         l->s.own = server_key;
 }
 
-/* A service: our server refuses it, so the rest of its session is set up by hand. */
-static void check_service_hello(struct link *l, const struct sx_client_hello *h)
+/* Gives the service the id it was given. */
+static bool accept_service(void *user, const struct sx_service_hello *h, uint8_t id[SX_ID_LEN])
 {
-    struct sx_chain chain = { .count = h->n_certs };
-    struct sx_pub leaf;
-    uint8_t hash[32];
+    const struct link *l = user;
 
-    assert_int_equal(h->service_role, vec_text(l->json, "service_role")[0]);
-    assert_in_range(h->n_certs, 1, 4);
+    assert_int_equal(h->role, vec_text(l->json, "service_role")[0]);
+    vec_assert_eq(sx_bytes(h->cert_hash, 32), vec_hex(l->json, "service_cert_hash"),
+                  "certificate hash");
+    memcpy(id, vec_hex(l->json, "service_id").ptr, SX_ID_LEN);
+    return true;
+}
+
+/* TLS is not recorded: it has seen the chain of the hello. */
+static void expect_service(struct link *l, const struct sx_client_hello *h)
+{
+    assert_in_range(h->n_certs, 1, SX_CHAIN_MAX);
+    l->tls.count = h->n_certs;
     for (size_t i = 0; i < h->n_certs; i++)
-        chain.cert[i] = h->certs[i];
-    sx_sha256(chain.cert[chain.count > 1], hash);
-    vec_assert_eq(sx_bytes(hash, 32), vec_hex(l->json, "service_cert_hash"), "certificate hash");
-    assert_int_equal(sx_chain_leaf_key(&chain, &leaf), SIMPLEX_OK);
-    assert_int_equal(sx_signed_key_verify(h->signed_key, &leaf, &l->service_key), SIMPLEX_OK);
+        l->tls.cert[i] = h->certs[i];
+    l->s.peer_chain = &l->tls;
+    l->s.accept = accept_service;
+    l->s.accept_user = l;
+}
+
+static void check_service(struct link *l, const uint8_t reply[SX_BLOCK])
+{
+    struct sx_service_reply r;
+    simplex_bytes content;
+
+    assert_int_equal(sx_unpad(sx_bytes(reply, SX_BLOCK), &content), SIMPLEX_OK);
+    assert_int_equal(sx_service_reply_decode(content, &r), SIMPLEX_OK);
+    assert_true(r.ok);
+    vec_assert_eq(r.service_id, vec_hex(l->json, "service_id"), "service id");
+    l->service_key = l->s.service.key.pub;
     assert_int_equal(l->service_key.alg, SX_ED25519);
 }
 
@@ -230,32 +250,17 @@ static void server_gets_hello(struct link *l, simplex_bytes hello, uint8_t block
     bool has_reply;
     simplex_bytes content;
     struct sx_wr w = writer();
-    struct sx_session before = l->s;
 
     assert_int_equal(sx_client_hello_decode(hello, &h), SIMPLEX_OK);
     sx_client_hello_encode(&w, &h);
     assert_written(&w, hello, "client hello");
     assert_true(h.has_key == false || sx_pub_eq(&h.key, &l->c.own.pub));
-    simplex_rc rc = sx_session_input(&l->s, block, reply, &has_reply, &content);
-    if (h.has_service) {
-        struct sx_service_reply no;
-        assert_int_equal(rc, SIMPLEX_E_HANDSHAKE);
-        assert_true(has_reply);
-        assert_int_equal(l->s.state, SX_S_FAILED);
-        assert_int_equal(sx_unpad(sx_bytes(reply, SX_BLOCK), &content), SIMPLEX_OK);
-        assert_int_equal(sx_service_reply_decode(content, &no), SIMPLEX_OK);
-        assert_false(no.ok);
-        assert_int_equal(no.error.handshake, SX_HS_BAD_SERVICE);
-        check_service_hello(l, &h);
-        l->s = before;
-        l->s.state = SX_S_READY;
-        l->s.version = h.version;
-        l->s.peer_key = h.key;
-        agree(l, &l->s);
-    } else {
-        assert_int_equal(rc, SIMPLEX_OK);
-        assert_false(has_reply);
-    }
+    if (h.has_service)
+        expect_service(l, &h);
+    assert_int_equal(sx_session_input(&l->s, block, reply, &has_reply, &content), SIMPLEX_OK);
+    assert_int_equal(has_reply, h.has_service);
+    if (h.has_service)
+        check_service(l, reply);
     assert_int_equal(l->s.state, SX_S_READY);
     assert_int_equal(l->s.version, l->version);
     assert_int_equal(l->s.proxy, vec_bool(l->json, "proxy"));
