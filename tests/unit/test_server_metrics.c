@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "control.h"
 #include "metrics_http.h"
 #include "prometheus.h"
 
@@ -341,6 +342,67 @@ static void writes_http_answers(void **state)
     sx_wr_free(&w);
 }
 
+/* ---- without memory ---- */
+
+static void starts_with_each_failed_malloc(void **state)
+{
+    struct sx_srv_cfg cfg = { .new_queues = true };
+    struct sx_errtext none = { NULL, 0 };
+    struct sx_ops_cfg ops = { .has_metrics_port = true,
+                              .has_control_port = true,
+                              .admin_password = "admin",
+                              .dir = "/nonexistent",
+                              .ports = "5223" };
+    bool fired = true;
+
+    (void)state;
+    assert_int_equal(sx_crypto_init(), SIMPLEX_OK);
+    assert_int_equal(sx_srv_open(&cfg, &ops.srv), SIMPLEX_OK);
+    for (unsigned nth = 0; fired; nth++) {
+        struct sx_ops *o = NULL;
+        sx_fault_malloc(nth);
+        simplex_rc rc = sx_ops_open(&ops, &o, &none);
+        fired = sx_fault_disarm();
+        assert_true(nth > 3 || fired);
+        if (rc != SIMPLEX_OK)
+            assert_int_equal(rc, SIMPLEX_E_NOMEM);
+        assert_int_equal(o == NULL, rc != SIMPLEX_OK);
+        sx_ops_close(o); /* a fault of its thread only costs it one line of the log */
+    }
+    sx_srv_close(ops.srv);
+}
+
+static void answers_control_lines_with_each_failed_malloc(void **state)
+{
+    static const char *const lines[] = { "stats", "help", "server-info", "clients", "threads" };
+    struct sx_srv_cfg cfg = { .new_queues = true };
+    struct sx_errtext none = { NULL, 0 };
+    struct sx_control c = { .save = NULL };
+    struct sx_ops_cfg ops = { .ports = "5223" };
+    struct sx_control_state s = { .role = SX_ROLE_ADMIN };
+
+    (void)state;
+    assert_int_equal(sx_srv_open(&cfg, &ops.srv), SIMPLEX_OK);
+    assert_int_equal(sx_ops_open(&ops, &c.ops, &none), SIMPLEX_OK);
+    c.srv = ops.srv;
+    for (size_t i = 0; i < SX_COUNT(lines); i++) {
+        bool fired = true;
+        for (unsigned nth = 0; fired; nth++) {
+            struct sx_wr out;
+            size_t blocks = sx_fault_live_blocks();
+            sx_wr_init(&out, SX_LOCAL_OUT);
+            sx_fault_malloc(nth);
+            assert_int_equal(sx_control_line(&c, &s, sx_str(lines[i]), &out), 0);
+            fired = sx_fault_disarm();
+            assert_int_equal(out.bad, fired); /* the connection is closed */
+            sx_wr_free(&out);
+            assert_int_equal(sx_fault_live_blocks(), blocks);
+        }
+    }
+    sx_ops_close(c.ops);
+    sx_srv_close(ops.srv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +413,8 @@ int main(void)
         cmocka_unit_test(answers_http_requests),
         cmocka_unit_test(refuses_a_head_without_end),
         cmocka_unit_test(writes_http_answers),
+        cmocka_unit_test(starts_with_each_failed_malloc),
+        cmocka_unit_test(answers_control_lines_with_each_failed_malloc),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
