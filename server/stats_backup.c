@@ -10,6 +10,7 @@
 #include "stats_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -177,6 +178,19 @@ static void write_lines(struct sx_wr *w, const struct sx_snapshot *s, const stru
     }
 }
 
+/* The file is of the day that has no line yet, though it is written later: sx_stats_restore goes by
+ * its time. */
+static void date_back(const char *dir, uint32_t day)
+{
+    char path[SX_PATH_MAX];
+    struct timespec end = { .tv_sec = ((time_t)day + 1) * 24 * 3600 - 1 };
+    const struct timespec times[2] = { end, end };
+
+    if (!sx_path_join(path, dir, SX_STATS_FILE) || utimensat(AT_FDCWD, path, times, 0) != 0)
+        sx_log(SX_LOG_WARN, "%s: %s: counts of active queues will be of the wrong day",
+               SX_STATS_FILE, strerror(errno));
+}
+
 simplex_rc sx_stats_save(struct sx_stats *st, struct sx_store *store, const char *dir,
                          int64_t now_ms, struct sx_errtext *err)
 {
@@ -199,6 +213,8 @@ simplex_rc sx_stats_save(struct sx_stats *st, struct sx_store *store, const char
     } else {
         rc = sx_file_write(dir, SX_STATS_FILE, sx_wr_bytes(&w), 0640, err);
     }
+    if (rc == SIMPLEX_OK && sx_day_of(now_ms) > today)
+        date_back(dir, today);
     sx_free(c.to.p);
     sx_wr_free(&w);
     return rc;

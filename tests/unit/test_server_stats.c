@@ -790,6 +790,38 @@ static void goes_on_counting_after_a_restart(void **state)
     dir_remove(&d);
 }
 
+/* Stopped, and stopped again after maintenance, before the line of the day could be written. */
+static void keeps_the_day_of_what_was_counted(void **state)
+{
+    struct two t;
+    struct mem_queue q = { .rcv_id = { 0 } };
+    struct dir d;
+    struct sx_errtext none = { NULL, 0 };
+
+    (void)state;
+    dir_make(&d);
+    open_two(&t);
+    mem_new(&t.a, &q, SX_MODE_MESSAGING, false);
+    mem_assert_tag(mem_send(&t.b, &q, false, "x"), SX_R_OK);
+    for (int64_t days = 1; days < 3; days++) {
+        struct sx_stats *st;
+        int64_t now = t.m.now + days * DAY_MS;
+        assert_int_equal(sx_stats_save(t.m.srv->stats, t.m.srv->store, d.path, now, &none),
+                         SIMPLEX_OK);
+        assert_int_equal(sx_stats_open(now, &st), SIMPLEX_OK);
+        sx_stats_restore(st, t.m.srv->store, d.path, now);
+        assert_true(sx_stats_new_periods(st, now).day);
+        assert_false(sx_stats_new_periods(st, t.m.now).day);
+        struct sx_snapshot s;
+        sx_stats_read(st, t.m.srv->store, now, &s);
+        assert_int_equal(s.v[SX_STAT_DAY_QUEUES], 1);
+        assert_int_equal(s.from_ms / 1000, t.m.now / 1000);
+        sx_stats_close(st);
+    }
+    close_two(&t);
+    dir_remove(&d);
+}
+
 static void keeps_weeks_and_months_over_a_restart(void **state)
 {
     struct two t;
@@ -995,6 +1027,7 @@ int main(void)
         cmocka_unit_test(ends_a_torn_line_of_the_daily_file),
         cmocka_unit_test(keeps_counting_when_the_line_cannot_be_written),
         cmocka_unit_test(goes_on_counting_after_a_restart),
+        cmocka_unit_test(keeps_the_day_of_what_was_counted),
         cmocka_unit_test(keeps_weeks_and_months_over_a_restart),
         cmocka_unit_test(reads_the_file_of_the_reference),
         cmocka_unit_test(reads_files_of_old_versions),
