@@ -57,7 +57,9 @@ static const char initial_queues[] =
     " status TEXT NOT NULL,\n"
     " rcv_primary INTEGER NOT NULL,\n"
     " deleted INTEGER NOT NULL,\n"
-    " delete_errors INTEGER NOT NULL\n"
+    " delete_errors INTEGER NOT NULL,\n"
+    " switch_status TEXT NOT NULL,\n" /* where the rotation of this queue is */
+    " replace_rcv_queue_id INTEGER NOT NULL\n" /* what this one replaces; 0: nothing */
     ") STRICT;\n"
     "CREATE UNIQUE INDEX rcv_queues_address ON rcv_queues (rcv_id, port, host);\n"
     "CREATE INDEX rcv_queues_conn ON rcv_queues (conn_id, rcv_primary DESC, rcv_queue_id);\n"
@@ -73,7 +75,9 @@ static const char initial_queues[] =
     " queue_mode INTEGER NOT NULL,\n"
     " smp_client_version INTEGER NOT NULL,\n"
     " status TEXT NOT NULL,\n"
-    " snd_primary INTEGER NOT NULL\n"
+    " snd_primary INTEGER NOT NULL,\n"
+    " switch_status TEXT NOT NULL,\n"
+    " replace_snd_queue_id INTEGER NOT NULL\n"
     ") STRICT;\n"
     "CREATE INDEX snd_queues_conn ON snd_queues (conn_id, snd_primary DESC, snd_queue_id);\n"
 
@@ -104,6 +108,7 @@ static const char initial_messages[] =
     " created_at INTEGER NOT NULL,\n"
     " retry_delay INTEGER NOT NULL,\n"
     " quota_seen INTEGER NOT NULL,\n"
+    " sent INTEGER NOT NULL,\n" /* to one of several queues */
     " e2e_params BLOB,\n"
     " msg_key BLOB NOT NULL,\n"
     " msg_body BLOB NOT NULL\n" /* last: what stands before it is read without its pages */

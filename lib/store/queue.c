@@ -14,6 +14,30 @@ static const char *status_word(struct sx_q *q, uint8_t status)
     return "";
 }
 
+/* The first one is for sx_q_word, which never finds it. */
+static const char *const switch_words[] = {
+    NULL,           "none",          "switch_started",
+    "sending_qadd", "sending_quse",  "received_message",
+    "sending_qkey", "sending_qtest",
+};
+
+static void put_switch(struct sx_q *q, uint8_t state, int64_t replaces)
+{
+    if (state + 1u < SX_COUNT(switch_words))
+        sx_q_put_text(q, switch_words[state + 1]);
+    else
+        q->rc = SIMPLEX_E_ARG;
+    sx_q_put_i64(q, replaces);
+}
+
+static void get_switch(struct sx_q *q, uint8_t *state, int64_t *replaces)
+{
+    uint8_t word = sx_q_word(q, switch_words, SX_COUNT(switch_words));
+
+    *state = word > 0 ? (uint8_t)(word - 1) : 0;
+    *replaces = sx_q_i64(q);
+}
+
 static uint8_t get_mode(struct sx_q *q)
 {
     uint8_t mode = (uint8_t)sx_q_uint(q, UINT8_MAX);
@@ -88,6 +112,7 @@ static void put_rcv(struct sx_q *q, const struct sx_rcv_queue *rq, struct rcv_ke
     sx_q_put_i64(q, rq->primary);
     sx_q_put_i64(q, rq->deleted);
     sx_q_put_i64(q, rq->delete_errors);
+    put_switch(q, rq->switch_state, rq->replaces);
     put_host(q, &rq->server);
     sx_q_put_i64(q, sx_server_port(&rq->server));
 }
@@ -115,6 +140,7 @@ static simplex_rc get_rcv(struct sx_q *q, struct sx_rcv_queue *rq)
     rq->primary = sx_q_bool(q);
     rq->deleted = sx_q_bool(q);
     rq->delete_errors = sx_q_uint(q, UINT32_MAX);
+    get_switch(q, &rq->switch_state, &rq->replaces);
     if ((rc = sx_q_done(q)) != SIMPLEX_OK)
         sx_wipe(rq, sizeof *rq);
     return rc;
@@ -219,6 +245,7 @@ static void put_snd(struct sx_q *q, const struct sx_snd_queue *sq, struct snd_ke
     sx_q_put_i64(q, sq->client_version);
     sx_q_put_text(q, status_word(q, sq->status));
     sx_q_put_i64(q, sq->primary);
+    put_switch(q, sq->switch_state, sq->replaces);
 }
 
 static simplex_rc get_snd(struct sx_q *q, struct sx_snd_queue *sq)
@@ -238,6 +265,7 @@ static simplex_rc get_snd(struct sx_q *q, struct sx_snd_queue *sq)
     sq->client_version = (uint16_t)sx_q_uint(q, UINT16_MAX);
     sq->status = sx_q_word(q, status_words, SX_COUNT(status_words));
     sq->primary = sx_q_bool(q);
+    get_switch(q, &sq->switch_state, &sq->replaces);
     if ((rc = sx_q_done(q)) != SIMPLEX_OK)
         sx_wipe(sq, sizeof *sq);
     return rc;

@@ -80,6 +80,21 @@ simplex_rc sx_store_rcv_msg_find(struct sx_store *s, int64_t conn_id, int64_t rc
     return get(&q, m);
 }
 
+simplex_rc sx_store_rcv_msg_other(struct sx_store *s, int64_t conn_id, int64_t rcv_queue_id,
+                                  bool *there)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_RCV_MSG_OTHER);
+    sx_q_put_i64(&q, conn_id);
+    sx_q_put_i64(&q, rcv_queue_id);
+    simplex_rc rc = sx_q_row(&q);
+    *there = rc == SIMPLEX_OK;
+    if (rc == SIMPLEX_E_NOT_FOUND)
+        return SIMPLEX_OK;
+    return rc == SIMPLEX_OK ? sx_q_done(&q) : rc;
+}
+
 static void start_with_ids(struct sx_q *q, struct sx_store *s, enum sx_sql which, int64_t conn_id,
                            int64_t id)
 {

@@ -16,6 +16,7 @@ simplex_rc sx_store_snd_msg_add(struct sx_store *s, const struct sx_snd_msg *m)
     sx_q_put_i64(&q, m->created_at);
     sx_q_put_i64(&q, m->retry_delay);
     sx_q_put_i64(&q, m->quota_seen);
+    sx_q_put_i64(&q, m->sent);
     sx_q_put_some(&q, m->e2e);
     sx_q_put_blob(&q, m->key);
     sx_q_put_blob(&q, m->plain);
@@ -54,6 +55,7 @@ simplex_rc sx_store_delivery_next(struct sx_store *s, int64_t snd_queue_id, int6
     m->created_at = sx_q_i64(&q);
     m->retry_delay = sx_q_i64(&q);
     m->quota_seen = sx_q_bool(&q);
+    m->sent = sx_q_bool(&q);
     m->e2e = sx_q_blob(&q);
     m->key = sx_q_blob(&q);
     m->plain = sx_q_blob(&q);
@@ -103,6 +105,59 @@ simplex_rc sx_store_delivery_done(struct sx_store *s, int64_t snd_queue_id, int6
     if (last != NULL)
         *last = rc == SIMPLEX_OK && is_last;
     return rc;
+}
+
+static simplex_rc run_with(struct sx_store *s, enum sx_sql which, const int64_t *values, size_t n)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, which);
+    for (size_t i = 0; i < n; i++)
+        sx_q_put_i64(&q, values[i]);
+    return sx_q_run(&q);
+}
+
+simplex_rc sx_store_delivery_sent(struct sx_store *s, int64_t snd_queue_id, int64_t msg_id)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_DELIVERY_SENT);
+    sx_q_put_i64(&q, snd_queue_id);
+    sx_q_put_i64(&q, msg_id);
+    return sx_q_run_one(&q);
+}
+
+static simplex_rc moved(struct sx_store *s, int64_t from, int64_t to, int64_t msg_id, unsigned keep)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_DELIVERY_MOVE);
+    sx_q_put_i64(&q, from);
+    sx_q_put_i64(&q, to);
+    sx_q_put_i64(&q, msg_id);
+    simplex_rc rc = sx_q_run_one(&q);
+    const int64_t trim[] = { to, keep };
+    if (rc == SIMPLEX_OK)
+        rc = run_with(s, SQL_DELIVERY_TRIM_MSGS, trim, 2);
+    if (rc == SIMPLEX_OK)
+        rc = run_with(s, SQL_DELIVERY_TRIM, trim, 2);
+    return rc;
+}
+
+simplex_rc sx_store_delivery_move(struct sx_store *s, int64_t from, int64_t to, int64_t msg_id,
+                                  unsigned keep)
+{
+    bool own;
+    simplex_rc rc = sx_db_group(s, &own);
+
+    return rc == SIMPLEX_OK ? sx_db_group_end(s, own, moved(s, from, to, msg_id, keep)) : rc;
+}
+
+simplex_rc sx_store_delivery_copy(struct sx_store *s, int64_t from, int64_t to)
+{
+    const int64_t values[] = { from, to };
+
+    return run_with(s, SQL_DELIVERY_COPY, values, 2);
 }
 
 simplex_rc sx_store_delivery_count(struct sx_store *s, int64_t conn_id, int64_t *n)

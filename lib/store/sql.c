@@ -10,13 +10,13 @@
 #define RCVQ                                                                                    \
     "conn_id, server, rcv_id, snd_id, rcv_auth_key, rcv_dh_key, rcv_dh_secret, e2e_key, "       \
     "e2e_dh_secret, sender_key, queue_mode, smp_client_version, status, rcv_primary, deleted, " \
-    "delete_errors"
+    "delete_errors, switch_status, replace_rcv_queue_id"
 #define SNDQ                                                                          \
     "conn_id, server, snd_id, snd_auth_key, e2e_pub_key, e2e_dh_secret, queue_mode, " \
-    "smp_client_version, status, snd_primary"
+    "smp_client_version, status, snd_primary, switch_status, replace_snd_queue_id"
 #define SND_MSG                                                                         \
     "conn_id, internal_id, external_snd_id, msg_type, notify, padded_len, created_at, " \
-    "retry_delay, quota_seen, e2e_params, msg_key, msg_body"
+    "retry_delay, quota_seen, sent, e2e_params, msg_key, msg_body"
 #define RCV_MSG                                                                           \
     "conn_id, internal_id, rcv_queue_id, external_snd_id, broker_id, broker_ts, rcv_ts, " \
     "msg_type, integrity, gap_first, gap_last, notify, pq, attempts, msg_hash, msg_body"
@@ -43,24 +43,24 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_CONN_LIST] = "SELECT conn_id FROM connections WHERE conn_id > ? ORDER BY conn_id LIMIT ?",
 
     [SQL_RCVQ_ADD] = "INSERT INTO rcv_queues (" RCVQ ", host, port)"
-                     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_RCVQ_GET] = "SELECT rcv_queue_id, " RCVQ " FROM rcv_queues WHERE rcv_queue_id = ?",
     [SQL_RCVQ_FIND] = "SELECT rcv_queue_id, " RCVQ " FROM rcv_queues"
                       " WHERE rcv_id = ? AND port = ? AND host = ?",
     [SQL_RCVQ_OF] = "SELECT rcv_queue_id, " RCVQ " FROM rcv_queues WHERE conn_id = ?"
                     " ORDER BY rcv_primary DESC, rcv_queue_id LIMIT 1 OFFSET ?",
     [SQL_RCVQ_UPDATE] = "UPDATE rcv_queues SET (" RCVQ ", host, port) ="
-                        " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE rcv_queue_id = ?",
+                        " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE rcv_queue_id = ?",
     [SQL_RCVQ_DELETE] = "DELETE FROM rcv_queues WHERE rcv_queue_id = ?",
     [SQL_RCVQ_NEXT] = "SELECT rcv_queue_id, " RCVQ " FROM rcv_queues WHERE rcv_queue_id > ?"
                       " ORDER BY rcv_queue_id LIMIT 1",
 
-    [SQL_SNDQ_ADD] = "INSERT INTO snd_queues (" SNDQ ") VALUES (?,?,?,?,?,?,?,?,?,?)",
+    [SQL_SNDQ_ADD] = "INSERT INTO snd_queues (" SNDQ ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_SNDQ_GET] = "SELECT snd_queue_id, " SNDQ " FROM snd_queues WHERE snd_queue_id = ?",
     [SQL_SNDQ_OF] = "SELECT snd_queue_id, " SNDQ " FROM snd_queues WHERE conn_id = ?"
                     " ORDER BY snd_primary DESC, snd_queue_id LIMIT 1 OFFSET ?",
     [SQL_SNDQ_UPDATE] =
-        "UPDATE snd_queues SET (" SNDQ ") = (?,?,?,?,?,?,?,?,?,?) WHERE snd_queue_id = ?",
+        "UPDATE snd_queues SET (" SNDQ ") = (?,?,?,?,?,?,?,?,?,?,?,?) WHERE snd_queue_id = ?",
     [SQL_SNDQ_DELETE] = "DELETE FROM snd_queues WHERE snd_queue_id = ?",
     [SQL_SNDQ_DELETE_MSGS] =
         "DELETE FROM snd_messages WHERE msg_row IN"
@@ -91,7 +91,7 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_X3DH_DELETE] = "DELETE FROM x3dh_keys WHERE conn_id = ?",
 
     [SQL_SND_MSG_ADD] = "INSERT INTO snd_messages (" SND_MSG ") SELECT"
-                        " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12 FROM connections"
+                        " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13 FROM connections"
                         " WHERE conn_id = ?1",
     [SQL_SND_MSG_RETRY] = "UPDATE snd_messages SET retry_delay = ?, quota_seen = ? WHERE msg_row ="
                           " (SELECT d.msg_row FROM snd_queues q JOIN snd_message_deliveries d"
@@ -114,8 +114,26 @@ const char *const sx_sql_text[SQL_COUNT] = {
                           "  ORDER BY internal_id LIMIT 1)",
     [SQL_DELIVERY_DELETE] =
         "DELETE FROM snd_message_deliveries WHERE snd_queue_id = ? AND internal_id = ?",
-    [SQL_DELIVERY_COUNT] = "SELECT count(*) FROM snd_queues q JOIN snd_message_deliveries d"
-                           " ON d.snd_queue_id = q.snd_queue_id WHERE q.conn_id = ?",
+    [SQL_DELIVERY_SENT] = "UPDATE snd_messages SET sent = 1 WHERE msg_row ="
+                          " (SELECT msg_row FROM snd_message_deliveries"
+                          "  WHERE snd_queue_id = ? AND internal_id = ?)",
+    [SQL_DELIVERY_MOVE] = "UPDATE OR REPLACE snd_message_deliveries SET snd_queue_id = ?2"
+                          " WHERE snd_queue_id = ?1 AND internal_id = ?3",
+    [SQL_DELIVERY_COPY] =
+        "INSERT OR IGNORE INTO snd_message_deliveries (snd_queue_id, internal_id, msg_row)"
+        " SELECT ?2, internal_id, msg_row FROM snd_message_deliveries WHERE snd_queue_id = ?1",
+    [SQL_DELIVERY_TRIM_MSGS] = "DELETE FROM snd_messages WHERE msg_row IN"
+                               " (SELECT msg_row FROM snd_message_deliveries"
+                               "  WHERE snd_queue_id = ?1 ORDER BY internal_id DESC"
+                               "  LIMIT -1 OFFSET ?2)",
+    [SQL_DELIVERY_TRIM] = "DELETE FROM snd_message_deliveries WHERE snd_queue_id = ?1"
+                          " AND internal_id IN (SELECT internal_id FROM snd_message_deliveries"
+                          "  WHERE snd_queue_id = ?1 ORDER BY internal_id DESC"
+                          "  LIMIT -1 OFFSET ?2)",
+    [SQL_DELIVERY_COUNT] = "SELECT count(DISTINCT d.msg_row) FROM snd_queues q"
+                           " JOIN snd_message_deliveries d ON d.snd_queue_id = q.snd_queue_id"
+                           " JOIN snd_messages m ON m.msg_row = d.msg_row"
+                           " WHERE q.conn_id = ? AND m.sent = 0",
 
     [SQL_RCV_MSG_ADD] =
         "INSERT INTO rcv_messages (" RCV_MSG ", seq) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -124,6 +142,8 @@ const char *const sx_sql_text[SQL_COUNT] = {
     /* a queue delivers nothing before the last message was acknowledged: there are very few rows */
     [SQL_RCV_MSG_FIND] = "SELECT " RCV_MSG " FROM rcv_messages WHERE conn_id = ?"
                          " AND rcv_queue_id = ? AND broker_id = ? LIMIT 1",
+    [SQL_RCV_MSG_OTHER] =
+        "SELECT 1 FROM rcv_messages WHERE conn_id = ? AND rcv_queue_id <> ? LIMIT 1",
     [SQL_RCV_MSG_NEXT] = "SELECT seq, conn_id, internal_id FROM rcv_messages WHERE seq > ?"
                          " ORDER BY seq LIMIT 1",
     [SQL_RCV_MSG_ATTEMPT] =

@@ -115,6 +115,18 @@ simplex_rc sx_store_conn_list(struct sx_store *s, int64_t after, int64_t *ids, s
 enum sx_queue_status { SX_Q_NEW = 1, SX_Q_CONFIRMED, SX_Q_SECURED, SX_Q_ACTIVE, SX_Q_DISABLED };
 /* stored as the reference's words: new, confirmed, secured, active, disabled */
 
+/* Where the rotation of a queue is: kept with the queue that is being replaced (section 6.5). */
+enum sx_switch_state {
+    SX_SW_NONE,
+    SX_SW_STARTED,  /* receiver: the new queue is being made */
+    SX_SW_QADD,     /* its address is on the way to the sender, or the sender's key here */
+    SX_SW_QUSE,     /* it is secured, the sender is told to use it */
+    SX_SW_RECEIVED, /* a message came through it: this one is read to its end and deleted */
+    SX_SW_QKEY,     /* sender: our key is on the way, or the word to use the new queue here */
+    SX_SW_QTEST,    /* the new queue is in use, this one ends when it worked */
+};
+/* stored as the reference's words, "none" otherwise */
+
 struct sx_rcv_queue {
     int64_t id, conn_id;
     struct sx_server server;
@@ -133,6 +145,8 @@ struct sx_rcv_queue {
     bool primary;
     bool deleted;                  /* DEL is due */
     uint32_t delete_errors;
+    uint8_t switch_state;          /* enum sx_switch_state */
+    int64_t replaces;              /* id of the queue that this one takes the place of; 0: none */
 };
 simplex_rc sx_store_rcvq_add(struct sx_store *s, struct sx_rcv_queue *q) SIMPLEX_CHECK; /* sets id */
 simplex_rc sx_store_rcvq_get(struct sx_store *s, int64_t id, struct sx_rcv_queue *q) SIMPLEX_CHECK;
@@ -159,6 +173,8 @@ struct sx_snd_queue {
     uint16_t client_version;
     uint8_t status;
     bool primary;
+    uint8_t switch_state;          /* enum sx_switch_state */
+    int64_t replaces;              /* as above */
 };
 simplex_rc sx_store_sndq_add(struct sx_store *s, struct sx_snd_queue *q) SIMPLEX_CHECK;
 simplex_rc sx_store_sndq_get(struct sx_store *s, int64_t id, struct sx_snd_queue *q) SIMPLEX_CHECK;
@@ -204,6 +220,7 @@ struct sx_snd_msg {
     int64_t created_at;       /* ms */
     int64_t retry_delay;      /* ms, kept over restarts; 0: first attempt */
     bool quota_seen;          /* the last answer was QUOTA: slow retries */
+    bool sent;                /* some queue has it: the application was told */
 };
 /* It lives as long as a delivery of it: the first is added in the same transaction. */
 simplex_rc sx_store_snd_msg_add(struct sx_store *s, const struct sx_snd_msg *m) SIMPLEX_CHECK;
@@ -220,6 +237,17 @@ simplex_rc sx_store_delivery_retry(struct sx_store *s, int64_t conn_id, int64_t 
  * E_NOT_FOUND: there is no such delivery. */
 simplex_rc sx_store_delivery_done(struct sx_store *s, int64_t snd_queue_id, int64_t conn_id,
                                   int64_t msg_id, bool *last) SIMPLEX_CHECK;
+/* Some queue has the message: `sent` from now on. */
+simplex_rc sx_store_delivery_sent(struct sx_store *s, int64_t snd_queue_id, int64_t msg_id)
+    SIMPLEX_CHECK;
+/* The delivery becomes one to queue `to`, of the same connection; one that is there is replaced. Of
+ * all deliveries to `to` the newest `keep` are kept: the messages of the others go, so none of them
+ * may have another delivery. */
+simplex_rc sx_store_delivery_move(struct sx_store *s, int64_t from, int64_t to, int64_t msg_id,
+                                  unsigned keep) SIMPLEX_CHECK;
+/* What is to be delivered to `from` is to be delivered to `to` as well. */
+simplex_rc sx_store_delivery_copy(struct sx_store *s, int64_t from, int64_t to) SIMPLEX_CHECK;
+/* Messages of the connection that no queue has yet. */
 simplex_rc sx_store_delivery_count(struct sx_store *s, int64_t conn_id, int64_t *n) SIMPLEX_CHECK;
 
 /* ---- messages received ---- */
@@ -247,6 +275,9 @@ simplex_rc sx_store_rcv_msg_get(struct sx_store *s, int64_t conn_id, int64_t id,
 /* By the server's message id, for repeats. E_NOT_FOUND. */
 simplex_rc sx_store_rcv_msg_find(struct sx_store *s, int64_t conn_id, int64_t rcv_queue_id,
                                  simplex_bytes srv_msg_id, struct sx_rcv_msg_row *m) SIMPLEX_CHECK;
+/* Is there one of another queue than this? */
+simplex_rc sx_store_rcv_msg_other(struct sx_store *s, int64_t conn_id, int64_t rcv_queue_id,
+                                  bool *there) SIMPLEX_CHECK;
 simplex_rc sx_store_rcv_msg_attempt(struct sx_store *s, int64_t conn_id, int64_t id) SIMPLEX_CHECK;
 simplex_rc sx_store_rcv_msg_delete(struct sx_store *s, int64_t conn_id, int64_t id) SIMPLEX_CHECK;
 /* Hashes of ratchet messages, to drop repeats silently (kept 21 days). The connection is not

@@ -243,6 +243,36 @@ static void queues_of_a_connection_come_primary_first(void **state)
     assert_int_equal(sx_store_sndq_next(s, sq[1].id, &sgot), SIMPLEX_E_NOT_FOUND);
 }
 
+static void the_rotation_of_a_queue_comes_back_as_stored(void **state)
+{
+    struct sx_store *s = store_of(state);
+    int64_t conn = add_conn(s);
+    struct sx_rcv_queue q = make_rcvq(conn, 1), got;
+    struct sx_snd_queue sq = make_sndq(conn), sgot;
+
+    ok(sx_store_rcvq_add(s, &q));
+    ok(sx_store_sndq_add(s, &sq));
+    for (uint8_t at = SX_SW_NONE; at <= SX_SW_QTEST; at++) {
+        q.switch_state = sq.switch_state = at;
+        q.replaces = sq.replaces = at == SX_SW_NONE ? 0 : 77;
+        ok(sx_store_rcvq_update(s, &q));
+        ok(sx_store_sndq_update(s, &sq));
+        ok(sx_store_rcvq_get(s, q.id, &got));
+        ok(sx_store_sndq_get(s, sq.id, &sgot));
+        assert_int_equal(got.switch_state, at);
+        assert_int_equal(sgot.switch_state, at);
+        assert_int_equal(got.replaces, q.replaces);
+        assert_int_equal(sgot.replaces, q.replaces);
+    }
+    q.switch_state = sq.switch_state = SX_SW_QTEST + 1;
+    assert_int_equal(sx_store_rcvq_update(s, &q), SIMPLEX_E_ARG);
+    assert_int_equal(sx_store_sndq_update(s, &sq), SIMPLEX_E_ARG);
+    ok(sx_store_exec(s, "UPDATE rcv_queues SET switch_status = 'x'"));
+    ok(sx_store_exec(s, "UPDATE snd_queues SET switch_status = 'x'"));
+    assert_int_equal(sx_store_rcvq_get(s, q.id, &got), SIMPLEX_E_DB_DAMAGED);
+    assert_int_equal(sx_store_sndq_get(s, sq.id, &sgot), SIMPLEX_E_DB_DAMAGED);
+}
+
 static void sending_queues_come_back_as_stored_and_updated(void **state)
 {
     struct sx_store *s = store_of(state);
@@ -434,7 +464,7 @@ static void deliveries_come_oldest_first_and_end_with_the_last_queue(void **stat
     assert_int_equal(sx_store_delivery_add(s, q2.id, conn, 99), SIMPLEX_E_NOT_FOUND);
     assert_int_equal(sx_store_delivery_add(s, 99, conn, 10), SIMPLEX_E_NOT_FOUND);
     ok(sx_store_delivery_count(s, conn, &n));
-    assert_int_equal(n, 4);
+    assert_int_equal(n, 3);
     ok(sx_store_delivery_count(s, conn + 1, &n));
     assert_int_equal(n, 0);
 
@@ -459,6 +489,47 @@ static void deliveries_come_oldest_first_and_end_with_the_last_queue(void **stat
     ok(sx_store_delivery_next(s, q.id, 0, &got));
     assert_int_equal(got.id, 11);
     ok(sx_store_delivery_done(s, q.id, conn, 11, NULL));
+}
+
+static void delivered_messages_are_kept_for_another_queue(void **state)
+{
+    struct sx_store *s = store_of(state);
+    int64_t conn = add_conn(s), n = -1;
+    struct sx_snd_queue q = make_sndq(conn), q2 = make_sndq(conn);
+    struct sx_snd_msg got;
+    bool last;
+
+    ok(sx_store_sndq_add(s, &q));
+    ok(sx_store_sndq_add(s, &q2));
+    for (int64_t id = 1; id <= 6; id++) {
+        struct sx_snd_msg m = make_snd(conn, id);
+        ok(sx_store_snd_msg_add(s, &m));
+        ok(sx_store_delivery_add(s, q.id, conn, id));
+    }
+    for (int64_t id = 1; id <= 4; id++) {
+        ok(sx_store_delivery_sent(s, q.id, id));
+        ok(sx_store_delivery_move(s, q.id, q2.id, id, 3));
+    }
+    assert_int_equal(sx_store_delivery_move(s, q.id, q2.id, 1, 3), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(sx_store_delivery_sent(s, q.id, 1), SIMPLEX_E_NOT_FOUND);
+    ok(sx_store_delivery_count(s, conn, &n));
+    assert_int_equal(n, 2); /* not sent: 5 and 6 */
+    ok(sx_store_delivery_next(s, q2.id, 0, &got));
+    assert_int_equal(got.id, 2); /* of four the newest three */
+    assert_true(got.sent);
+    ok(sx_store_delivery_next(s, q.id, 0, &got));
+    assert_int_equal(got.id, 5);
+    assert_false(got.sent);
+    ok(sx_store_delivery_copy(s, q.id, q2.id));
+    ok(sx_store_delivery_copy(s, q.id, q2.id)); /* what is there stays */
+    ok(sx_store_delivery_move(s, q.id, q2.id, 5, 3));
+    ok(sx_store_delivery_done(s, q2.id, conn, 5, &last));
+    assert_true(last);
+    ok(sx_store_delivery_done(s, q2.id, conn, 6, &last));
+    assert_false(last);
+    ok(sx_store_delivery_next(s, q.id, 0, &got));
+    assert_int_equal(got.id, 6);
+    assert_int_equal(sx_store_delivery_next(s, q.id, 6, &got), SIMPLEX_E_NOT_FOUND);
 }
 
 static void a_removed_sending_queue_takes_the_messages_only_it_had(void **state)
@@ -547,6 +618,11 @@ static void received_messages_stay_until_they_are_deleted(void **state)
     ok(sx_store_rcv_msg_attempt(s, conn, 1));
     ok(sx_store_rcv_msg_attempt(s, conn, 1));
     m.attempts = 2;
+    bool other;
+    ok(sx_store_rcv_msg_other(s, conn, 4, &other));
+    assert_false(other);
+    ok(sx_store_rcv_msg_other(s, conn, 5, &other));
+    assert_true(other);
     ok(sx_store_rcv_msg_find(s, conn, 4, sx_id_bytes(&m.srv_msg_id), &got));
     assert_rcv_equal(&got, &m);
     assert_int_equal(sx_store_rcv_msg_find(s, conn, 5, sx_id_bytes(&m.srv_msg_id), &got),
@@ -1069,7 +1145,9 @@ int main(void)
         T(ratchets_are_stored_with_what_changed_in_skipped_keys),
         T(x3dh_keys_wait_for_the_answer),
         T(deliveries_come_oldest_first_and_end_with_the_last_queue),
+        T(delivered_messages_are_kept_for_another_queue),
         T(a_removed_sending_queue_takes_the_messages_only_it_had),
+        T(the_rotation_of_a_queue_comes_back_as_stored),
         T(received_messages_stay_until_they_are_deleted),
         T(hashes_are_known_until_they_are_old),
         T(repeats_are_looked_for_in_the_last_200000_hashes),

@@ -317,6 +317,13 @@ static void each_function_reports_a_fault(void **state)
     FAILS(sx_store_delivery_next(s, sq.id, 0, &sm));
     FAILS(sx_store_delivery_retry(s, conn, 1, 1, false));
     FAILS(sx_store_delivery_count(s, conn, &n));
+    FAILS(sx_store_delivery_sent(s, sq.id, 1));
+    FAILS(sx_store_delivery_copy(s, sq.id, sq.id));
+    for (unsigned nth = 0; nth < 5; nth++) { /* begin, three statements, commit */
+        sx_store_fault(s, nth, SIMPLEX_E_DB_FULL);
+        assert_int_equal(sx_store_delivery_move(s, sq.id, sq.id, 1, 9), SIMPLEX_E_DB_FULL);
+        ok(sx_store_delivery_next(s, sq.id, 0, &sm));
+    }
     for (unsigned nth = 0; nth < 4; nth++) { /* begin, two statements, commit */
         sx_store_fault(s, nth, SIMPLEX_E_DB_FULL);
         assert_int_equal(sx_store_delivery_done(s, sq.id, conn, 1, &flag), SIMPLEX_E_DB_FULL);
@@ -326,6 +333,7 @@ static void each_function_reports_a_fault(void **state)
     FAILS(sx_store_rcv_msg_add(s, &rm));
     FAILS(sx_store_rcv_msg_get(s, conn, 2, &rm));
     FAILS(sx_store_rcv_msg_find(s, conn, 1, sx_str("x"), &rm));
+    FAILS(sx_store_rcv_msg_other(s, conn, 1, &flag));
     FAILS(sx_store_rcv_msg_attempt(s, conn, 2));
     FAILS(sx_store_rcv_msg_delete(s, conn, 2));
     FAILS(sx_store_rcv_hash_add(s, conn, rm.hash, 1));
