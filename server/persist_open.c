@@ -156,17 +156,25 @@ static simplex_rc load_saved(struct sx_persist *p, struct sx_errtext *err)
     return SIMPLEX_OK;
 }
 
-/* Messages were in the journal and are to be in memory: they are saved the other way first. */
+/*
+ * Messages were in the journal and are to be in memory: they are saved the other way first, with
+ * those of a file that is there already, because the reference has run meanwhile or an earlier
+ * start was interrupted here. Where no messages are restored, the journal is left as it is.
+ */
 static simplex_rc leave_journal(struct sx_persist *p, struct sx_errtext *err)
 {
-    if (access(p->path[SX_FILE_JOURNAL], F_OK) != 0)
+    struct sx_msg_log_count count;
+
+    if (p->cfg.messages == SX_KEEP_NOT || access(p->path[SX_FILE_JOURNAL], F_OK) != 0)
         return SIMPLEX_OK;
     simplex_rc rc = open_journal(p, err);
     if (rc != SIMPLEX_OK)
         return rc;
     sx_journal_close(p->journal);
     p->journal = NULL;
-    rc = sx_msg_log_save(p->st, p->path[SX_FILE_MESSAGES], err);
+    rc = sx_msg_log_load(p->st, p->path[SX_FILE_MESSAGES], p->cfg.skip_damage, &count, err);
+    if (rc == SIMPLEX_OK)
+        rc = sx_msg_log_save(p->st, p->path[SX_FILE_MESSAGES], err);
     return rc == SIMPLEX_OK ? rename_to_bak(p->path[SX_FILE_JOURNAL], err) : rc;
 }
 

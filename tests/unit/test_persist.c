@@ -212,6 +212,92 @@ static void opening_survives_each_failed_malloc(void **state)
     }
 }
 
+static unsigned lines_of(const char *name)
+{
+    char path[128];
+    unsigned n = 0;
+
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+    FILE *f = fopen(path, "r");
+    if (f == NULL)
+        return 0;
+    for (int c; (c = fgetc(f)) != EOF;)
+        n += c == '\n';
+    assert_int_equal(fclose(f), 0);
+    return n;
+}
+
+/* Our journal has a message, then the reference ran on the same queues and has left its file. */
+static void leave_journal_and_file(uint8_t rid[SX_ID_LEN])
+{
+    struct sx_store *st = open_store();
+    struct sx_queue *q;
+    struct sx_wr w;
+    char path[128], id[40] = "";
+    bool first;
+
+    assert_int_equal(create(st, &q), SX_ERR_NONE);
+    memcpy(rid, q->rcv.id, SX_ID_LEN);
+    sx_queue_lock(st, q);
+    assert_int_equal(sx_queue_push(st, q, sx_str("in the journal"), false, 1, &first), SX_ERR_NONE);
+    sx_queue_unlock(st, q);
+    sx_queue_unref(q);
+    sx_qstore_close(st);
+
+    sx_wr_fixed(&w, id, sizeof(id) - 1);
+    sx_b64url_encode(&w, sx_bytes(rid, SX_ID_LEN));
+    (void)snprintf(path, sizeof(path), "%s/smp-server-messages.log", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(
+        fprintf(f, "v3 %s ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3 1700000000 flags=F aGVsbG8=\n", id) > 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void assert_both(struct sx_store *st, const uint8_t rid[SX_ID_LEN])
+{
+    struct sx_queue *q = sx_qstore_find(st, SX_BY_RCV, sx_bytes(rid, SX_ID_LEN));
+
+    assert_non_null(q);
+    assert_int_equal(q->count, 2);
+    assert_true(sx_bytes_eq(sx_bytes(q->head->body, q->head->len), sx_str("in the journal")));
+    assert_true(sx_bytes_eq(sx_bytes(q->tail->body, q->tail->len), sx_str("hello")));
+    sx_queue_unref(q);
+}
+
+static void leaving_the_journal_keeps_what_the_file_has(void **state)
+{
+    uint8_t rid[SX_ID_LEN];
+    struct sx_store *st;
+
+    (void)state;
+    leave_journal_and_file(rid);
+    assert_int_equal(open_state(SX_KEEP_MEMORY, &st), SIMPLEX_OK);
+    assert_both(st, rid);
+    sx_qstore_close(st);
+    assert_int_equal(lines_of("smp-server-messages.log"), 2);
+    st = open_store(); /* and back */
+    assert_both(st, rid);
+    sx_qstore_close(st);
+}
+
+static void without_restoring_messages_what_is_kept_stays_as_it_is(void **state)
+{
+    uint8_t rid[SX_ID_LEN];
+    struct sx_store *st;
+
+    (void)state;
+    leave_journal_and_file(rid);
+    assert_int_equal(open_state(SX_KEEP_NOT, &st), SIMPLEX_OK);
+    assert_int_equal(sx_qstore_queues(st), 1);
+    assert_int_equal(sx_qstore_messages(st), 0);
+    sx_qstore_close(st);
+    assert_int_equal(lines_of("smp-server-messages.log"), 1);
+    st = open_store();
+    assert_both(st, rid);
+    sx_qstore_close(st);
+}
+
 static void a_directory_that_cannot_be_made_is_named(void **state)
 {
     char path[96], text[512] = "";
@@ -235,6 +321,8 @@ int main(void)
         T(changes_ask_their_answers_to_wait),
         T(what_cannot_be_recorded_does_not_happen),
         T(opening_survives_each_failed_malloc),
+        T(leaving_the_journal_keeps_what_the_file_has),
+        T(without_restoring_messages_what_is_kept_stays_as_it_is),
         T(a_directory_that_cannot_be_made_is_named),
     };
 
