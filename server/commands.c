@@ -52,7 +52,7 @@ static const struct rule {
     uint8_t auth;
     bool queue;        /* needs a queue: */
     uint8_t by;        /* enum sx_id_kind: what the entity is */
-    bool when_blocked; /* may run on a blocked queue */
+    bool when_blocked; /* may run on a blocked queue, or looks at that itself */
     bool forwarded;    /* may come through a proxy */
     bool binds;        /* with a signature of the service in its sessions, and only there */
     uint8_t refuse;    /* enum sx_err: always answered */
@@ -72,7 +72,7 @@ static const struct rule {
     [SX_DEL] = { sx_run_del, AUTH_RCV, true, SX_BY_RCV, .when_blocked = true },
     [SX_QUE] = { sx_run_que, AUTH_RCV, true, SX_BY_RCV },
     [SX_SKEY] = { sx_run_skey, AUTH_CMD, true, SX_BY_SND, .forwarded = true },
-    [SX_SEND] = { sx_run_send, AUTH_SND, true, SX_BY_SND, .forwarded = true },
+    [SX_SEND] = { sx_run_send, AUTH_SND, true, SX_BY_SND, .when_blocked = true, .forwarded = true },
     [SX_LKEY] = { sx_run_lkey, AUTH_CMD, true, SX_BY_LINK, .forwarded = true },
     [SX_LGET] = { sx_run_lget, NO_AUTH, true, SX_BY_LINK, .forwarded = true },
     [SX_NSUB] = { sx_run_nsub, AUTH_NTF, true, SX_BY_NTF, .when_blocked = true, .binds = true },
@@ -357,8 +357,6 @@ static void run_locked(struct sx_run *r, const struct rule *rule)
         count_refused(r->p, r->cmd);
         sx_run_fail(r, SX_ERR_AUTH); /* meanwhile, or earlier in this block */
     } else if (r->q->status == SX_Q_BLOCKED && !rule->when_blocked) {
-        if (r->cmd->tag == SX_SEND)
-            sx_count(r->p->hub->stats, SX_STAT_MSG_SENT_BLOCK, 1);
         sx_run_fail(r, SX_ERR_BLOCKED);
     } else {
         sx_persist_used(r->srv->store, r->q, sx_srv_now(r->srv));

@@ -71,8 +71,9 @@ void sx_run_send(struct sx_run *r)
         return;
     }
     if (r->q->status != SX_Q_ACTIVE) {
-        sx_count(r->p->hub->stats, SX_STAT_MSG_SENT_AUTH, 1);
-        sx_run_fail(r, SX_ERR_AUTH);
+        bool blocked = r->q->status == SX_Q_BLOCKED;
+        sx_count(r->p->hub->stats, blocked ? SX_STAT_MSG_SENT_BLOCK : SX_STAT_MSG_SENT_AUTH, 1);
+        sx_run_fail(r, blocked ? SX_ERR_BLOCKED : SX_ERR_AUTH);
         return;
     }
     enum sx_err e = drop_used_link(r);

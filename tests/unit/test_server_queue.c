@@ -297,6 +297,26 @@ static void creates_queues_only_when_allowed(void **state)
     close_two(&t);
 }
 
+static void blocked_for_the_recipient(struct two *t, const struct mem_queue *q)
+{
+    static const enum sx_cmd_tag plain[] = { SX_SUB, SX_GET, SX_QUE, SX_LDEL, SX_NDEL };
+    struct sx_wr w;
+
+    for (size_t i = 0; i < SX_COUNT(plain); i++)
+        mem_assert_err(mem_rcv(&t->a, q, plain[i]), SX_ERR_BLOCKED);
+    mem_assert_err(mem_ack(&t->a, q, sx_bytes(NULL, 0)), SX_ERR_BLOCKED);
+    struct sx_cmd key = key_cmd(SX_KEY, &q->snd.pub);
+    mem_assert_err(mem_cmd(&t->a, &q->rcv, mem_rcv_id(q), &key), SX_ERR_BLOCKED);
+    struct sx_cmd nkey = { .tag = SX_NKEY, .nkey = { .auth = q->snd.pub, .dh = q->dh.pub } };
+    mem_assert_err(mem_cmd(&t->a, &q->rcv, mem_rcv_id(q), &nkey), SX_ERR_BLOCKED);
+    struct sx_cmd lset = { .tag = SX_LSET, .lset = { .link_id = mem_snd_id(q) } };
+    mem_assert_err(mem_cmd(&t->a, &q->rcv, mem_rcv_id(q), &lset), SX_ERR_BLOCKED);
+    sx_wr_init(&w, SX_BLOCK);
+    struct sx_cmd rkey = rkey_cmd(&w, &q->rcv, 1);
+    mem_assert_err(mem_cmd(&t->a, &q->rcv, mem_rcv_id(q), &rkey), SX_ERR_BLOCKED);
+    sx_wr_free(&w);
+}
+
 static void blocked_queues_allow_off_and_del_alone(void **state)
 {
     struct two t;
@@ -308,8 +328,8 @@ static void blocked_queues_allow_off_and_del_alone(void **state)
     struct sx_queue *found = sx_qstore_find(t.m.srv->store, SX_BY_SND, mem_snd_id(&q));
     assert_non_null(found);
     sx_queue_lock(t.m.srv->store, found);
-    assert_int_equal(
-        sx_queue_set_status(t.m.srv->store, found, SX_Q_BLOCKED, SX_BLOCKED_CONTENT), SX_ERR_NONE);
+    assert_int_equal(sx_queue_set_status(t.m.srv->store, found, SX_Q_BLOCKED, SX_BLOCKED_CONTENT),
+                     SX_ERR_NONE);
     sx_queue_unlock(t.m.srv->store, found);
     const struct sx_rsp *r = mem_send(&t.b, &q, false, "x");
     mem_assert_err(r, SX_ERR_BLOCKED);
@@ -327,8 +347,10 @@ static void blocked_queues_allow_off_and_del_alone(void **state)
     assert_int_equal(r->err.blocked, SX_BLOCKED_SPAM);
     assert_true(r->err.has_notice && r->err.has_ttl && r->err.ttl == 60);
     mem_assert_err(mem_skey(&t.b, &q), SX_ERR_BLOCKED);
-    mem_assert_err(mem_rcv(&t.a, &q, SX_SUB), SX_ERR_BLOCKED);
-    mem_assert_err(mem_rcv(&t.a, &q, SX_QUE), SX_ERR_BLOCKED);
+    blocked_for_the_recipient(&t, &q);
+    static char body[16200];
+    struct sx_cmd large = { .tag = SX_SEND, .send = { .body = sx_bytes(body, 16049) } };
+    mem_assert_err(mem_cmd(&t.b, NULL, mem_snd_id(&q), &large), SX_ERR_LARGE_MSG); /* is first */
     mem_assert_tag(mem_rcv(&t.a, &q, SX_OFF), SX_R_OK);
     mem_assert_err(mem_rcv(&t.a, &q, SX_QUE), SX_ERR_BLOCKED);
     mem_assert_tag(mem_rcv(&t.a, &q, SX_DEL), SX_R_OK);
