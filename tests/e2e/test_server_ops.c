@@ -582,6 +582,114 @@ static void deletes_a_queue(void **state)
 }
 
 /* With the state on disk: "ok" means that it is there. */
+static enum sx_err seen(const struct server *t, uint16_t version, const struct queue *q,
+                        struct sx_smp_err *err)
+{
+    struct smp_peer_cfg cfg = t->peer;
+    struct smp_peer p;
+
+    cfg.max = version;
+    assert_int_equal(smp_peer_open(&p, &cfg), SIMPLEX_OK);
+    const struct sx_rsp *r = send_text(&p, q, "x");
+    assert_int_equal(r->tag, SX_R_ERR);
+    *err = r->err;
+    smp_peer_close(&p);
+    return (enum sx_err)err->err;
+}
+
+static void blocks_with_a_notice(void **state)
+{
+    static const char *const wrong[] = {
+        "spam",
+        "reason=",
+        "reason=spamx",
+        "reason=spam,",
+        "reason=spam,x",
+        "Reason=spam",
+        "reason=spam,notice=",
+        "reason=spam,notice={",
+        "reason=spam,notice={\"ttl\":}",
+        "reason=spam,notice={\"ttl\":\"1\"}",
+        "reason=spam,notice={\"ttl\":1}}",
+        "reason=spam,notice={\"ttl\":99999999999999999999}",
+        "reason=spam,notice=[1]",
+        "reason=spam,notice={\"ttl\":1}reason=spam",
+    };
+    struct server t;
+    struct smp_peer rcv;
+    struct sx_smp_err err;
+    struct queue q;
+    char id[40];
+
+    (void)state;
+    open_server(&t);
+    simplex_server_stop(t.s);
+    t.cfg.state_dir = t.dir;
+    start(&t);
+    assert_int_equal(smp_peer_open(&rcv, &t.peer), SIMPLEX_OK);
+    make_queue(&rcv, &q);
+    struct text_client *admin = control(&t, ADMIN_PASSWORD);
+    id_text(q.snd_id, id);
+    for (size_t i = 0; i < SX_COUNT(wrong); i++) {
+        char line[128];
+        snprintf(line, sizeof(line), "block %s %s", id, wrong[i]);
+        assert_starts(ask(admin, "%s", line), "error: write reason=spam");
+    }
+    assert_starts(ask(admin, "status %s", id), "status: active, ");
+    assert_string_equal(ask(admin, "block %s reason=spam,notice={\"ttl\":86400}", id),
+                        "ok, queue blocked");
+    const struct smp_item *event = smp_peer_event(&rcv, 10000);
+    assert_non_null(event);
+    assert_int_equal(event->rsp.err.err, SX_ERR_BLOCKED);
+    assert_true(event->rsp.err.has_notice && event->rsp.err.has_ttl);
+    assert_int_equal(event->rsp.err.ttl, 86400);
+    smp_peer_close(&rcv);
+    assert_starts(ask(admin, "status %s", id),
+                  "status: blocked,reason=spam,notice={\"ttl\":86400}, ");
+    assert_string_equal(ask(admin, "block %s reason=spam,notice={\"ttl\":86400}", id),
+                        "ok, it was blocked before");
+    assert_string_equal(ask(admin, "block %s reason=content,notice={}", id), "ok, queue blocked");
+    text_close(admin);
+    simplex_server_stop(t.s);
+    start(&t); /* the store log has the notice */
+    assert_int_equal(seen(&t, 19, &q, &err), SX_ERR_BLOCKED);
+    assert_int_equal(err.blocked, SX_BLOCKED_CONTENT);
+    assert_true(err.has_notice && !err.has_ttl);
+    assert_int_equal(seen(&t, 17, &q, &err), SX_ERR_BLOCKED);
+    assert_int_equal(err.blocked, SX_BLOCKED_CONTENT);
+    assert_false(err.has_notice);
+    assert_int_equal(seen(&t, 11, &q, &err), SX_ERR_AUTH);
+    admin = control(&t, ADMIN_PASSWORD);
+    assert_string_equal(ask(admin, "unblock %s", id), "ok, queue unblocked");
+    text_close(admin);
+    close_server(&t);
+}
+
+static void saves_messages_in_memory_when_told_to(void **state)
+{
+    struct server t;
+    struct smp_peer p;
+    struct queue q;
+
+    (void)state;
+    open_server(&t);
+    simplex_server_stop(t.s);
+    t.cfg.state_dir = t.dir;
+    t.cfg.messages_in_memory = true;
+    start(&t);
+    assert_int_equal(smp_peer_open(&p, &t.peer), SIMPLEX_OK);
+    make_queue(&p, &q);
+    assert_int_equal(send_text(&p, &q, "kept")->tag, SX_R_OK);
+    struct text_client *c = control(&t, ADMIN_PASSWORD);
+    assert_string_equal(ask(c, "save", ""), "saving server state...");
+    assert_string_equal(text_line(c), "server state saved!");
+    assert_true(sx_file_exists(t.dir, SX_STATS_FILE));
+    assert_true(sx_file_exists(t.dir, "smp-server-messages.log"));
+    text_close(c);
+    smp_peer_close(&p);
+    close_server(&t);
+}
+
 static void blocks_for_good_when_the_state_is_kept(void **state)
 {
     struct server t;
@@ -740,6 +848,8 @@ int main(void)
         cmocka_unit_test(lists_clients),
         cmocka_unit_test(blocks_and_unblocks_a_queue),
         cmocka_unit_test(deletes_a_queue),
+        cmocka_unit_test(blocks_with_a_notice),
+        cmocka_unit_test(saves_messages_in_memory_when_told_to),
         cmocka_unit_test(blocks_for_good_when_the_state_is_kept),
         cmocka_unit_test(refuses_garbage_on_the_control_port),
         cmocka_unit_test(limits_the_sessions_of_the_control_port),
