@@ -14,6 +14,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "peer.h"
+#include "persist.h"
+#include "services.h"
+
 #ifdef __linux__
 #include <linux/sockios.h>
 #endif
@@ -128,8 +132,10 @@ static bool seal_one(struct sx_srv_conn *c)
 
     if (len == 0 || c->peer.failed)
         return false;
-    if (sx_session_seal(&c->session, sx_bytes(l->content, len), l->sealed) != SIMPLEX_OK ||
-        sx_tls_write(c->tls, sx_bytes(l->sealed, SX_BLOCK)) != SIMPLEX_OK) {
+    bool is_block = len == SX_BLOCK;
+    if ((!is_block &&
+         sx_session_seal(&c->session, sx_bytes(l->content, len), l->sealed) != SIMPLEX_OK) ||
+        sx_tls_write(c->tls, sx_bytes(is_block ? l->content : l->sealed, SX_BLOCK)) != SIMPLEX_OK) {
         c->peer.failed = true;
         return false;
     }
@@ -222,6 +228,18 @@ static simplex_rc start_session(struct sx_srv_conn *c)
     return sx_tls_write(c->tls, sx_bytes(c->loop->sealed, SX_BLOCK));
 }
 
+/* The answer to a hello. The id of a new service is told when it will not change any more. */
+static simplex_rc send_reply(struct sx_srv_conn *c)
+{
+    const struct sx_service *svc = c->peer.service;
+    struct sx_store *st = c->loop->hub.srv->store;
+
+    if (svc == NULL || sx_persist_state(st, svc->stamp) == SX_COMMIT_DURABLE)
+        return sx_tls_write(c->tls, sx_bytes(c->loop->sealed, SX_BLOCK));
+    sx_peer_send_block(&c->peer, c->loop->sealed, svc->stamp);
+    return SIMPLEX_OK;
+}
+
 static simplex_rc handle_block(struct sx_srv_conn *c, uint8_t *block)
 {
     bool was_ready = c->session.state == SX_S_READY;
@@ -230,7 +248,7 @@ static simplex_rc handle_block(struct sx_srv_conn *c, uint8_t *block)
 
     simplex_rc rc = sx_session_input(&c->session, block, c->loop->sealed, &has_reply, &content);
     if (has_reply) {
-        simplex_rc sent = sx_tls_write(c->tls, sx_bytes(c->loop->sealed, SX_BLOCK));
+        simplex_rc sent = send_reply(c);
         rc = rc == SIMPLEX_OK ? sent : rc;
     }
     if (rc == SIMPLEX_OK && was_ready)

@@ -117,6 +117,31 @@ void sx_peer_mark_ready(struct sx_peer *p)
 
 /* ---- blocks ---- */
 
+static void append(struct sx_peer *p, struct sx_out *o)
+{
+    if (p->out_last == NULL)
+        p->out = o;
+    else
+        p->out_last->next = o;
+    p->out_last = o;
+    p->n_out++;
+}
+
+void sx_peer_send_block(struct sx_peer *p, const uint8_t block[SX_BLOCK], uint64_t stamp)
+{
+    struct sx_out *o = sx_calloc(1, sizeof(*o) + SX_BLOCK);
+
+    sx_peer_mark_ready(p);
+    if (o == NULL) {
+        p->failed = true;
+        return;
+    }
+    memcpy(o->bytes, block, SX_BLOCK);
+    o->len = SX_BLOCK;
+    o->stamp = stamp;
+    append(p, o);
+}
+
 /* Makes one block of items [first, end); takes over their references. */
 static void emit(struct sx_peer *p, struct sx_answers *a, size_t first, size_t end)
 {
@@ -146,12 +171,7 @@ static void emit(struct sx_peer *p, struct sx_answers *a, size_t first, size_t e
     }
     o->len = (uint16_t)w.len;
     o->stamp = a->stamp;
-    if (p->out_last == NULL)
-        p->out = o;
-    else
-        p->out_last->next = o;
-    p->out_last = o;
-    p->n_out++;
+    append(p, o);
 }
 
 void sx_answers_send(struct sx_answers *from, struct sx_peer *p)

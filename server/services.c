@@ -135,6 +135,7 @@ static struct sx_service *enter(struct sx_store *st, const struct sx_service_rec
         free_service(svc);
         return NULL;
     }
+    svc->stamp = sx_persist_stamp(st);
     insert(s, svc);
     return svc;
 }

@@ -39,6 +39,7 @@ struct sx_service {
     uint8_t role;             /* 'M' 'N' 'P' */
     uint8_t cert_hash[32];    /* of its identity certificate */
     int64_t created_s;        /* since 1970 */
+    uint64_t stamp;           /* of its record (persist.h); 0: from the store log */
     struct sx_chain chain;    /* leaf first, into der */
     pthread_mutex_t lock;     /* of what follows */
     struct sx_served **queue; /* of queues, or of notifiers for the role N */

@@ -17,6 +17,7 @@
 
 #include "support/agents.h"
 #include "support/blocking_client.h"
+#include "support/certs.h"
 
 struct queue {
     struct sx_keypair rcv, dh, ntf;
@@ -256,6 +257,40 @@ static void messages_move_from_memory_to_disk_and_back(void **state)
     finish();
 }
 
+/* ---- services ---- */
+
+static void hello_of(const struct test_certs *certs, uint8_t id[24])
+{
+    struct sx_service_cert cert = { .role = 'M', .chain = certs->chain, .leaf = certs->leaf };
+    struct smp_peer_cfg cfg = { .port = sx_server_port(&server.parsed),
+                                .key_hash = server.parsed.key_hash,
+                                .cert_pem = sx_wr_bytes(&certs->chain_pem),
+                                .cert_key_pem = sx_wr_bytes(&certs->key_pem),
+                                .service = &cert };
+    struct smp_peer p;
+
+    assert_int_equal(smp_peer_open(&p, &cfg), SIMPLEX_OK);
+    assert_int_equal(p.session.service.role, 'M');
+    memcpy(id, p.session.service.id, 24);
+    smp_peer_close(&p);
+}
+
+static void the_id_told_to_a_new_service_outlives_a_kill(void **state)
+{
+    struct test_certs certs;
+    uint8_t first[24], again[24];
+
+    (void)state;
+    test_certs_make(SX_ED25519, 2, &certs);
+    run();
+    hello_of(&certs, first);
+    restart(SIGKILL);
+    hello_of(&certs, again);
+    assert_memory_equal(first, again, 24);
+    test_certs_free(&certs);
+    finish();
+}
+
 /* ---- a disk that refuses ---- */
 
 /* Files of the server cannot be written beyond this. */
@@ -411,6 +446,7 @@ int main(void)
         T(all_is_there_after_a_kill),
         T(with_messages_in_memory_a_stop_saves_them),
         T(messages_move_from_memory_to_disk_and_back),
+        T(the_id_told_to_a_new_service_outlives_a_kill),
         T(a_disk_that_refuses_fails_commands_and_loses_nothing),
         T(a_second_server_on_the_same_state_is_refused),
         T(a_torn_last_line_is_repaired_and_damage_elsewhere_stops_the_start),
