@@ -52,7 +52,7 @@ void hist_merge(struct hist *to, const struct hist *from);
 uint64_t hist_at(const struct hist *h, double share); /* 0.5: the median; 0 when empty */
 
 struct load_error {
-    char kind[48];
+    char kind[96];
     uint64_t n;
 };
 

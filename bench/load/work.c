@@ -6,6 +6,7 @@
 #include "bench/load/engine.h"
 
 #define SUBS_PER_BLOCK 90
+#define SKEY_VERSION 9
 #define MARK_LEN 16 /* what --check looks at: number of the message, index of its queue */
 
 /* ---- queues ---- */
@@ -63,13 +64,16 @@ void work_prepare(struct thread *t)
     }
 }
 
+/* Senders secure their queues themselves since version 9, recipients did it before. */
 void work_skey(struct thread *t)
 {
+    enum side side = t->r.version >= SKEY_VERSION ? SENDER : RECIPIENT;
+
     for (unsigned i = 0; t->o->mode == LOAD_CYCLE && i < t->n_queues; i++) {
         struct queue *q = &t->queues[i];
         if (!q->made || q->link[SENDER]->state != LINK_READY)
             continue;
-        work_add(q, SENDER, OP_SKEY);
+        work_add(q, side, OP_SKEY);
         t->wanted++;
     }
 }
@@ -190,7 +194,7 @@ struct piece { /* a command with what it is about */
     simplex_bytes entity;
 };
 
-static struct piece make_piece(struct thread *t, struct queue *q, enum op op)
+static struct piece make_piece(struct thread *t, struct queue *q, enum op op, enum side side)
 {
     struct piece p = { .key = &t->rcv_key, .entity = sx_bytes(q->rcv_id, SX_ID_LEN) };
 
@@ -207,9 +211,11 @@ static struct piece make_piece(struct thread *t, struct queue *q, enum op op)
         p.cmd.ack.msg_id = sx_bytes(q->msg_id, SX_ID_LEN);
         break;
     default:
-        p.key = &t->snd_key;
-        p.entity = sx_bytes(q->snd_id, SX_ID_LEN);
-        p.cmd.tag = SX_SKEY;
+        if (side == SENDER) {
+            p.key = &t->snd_key;
+            p.entity = sx_bytes(q->snd_id, SX_ID_LEN);
+        }
+        p.cmd.tag = side == SENDER ? SX_SKEY : SX_KEY;
         p.cmd.key.key = t->snd_key.pub;
         if (op == OP_SEND)
             p.cmd = send_cmd(t, q);
@@ -227,7 +233,7 @@ static bool put(struct link *l, struct sx_wr *w, struct queue *q, enum op op)
     struct sx_wr text;
 
     if (q != NULL)
-        p = make_piece(t, q, op);
+        p = make_piece(t, q, op, l->side);
     corr_make(t, q, op, corr);
     sx_wr_fixed(&text, t->text, sizeof(t->text));
     simplex_rc rc =

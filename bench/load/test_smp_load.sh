@@ -1,0 +1,57 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Each mode of smp-load against a server of this build, and what it says when something is wrong.
+#   test_smp_load.sh SMP_LOAD SMP_SERVER
+set -eu
+load=$1 server=$2
+dir=$(mktemp -d)
+pid=
+trap '[ -z "$pid" ] || kill "$pid"; rm -rf "$dir"' EXIT
+
+"$server" start --dir "$dir/id" --port 0 </dev/null >"$dir/log" 2>&1 &
+pid=$!
+for _ in $(seq 100); do
+    grep -q '^Server address' "$dir/log" && break
+    sleep 0.1
+done
+address=$(grep -o 'smp://[^ ]*' "$dir/log" | head -n 1)
+
+fails() { # STATUS TEXT ARGUMENT...
+    want=$1 text=$2 got=0
+    shift 2
+    "$load" "$@" >"$dir/out" 2>&1 || got=$?
+    if [ "$got" -ne "$want" ] || ! grep -q -- "$text" "$dir/out"; then
+        echo "smp-load $*: status $got instead of $want, or no \"$text\" in:"
+        cat "$dir/out"
+        exit 1
+    fi
+}
+
+for options in '-m cycle -c 4 -q 3 -w 2 --check' '-m cycle -c 8 -t 2 -n 50' \
+    '-m cycle -s 16 --max-version 6' '-m idle -c 5' '-m storm -c 5' '-m subscribe -c 2 -q 100'; do
+    # shellcheck disable=SC2086
+    "$load" $options -d 1 --json "$address" >"$dir/json" 2>"$dir/progress"
+    python3 - "$dir/json" <<'PYTHON'
+import json, sys
+r = json.load(open(sys.argv[1]))
+assert r["errors"] == 0 and r["unanswered"] == 0 and r["ready"] > 0, r
+assert r["mode"] == "idle" or r["done"] > 0, r
+for name, h in r["latency_us"].items():
+    assert h["n"] > 0 and h["p50"] <= h["p90"] <= h["p99"] <= h["p99.9"] <= h["max"], (name, h)
+PYTHON
+done
+grep -q running "$dir/progress"
+
+other=smp://AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=@127.0.0.1:${address##*:}
+fails 0 'Usage: smp-load' --help
+fails 2 'give the address' -c 2
+fails 2 'is not the address' smp://nobody
+fails 2 'takes a number' -c 0 "$address"
+fails 2 'cycles need pairs' -c 3 "$address"
+fails 2 '--mode is' -m fast "$address"
+fails 1 'certificate is not the one' -d 1 "$other"
+
+kill "$pid"
+wait "$pid"
+pid=
+fails 1 'cannot connect' -d 1 -T 2 "$address"
