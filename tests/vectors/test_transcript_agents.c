@@ -29,7 +29,10 @@ static const enum sx_cmd_tag counted[TAGS] = { SX_NEW, SX_KEY, SX_SKEY, SX_SEND,
 
 static struct play {
     struct transcript t;
-    const char *side; /* "I" or "J" */
+    const char *side; /* "I" or "J"; of a contact address "O", who owns it, or "R", who asks */
+    bool pq;
+    unsigned begun; /* receiving queues made */
+    bool asked;     /* O: the request has come */
     const char *session;
     int64_t version;
     struct item items[256];
@@ -56,7 +59,12 @@ static void must(simplex_rc rc)
 
 /* ---- the recording ---- */
 
-static const cJSON *first_transmission(const char *tag, const char *from)
+static bool side_is(const char *sides)
+{
+    return strchr(sides, p.side[0]) != NULL;
+}
+
+static const cJSON *nth_transmission(const char *tag, const char *from, unsigned nth)
 {
     const cJSON *b, *t;
 
@@ -65,7 +73,7 @@ static const cJSON *first_transmission(const char *tag, const char *from)
             strcmp(vec_text(b, "from"), from) != 0)
             continue;
         vec_each(t, vec_opt(b, "transmissions"))
-            if (strcmp(vec_text(t, "tag"), tag) == 0)
+            if (strcmp(vec_text(t, "tag"), tag) == 0 && nth-- == 0)
                 return t;
     }
     fail_msg("no %s", tag);
@@ -137,8 +145,9 @@ static struct sx_keypair pair_of(const struct sx_pub *pub)
     return *k;
 }
 
-/* The side's own pair in the box of the confirmation it received: the other key is in the head. */
-static struct sx_keypair e2e_pair(void)
+/* The side's own pair in the box of the nth confirmation or request that it received: the other key
+ * is in the head. */
+static struct sx_keypair e2e_pair(unsigned nth)
 {
     const cJSON *b, *k, *key;
 
@@ -151,7 +160,7 @@ static struct sx_keypair e2e_pair(void)
                 continue;
             vec_each(key, vec_get(p.t.json, "keys"))
                 if (strcmp(vec_text(key, "pub"), k->valuestring) == 0 &&
-                    strcmp(vec_text(key, "owner"), p.side) == 0)
+                    strcmp(vec_text(key, "owner"), p.side) == 0 && nth-- == 0)
                     return *tr_key(&p.t, vec_unhex(k->valuestring));
         }
     }
@@ -160,6 +169,9 @@ static struct sx_keypair e2e_pair(void)
 }
 
 /* ---- the server ---- */
+
+/* The first SEND of R, under the key of the address. */
+static void check_request(const struct sx_cmd *cmd);
 
 static bool answer(struct peer *peer, struct peer_conn *c, const struct sx_cmd *cmd,
                    struct sx_transmission *t, struct sx_rsp *rsp)
@@ -170,13 +182,16 @@ static bool answer(struct peer *peer, struct peer_conn *c, const struct sx_cmd *
     p.client = c;
     for (int n = 0; n < TAGS; n++)
         p.got[n] += cmd->tag == counted[n];
+    if (cmd->tag == SX_SEND && side_is("R") && !p.asked)
+        check_request(cmd);
     if (cmd->tag != SX_NEW)
         return peer_answer(peer, c, cmd, t, rsp);
-    const cJSON *new = first_transmission("NEW", "client");
+    unsigned nth = p.got[0] - 1;
+    const cJSON *new = nth_transmission("NEW", "client", nth);
     must(sx_cmd_decode(tr_parts(&p.t, vec_get(new, "command")), (uint16_t)p.version, &want, &err));
     assert_true(cmd->new_.subscribe == want.new_.subscribe && cmd->new_.mode == want.new_.mode);
     assert_memory_equal(&cmd->new_.dh, &want.new_.dh, sizeof want.new_.dh);
-    *rsp = recorded_rsp(first_transmission("IDS", "server"));
+    *rsp = recorded_rsp(nth_transmission("IDS", "server", nth));
     return true;
 }
 
@@ -245,47 +260,131 @@ static simplex_rc run_on_loop(simplex_rc (*fn)(struct simplex_agent *, void *), 
 
 /* ---- the recorded keys ---- */
 
-static void parse_recorded_link(struct sx_link *l)
+static void shown_link(const char *side, const char *event, struct sx_link *l)
 {
     const cJSON *x;
 
     memset(l, 0, sizeof *l);
-    vec_each(x, vec_get(vec_get(p.t.json, "api"), "I"))
-        if (strncmp(vec_text(x, "text"), "INV ", 4) == 0)
+    vec_each(x, vec_get(vec_get(p.t.json, "api"), side))
+        if (strncmp(vec_text(x, "text"), event, strlen(event)) == 0)
             must(sx_link_parse(sx_str(strstr(vec_text(x, "text"), "simplex:")), l));
     assert_int_equal(l->n_queues, 1);
 }
 
+static struct sx_envelope recorded_request(void)
+{
+    struct sx_envelope e = { .tag = 0 };
+    const cJSON *b;
+
+    vec_each(b, vec_get(p.t.json, "bodies")) {
+        if (vec_opt(b, "envelope_tag") != NULL && strcmp(vec_text(b, "envelope_tag"), "I") == 0)
+            must(sx_envelope_decode(tr_parts(&p.t, vec_get(b, "agent_envelope")), &e));
+    }
+    assert_int_equal(e.tag, SX_ENV_INVITATION);
+    return e;
+}
+
+/* The link of this side, which another one joins. */
+static void parse_recorded_link(struct sx_link *l)
+{
+    if (side_is("IJ")) {
+        shown_link("I", "INV ", l);
+    } else if (side_is("R")) {
+        memset(l, 0, sizeof *l);
+        must(sx_link_parse(recorded_request().link, l));
+    } else {
+        shown_link("O", "ADDR ", l);
+    }
+}
+
+static void assert_same_link(simplex_bytes text, const struct sx_link *want)
+{
+    struct sx_link got;
+
+    memset(&got, 0, sizeof got);
+    must(sx_link_parse(text, &got));
+    assert_int_equal(got.kind, want->kind);
+    assert_int_equal(got.agent_v.min, want->agent_v.min);
+    assert_int_equal(got.agent_v.max, want->agent_v.max);
+    assert_int_equal(got.queues[0].v.min, want->queues[0].v.min);
+    assert_int_equal(got.queues[0].mode, want->queues[0].mode);
+    assert_memory_equal(&got.queues[0].dh, &want->queues[0].dh, sizeof want->queues[0].dh);
+    vec_assert_eq(sx_id_bytes(&got.queues[0].snd_id), sx_id_bytes(&want->queues[0].snd_id), "id");
+    assert_memory_equal(&got.e2e.k1, &want->e2e.k1, sizeof want->e2e.k1);
+    assert_memory_equal(&got.e2e.k2, &want->e2e.k2, sizeof want->e2e.k2);
+    sx_link_free(&got);
+}
+
+static void check_request(const struct sx_cmd *cmd)
+{
+    struct sx_rcv_queue q = { .client_version = SX_CLIENT_MAX };
+    struct sx_envelope want = recorded_request();
+    struct sx_link address, own;
+    struct sx_opened o;
+    struct sx_wr body;
+
+    p.asked = true;
+    shown_link("O", "ADDR ", &address);
+    q.e2e = pair_of(&address.queues[0].dh);
+    assert_int_equal(cmd->send.body.len, 15992);
+    assert_true(cmd->send.notify);
+    sx_wr_init(&body, SX_BLOCK);
+    sx_wr_raw(&body, cmd->send.body);
+    must(sx_open_body(&q, body.p, body.len, &o));
+    assert_int_equal(o.outer.version, 4);
+    assert_true(o.first && !o.inner.has_key);
+    assert_int_equal(o.env.tag, want.tag);
+    assert_int_equal(o.env.version, want.version);
+    vec_assert_eq(o.env.body, want.body, "information");
+    parse_recorded_link(&own);
+    assert_same_link(o.env.link, &own);
+    sx_link_free(&own);
+    sx_link_free(&address);
+    sx_wr_free(&body);
+}
+
 struct begin { /* read on the main thread, used on the loop */
-    bool pq;
     simplex_bytes link, info;
     struct sx_server server;
     struct sx_keypair auth, dh, e2e;
     struct sx_x3dh_keys x3dh;
 };
 
-static struct begin recorded_begin(bool pq, simplex_bytes info)
+/* Nobody is at the recorded address. */
+static simplex_bytes link_to(const struct sx_server *server, struct sx_link *l)
 {
-    struct begin b = { .pq = pq, .info = info, .e2e = e2e_pair() };
-    const cJSON *new = first_transmission("NEW", "client");
+    struct sx_wr w;
+
+    l->queues[0].server = *server;
+    sx_wr_fixed(&w, vec_keep(SX_LINK_TEXT_MAX), SX_LINK_TEXT_MAX);
+    sx_link_print(&w, l, "simplex:");
+    assert_false(w.bad);
+    return sx_wr_bytes(&w);
+}
+
+static struct begin recorded_begin(simplex_bytes info)
+{
+    unsigned nth = p.begun++;
+    struct begin b = { .info = info, .e2e = e2e_pair(nth) };
+    const cJSON *new = nth_transmission("NEW", "client", nth);
     struct sx_cmd cmd;
     struct sx_smp_err err;
     struct sx_link l;
-    struct sx_wr w;
 
     must(sx_cmd_decode(tr_parts(&p.t, vec_get(new, "command")), (uint16_t)p.version, &cmd, &err));
     b.auth = pair_of(&cmd.new_.auth);
     b.dh = pair_of(&cmd.new_.dh);
     peer_server(&p.peer, "127.0.0.1", &b.server);
     parse_recorded_link(&l);
-    if (strcmp(p.side, "I") == 0) {
+    if (side_is("IR")) {
         b.x3dh.k1 = pair_of(&l.e2e.k1);
         b.x3dh.k2 = pair_of(&l.e2e.k2);
     }
-    l.queues[0].server = b.server; /* nobody is at the recorded address */
-    sx_wr_fixed(&w, vec_keep(SX_LINK_TEXT_MAX), SX_LINK_TEXT_MAX);
-    sx_link_print(&w, &l, "simplex:");
-    b.link = sx_wr_bytes(&w);
+    if (side_is("R")) {
+        sx_link_free(&l);
+        shown_link("O", "ADDR ", &l);
+    }
+    b.link = link_to(&b.server, &l);
     sx_link_free(&l);
     return b;
 }
@@ -319,7 +418,7 @@ static simplex_rc create_recorded(struct simplex_agent *a, void *arg)
     struct sx_conn c = { .role = SX_INITIATOR,
                          .state = SX_CONN_NEW,
                          .subscribe = true,
-                         .pq_support = b->pq,
+                         .pq_support = p.pq,
                          .created_at = sx_now_ms() };
     struct sx_rcv_queue q;
 
@@ -330,17 +429,19 @@ static simplex_rc create_recorded(struct simplex_agent *a, void *arg)
     return sx_command_add(a, c.id, SX_C_NEW, q.id, sx_bytes(NULL, 0));
 }
 
-/* sx_join, then the queue it made is exchanged for one with other keys. */
-static simplex_rc join_recorded(struct simplex_agent *a, void *arg)
+/* The queue that was made is exchanged for one with other keys. */
+static simplex_rc exchange_queue(struct simplex_agent *a, const struct begin *b)
 {
-    const struct begin *b = arg;
     struct sx_rcv_queue made, q;
     struct sx_command cmd = { .id = 0 };
     struct sx_wr data;
 
-    TRY(sx_join(a, b->link, b->info, b->pq ? SIMPLEX_PQ_ON : SIMPLEX_PQ_OFF, &p.conn));
     TRY(sx_store_rcvq_of(a->store, p.conn, 0, &made));
     TRY(recorded_queue(a, b, made.client_version, &q));
+    q.mode = made.mode;
+    TRY(sx_store_rcvq_update(a->store, &q));
+    if (side_is("R"))
+        TRY(sx_store_x3dh_put(a->store, p.conn, &b->x3dh));
     do
         TRY(sx_store_command_next(a->store, p.conn, cmd.id, &cmd));
     while (cmd.tag != SX_C_NEW);
@@ -351,6 +452,33 @@ static simplex_rc join_recorded(struct simplex_agent *a, void *arg)
     TRY(sx_command_add(a, p.conn, SX_C_NEW, q.id, sx_wr_bytes(&data)));
     sx_wr_free(&data);
     return SIMPLEX_OK;
+}
+
+static simplex_rc join_recorded(struct simplex_agent *a, void *arg)
+{
+    const struct begin *b = arg;
+
+    TRY(sx_join(a, b->link, b->info, p.pq ? SIMPLEX_PQ_ON : SIMPLEX_PQ_OFF, &p.conn));
+    return exchange_queue(a, b);
+}
+
+static simplex_rc create_recorded_address(struct simplex_agent *a, void *arg)
+{
+    TRY(sx_create_address(a, &p.conn));
+    return exchange_queue(a, arg);
+}
+
+/* sx_accept of a request whose queue is where somebody answers. */
+static simplex_rc accept_recorded(struct simplex_agent *a, void *arg)
+{
+    struct begin *b = arg;
+    struct sx_invitation i;
+
+    TRY(sx_store_inv_get(a->store, p.conf, &i));
+    i = (struct sx_invitation){ .conn_id = p.conn, .link = b->link, .info = sx_str("") };
+    TRY(sx_store_inv_add(a->store, &i, sx_now_ms()));
+    TRY(sx_accept(a, i.id, b->info, SIMPLEX_PQ_OFF, &p.conn));
+    return exchange_queue(a, b);
 }
 
 struct allow {
@@ -413,15 +541,28 @@ static simplex_rc is_known(struct simplex_agent *a, void *arg)
     return sx_store_rcv_hash_known(a->store, p.conn, k->hash, &k->yes);
 }
 
+/* A request is not from a ratchet. */
+static void push_request(const cJSON *transmission)
+{
+    struct sx_rsp msg = recorded_rsp(transmission);
+
+    p.asked = true;
+    peer_push(p.client, sx_bytes(NULL, 0), vec_hex(transmission, "entity_id"), &msg);
+}
+
 static void push(const cJSON *transmission)
 {
+    if (side_is("O") && !p.asked) {
+        push_request(transmission);
+        return;
+    }
     const cJSON *op = next_decrypt(), *m;
     simplex_bytes entity = vec_hex(transmission, "entity_id");
     struct sx_rsp msg = recorded_rsp(transmission);
     struct known k = { .yes = false };
     int64_t until = sx_mono_ms() + WAIT_MS;
 
-    if (!(p.messages == 0 && strcmp(p.side, "I") == 0)) { /* its first: from the keys of the link */
+    if (!(p.messages == 0 && side_is("IR"))) { /* its first: from the keys of the link */
         struct sx_ratchet before;
         load(p.ratchet, &before);
         must(run_on_loop(put_ratchet, &before));
@@ -484,20 +625,29 @@ static simplex_rc send_receipt(struct simplex_agent *a, void *arg)
 
 static void do_command(const char *text)
 {
-    bool pq = sx_kem_available() && p.version >= 9;
-
     if (has(text, "new ")) {
-        struct begin b = recorded_begin(pq, sx_bytes(NULL, 0));
+        struct begin b = recorded_begin(sx_bytes(NULL, 0));
         must(run_on_loop(create_recorded, &b));
     } else if (has(text, "join ")) {
-        struct begin b = recorded_begin(pq, last_word(text));
+        struct begin b = recorded_begin(last_word(text));
         must(run_on_loop(join_recorded, &b));
+    } else if (strcmp(text, "address") == 0) {
+        struct begin b = recorded_begin(sx_bytes(NULL, 0));
+        must(run_on_loop(create_recorded_address, &b));
+    } else if (has(text, "accept ")) {
+        struct begin b = recorded_begin(last_word(text));
+        struct sx_link l;
+        memset(&l, 0, sizeof l);
+        must(sx_link_parse(recorded_request().link, &l));
+        b.link = link_to(&b.server, &l);
+        sx_link_free(&l);
+        must(run_on_loop(accept_recorded, &b));
     } else if (has(text, "allow ")) {
         struct allow x = { .info = last_word(text) };
         peer_server(&p.peer, "127.0.0.1", &x.server);
         must(run_on_loop(allow_recorded, &x));
     } else if (has(text, "send ")) {
-        uint32_t flags = pq ? SIMPLEX_SEND_PQ_ON : 0;
+        uint32_t flags = p.pq ? SIMPLEX_SEND_PQ_ON : 0;
         must(simplex_agent_send(p.a, p.conn, last_word(text), flags, &p.sent));
     } else if (has(text, "ack ")) {
         must(simplex_agent_ack(p.a, p.conn, message_id(text)));
@@ -510,19 +660,10 @@ static void do_command(const char *text)
 
 static void check_invitation(const simplex_event *ev)
 {
-    struct sx_link got, want;
+    struct sx_link want;
 
-    memset(&got, 0, sizeof got);
-    must(sx_link_parse(simplex_event_data(ev), &got));
     parse_recorded_link(&want);
-    assert_int_equal(got.agent_v.min, want.agent_v.min);
-    assert_int_equal(got.agent_v.max, want.agent_v.max);
-    assert_int_equal(got.queues[0].mode, want.queues[0].mode);
-    assert_memory_equal(&got.queues[0].dh, &want.queues[0].dh, sizeof want.queues[0].dh);
-    vec_assert_eq(sx_id_bytes(&got.queues[0].snd_id), sx_id_bytes(&want.queues[0].snd_id), "id");
-    assert_memory_equal(&got.e2e.k1, &want.e2e.k1, sizeof want.e2e.k1);
-    assert_memory_equal(&got.e2e.k2, &want.e2e.k2, sizeof want.e2e.k2);
-    sx_link_free(&got);
+    assert_same_link(simplex_event_data(ev), &want);
     sx_link_free(&want);
 }
 
@@ -548,7 +689,8 @@ static void check_event(const char *text)
         { "INV ", SIMPLEX_EV_INV },   { "CONF ", SIMPLEX_EV_CONF },
         { "INFO ", SIMPLEX_EV_INFO }, { "CON ", SIMPLEX_EV_CON },
         { "MSG ", SIMPLEX_EV_MSG },   { "SENT ", SIMPLEX_EV_SENT },
-        { "JOINED ", SIMPLEX_EV_JOINED },
+        { "JOINED ", SIMPLEX_EV_JOINED }, { "ADDR ", SIMPLEX_EV_INV },
+        { "REQ ", SIMPLEX_EV_REQ },   { "ACCEPTED ", SIMPLEX_EV_JOINED },
     };
     simplex_event *ev = NULL;
 
@@ -569,6 +711,11 @@ static void check_event(const char *text)
         p.conf = simplex_event_conf(ev);
         vec_assert_eq(simplex_event_data(ev), last_word(text), "CONF");
         assert_int_equal(simplex_event_pq(ev), has(text, "pq=on"));
+        break;
+    case SIMPLEX_EV_REQ:
+        p.conf = simplex_event_request(ev);
+        vec_assert_eq(simplex_event_data(ev), last_word(text), "REQ");
+        assert_int_equal(simplex_event_pq(ev), has(text, "pq=on") && sx_kem_available());
         break;
     case SIMPLEX_EV_INFO:
         vec_assert_eq(simplex_event_data(ev), last_word(text), "INFO");
@@ -647,6 +794,7 @@ static void play(const char *file, const char *side, unsigned messages, unsigned
     p.side = side;
     tr_open(&p.t, file);
     load_story();
+    p.pq = sx_kem_available() && p.version >= 9 && side_is("IJ");
     server_open();
     agent_start();
     for (size_t n = 0; n < p.n_items; n++) {
@@ -662,6 +810,7 @@ static void play(const char *file, const char *side, unsigned messages, unsigned
     }
     assert_int_equal(p.messages, messages);
     assert_int_equal(p.events, events);
+    assert_int_equal(p.asked, side_is("OR"));
     finish();
 }
 
@@ -693,6 +842,18 @@ static void plays_the_joiner_of_the_standard_handshake(void **state)
     play("transcript-agents-standard.json", "J", 3, 5);
 }
 
+static void plays_the_owner_of_a_contact_address(void **state)
+{
+    (void)state;
+    play("transcript-contact.json", "O", 2, 7);
+}
+
+static void plays_the_requester_at_a_contact_address(void **state)
+{
+    (void)state;
+    play("transcript-contact.json", "R", 2, 5);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -713,6 +874,8 @@ int main(void)
         cmocka_unit_test_teardown(plays_the_joiner_of_the_fast_handshake, tear_down),
         cmocka_unit_test_teardown(plays_the_initiator_of_the_standard_handshake, tear_down),
         cmocka_unit_test_teardown(plays_the_joiner_of_the_standard_handshake, tear_down),
+        cmocka_unit_test_teardown(plays_the_owner_of_a_contact_address, tear_down),
+        cmocka_unit_test_teardown(plays_the_requester_at_a_contact_address, tear_down),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
