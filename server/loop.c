@@ -173,14 +173,26 @@ static void note_lateness(struct sx_loop *l)
     atomic_fetch_add_explicit(&l->late_total_us, us, memory_order_relaxed);
 }
 
+/* A look at all shards takes 64 ticks, or less when the next one is due before that. */
+static void expire_some(struct sx_loop *l)
+{
+    int64_t ticks = l->cfg->expire_interval_ms / TICK_MS;
+    unsigned n = ticks >= SX_STORE_SHARDS ? 1
+                 : ticks <= 1             ? SX_STORE_SHARDS
+                                          : SX_STORE_SHARDS / (unsigned)ticks + 1;
+
+    for (; n > 0 && l->expiring < SX_STORE_SHARDS; n--)
+        sx_srv_expire_shard(l->hub.srv, l->expiring++);
+}
+
 static void on_tick(uv_timer_t *t)
 {
     struct sx_loop *l = t->data;
 
     note_lateness(l);
     sx_srv_conns_check(l, (int64_t)uv_now(&l->uv));
-    if (l->is_first && l->expiring < SX_STORE_SHARDS)
-        sx_srv_expire_shard(l->hub.srv, l->expiring++);
+    if (l->is_first)
+        expire_some(l);
     for (unsigned i = 0; i < l->listeners.count; i++)
         if (!uv_is_active((uv_handle_t *)&l->accept[i]))
             uv_poll_start(&l->accept[i], UV_READABLE, on_accept);
@@ -206,7 +218,8 @@ static void on_expire(uv_timer_t *t)
 {
     struct sx_loop *l = t->data;
 
-    l->expiring = 0; /* from here on one shard at each tick */
+    if (l->expiring >= SX_STORE_SHARDS) /* a look that is not over goes on */
+        l->expiring = 0;
 }
 
 static int start_timer(struct sx_loop *l, uv_timer_t *t, uv_timer_cb cb, int64_t every)

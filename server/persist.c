@@ -149,8 +149,12 @@ void sx_persist_used(struct sx_store *st, struct sx_queue *q, int64_t now_ms)
 {
     uint32_t day = (uint32_t)(now_ms / DAY_MS);
 
-    if (st->persist == NULL || q->used_day == day)
+    if (q->used_day == day)
         return;
+    if (st->persist == NULL) {
+        q->used_day = day;
+        return;
+    }
     struct sx_slog_record r = start(SX_SLOG_TIME, q);
     r.has_updated_at = true;
     r.day = day;

@@ -335,6 +335,7 @@ enum sx_err sx_qstore_create(struct sx_store *st, const struct sx_queue_new *n,
     atomic_init(&q->refs, 2); /* of the index and of the caller */
     q->deleted = true;        /* until every id is in the index */
     q->mode = n->mode;
+    q->used_day = n->used_day;
     q->rcv_key = n->rcv_key;
     memcpy(q->secret, n->secret, sizeof(q->secret));
     sx_random(&q->stripe, 1);

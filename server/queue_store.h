@@ -157,6 +157,7 @@ struct sx_queue_new {
     const uint8_t *link_id; /* 24 bytes given by the client, or NULL: random */
     uint8_t *made_link_id;  /* out unless NULL: a SEND of another thread may delete the link soon */
     simplex_bytes fixed, user;
+    uint32_t used_day; /* today, or 0: not known */
     bool has_ntf;
     const uint8_t *ntf_id; /* of the store log, or NULL: random */
     struct sx_pub ntf_key;

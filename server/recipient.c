@@ -92,7 +92,7 @@ static enum sx_err subscribe_made(struct sx_run *r)
 void sx_run_new(struct sx_run *r)
 {
     const struct sx_cmd *c = r->cmd;
-    struct sx_queue_new n = { .made_link_id = r->text };
+    struct sx_queue_new n = { .made_link_id = r->text, .used_day = sx_day_of(sx_srv_now(r->srv)) };
     struct sx_pub dh, ntf_dh;
 
     if (!sx_srv_may_create(r->srv, c->new_.has_password, c->new_.password)) {
