@@ -139,6 +139,7 @@ struct sx_journal {
     uint8_t head[SX_JOURNAL_BATCH][SX_RECORD_HEADER];
     struct iovec iov[SX_JOURNAL_BATCH * 3];
 
+    bool full;                      /* and told so. Committing thread */
     uint32_t last_number, last_end; /* of the last segment with a number. Committing thread */
 
     pthread_mutex_t spare_lock; /* innermost, for the spares */

@@ -70,14 +70,29 @@ static enum step tidy(struct sx_journal *j)
     return worth_copying(j) ? copy_oldest(j) : NOTHING;
 }
 
-bool sx_journal_tidy(struct sx_journal *j)
+/* Without one no more messages are taken than fit into the current segment: who runs the server
+ * should know before that, and when it is over. */
+static void keep_spare(struct sx_journal *j)
 {
     pthread_mutex_lock(&j->spare_lock);
     bool spare = j->spares != NULL;
     pthread_mutex_unlock(&j->spare_lock);
-    if (!spare && !atomic_load(&j->failed))
-        (void)sx_spare_make(j, true); /* if not, sx_journal_room says so */
+    bool full = !spare && sx_spare_make(j, true) != SIMPLEX_OK;
 
+    if (full && !j->full)
+        sx_journal_warn(j,
+                        "no room for another file of messages (%" PRIu32 " MiB) in %s: soon none "
+                        "will be taken; free space on its disk",
+                        j->size >> 20, j->dir);
+    else if (!full && j->full)
+        sx_journal_warn(j, "there is room for messages in %s again", j->dir);
+    j->full = full;
+}
+
+bool sx_journal_tidy(struct sx_journal *j)
+{
+    if (!atomic_load(&j->failed))
+        keep_spare(j);
     pthread_mutex_lock(&j->lock);
     enum step step = tidy(j);
     pthread_mutex_unlock(&j->lock);
