@@ -100,6 +100,36 @@ static void connect_interrupted(struct duo *d, const struct interruption *x)
     at(d, x, CONNECTED_I);
 }
 
+/* Through a contact address of I, step by step the same: J asks, I accepts, J allows. */
+static void ask_interrupted(struct duo *d, const struct interruption *x, int64_t address,
+                            const char *link)
+{
+    simplex_event *ev;
+
+    assert_int_equal(simplex_agent_join(d->j.a, sx_str(link), sx_str("J"), 0, &d->jc),
+                     SIMPLEX_OK);
+    at(d, x, CREATED);
+    expect(&d->j, SIMPLEX_EV_JOINED, d->jc);
+    at(d, x, INVITED);
+    ev = wait_event(&d->i, SIMPLEX_EV_REQ, address);
+    int64_t request = simplex_event_request(ev);
+    simplex_event_free(ev);
+    at(d, x, JOINED);
+    assert_int_equal(simplex_agent_accept(d->i.a, request, sx_str("I"), 0, &d->ic), SIMPLEX_OK);
+    at(d, x, ASKED);
+    ev = wait_event(&d->j, SIMPLEX_EV_CONF, d->jc);
+    int64_t conf = simplex_event_conf(ev);
+    simplex_event_free(ev);
+    at(d, x, ALLOWED);
+    assert_int_equal(simplex_agent_allow(d->j.a, d->jc, conf, sx_str("J")), SIMPLEX_OK);
+    at(d, x, INFORMED);
+    expect(&d->i, SIMPLEX_EV_INFO, d->ic);
+    at(d, x, CONNECTED_J);
+    expect(&d->i, SIMPLEX_EV_CON, d->ic);
+    expect(&d->j, SIMPLEX_EV_CON, d->jc);
+    at(d, x, CONNECTED_I);
+}
+
 static void talk_interrupted(struct duo *d, const struct interruption *x)
 {
     send_text(&d->i, d->ic, "one");
@@ -165,18 +195,48 @@ static simplex_server_config old_server(void)
     return cfg;
 }
 
+static void open_impatient(struct duo *d, const simplex_server_config *cfg, enum how how)
+{
+    duo_open(d, cfg);
+    d->i.cfg.command_timeout = d->j.cfg.command_timeout = how == STALL ? 100 : 0;
+    d->i.cfg.reconnect_first = d->j.cfg.reconnect_first = 20;
+    d->i.cfg.retry_first = d->j.cfg.retry_first = 20;
+    agent_reopen(&d->i);
+    agent_reopen(&d->j);
+}
+
+static void asked_and_interrupted_everywhere(const simplex_server_config *cfg, enum how how)
+{
+    struct duo d;
+    int64_t address;
+    char link[4096] = { 0 };
+    size_t made = 1;
+
+    open_impatient(&d, cfg, how);
+    assert_int_equal(simplex_agent_create_address(d.i.a, &address), SIMPLEX_OK);
+    simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_INV, address);
+    memcpy(link, simplex_event_data(ev).ptr, simplex_event_data(ev).len);
+    simplex_event_free(ev);
+    for (enum step step = CREATED; step < SENT_I; step++) {
+        for (enum who who = I; who <= J; who++) {
+            struct interruption x = { step, who, how };
+            ask_interrupted(&d, &x, address, link);
+            assert_all_is_well(&d);
+            made += 2;
+        }
+    }
+    assert_true(quiet(&d.i, SIMPLEX_EV_REQ, 20)); /* no request twice */
+    expect_queues(&d, made, how);
+    duo_close(&d);
+}
+
 static void interrupted_everywhere(const simplex_server_config *cfg, enum how how)
 {
     enum step end = cfg == NULL ? STEPS : SENT_I; /* from there on it is the same */
     struct duo d;
     size_t made = 0;
 
-    duo_open(&d, cfg);
-    d.i.cfg.command_timeout = d.j.cfg.command_timeout = how == STALL ? 100 : 0;
-    d.i.cfg.reconnect_first = d.j.cfg.reconnect_first = 20;
-    d.i.cfg.retry_first = d.j.cfg.retry_first = 20;
-    agent_reopen(&d.i);
-    agent_reopen(&d.j);
+    open_impatient(&d, cfg, how);
     for (enum step step = CREATED; step < end; step++) {
         for (enum who who = I; who <= J; who++) {
             struct interruption x = { step, who, how };
@@ -260,6 +320,22 @@ static void the_network_stalls_at_every_step_of_the_standard_handshake(void **st
     interrupted_everywhere(&cfg, STALL);
 }
 
+static void asking_is_interrupted_in_every_way_at_every_step(void **state)
+{
+    (void)state;
+    for (enum how how = RESTART; how <= STALL; how++)
+        asked_and_interrupted_everywhere(NULL, how);
+}
+
+static void asking_on_an_old_server_is_interrupted_at_every_step(void **state)
+{
+    simplex_server_config cfg = old_server();
+
+    (void)state;
+    asked_and_interrupted_everywhere(&cfg, RESTART);
+    asked_and_interrupted_everywhere(&cfg, STALL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +349,8 @@ int main(void)
         cmocka_unit_test(the_network_is_away_at_every_step_of_the_standard_handshake),
         cmocka_unit_test(the_network_stalls_at_every_step),
         cmocka_unit_test(the_network_stalls_at_every_step_of_the_standard_handshake),
+        cmocka_unit_test(asking_is_interrupted_in_every_way_at_every_step),
+        cmocka_unit_test(asking_on_an_old_server_is_interrupted_at_every_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

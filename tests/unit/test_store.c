@@ -709,6 +709,80 @@ static void hashes_differ_by_their_first_half_already(void **state)
 
 /* ---- confirmations, commands, events ---- */
 
+static void requests_are_remembered_after_their_answer(void **state)
+{
+    struct sx_store *s = store_of(state);
+    int64_t conn = add_conn(s), other = add_conn(s), ids[4], n;
+    struct sx_invitation i = { .conn_id = conn, .link = sx_str("link"), .info = sx_str("who") };
+    struct sx_invitation bare = { .conn_id = conn, .link = sx_str("another link") }, got;
+    size_t count = 4;
+    bool known;
+
+    ok(sx_store_inv_add(s, &i, 1));
+    assert_int_equal(sx_store_inv_add(s, &i, 2), SIMPLEX_E_PROHIBITED);
+    ok(sx_store_inv_add(s, &bare, 2));
+    ok(sx_store_inv_known(s, conn, sx_str("link"), &known));
+    assert_true(known);
+    ok(sx_store_inv_known(s, other, sx_str("link"), &known));
+    assert_false(known);
+    ok(sx_store_inv_get(s, i.id, &got));
+    assert_true(got.pending && got.conn_id == conn && got.accepted == 0);
+    assert_true(sx_bytes_eq(got.link, i.link) && sx_bytes_eq(got.info, i.info));
+    ok(sx_store_inv_get(s, bare.id, &got));
+    assert_int_equal(got.info.len, 0);
+    ok(sx_store_inv_count(s, conn, &n));
+    assert_int_equal(n, 2);
+    ok(sx_store_inv_list(s, 0, ids, &count));
+    assert_int_equal(count, 2);
+    ok(sx_store_inv_close(s, i.id, other));
+    ok(sx_store_inv_close(s, bare.id, 0));
+    ok(sx_store_inv_get(s, i.id, &got));
+    assert_true(!got.pending && got.accepted == other && got.link.len == 0 && got.info.len == 0);
+    ok(sx_store_inv_known(s, conn, sx_str("link"), &known));
+    assert_true(known);
+    ok(sx_store_inv_count(s, conn, &n));
+    assert_int_equal(n, 0);
+    count = 4;
+    ok(sx_store_inv_list(s, 0, ids, &count));
+    assert_int_equal(count, 0);
+    assert_int_equal(sx_store_inv_close(s, 99, 0), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(sx_store_inv_get(s, 99, &got), SIMPLEX_E_NOT_FOUND);
+    ok(sx_store_inv_delete_all(s, conn));
+    assert_int_equal(sx_store_inv_get(s, i.id, &got), SIMPLEX_E_NOT_FOUND);
+    i.conn_id = 99;
+    assert_int_equal(sx_store_inv_add(s, &i, 1), SIMPLEX_E_NOT_FOUND);
+}
+
+/* Those that wait are never forgotten; of the others only the newest are remembered. */
+static void answered_requests_are_forgotten_in_the_end(void **state)
+{
+    struct sx_store *s = store_of(state);
+    int64_t conn = add_conn(s), first = 0, waits = 0, n;
+    struct sx_invitation got;
+    char link[32];
+
+    ok(sx_store_begin(s));
+    for (int k = 0; k < SX_INV_REMEMBERED + 5; k++) {
+        struct sx_invitation i = { .conn_id = conn };
+        (void)snprintf(link, sizeof link, "link %d", k);
+        i.link = sx_str(link);
+        ok(sx_store_inv_add(s, &i, k));
+        if (k == 0)
+            waits = i.id;
+        else
+            ok(sx_store_inv_close(s, i.id, 0));
+        if (k == 4)
+            first = i.id;
+    }
+    ok(sx_store_commit(s));
+    assert_int_equal(sx_store_inv_get(s, first, &got), SIMPLEX_E_NOT_FOUND);
+    ok(sx_store_inv_get(s, first + 1, &got));
+    ok(sx_store_inv_get(s, waits, &got));
+    assert_true(got.pending);
+    ok(sx_store_inv_count(s, conn, &n));
+    assert_int_equal(n, 1);
+}
+
 static void confirmations_are_kept_until_the_connection_has_one(void **state)
 {
     struct sx_store *s = store_of(state);
@@ -837,6 +911,7 @@ static void deleting_a_connection_takes_everything_along_and_nothing_else(void *
         "(SELECT snd_queue_id AS conn_id FROM snd_message_deliveries)", /* they count alike */
         "rcv_messages",
         "conn_confirmations",
+        "conn_invitations",
         "commands",
         "events",
         "connections",
@@ -852,6 +927,7 @@ static void deleting_a_connection_takes_everything_along_and_nothing_else(void *
         struct sx_snd_msg sm = make_snd(conn[i], 1);
         struct sx_rcv_msg_row rm = make_rcv(conn[i], 2);
         struct sx_confirmation c = { .conn_id = conn[i] };
+        struct sx_invitation inv = { .conn_id = conn[i], .link = sx_str("link") };
         struct sx_command cmd = { .conn_id = conn[i] };
         struct sx_event_row e = { .conn_id = conn[i] };
         ok(sx_store_rcvq_add(s, &rq));
@@ -864,6 +940,7 @@ static void deleting_a_connection_takes_everything_along_and_nothing_else(void *
         ok(sx_store_delivery_add(s, sq.id, conn[i], 1));
         ok(sx_store_rcv_msg_add(s, &rm));
         ok(sx_store_conf_add(s, &c));
+        ok(sx_store_inv_add(s, &inv, 1));
         ok(sx_store_command_add(s, &cmd));
         ok(sx_store_event_add(s, &e));
         sx_ratchet_wipe(&r);
@@ -1152,6 +1229,8 @@ int main(void)
         T(hashes_are_known_until_they_are_old),
         T(repeats_are_looked_for_in_the_last_200000_hashes),
         T(hashes_differ_by_their_first_half_already),
+        T(requests_are_remembered_after_their_answer),
+        T(answered_requests_are_forgotten_in_the_end),
         T(confirmations_are_kept_until_the_connection_has_one),
         T(commands_run_oldest_first_per_connection),
         T(events_come_in_order_and_may_outlive_their_connection),

@@ -261,6 +261,7 @@ static void each_function_reports_a_fault(void **state)
     struct sx_x3dh_keys x;
     struct sx_snd_msg sm = { .conn_id = conn, .id = 1 };
     struct sx_rcv_msg_row rm = { .conn_id = conn, .id = 2 };
+    struct sx_invitation inv = { .conn_id = conn, .link = sx_str("link") };
     struct sx_confirmation cf = { .conn_id = conn };
     struct sx_command cmd = { .conn_id = conn };
     struct sx_event_row e = { .conn_id = conn };
@@ -343,6 +344,14 @@ static void each_function_reports_a_fault(void **state)
     FAILS(sx_store_conf_get(s, 1, &cf));
     FAILS(sx_store_conf_accept(s, 1, sx_str("x")));
     FAILS(sx_store_conf_delete_all(s, conn));
+    FAILS(sx_store_inv_add(s, &inv, 1));
+    FAILS(sx_store_inv_known(s, conn, inv.link, &flag));
+    FAILS(sx_store_inv_get(s, 1, &inv));
+    FAILS(sx_store_inv_close(s, 1, 0));
+    FAILS(sx_store_inv_count(s, conn, &n));
+    count = 3;
+    FAILS(sx_store_inv_list(s, 0, ids, &count));
+    FAILS(sx_store_inv_delete_all(s, conn));
     FAILS(sx_store_command_add(s, &cmd));
     FAILS(sx_store_command_next(s, conn, 0, &cmd));
     FAILS(sx_store_command_delete(s, 1));
