@@ -54,7 +54,7 @@ void sx_config_diff(const struct sx_config *old, const struct sx_config *new, sx
         char text[TEXT_MAX] = { 0 };
         struct sx_wr w;
 
-        if (k->offset == SX_KEY_NO_FIELD || k->group == SX_GROUP_WEB ||
+        if (k->offset == SX_KEY_NO_FIELD || k->group != SX_GROUP_NONE ||
             sx_key_equal(k, sx_key_field_of(k, old), sx_key_field_of(k, new)))
             continue;
         sx_wr_fixed(&w, text, sizeof text - 1);

@@ -145,9 +145,9 @@ static bool seal_one(struct sx_srv_conn *c)
 /* Without an interval, ENDs and notifications go out as soon as there is room for them. */
 static bool refill(struct sx_srv_conn *c)
 {
-    if (c->loop->cfg->end_flush_ms == 0 && c->peer.n_ended > 0)
+    if (atomic_load(&c->loop->cfg->end_flush_ms) == 0 && c->peer.n_ended > 0)
         sx_peer_flush_ends(&c->peer);
-    if (c->loop->cfg->ntf_flush_ms == 0 && c->peer.ntfs != NULL)
+    if (atomic_load(&c->loop->cfg->ntf_flush_ms) == 0 && c->peer.ntfs != NULL)
         sx_peer_flush_ntfs(&c->peer);
     return c->peer.out != NULL;
 }

@@ -176,26 +176,13 @@ static void note_lateness(struct sx_loop *l)
 /* A look at all shards takes 64 ticks, or less when the next one is due before that. */
 static void expire_some(struct sx_loop *l)
 {
-    int64_t ticks = l->cfg->expire_interval_ms / TICK_MS;
+    int64_t ticks = l->expire_every / TICK_MS;
     unsigned n = ticks >= SX_STORE_SHARDS ? 1
                  : ticks <= 1             ? SX_STORE_SHARDS
                                           : SX_STORE_SHARDS / (unsigned)ticks + 1;
 
     for (; n > 0 && l->expiring < SX_STORE_SHARDS; n--)
         sx_srv_expire_shard(l->hub.srv, l->expiring++);
-}
-
-static void on_tick(uv_timer_t *t)
-{
-    struct sx_loop *l = t->data;
-
-    note_lateness(l);
-    sx_srv_conns_check(l, (int64_t)uv_now(&l->uv));
-    if (l->is_first)
-        expire_some(l);
-    for (unsigned i = 0; i < l->listeners.count; i++)
-        if (!uv_is_active((uv_handle_t *)&l->accept[i]))
-            uv_poll_start(&l->accept[i], UV_READABLE, on_accept);
 }
 
 static void on_ends(uv_timer_t *t)
@@ -222,29 +209,77 @@ static void on_expire(uv_timer_t *t)
         l->expiring = 0;
 }
 
-static int start_timer(struct sx_loop *l, uv_timer_t *t, uv_timer_cb cb, int64_t every)
+/* Starts the timer anew when its interval is another one than it runs with; 0: stops it. */
+static int set_timer(uv_timer_t *t, uv_timer_cb cb, int64_t *every, int64_t wanted)
 {
-    int e = uv_timer_init(&l->uv, t);
+    if (*every == wanted)
+        return 0;
+    *every = wanted;
+    return wanted <= 0 ? uv_timer_stop(t)
+                       : uv_timer_start(t, cb, (uint64_t)wanted, (uint64_t)wanted);
+}
 
-    t->data = l;
-    if (e == 0 && every > 0)
-        e = uv_timer_start(t, cb, (uint64_t)every, (uint64_t)every);
+static int set_timers(struct sx_loop *l)
+{
+    const struct sx_io_cfg *cfg = l->cfg;
+    int e = set_timer(&l->end_timer, on_ends, &l->end_every, atomic_load(&cfg->end_flush_ms));
+
+    if (e == 0)
+        e = set_timer(&l->ntf_timer, on_ntfs, &l->ntf_every, atomic_load(&cfg->ntf_flush_ms));
+    if (e == 0 && l->is_first)
+        e = set_timer(&l->expire_timer, on_expire, &l->expire_every,
+                      atomic_load(&cfg->expire_interval_ms));
     return e;
+}
+
+/* What a reload has changed. What waits for a timer that is stopped leaves now. */
+static void follow_intervals(struct sx_loop *l)
+{
+    bool ends = l->end_every > 0, ntfs = l->ntf_every > 0;
+
+    (void)set_timers(l); /* cannot fail: the handles are there */
+    ends = ends && l->end_every <= 0;
+    ntfs = ntfs && l->ntf_every <= 0;
+    if (ends)
+        sx_srv_conns_flush_ends(l);
+    if (ntfs)
+        sx_srv_conns_flush_ntfs(l);
+    if (ends || ntfs)
+        sx_loop_settle(l);
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    struct sx_loop *l = t->data;
+
+    note_lateness(l);
+    sx_srv_conns_check(l, (int64_t)uv_now(&l->uv));
+    if (l->is_first)
+        expire_some(l);
+    follow_intervals(l);
+    for (unsigned i = 0; i < l->listeners.count; i++)
+        if (!uv_is_active((uv_handle_t *)&l->accept[i]))
+            uv_poll_start(&l->accept[i], UV_READABLE, on_accept);
+}
+
+static int init_timer(struct sx_loop *l, uv_timer_t *t)
+{
+    t->data = l;
+    return uv_timer_init(&l->uv, t);
 }
 
 static int start_handles(struct sx_loop *l)
 {
+    uv_timer_t *const timers[] = { &l->tick, &l->end_timer, &l->ntf_timer, &l->expire_timer };
     int e = uv_async_init(&l->uv, &l->async, on_async);
 
     l->async.data = l;
+    for (size_t i = 0; e == 0 && i < SX_COUNT(timers); i++)
+        e = init_timer(l, timers[i]);
     if (e == 0)
-        e = start_timer(l, &l->tick, on_tick, TICK_MS);
+        e = uv_timer_start(&l->tick, on_tick, TICK_MS, TICK_MS);
     if (e == 0)
-        e = start_timer(l, &l->end_timer, on_ends, l->cfg->end_flush_ms);
-    if (e == 0)
-        e = start_timer(l, &l->ntf_timer, on_ntfs, l->cfg->ntf_flush_ms);
-    if (e == 0 && l->is_first)
-        e = start_timer(l, &l->expire_timer, on_expire, l->cfg->expire_interval_ms);
+        e = set_timers(l);
     for (unsigned i = 0; e == 0 && i < l->listeners.count; i++) {
         e = uv_poll_init(&l->uv, &l->accept[i], l->listeners.fd[i]);
         l->accept[i].data = l;

@@ -29,11 +29,12 @@ struct sx_io_cfg { /* shared by all loops, read-only */
     struct sx_keypair leaf;
     uint8_t key_hash[32];
     uint16_t min_version, max_version;
-    int64_t end_flush_ms, ntf_flush_ms, expire_interval_ms;
     int64_t tls_timeout_ms, handshake_timeout_ms, stall_timeout_ms;
     unsigned max_connections;
     bool log_tls_errors;
-    /* Changed while the server runs. A client that is subscribed to nothing and has been silent for
+    /* Changed while the server runs. */
+    _Atomic int64_t end_flush_ms, ntf_flush_ms, expire_interval_ms;
+    /* A client that is subscribed to nothing and has been silent for
      * so long is closed; 0: never. */
     _Atomic int64_t inactive_ttl_ms, inactive_check_ms;
 };
@@ -47,7 +48,8 @@ struct sx_loop {
     uv_loop_t uv;
     uv_async_t async;
     uv_timer_t tick, end_timer, ntf_timer, expire_timer;
-    uv_poll_t accept[SX_LISTEN_MAX]; /* the first loop only */
+    int64_t end_every, ntf_every, expire_every; /* as those three were started */
+    uv_poll_t accept[SX_LISTEN_MAX];            /* the first loop only */
     uv_thread_t thread;
     struct sx_hub hub;
     const struct sx_io_cfg *cfg;

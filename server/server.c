@@ -116,8 +116,12 @@ static simplex_rc set_address(struct simplex_server *s, const char *host, struct
     return SIMPLEX_OK;
 }
 
-static void set_inactive(struct simplex_server *s, const simplex_server_config *cfg)
+/* What a reload changes. */
+static void set_intervals(struct simplex_server *s, const simplex_server_config *cfg)
 {
+    atomic_store(&s->io.end_flush_ms, cfg->end_flush_ms);
+    atomic_store(&s->io.ntf_flush_ms, cfg->ntf_flush_ms);
+    atomic_store(&s->io.expire_interval_ms, cfg->expire_interval_ms);
     atomic_store(&s->io.inactive_ttl_ms, cfg->inactive_ttl_ms);
     atomic_store(&s->io.inactive_check_ms, cfg->inactive_check_ms);
 }
@@ -129,14 +133,11 @@ static void set_io(struct simplex_server *s, const simplex_server_config *cfg)
     memcpy(s->io.key_hash, s->certs.fingerprint, sizeof(s->io.key_hash));
     s->io.min_version = cfg->min_version;
     s->io.max_version = cfg->max_version;
-    s->io.end_flush_ms = cfg->end_flush_ms;
-    s->io.ntf_flush_ms = cfg->ntf_flush_ms;
-    s->io.expire_interval_ms = cfg->expire_interval_ms;
     s->io.tls_timeout_ms = cfg->tls_timeout_ms;
     s->io.handshake_timeout_ms = cfg->handshake_timeout_ms;
     s->io.stall_timeout_ms = cfg->stall_timeout_ms;
     s->io.log_tls_errors = cfg->log_tls_errors;
-    set_inactive(s, cfg);
+    set_intervals(s, cfg);
     s->io.max_connections = cfg->max_connections == 0 ? CONNECTIONS_MAX : cfg->max_connections;
 }
 
@@ -381,7 +382,7 @@ simplex_rc simplex_server_reload(simplex_server *s, const simplex_server_config 
     sx_srv_set_policy(s->srv, cfg->new_queues, has_password ? sx_str(password) : sx_bytes("", 0));
     struct sx_qstore_cfg store = store_config(cfg);
     sx_qstore_set_ttl(s->srv->store, &store);
-    set_inactive(s, cfg);
+    set_intervals(s, cfg);
     if (s->ops != NULL) {
         sx_ops_set_metrics_interval(s->ops, cfg->metrics_interval_ms);
         sx_ops_set_passwords(s->ops, cfg->control_admin, cfg->control_user,

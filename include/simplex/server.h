@@ -139,9 +139,10 @@ SIMPLEX_API void simplex_server_stop(simplex_server *s);
 
 /*
  * Changes what can change while the server runs: password, new_queues, message_ttl_ms, ntf_ttl_ms,
- * expire_on_send, inactive_ttl_ms, inactive_check_ms, and of the operator's part (if it was started
- * with a stats_dir or a port) metrics_interval_ms and what begins with control_ but the port. The
- * other fields are not looked at, but must be ones that start would take. On failure everything is
+ * expire_on_send, expire_interval_ms, end_flush_ms, ntf_flush_ms, inactive_ttl_ms,
+ * inactive_check_ms, and of the operator's part (if it was started with a stats_dir or a port)
+ * metrics_interval_ms and what begins with control_ but the port. The other fields are not looked
+ * at, but must be ones that start would take. On failure everything is
  * as it was. E_ARG (see cfg->error), E_NOMEM.
  */
 SIMPLEX_API simplex_rc simplex_server_reload(simplex_server *s,

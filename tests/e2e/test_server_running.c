@@ -268,6 +268,100 @@ static enum sx_rsp_tag new_queue(struct smp_peer *p, const char *password)
     return r->tag;
 }
 
+static struct sx_rsp make_queue(struct smp_peer *p, struct sx_keypair *rcv)
+{
+    struct sx_cmd c = { .tag = SX_NEW };
+    struct sx_keypair dh;
+
+    assert_int_equal(sx_keypair_new(SX_ED25519, rcv), SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_X25519, &dh), SIMPLEX_OK);
+    c.new_.auth = rcv->pub;
+    c.new_.dh = dh.pub;
+    c.new_.mode = SX_MODE_MESSAGING;
+    const struct sx_rsp *r = smp_peer_cmd(p, rcv, sx_bytes(NULL, 0), &c);
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_IDS);
+    return *r;
+}
+
+static void notified(struct smp_peer *p, const struct sx_keypair *rcv, const struct sx_rsp *ids,
+                     struct sx_keypair *key)
+{
+    struct sx_cmd c = { .tag = SX_NKEY }, nsub = { .tag = SX_NSUB };
+    struct sx_keypair dh;
+
+    assert_int_equal(sx_keypair_new(SX_ED25519, key), SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_X25519, &dh), SIMPLEX_OK);
+    c.nkey.auth = key->pub;
+    c.nkey.dh = dh.pub;
+    const struct sx_rsp *r = smp_peer_cmd(p, rcv, ids->ids.rcv_id, &c);
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_NID);
+    r = smp_peer_cmd(p, key, r->nid.ntf_id, &nsub);
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_SOK);
+}
+
+static void expect_event(struct smp_peer *p, enum sx_rsp_tag tag)
+{
+    const struct smp_item *event = smp_peer_event(p, 20000);
+
+    assert_non_null(event);
+    assert_int_equal(event->rsp.tag, tag);
+}
+
+static size_t waiting(const struct server *t)
+{
+    simplex_server_counters c = { .size = sizeof(c) };
+
+    assert_int_equal(simplex_server_count(t->s, &c), SIMPLEX_OK);
+    return c.messages;
+}
+
+/* END, notifications and expiry wait for minutes, until the operator changes that. */
+static void a_reload_changes_the_intervals(void **state)
+{
+    struct sx_cmd sub = { .tag = SX_SUB };
+    struct sx_cmd send = { .tag = SX_SEND, .send = { .body = sx_str("x"), .notify = true } };
+    simplex_server_config cfg;
+    struct sx_keypair rcv, ntf;
+    struct server t;
+    struct smp_peer a, b;
+
+    (void)state;
+    simplex_server_config_init(&cfg);
+    cfg.end_flush_ms = cfg.ntf_flush_ms = cfg.expire_interval_ms = 600000;
+    cfg.expire_on_send = false;
+    cfg.threads = 2;
+    start(&t, &cfg);
+    assert_int_equal(smp_peer_open(&a, &t.peer), SIMPLEX_OK);
+    assert_int_equal(smp_peer_open(&b, &t.peer), SIMPLEX_OK);
+    const struct sx_rsp ids = make_queue(&a, &rcv);
+    notified(&a, &rcv, &ids, &ntf);
+    assert_int_equal(smp_peer_cmd(&a, &rcv, ids.ids.rcv_id, &sub)->tag, SX_R_SOK);
+    assert_int_equal(smp_peer_cmd(&b, &rcv, ids.ids.rcv_id, &sub)->tag, SX_R_SOK);
+    assert_int_equal(smp_peer_cmd(&b, NULL, ids.ids.snd_id, &send)->tag, SX_R_OK);
+    expect_event(&b, SX_R_MSG);
+    assert_null(smp_peer_event(&a, 300));
+    cfg.ntf_flush_ms = 200;
+    assert_int_equal(simplex_server_reload(t.s, &cfg), SIMPLEX_OK);
+    expect_event(&a, SX_R_NMSG);
+    assert_null(smp_peer_event(&a, 300));
+    cfg.end_flush_ms = 0; /* at once, also what waits already */
+    assert_int_equal(simplex_server_reload(t.s, &cfg), SIMPLEX_OK);
+    expect_event(&a, SX_R_END);
+    assert_int_equal(waiting(&t), 1);
+    cfg.message_ttl_ms = 1;
+    cfg.expire_interval_ms = 300;
+    assert_int_equal(simplex_server_reload(t.s, &cfg), SIMPLEX_OK);
+    for (int i = 0; i < 1000 && waiting(&t) > 0; i++)
+        usleep(20000);
+    assert_int_equal(waiting(&t), 0);
+    smp_peer_close(&a);
+    smp_peer_close(&b);
+    simplex_server_stop(t.s);
+}
+
 static void a_reload_changes_who_may_create_queues(void **state)
 {
     simplex_server_config cfg;
@@ -346,22 +440,6 @@ static uint8_t send_message(struct smp_peer *p, simplex_bytes snd_id)
 }
 
 /* A queue, its ids kept until the peer is closed. */
-static struct sx_rsp make_queue(struct smp_peer *p, struct sx_keypair *rcv)
-{
-    struct sx_cmd c = { .tag = SX_NEW };
-    struct sx_keypair dh;
-
-    assert_int_equal(sx_keypair_new(SX_ED25519, rcv), SIMPLEX_OK);
-    assert_int_equal(sx_keypair_new(SX_X25519, &dh), SIMPLEX_OK);
-    c.new_.auth = rcv->pub;
-    c.new_.dh = dh.pub;
-    c.new_.mode = SX_MODE_MESSAGING;
-    const struct sx_rsp *r = smp_peer_cmd(p, rcv, sx_bytes(NULL, 0), &c);
-    assert_non_null(r);
-    assert_int_equal(r->tag, SX_R_IDS);
-    return *r;
-}
-
 /* Room is there again when messages are gone, here with their queue. */
 static void messages_take_so_much_memory(void **state)
 {
@@ -404,6 +482,7 @@ int main(void)
         cmocka_unit_test(clients_take_chains_of_two_to_four_certificates),
         cmocka_unit_test(clients_take_the_ed448_chain_of_the_reference),
         cmocka_unit_test(makes_no_identity_when_told_not_to),
+        cmocka_unit_test(a_reload_changes_the_intervals),
         cmocka_unit_test(a_reload_changes_who_may_create_queues),
         cmocka_unit_test(messages_take_so_much_memory),
         cmocka_unit_test(closes_clients_that_have_done_nothing_for_long),
