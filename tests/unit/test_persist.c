@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "persist.h"
+#include "services.h"
 #include "store_index.h"
 
 static char dir[64];
@@ -108,6 +109,31 @@ static void changes_ask_their_answers_to_wait(void **state)
     sx_qstore_close(st);
 }
 
+static simplex_bytes two_keys(void)
+{
+    static uint8_t text[256];
+    struct sx_keypair k;
+    struct sx_wr w;
+
+    sx_wr_fixed(&w, text, sizeof(text));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sx_keypair_new(SX_ED25519, &k), SIMPLEX_OK);
+        sx_wr_key(&w, &k.pub);
+    }
+    assert_false(w.bad);
+    return sx_wr_bytes(&w);
+}
+
+/* The notifier joins a service that is new. */
+static enum sx_err associate(struct sx_store *st, struct sx_queue *q)
+{
+    static const uint8_t hash[32] = { 7 };
+    struct sx_chain chain = { .count = 1, .cert = { sx_str("certificate") } };
+    struct sx_service *svc = sx_service_enter(st, 'N', hash, &chain, 1700000000);
+
+    return svc == NULL ? SX_ERR_INTERNAL : sx_queue_set_service(st, q, true, svc);
+}
+
 /* One change of q; what it is, by number. */
 static enum sx_err change(struct sx_store *st, struct sx_queue *q, unsigned what)
 {
@@ -134,9 +160,45 @@ static enum sx_err change(struct sx_store *st, struct sx_queue *q, unsigned what
         return e;
     case 5:
         return sx_queue_set_status(st, q, SX_Q_OFF, 0);
-    default:
+    case 6:
         return sx_queue_del_link(st, q);
+    case 7:
+        return sx_queue_set_keys(st, q, two_keys(), 2);
+    case 8:
+        return sx_queue_block(st, q, &(struct sx_smp_err){ .blocked = SX_BLOCKED_SPAM });
+    case 9:
+        return associate(st, q);
+    case 10:
+        e = sx_queue_record_del_notifier(st, q);
+        if (e == SX_ERR_NONE)
+            sx_queue_del_notifier(st, q);
+        return e;
+    default:
+        return sx_queue_record_delete(st, q);
     }
+}
+
+#define CHANGES 12
+
+/* Each of them, when it was made, makes the answer of its command wait for the disk. */
+static void every_change_asks_its_answer_to_wait(void **state)
+{
+    struct sx_store *st = open_store();
+    struct sx_queue *q;
+
+    (void)state;
+    assert_int_equal(create(st, &q), SX_ERR_NONE);
+    assert_true(q->staged);
+    sx_queue_lock(st, q);
+    for (unsigned what = 0; what < CHANGES; what++) {
+        q->staged = false;
+        assert_int_equal(change(st, q, what), SX_ERR_NONE);
+        if (!q->staged)
+            fail_msg("change %u", what);
+    }
+    sx_queue_unlock(st, q);
+    sx_queue_unref(q);
+    sx_qstore_close(st);
 }
 
 static void assert_unchanged(const struct sx_queue *q, const struct sx_queue *before)
@@ -157,7 +219,7 @@ static void what_cannot_be_recorded_does_not_happen(void **state)
 
     (void)state;
     assert_int_equal(create(st, &q), SX_ERR_NONE);
-    for (unsigned what = 0; what < 7; what++) {
+    for (unsigned what = 0; what < CHANGES; what++) {
         enum sx_err e = SX_ERR_INTERNAL;
         for (unsigned nth = 0; e == SX_ERR_INTERNAL; nth++) {
             assert_true(nth < 50);
@@ -319,6 +381,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(changes_ask_their_answers_to_wait),
+        T(every_change_asks_its_answer_to_wait),
         T(what_cannot_be_recorded_does_not_happen),
         T(opening_survives_each_failed_malloc),
         T(leaving_the_journal_keeps_what_the_file_has),
