@@ -32,6 +32,7 @@ write("agent_event", {
     "inv": event(1, data=b"simplex:/invitation#/?v=2-7&smp=smp%3A%2F%2Fa"),
     "joined": event(2),
     "conf": event(3, conf=7, pq=b"T", server=b"localhost:5223", data=b"J's information"),
+    "req": event(20, conf=3, pq=b"T", server=b"localhost:5223", data=b"may I?"),
     "info": event(4, data=b"\x00\xff information"),
     "con": event(5, pq=b"T"),
     "msg": event(6, msg=12),
@@ -75,7 +76,7 @@ write("agent_body", {
 
 (PLAIN, MADE, ENVELOPE, CONFIRM_STEP, AGAIN, BODY, GARBAGE, QUOTA, ALLOW, SEND, TAKE, SKIP, ACK,
  SERVER, BROKEN, DELETE) = range(16)
-READY, READY_PQ, INVITED, INVITED_STD, JOINING, JOINING_STD = range(6)
+READY, READY_PQ, INVITED, INVITED_STD, JOINING, JOINING_STD, ADDRESS = range(7)
 
 
 def step(op, peer, params=b""):
@@ -88,6 +89,11 @@ def made(peer, rest=b"text", kind=0, off=0, flags=0):
 
 def confirm(peer, changed=0, info=b"information", params=b""):
     return step(CONFIRM_STEP, peer, bytes([changed]) + large(info) + params)
+
+
+def request(number, info=b"may I?", at=0, flip=0):
+    return step(CONFIRM_STEP, ADDRESS, bytes([number]) + large(info) +
+                struct.pack(">HB", at, flip))
 
 
 def again(peer, which=0, flags=1):
@@ -118,6 +124,17 @@ def joined(peer):
 
 
 write("agent_receive", {
+    "requests": request(1) + step(ALLOW, ADDRESS, b"\x03yes") + request(1) + request(2) +
+                step(ALLOW, ADDRESS, b"\x00") + again(ADDRESS) + request(3, b"") +
+                step(ALLOW, ADDRESS, b"\x01x") + step(ALLOW, ADDRESS, b"\x00"),
+    "requests_changed": request(1, at=3, flip=1) + request(2, at=20, flip=1) +
+                        request(3, at=60, flip=4) + request(4, at=200, flip=2) + request(5),
+    "requests_late": request(1) + step(DELETE, ADDRESS) + step(ALLOW, ADDRESS, b"\x01x") +
+                     request(2),
+    "address_other": made(ADDRESS) + step(ENVELOPE, ADDRESS, b"\x01\x00\x00" + large(
+        struct.pack(">H", 7) + b"I" + large(b"simplex:/invitation#/?v=2") + b"info")) +
+        step(ENVELOPE, ADDRESS, b"\x03\x00\x00" + large(
+            struct.pack(">H", 7) + b"I" + large(b"x"))) + request(1),
     "talk": made(READY) + ack(READY) + made(READY, b"x" * 3000) + send(READY, b"hi") +
             take(READY) + made(READY) + ack(READY, 1) + ack(READY),
     "initiator": joined(INVITED),

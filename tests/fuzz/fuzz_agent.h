@@ -16,7 +16,9 @@
 
 #define FUZZ_BODY_MAX 20000 /* of SEND; also too long ones are tried */
 
-enum fuzz_peer_kind { READY, READY_PQ, INVITED, INVITED_STD, JOINING, JOINING_STD, FUZZ_PEERS };
+enum fuzz_peer_kind { READY, READY_PQ, INVITED, INVITED_STD, JOINING, JOINING_STD,
+                      ADDRESS, /* a contact address; the peer is somebody who writes there */
+                      FUZZ_PEERS };
 
 struct fuzz_peer {
     enum fuzz_peer_kind kind;
@@ -113,7 +115,9 @@ static bool fuzz_standard(enum fuzz_peer_kind k)
 static void fuzz_add_rcvq(struct simplex_agent *a, struct fuzz_peer *p, bool active)
 {
     struct sx_rcv_queue q = { .conn_id = p->conn,
-                              .mode = fuzz_standard(p->kind) ? SX_MODE_NONE : SX_MODE_MESSAGING,
+                              .mode = fuzz_standard(p->kind) ? SX_MODE_NONE
+                                      : p->kind == ADDRESS   ? SX_MODE_CONTACT
+                                                             : SX_MODE_MESSAGING,
                               .client_version = SX_CLIENT_MAX,
                               .status = active ? SX_Q_ACTIVE : SX_Q_NEW,
                               .primary = true,
@@ -216,6 +220,11 @@ static void fuzz_add_ratchet(struct simplex_agent *a, struct fuzz_peer *p, bool 
         sx_x3dh_keys_wipe(&link);
         return;
     }
+    if (p->kind == ADDRESS) { /* and will never know one */
+        p->r = joiner;
+        sx_x3dh_keys_wipe(&link);
+        return;
+    }
     fuzz_must(sx_ratchet_init_receive(&own, &link, &p->params, pq));
     fuzz_hear(&joiner, &own);
     if (p->kind == READY || p->kind == READY_PQ) {
@@ -245,12 +254,15 @@ static void fuzz_add_peer(struct simplex_agent *a, enum fuzz_peer_kind kind)
         [INVITED_STD] = { SX_INITIATOR, SX_CONN_INVITED, true, false, false, 0, 0 },
         [JOINING] = { SX_JOINER, SX_CONN_JOINING, false, true, false, 1, 0 },
         [JOINING_STD] = { SX_JOINER, SX_CONN_JOINING, true, true, false, 1, 0 },
+        [ADDRESS] = { SX_ADDRESS, SX_CONN_INVITED, false, false, false, 0, 0 },
     };
     struct fuzz_peer *p = &fuzz_peers[kind];
     bool pq = as[kind].pq && sx_kem_available();
     struct sx_conn c = { .role = as[kind].role,
                          .state = as[kind].state,
-                         .agent_version = kind == INVITED || kind == INVITED_STD ? 0 : SX_AGENT_MAX,
+                         .agent_version = kind == INVITED || kind == INVITED_STD || kind == ADDRESS
+                                              ? 0
+                                              : SX_AGENT_MAX,
                          .pq_support = pq,
                          .subscribe = true,
                          .last_id = as[kind].last_snd + as[kind].last_rcv,
@@ -291,7 +303,12 @@ static void fuzz_agent_open(simplex_event_cb *on_event)
 {
     char path[300];
     const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    static const char *const servers[] = {
+        "smp://LcJUMfVhwD8yxjAiSaDzzGF3-kLG4Uh0Fl_ZIjrRwjI=@localhost:1"
+    };
     simplex_agent_config cfg = { .size = sizeof cfg,
+                                 .servers = servers,
+                                 .n_servers = SX_COUNT(servers),
                                  .db_path = path,
                                  .db_key = sx_str("0123456789abcdef0123456789abcdef"),
                                  .db_raw_key = true,

@@ -22,8 +22,9 @@ static struct run {
     unsigned missing[FUZZ_PEERS];      /* ratchet messages never delivered, at most */
     size_t n_kept;
     uint64_t next_msg_id;
-    int64_t conf[FUZZ_PEERS], msg[FUZZ_PEERS]; /* of the last CONF and MSG */
-    /* the last MSG and CONF event */
+    int64_t conf[FUZZ_PEERS], msg[FUZZ_PEERS]; /* of the last CONF (REQ) and MSG */
+    bool asked[256];                           /* links that were sent to the address */
+    /* the last MSG, CONF or REQ event */
     int64_t event_conn;
     int32_t event_kind, integrity;
     struct sx_wr event_data;
@@ -43,10 +44,12 @@ static void on_event(void *user, const simplex_event *ev)
             continue;
         if (kind == SIMPLEX_EV_CONF)
             now.conf[i] = simplex_event_conf(ev);
+        if (kind == SIMPLEX_EV_REQ)
+            now.conf[i] = simplex_event_request(ev);
         if (kind == SIMPLEX_EV_MSG)
             now.msg[i] = simplex_event_msg_id(ev);
     }
-    if (kind != SIMPLEX_EV_MSG && kind != SIMPLEX_EV_CONF)
+    if (kind != SIMPLEX_EV_MSG && kind != SIMPLEX_EV_CONF && kind != SIMPLEX_EV_REQ)
         return;
     now.event_kind = kind;
     now.event_conn = simplex_event_conn(ev);
@@ -357,9 +360,66 @@ static void confirmation(struct fuzz_peer *p, uint8_t changed, struct sx_rd *r, 
     sx_wr_free(&msg);
 }
 
+/* The link of somebody who asks; different ones differ in the application's text. */
+static void print_link(const struct fuzz_peer *p, uint8_t number, struct sx_wr *w)
+{
+    struct sx_queue_addr addr = { .v = { SX_CLIENT_MIN, SX_CLIENT_MAX },
+                                  .dh = p->e2e.pub,
+                                  .mode = SX_MODE_MESSAGING };
+    struct sx_link l = { .kind = SX_LINK_INVITATION,
+                         .agent_v = { SX_AGENT_MIN, SX_AGENT_MAX },
+                         .queues = &addr,
+                         .n_queues = 1,
+                         .e2e = p->params };
+
+    fuzz_server(&addr.server);
+    addr.snd_id.len = 24;
+    l.e2e.v = (struct sx_range){ SX_E2E_MIN, SX_E2E_MAX };
+    l.e2e.kem = (struct sx_kem_params){ SX_KEM_NONE };
+    sx_wr_init(&l.data, 8);
+    fuzz_must(sx_link_set_data(&l, sx_bytes(&(uint8_t){ (uint8_t)('!' + number % 64) }, 1)));
+    sx_link_print(w, &l, "simplex:");
+    sx_wr_free(&l.data);
+}
+
+/* Likewise to the address: number of the link, L(information), where and what to flip. The first
+ * good request with a link is shown. */
+static void step_request(struct simplex_agent *a, struct fuzz_peer *p, struct sx_rd *r)
+{
+    static const struct fuzz_head head = { .keyed = true, .version = SX_CLIENT_MAX };
+    struct sx_envelope env = { .version = SX_AGENT_MAX, .tag = SX_ENV_INVITATION };
+    const struct sx_conn *c = &now.before[p - now.peers];
+    uint8_t number = sx_rd_u8(r) % 64, flip;
+    struct sx_wr link, w;
+
+    env.body = take(r, 10000);
+    sx_wr_init(&link, SX_LINK_TEXT_MAX);
+    sx_wr_init(&w, FUZZ_BODY_MAX);
+    print_link(p, number, &link);
+    size_t at = sx_rd_u16(r) % link.len;
+    flip = sx_rd_u8(r);
+    link.p[at] ^= flip;
+    env.link = sx_wr_bytes(&link);
+    sx_envelope_encode(&w, &env);
+    bool first = c->id != 0 && !c->deleted && flip == 0 && !now.asked[number];
+    send_envelope(a, p, &head, sx_wr_bytes(&w), false);
+    if (first) {
+        now.asked[number] = true;
+        show(a);
+        CHECK(now.event_kind == SIMPLEX_EV_REQ && now.event_conn == p->conn);
+        CHECK(sx_bytes_eq(sx_wr_bytes(&now.event_data), env.body));
+    }
+    sx_wr_free(&link);
+    sx_wr_free(&w);
+}
+
 /* changes, L(information), parameters of the changes. The first good one is shown. */
 static void step_confirm(struct simplex_agent *a, struct fuzz_peer *p, struct sx_rd *r)
 {
+    if (p->kind == ADDRESS) {
+        step_request(a, p, r);
+        return;
+    }
     uint8_t changed = sx_rd_u8(r);
     simplex_bytes info = take(r, 10000);
     struct fuzz_head h = { .keyed = (changed & C_KEYED) == 0,
@@ -446,10 +506,26 @@ static bool expected(simplex_rc rc)
            rc == SIMPLEX_E_TOO_LARGE;
 }
 
+/* With information it is accepted, without it rejected. */
+static void step_answer(struct simplex_agent *a, const struct fuzz_peer *p, simplex_bytes info)
+{
+    int64_t request = now.conf[p - now.peers], conn = 0;
+
+    fuzz_must(sx_handler_begin(a));
+    simplex_rc rc = info.len > 0 ? sx_accept(a, request, info, SIMPLEX_PQ_OFF, &conn)
+                                 : sx_reject(a, request);
+    sx_handler_end(a, rc);
+    CHECK(expected(rc) || rc == SIMPLEX_E_VERSION); /* its link may have been changed */
+}
+
 static void step_allow(struct simplex_agent *a, struct fuzz_peer *p, struct sx_rd *r)
 {
     simplex_bytes info = sx_rd_short(r);
 
+    if (p->kind == ADDRESS) {
+        step_answer(a, p, info);
+        return;
+    }
     fuzz_must(sx_handler_begin(a));
     simplex_rc rc = sx_allow(a, p->conn, now.conf[p - now.peers], info);
     sx_handler_end(a, rc);
