@@ -5,7 +5,9 @@
  *     agent_worker I|J <folder> <server> <database>
  *
  * The nth connection of an agent is the nth conversation. I makes them, as many as the file `goal`
- * says, and leaves their links in files; J joins them. Both send numbered pings from their main
+ * says, and leaves their links in files; J joins them. When there is a file `address`, I has a
+ * contact address instead, J asks there with the number of the conversation, and I keeps for each
+ * connection in a file which one it is. Both send numbered pings from their main
  * thread and answer each ping from inside the callback, in one transaction with its
  * acknowledgement. What happened is in a log that is on disk before the agent is told:
  *
@@ -37,6 +39,8 @@ struct conv {
 
 static struct worker {
     bool initiator;
+    bool owner; /* I, with an address */
+    bool by_address;
     const char *dir;
     simplex_agent *a;
     int log;
@@ -155,7 +159,14 @@ static long conv_of(int64_t conn)
 {
     int64_t ids[CONVS];
     size_t n = CONVS;
+    char text[32];
 
+    if (w.owner) {
+        if (get_file("conn", (long)conn, text, sizeof text) == 0)
+            error("connection", "was not accepted");
+        else
+            return atol(text);
+    }
     check("connections", simplex_agent_connections(w.a, 0, ids, &n));
     for (size_t k = 0; k < n; k++) {
         if (ids[k] == conn)
@@ -208,6 +219,17 @@ static void on_message(const simplex_event *ev)
     }
 }
 
+/* The file is written before anybody can know the connection, and the same again after a kill. */
+static void on_request(const simplex_event *ev)
+{
+    static const simplex_bytes info = { (const uint8_t *)"O", 1 };
+    simplex_bytes number = simplex_event_data(ev);
+    int64_t conn;
+
+    check("accept", simplex_agent_accept(w.a, simplex_event_request(ev), info, 0, &conn));
+    put_file("conn", (long)conn, number.ptr, number.len);
+}
+
 static void on_event(void *user, const simplex_event *ev)
 {
     static const simplex_bytes info = { (const uint8_t *)"I", 1 };
@@ -216,12 +238,15 @@ static void on_event(void *user, const simplex_event *ev)
     (void)pthread_mutex_lock(&w.lock);
     switch (simplex_event_kind(ev)) {
     case SIMPLEX_EV_INV:
-        put_file("link", conv_of(simplex_event_conn(ev)), simplex_event_data(ev).ptr,
+        put_file("link", w.owner ? 0 : conv_of(simplex_event_conn(ev)), simplex_event_data(ev).ptr,
                  simplex_event_data(ev).len);
         break;
     case SIMPLEX_EV_CONF:
         check("allow", simplex_agent_allow(w.a, simplex_event_conn(ev), simplex_event_conf(ev),
                                            info));
+        break;
+    case SIMPLEX_EV_REQ:
+        on_request(ev);
         break;
     case SIMPLEX_EV_MSG:
         on_message(ev);
@@ -269,17 +294,20 @@ static void send_ping(long conv, int64_t conn)
 /* The next conversation, when there is to be one. */
 static void begin(long n, long goal)
 {
-    static const simplex_bytes info = { (const uint8_t *)"J", 1 };
-    char link[8192];
+    char link[8192], number[32];
     size_t len;
     int64_t conn;
 
-    if (n >= goal)
+    if (w.owner && n < 0)
+        check("create", simplex_agent_create_address(w.a, &conn));
+    if (w.owner || n >= goal)
         return;
     if (w.initiator) {
         check("create", simplex_agent_create(w.a, 0, &conn));
-    } else if ((len = get_file("link", n, link, sizeof link)) > 0) {
+    } else if ((len = get_file("link", w.by_address ? 0 : n, link, sizeof link)) > 0) {
         simplex_bytes text = { (const uint8_t *)link, len };
+        simplex_bytes info = { (const uint8_t *)number, 0 };
+        info.len = (size_t)snprintf(number, sizeof number, "%ld", n);
         check("join", simplex_agent_join(w.a, text, info, 0, &conn));
     }
 }
@@ -309,14 +337,15 @@ static bool run(void)
     int64_t ids[CONVS];
     size_t n = CONVS;
     char text[32] = "0";
+    size_t skip = w.owner ? 1 : 0; /* the address is the first one */
     bool stop = exists("stop"), finished;
 
     (void)get_file("goal", -1, text, sizeof text);
     check("connections", simplex_agent_connections(w.a, 0, ids, &n));
-    begin((long)n, atol(text));
-    finished = stop && (long)n == atol(text);
-    for (size_t k = 0; k < n; k++)
-        finished = run_conv((long)k, ids[k], stop) && finished;
+    begin((long)n - (long)skip, atol(text));
+    finished = stop && (long)n - (long)skip == atol(text);
+    for (size_t k = skip; k < n; k++)
+        finished = run_conv(w.owner ? conv_of(ids[k]) : (long)k, ids[k], stop) && finished;
     return finished;
 }
 
@@ -339,6 +368,8 @@ int main(int argc, char **argv)
         return 2;
     w.initiator = argv[1][0] == 'I';
     w.dir = argv[2];
+    w.by_address = exists("address");
+    w.owner = w.initiator && w.by_address;
     cfg.servers = (const char *const *)&argv[3];
     cfg.db_path = argv[4];
     if (pthread_mutex_init(&w.lock, NULL) != 0)

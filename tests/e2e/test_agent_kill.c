@@ -211,7 +211,7 @@ static void check_logs(const struct stage *s, long convs)
 
 /* ---- the run ---- */
 
-static void open_stage(struct stage *s, uint16_t max_version)
+static void open_stage(struct stage *s, uint16_t max_version, bool by_address)
 {
     simplex_server_config cfg;
     const char *seed = getenv("SIMPLEX_SEED");
@@ -223,6 +223,8 @@ static void open_stage(struct stage *s, uint16_t max_version)
     s->seed |= 1;
     tmp_make(dir);
     memcpy(s->dir, dir, sizeof dir);
+    if (by_address)
+        put_file(s, "address", 1);
     simplex_server_config_init(&cfg);
     cfg.end_flush_ms = 0;
     cfg.max_version = max_version;
@@ -301,7 +303,7 @@ static void nothing_is_lost_or_doubled_by_kills(void **state)
     struct stage s;
 
     (void)state;
-    open_stage(&s, 0);
+    open_stage(&s, 0, false);
     kill_and_restart(&s, rounds_of(100));
     close_stage(&s);
 }
@@ -311,8 +313,18 @@ static void nothing_is_lost_or_doubled_by_kills_in_the_standard_handshake(void *
     struct stage s;
 
     (void)state;
-    open_stage(&s, 8);
+    open_stage(&s, 8, false);
     kill_and_restart(&s, rounds_of(50));
+    close_stage(&s);
+}
+
+static void nothing_is_lost_or_doubled_by_kills_behind_a_contact_address(void **state)
+{
+    struct stage s;
+
+    (void)state;
+    open_stage(&s, 0, true);
+    kill_and_restart(&s, rounds_of(60));
     close_stage(&s);
 }
 
@@ -321,6 +333,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_lost_or_doubled_by_kills),
         cmocka_unit_test(nothing_is_lost_or_doubled_by_kills_in_the_standard_handshake),
+        cmocka_unit_test(nothing_is_lost_or_doubled_by_kills_behind_a_contact_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
