@@ -315,7 +315,7 @@ static int try_say(struct queue *q, const char *text)
     }
     if (r->tag == SX_R_ERR)
         assert_int_equal(r->err.err, SX_ERR_INTERNAL);
-    return r->tag;
+    return (int)r->tag;
 }
 
 static void a_disk_that_refuses_fails_commands_and_loses_nothing(void **state)
