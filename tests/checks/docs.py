@@ -49,6 +49,18 @@ def check_links(path, text):
             faults.append(f"{path.name}: the link to {target} leads nowhere")
 
 
+def check_tests(root, path, text):
+    """The tests in the second column of the section "The reference's tests" exist."""
+    part = re.search(r"^## The reference's tests\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    code = "".join(p.read_text(encoding="utf-8") for p in (root / "tests").glob("*/test_*.c"))
+    rows = [r for r in part.group(1).splitlines() if r.startswith("| ")][2:] if part else []
+    for name in re.findall(r"`([a-z]\w*_\w+)`", "".join(r.split("|")[2] for r in rows)):
+        if not re.search(rf"\b{name}\(void \*\*", code):
+            faults.append(f"{path.name}: there is no test {name}")
+    if path.name == "testing.md" and len(rows) < 40:
+        faults.append(f"{path.name}: the table of the reference's tests is not complete")
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     known = known_names(root)
@@ -58,6 +70,7 @@ def main():
         check_quotes(root, path, text)
         check_names(path, text, known)
         check_links(path, text)
+        check_tests(root, path, text)
     print("\n".join(faults))
     print(f"{len(paths)} documents, {len(faults)} faults")
     return 1 if faults else 0
