@@ -127,7 +127,8 @@ void sx_free_acks(struct simplex_agent *a)
     free_list(&a->acks_out);
 }
 
-simplex_rc sx_user_ack(struct simplex_agent *a, int64_t conn, int64_t msg_id)
+simplex_rc sx_user_ack(struct simplex_agent *a, int64_t conn, int64_t msg_id,
+                       const simplex_bytes *receipt)
 {
     struct sx_rcv_msg_row m;
     struct sx_conn c;
@@ -145,6 +146,11 @@ simplex_rc sx_user_ack(struct simplex_agent *a, int64_t conn, int64_t msg_id)
         return rc;
     srv = m.srv_msg_id;
     int64_t queue = m.rcv_queue_id;
-    rc = sx_store_rcv_msg_delete(a->store, conn, msg_id);
+    if (receipt != NULL) {
+        struct sx_receipt r = { m.ext_id, sx_bytes(m.hash, sizeof m.hash), *receipt };
+        rc = sx_send_receipt(a, &c, &r);
+    }
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_rcv_msg_delete(a->store, conn, msg_id);
     return rc == SIMPLEX_OK ? sx_ack_later(a, queue, sx_id_bytes(&srv), false) : rc;
 }

@@ -52,6 +52,7 @@ struct simplex_event {
     char *detail;      /* owned, may be NULL */
     simplex_rc rc;
     bool pq, notify;
+    int32_t status;    /* of a receipt */
     int32_t integrity;
     int64_t gap_first, gap_last, ext_id, srv_ts;
     int64_t *conns; /* owned */
@@ -214,6 +215,8 @@ simplex_rc sx_agent_start(struct simplex_agent *a) SIMPLEX_CHECK; /* the thread 
 void sx_agent_stop(struct simplex_agent *a);                      /* joins the thread, if any */
 /* Runs call->fn on the loop (inline when on it) and waits for its rows to be on disk. */
 simplex_rc sx_agent_call(struct simplex_agent *a, struct sx_call *call) SIMPLEX_CHECK;
+simplex_rc sx_agent_run(struct simplex_agent *a, simplex_rc (*fn)(struct simplex_agent *, void *),
+                        void *arg, bool wants_store) SIMPLEX_CHECK; /* the same, in one */
 /* Brackets of a handler on the loop: everything it wrote goes when it fails. */
 simplex_rc sx_handler_begin(struct simplex_agent *a) SIMPLEX_CHECK;
 void sx_handler_end(struct simplex_agent *a, simplex_rc rc);
@@ -443,7 +446,22 @@ simplex_rc sx_ack_later(struct simplex_agent *a, int64_t queue, simplex_bytes ms
 void sx_send_acks(struct simplex_agent *a);
 void sx_drop_acks(struct simplex_agent *a); /* what was not sent */
 void sx_free_acks(struct simplex_agent *a); /* all, at close */
-simplex_rc sx_user_ack(struct simplex_agent *a, int64_t conn, int64_t msg_id) SIMPLEX_CHECK;
+/* receipt: its information; NULL: none is sent. */
+simplex_rc sx_user_ack(struct simplex_agent *a, int64_t conn, int64_t msg_id,
+                       const simplex_bytes *receipt) SIMPLEX_CHECK;
+
+/* ---- receipts.c ---- */
+
+#define SX_AGENT_RECEIPTS 4 /* agent version from which receipts are understood */
+/* For the message at hand, if the peer understands receipts. */
+simplex_rc sx_send_receipt(struct simplex_agent *a, struct sx_conn *c,
+                           const struct sx_receipt *r) SIMPLEX_CHECK;
+simplex_rc sx_on_receipts(struct simplex_agent *a, const struct sx_conn *c,
+                          const struct sx_list *list) SIMPLEX_CHECK;
+
+/* ---- verify.c ---- */
+
+void sx_code_text(const uint8_t code[32], char text[SIMPLEX_CODE_TEXT]);
 
 /* ---- subscribe.c ---- */
 

@@ -12,9 +12,7 @@
 static simplex_rc run(simplex_agent *a, simplex_rc (*fn)(struct simplex_agent *, void *),
                       void *arg, bool wants_store)
 {
-    struct sx_call call = { .fn = fn, .arg = arg, .wants_store = wants_store };
-
-    return sx_agent_call(a, &call);
+    return sx_agent_run(a, fn, arg, wants_store);
 }
 
 static bool valid(simplex_bytes b)
@@ -270,7 +268,7 @@ static simplex_rc do_ack(struct simplex_agent *a, void *p)
 {
     struct args *x = p;
 
-    return sx_user_ack(a, x->conn, x->id);
+    return sx_user_ack(a, x->conn, x->id, x->on ? &x->info : NULL);
 }
 
 simplex_rc simplex_agent_ack(simplex_agent *a, int64_t conn, int64_t msg_id)
@@ -278,6 +276,15 @@ simplex_rc simplex_agent_ack(simplex_agent *a, int64_t conn, int64_t msg_id)
     struct args x = { .conn = conn, .id = msg_id };
 
     CHECK(a != NULL);
+    return run(a, do_ack, &x, true);
+}
+
+simplex_rc simplex_agent_ack_receipt(simplex_agent *a, int64_t conn, int64_t msg_id,
+                                     simplex_bytes info)
+{
+    struct args x = { .conn = conn, .id = msg_id, .info = info, .on = true };
+
+    CHECK(a != NULL && valid(info));
     return run(a, do_ack, &x, true);
 }
 

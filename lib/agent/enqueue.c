@@ -79,6 +79,21 @@ static simplex_rc store_message(struct simplex_agent *a, const struct sx_conn *c
     return rc;
 }
 
+/* What the peer may send a receipt for: receipts name the message by its number and hash. */
+static simplex_rc expect_receipt(struct simplex_agent *a, const struct sx_conn *c,
+                                 const struct sx_outgoing *o)
+{
+    struct sx_sent m = { .conn_id = c->id,
+                         .snd_id = c->last_snd_id,
+                         .id = c->last_id,
+                         .created_at = sx_now_ms() };
+
+    if (o->type != SX_M_MSG || c->agent_version < SX_AGENT_RECEIPTS)
+        return SIMPLEX_OK;
+    memcpy(m.hash, c->last_snd_hash, sizeof m.hash);
+    return sx_store_sent_add(a->store, &m);
+}
+
 simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agent_msg *msg,
                       const struct sx_outgoing *o, int64_t *msg_id)
 {
@@ -105,6 +120,8 @@ simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agen
     *msg_id = c->last_id;
     rc = store_message(a, c, o, sx_wr_bytes(&plain), padded);
     sx_wr_free(&plain);
+    if (rc == SIMPLEX_OK)
+        rc = expect_receipt(a, c, o);
     if (rc == SIMPLEX_OK)
         rc = add_deliveries(a, c->id, c->last_id);
     if (rc == SIMPLEX_OK)

@@ -36,6 +36,7 @@ void sx_event_encode(struct sx_wr *w, const struct simplex_event *ev)
     sx_wr_i64(w, ev->conn);
     sx_wr_i64(w, ev->msg_id);
     sx_wr_i64(w, ev->conf);
+    sx_wr_u32(w, (uint32_t)ev->status);
     sx_wr_u32(w, (uint32_t)ev->rc);
     sx_wr_bool(w, ev->pq);
     sx_wr_large(w, text_of(ev->server));
@@ -75,6 +76,7 @@ simplex_rc sx_event_decode(simplex_bytes in, struct simplex_event *ev)
     ev->conn = sx_rd_i64(&r);
     ev->msg_id = sx_rd_i64(&r);
     ev->conf = sx_rd_i64(&r);
+    ev->status = (int32_t)sx_rd_u32(&r);
     ev->rc = (simplex_rc)sx_rd_u32(&r);
     ev->pq = sx_rd_bool(&r);
     server = sx_rd_large(&r);
@@ -103,6 +105,7 @@ static const char *const names[] = {
     [SIMPLEX_EV_END] = "END",           [SIMPLEX_EV_DELD] = "DELD",
     [SIMPLEX_EV_DEL_RCVQ] = "DEL_RCVQ", [SIMPLEX_EV_DEL_CONN] = "DEL_CONN",
     [SIMPLEX_EV_ERR] = "ERR",           [SIMPLEX_EV_REQ] = "REQ",
+    [SIMPLEX_EV_RCVD] = "RCVD",
 };
 
 int32_t simplex_event_kind(const simplex_event *ev)
@@ -165,6 +168,11 @@ bool simplex_event_pq(const simplex_event *ev)
 bool simplex_event_notify(const simplex_event *ev)
 {
     return ev->notify;
+}
+
+int32_t simplex_event_receipt(const simplex_event *ev)
+{
+    return ev->kind == SIMPLEX_EV_RCVD ? ev->status : 0;
 }
 
 int32_t simplex_event_integrity(const simplex_event *ev, int64_t *gap_first, int64_t *gap_last)

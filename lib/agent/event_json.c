@@ -90,6 +90,10 @@ static bool add_kind(cJSON *o, const simplex_event *ev)
         return cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;
     case SIMPLEX_EV_MSG:
         return add_message(o, ev);
+    case SIMPLEX_EV_RCVD:
+        return cJSON_AddStringToObject(
+                   o, "status", ev->status == SIMPLEX_RECEIPT_OK ? "OK" : "BAD_HASH") != NULL &&
+               add_data(o, "info", sx_wr_bytes(&ev->data));
     case SIMPLEX_EV_UP:
     case SIMPLEX_EV_DOWN:
         return add_conns(o, ev);

@@ -154,7 +154,8 @@ static simplex_rc by_kind(struct simplex_agent *a, struct sx_conn *c, struct sx_
         return sx_on_hello(a, c, q);
     case SX_M_QCONT:
         return on_qcont(a, c, m);
-    case SX_M_RCVD: /* receipts are asked for by nobody here; they count as messages */
+    case SX_M_RCVD:
+        return sx_on_receipts(a, c, &m->list);
     case SX_M_EREADY:
         return SIMPLEX_OK;
     case SX_M_QADD:

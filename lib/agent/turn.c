@@ -79,7 +79,7 @@ void sx_agent_store_failed(struct simplex_agent *a, simplex_rc rc)
         sx_emit_now(a, &ev);
     }
     a->failed = true;
-    sx_store_rollback(a->store);
+    sx_store_abandon(a->store, rc); /* a handler may be under way: the rest of it writes nothing */
     finish_calls(a, rc);
 }
 
@@ -216,6 +216,14 @@ simplex_rc sx_agent_call(struct simplex_agent *a, struct sx_call *c)
     uv_cond_destroy(&c->finished);
     sx_agent_leave(a);
     return c->rc;
+}
+
+simplex_rc sx_agent_run(struct simplex_agent *a, simplex_rc (*fn)(struct simplex_agent *, void *),
+                        void *arg, bool wants_store)
+{
+    struct sx_call call = { .fn = fn, .arg = arg, .wants_store = wants_store };
+
+    return sx_agent_call(a, &call);
 }
 
 void sx_agent_leave(struct simplex_agent *a)

@@ -34,6 +34,7 @@ struct sx_store {
     simplex_rc broken;               /* a change of the key failed: only closing is left */
     int64_t last_command;
     int64_t last_event; /* of events and rcv_messages */
+    int64_t sent_conn, sent_id; /* sx_store_cleanup has looked through sent_messages up to here */
     unsigned fault_in;
     simplex_rc fault_rc; /* SIMPLEX_OK: not armed */
     bool fault_fired;
@@ -96,6 +97,9 @@ simplex_rc sx_q_ids(struct sx_q *q, int64_t *ids, size_t *n) SIMPLEX_CHECK;
 /* Several statements that belong together, whether or not the caller opened a transaction. */
 simplex_rc sx_db_group(struct sx_store *s, bool *own) SIMPLEX_CHECK;
 simplex_rc sx_db_group_end(struct sx_store *s, bool own, simplex_rc rc) SIMPLEX_CHECK;
+
+simplex_rc sx_db_sent_cleanup(struct sx_store *s, int64_t before, unsigned limit,
+                              unsigned *n) SIMPLEX_CHECK;
 
 simplex_rc sx_db_encoded(struct sx_store *s) SIMPLEX_CHECK; /* s->scratch is whole: else E_ENCODE */
 void sx_db_scratch_wipe(struct sx_store *s);

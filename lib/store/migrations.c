@@ -121,6 +121,16 @@ static const char initial_messages[] =
     " PRIMARY KEY (snd_queue_id, internal_id)\n"
     ") STRICT, WITHOUT ROWID;\n"
 
+    "CREATE TABLE sent_messages (\n" /* what the peer may still send a receipt for */
+    " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
+    " external_snd_id INTEGER NOT NULL,\n"
+    " internal_id INTEGER NOT NULL,\n"
+    " rcpt_status INTEGER NOT NULL,\n"
+    " created_at INTEGER NOT NULL,\n"
+    " msg_hash BLOB NOT NULL,\n"
+    " PRIMARY KEY (conn_id, external_snd_id)\n"
+    ") STRICT, WITHOUT ROWID;\n"
+
     "CREATE TABLE rcv_messages (\n"
     " seq INTEGER PRIMARY KEY,\n"
     " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"

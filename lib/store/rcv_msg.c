@@ -146,7 +146,7 @@ simplex_rc sx_store_rcv_hash_known(struct sx_store *s, int64_t conn_id, const ui
     return rc == SIMPLEX_OK ? sx_q_done(&q) : rc;
 }
 
-simplex_rc sx_store_cleanup(struct sx_store *s, int64_t before, unsigned limit, unsigned *n)
+static simplex_rc cleanup_hashes(struct sx_store *s, int64_t before, unsigned limit, unsigned *n)
 {
     struct sx_q q;
 
@@ -154,7 +154,18 @@ simplex_rc sx_store_cleanup(struct sx_store *s, int64_t before, unsigned limit, 
     sx_q_put_i64(&q, limit);
     sx_q_put_i64(&q, before);
     simplex_rc rc = sx_q_run(&q);
+    *n = rc == SIMPLEX_OK ? (unsigned)sqlite3_changes(s->db) : 0;
+    return rc;
+}
+
+simplex_rc sx_store_cleanup(struct sx_store *s, int64_t before, unsigned limit, unsigned *n)
+{
+    unsigned hashes = 0, sent = 0;
+    simplex_rc rc = cleanup_hashes(s, before, limit, &hashes);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_db_sent_cleanup(s, before, limit, &sent);
     if (n != NULL)
-        *n = rc == SIMPLEX_OK ? (unsigned)sqlite3_changes(s->db) : 0;
+        *n = rc == SIMPLEX_OK ? hashes + sent : 0;
     return rc;
 }

@@ -135,6 +135,21 @@ const char *const sx_sql_text[SQL_COUNT] = {
                            " JOIN snd_messages m ON m.msg_row = d.msg_row"
                            " WHERE q.conn_id = ? AND m.sent = 0",
 
+    [SQL_SENT_ADD] = "INSERT INTO sent_messages (conn_id, external_snd_id, internal_id,"
+                     " rcpt_status, created_at, msg_hash) VALUES (?,?,?,?,?,?)",
+    [SQL_SENT_GET] = "SELECT internal_id, rcpt_status, created_at, msg_hash FROM sent_messages"
+                     " WHERE conn_id = ? AND external_snd_id = ?",
+    [SQL_SENT_STATUS] =
+        "UPDATE sent_messages SET rcpt_status = ? WHERE conn_id = ? AND external_snd_id = ?",
+    [SQL_SENT_DELETE] = "DELETE FROM sent_messages WHERE conn_id = ? AND external_snd_id = ?",
+    /* the last row of the piece behind ?1, ?2 */
+    [SQL_SENT_NEXT] = "SELECT conn_id, external_snd_id FROM (SELECT conn_id, external_snd_id"
+                      " FROM sent_messages WHERE (conn_id, external_snd_id) > (?,?)"
+                      " ORDER BY conn_id, external_snd_id LIMIT ?)"
+                      " ORDER BY conn_id DESC, external_snd_id DESC LIMIT 1",
+    [SQL_SENT_CLEANUP] = "DELETE FROM sent_messages WHERE (conn_id, external_snd_id) > (?,?)"
+                         " AND (conn_id, external_snd_id) <= (?,?) AND created_at < ?",
+
     [SQL_RCV_MSG_ADD] =
         "INSERT INTO rcv_messages (" RCV_MSG ", seq) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_RCV_MSG_GET] =

@@ -51,6 +51,9 @@ bool sx_store_in_transaction(const struct sx_store *s);
 bool sx_store_dirty(const struct sx_store *s); /* the open transaction has written something */
 simplex_rc sx_store_commit(struct sx_store *s) SIMPLEX_CHECK; /* on failure all is rolled back */
 void sx_store_rollback(struct sx_store *s);
+/* For a caller in the middle of others' work: the transaction is rolled back, and what they still
+ * do in it fails with `why` (not OK) until _rollback. */
+void sx_store_abandon(struct sx_store *s, simplex_rc why);
 simplex_rc sx_store_savepoint(struct sx_store *s) SIMPLEX_CHECK; /* one level */
 simplex_rc sx_store_release(struct sx_store *s) SIMPLEX_CHECK;
 simplex_rc sx_store_undo(struct sx_store *s) SIMPLEX_CHECK;
@@ -250,6 +253,22 @@ simplex_rc sx_store_delivery_copy(struct sx_store *s, int64_t from, int64_t to) 
 /* Messages of the connection that no queue has yet. */
 simplex_rc sx_store_delivery_count(struct sx_store *s, int64_t conn_id, int64_t *n) SIMPLEX_CHECK;
 
+/* ---- messages sent, for as long as the peer may send a receipt ---- */
+
+struct sx_sent {
+    int64_t conn_id;
+    int64_t snd_id;       /* external id: what a receipt names */
+    int64_t id;           /* internal id */
+    uint8_t status;       /* enum of simplex/agent.h; 0: no receipt yet */
+    int64_t created_at;   /* ms */
+    uint8_t hash[32];     /* SHA-256 of the plaintext */
+};
+simplex_rc sx_store_sent_add(struct sx_store *s, const struct sx_sent *m) SIMPLEX_CHECK;
+simplex_rc sx_store_sent_get(struct sx_store *s, int64_t conn_id, int64_t snd_id,
+                             struct sx_sent *m) SIMPLEX_CHECK;
+simplex_rc sx_store_sent_status(struct sx_store *s, const struct sx_sent *m) SIMPLEX_CHECK;
+simplex_rc sx_store_sent_delete(struct sx_store *s, int64_t conn_id, int64_t snd_id) SIMPLEX_CHECK;
+
 /* ---- messages received ---- */
 
 struct sx_rcv_msg_row {
@@ -364,7 +383,8 @@ simplex_rc sx_store_event_count(struct sx_store *s, int64_t conn_id, int64_t mos
                                 int64_t *n) SIMPLEX_CHECK;
 simplex_rc sx_store_event_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK;
 
-/* Hashes older than `before` (ms), or more than 200,000 back; at most `limit`, *n = how many went. */
+/* Hashes older than `before` (ms), or more than 200,000 back; at most `limit`, *n = how many went.
+ * Messages sent before `before` too: each call looks through the next `limit` of them. */
 simplex_rc sx_store_cleanup(struct sx_store *s, int64_t before, unsigned limit, unsigned *n)
     SIMPLEX_CHECK;
 

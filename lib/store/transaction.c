@@ -54,6 +54,17 @@ void sx_store_rollback(struct sx_store *s)
     s->lost = SIMPLEX_OK;
 }
 
+void sx_store_abandon(struct sx_store *s, simplex_rc why)
+{
+    sx_db_end_loan(s);
+    if (!s->in_txn)
+        return;
+    if (sqlite3_get_autocommit(s->db) == 0)
+        (void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    if (s->lost == SIMPLEX_OK)
+        s->lost = why;
+}
+
 /* A savepoint keeps copies of the pages that change behind it. Where nothing was written before it,
  * the start of the transaction does as well. */
 simplex_rc sx_store_savepoint(struct sx_store *s)

@@ -23,8 +23,8 @@ def large(b):
 
 # ---- stored events ----
 
-def event(kind, conn=1, msg=0, conf=0, rc=0, pq=b"F", server=b"", detail=b"", data=b""):
-    head = struct.pack(">BIqqqI", 1, kind, conn, msg, conf, rc & 0xFFFFFFFF)
+def event(kind, conn=1, msg=0, conf=0, status=0, rc=0, pq=b"F", server=b"", detail=b"", data=b""):
+    head = struct.pack(">BIqqqII", 1, kind, conn, msg, conf, status, rc & 0xFFFFFFFF)
     return head + pq + large(server) + large(detail) + struct.pack(">I", len(data)) + data
 
 
@@ -40,6 +40,7 @@ write("agent_event", {
     "merr": event(9, msg=4, rc=-1, detail=b"AUTH"),
     "del_rcvq": event(17, server=b"a.org,b.onion:5223", rc=-100, detail=b"QUOTA"),
     "err": event(19, rc=-300, detail=b"CMD SYNTAX"),
+    "rcvd": event(30, msg=4, status=2, data=b"read"),
     "unknown": event(1000, conn=-1),
 })
 

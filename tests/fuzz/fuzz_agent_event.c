@@ -8,7 +8,7 @@
 static void check_same(const struct simplex_event *a, const struct simplex_event *b)
 {
     CHECK(a->kind == b->kind && a->conn == b->conn && a->msg_id == b->msg_id);
-    CHECK(a->conf == b->conf && a->rc == b->rc && a->pq == b->pq);
+    CHECK(a->conf == b->conf && a->status == b->status && a->rc == b->rc && a->pq == b->pq);
     CHECK(sx_bytes_eq(simplex_event_data(a), simplex_event_data(b)));
     CHECK((a->server == NULL) == (b->server == NULL));
     CHECK(a->server == NULL || strcmp(a->server, b->server) == 0);
