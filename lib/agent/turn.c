@@ -165,8 +165,9 @@ static void run_call(struct simplex_agent *a, struct sx_call *c)
         return;
     c->rc = c->fn(a, c->arg);
     sx_handler_end(a, c->rc);
-    if (a->failed && c->rc == SIMPLEX_OK)
-        c->rc = SIMPLEX_E_DB_IO; /* what it wrote is gone with the transaction */
+    /* What it wrote is gone with the transaction: nor does it count what it did not find then. */
+    if (a->failed && !sx_rc_is_store(c->rc))
+        c->rc = SIMPLEX_E_DB_IO;
 }
 
 static void take_calls(struct simplex_agent *a)

@@ -285,8 +285,7 @@ static void a_request_waits_in_the_database_for_its_answer(void **state)
     assert_int_equal(simplex_agent_request(s.d.i.a, request, NULL, info, &len),
                      SIMPLEX_E_NOT_FOUND);
     assert_int_equal(simplex_agent_request(s.d.i.a, 99, NULL, info, &len), SIMPLEX_E_NOT_FOUND);
-    assert_int_equal(simplex_agent_accept(s.d.i.a, 99, sx_str("x"), 0, &conn),
-                     SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_accept(s.d.i.a, 99, sx_str("x"), 0, &conn), SIMPLEX_E_NOT_FOUND);
     assert_int_equal(simplex_agent_reject(s.d.i.a, 99), SIMPLEX_E_NOT_FOUND);
 }
 
@@ -298,8 +297,7 @@ static void an_address_is_no_connection(void **state)
     (void)state;
     assert_int_equal(simplex_agent_send(s.d.i.a, s.address, sx_str("x"), 0, &id),
                      SIMPLEX_E_PROHIBITED);
-    assert_int_equal(simplex_agent_allow(s.d.i.a, s.address, 1, sx_str("x")),
-                     SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_allow(s.d.i.a, s.address, 1, sx_str("x")), SIMPLEX_E_NOT_FOUND);
     int64_t rc = ask_as(&s.d.j, "may I?", SIMPLEX_PQ_OFF);
     expect(&s.d.j, SIMPLEX_EV_JOINED, rc);
     assert_int_equal(simplex_agent_link(s.d.j.a, rc, NULL, &len), SIMPLEX_E_PROHIBITED);
@@ -313,17 +311,17 @@ static void information_that_is_too_long_is_refused(void **state)
 
     (void)state;
     memset(info, 'x', sizeof info);
-    assert_int_equal(simplex_agent_join(s.d.j.a, sx_str(s.link), sx_bytes(info, sizeof info), 0,
-                                        &rc),
-                     SIMPLEX_E_TOO_LARGE);
+    assert_int_equal(
+        simplex_agent_join(s.d.j.a, sx_str(s.link), sx_bytes(info, sizeof info), 0, &rc),
+        SIMPLEX_E_TOO_LARGE);
     must(simplex_agent_join(s.d.j.a, sx_str(s.link), sx_bytes(info, sizeof info - 1), 0, &rc));
     simplex_event *ev = wait_event(&s.d.i, SIMPLEX_EV_REQ, s.address);
     assert_int_equal(simplex_event_data(ev).len, sizeof info - 1);
     assert_int_equal(simplex_agent_accept(s.d.i.a, simplex_event_request(ev),
                                           sx_bytes(info, sizeof info), 0, &rc),
                      SIMPLEX_E_TOO_LARGE);
-    must(simplex_agent_accept(s.d.i.a, simplex_event_request(ev),
-                              sx_bytes(info, sizeof info - 1), 0, &rc));
+    must(simplex_agent_accept(s.d.i.a, simplex_event_request(ev), sx_bytes(info, sizeof info - 1),
+                              0, &rc));
     simplex_event_free(ev);
 }
 
@@ -341,6 +339,38 @@ static void the_longest_information_fits_beside_a_kem_key(void **state)
     simplex_event *ev = wait_event(&s.d.i, SIMPLEX_EV_REQ, s.address);
     assert_int_equal(simplex_event_data(ev).len, sizeof info);
     simplex_event_free(ev);
+}
+
+/* The limits leave room for usual server addresses. With very long ones a request may not fit;
+ * which shows only when it is known on which server the queue is. */
+static void a_request_that_does_not_fit_is_reported(void **state)
+{
+    static uint8_t info[14300];
+    char address[2048], host[200];
+    const char *port = strrchr(s.d.j_address, ':');
+    int64_t rc;
+
+    (void)state;
+    memset(info, 'x', sizeof info);
+    memset(host, 'a', sizeof host);
+    for (size_t n = 60; n < sizeof host; n += 61)
+        host[n] = '.';
+    host[sizeof host - 1] = 0;
+    (void)snprintf(address, sizeof address, "%.*s", (int)(port - s.d.j_address), s.d.j_address);
+    for (int n = 0; n < 7; n++)
+        (void)snprintf(address + strlen(address), sizeof address - strlen(address), ",%s", host);
+    (void)snprintf(address + strlen(address), sizeof address - strlen(address), "%s", port);
+    s.d.j.servers[0] = address;
+    s.d.j.errors_ok = true;
+    agent_reopen(&s.d.j);
+    must(simplex_agent_join(s.d.j.a, sx_str(s.link), sx_bytes(info, sizeof info), 0, &rc));
+    simplex_event *ev = wait_event(&s.d.j, SIMPLEX_EV_ERR, rc);
+    assert_int_equal(simplex_event_error(ev), SIMPLEX_E_TOO_LARGE);
+    simplex_event_free(ev);
+    must(simplex_agent_join(s.d.j.a, sx_str(s.link), sx_bytes(info, 8000), 0, &rc));
+    expect(&s.d.j, SIMPLEX_EV_JOINED, rc);
+    expect(&s.d.i, SIMPLEX_EV_REQ, s.address);
+    s.d.j.servers[0] = s.d.j_address;
 }
 
 /* ---- deletion ---- */
@@ -474,6 +504,7 @@ int main(void)
         STORY(an_address_is_no_connection),
         STORY(information_that_is_too_long_is_refused),
         STORY(the_longest_information_fits_beside_a_kem_key),
+        STORY(a_request_that_does_not_fit_is_reported),
         STORY(connections_outlive_their_address),
         STORY(requests_are_dropped_with_their_address_even_while_its_server_is_away),
         STORY(each_step_waits_for_who_is_offline),

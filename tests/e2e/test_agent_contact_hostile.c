@@ -122,10 +122,9 @@ static void send_envelope(const struct sx_envelope *env)
 
 static void request(simplex_bytes link, simplex_bytes info)
 {
-    struct sx_envelope env = { .version = SX_AGENT_MAX,
-                               .tag = SX_ENV_INVITATION,
-                               .link = link,
-                               .body = info };
+    struct sx_envelope env = {
+        .version = SX_AGENT_MAX, .tag = SX_ENV_INVITATION, .link = link, .body = info
+    };
 
     send_envelope(&env);
 }
@@ -315,8 +314,7 @@ static void a_request_of_unknown_versions_is_shown_but_cannot_be_accepted(void *
     assert_false(simplex_event_pq(ev));
     id = simplex_event_request(ev);
     simplex_event_free(ev);
-    assert_int_equal(simplex_agent_accept(s.d.i.a, id, sx_str("x"), 0, &conn),
-                     SIMPLEX_E_VERSION);
+    assert_int_equal(simplex_agent_accept(s.d.i.a, id, sx_str("x"), 0, &conn), SIMPLEX_E_VERSION);
     assert_int_equal(waiting(), 1);
     must(simplex_agent_reject(s.d.i.a, id));
     assert_int_equal(waiting(), 0);
