@@ -178,6 +178,7 @@ struct simplex_agent {
     struct sx_ack *acks, **acks_end; /* after the commit */
     struct sx_ack *acks_out;         /* sent, not answered */
     bool failed;            /* the store failed in this turn: recover at its end */
+    simplex_rc failed_rc;   /* why it failed last: what calls of that turn return */
     int64_t recover_at;     /* mono ms; 0: not recovering */
     int64_t recover_after;  /* ms; tests are less patient */
     int64_t reported_at;    /* mono ms of the last ERR about it */

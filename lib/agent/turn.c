@@ -23,7 +23,7 @@ simplex_rc sx_handler_begin(struct simplex_agent *a)
     simplex_rc rc = SIMPLEX_OK;
 
     if (a->failed) /* until the end of this turn */
-        return SIMPLEX_E_DB_IO;
+        return a->failed_rc;
     if (!sx_store_in_transaction(a->store))
         rc = sx_store_begin(a->store);
     if (rc == SIMPLEX_OK)
@@ -78,6 +78,8 @@ void sx_agent_store_failed(struct simplex_agent *a, simplex_rc rc)
         ev.rc = rc;
         sx_emit_now(a, &ev);
     }
+    if (!a->failed)
+        a->failed_rc = rc;
     a->failed = true;
     sx_store_abandon(a->store, rc); /* a handler may be under way: the rest of it writes nothing */
     finish_calls(a, rc);
@@ -94,7 +96,7 @@ static void recover(struct simplex_agent *a)
     if (a->cfg.on_event != NULL)
         a->shown = a->handled; /* what the callback did was lost: it sees those events again */
     sx_store_rollback(a->store);
-    finish_calls(a, SIMPLEX_E_DB_IO);
+    finish_calls(a, a->failed_rc);
     sx_drop_acks(a);
     for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
         sx_client_want(s->client, false);
@@ -149,7 +151,7 @@ simplex_rc sx_agent_commit_now(struct simplex_agent *a)
 {
     if (sx_store_in_transaction(a->store) && !a->failed)
         commit(a);
-    return a->failed ? SIMPLEX_E_DB_IO : SIMPLEX_OK;
+    return a->failed ? a->failed_rc : SIMPLEX_OK;
 }
 
 /* ---- calls ---- */
@@ -167,7 +169,7 @@ static void run_call(struct simplex_agent *a, struct sx_call *c)
     sx_handler_end(a, c->rc);
     /* What it wrote is gone with the transaction: nor does it count what it did not find then. */
     if (a->failed && !sx_rc_is_store(c->rc))
-        c->rc = SIMPLEX_E_DB_IO;
+        c->rc = a->failed_rc;
 }
 
 static void take_calls(struct simplex_agent *a)
