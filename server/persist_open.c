@@ -127,8 +127,9 @@ static simplex_rc rename_to_bak(const char *path, struct sx_errtext *err)
 static void report(const char *what, const struct sx_msg_log_count *c)
 {
     if (c->loaded + c->known + c->no_queue + c->bad > 0)
-        sx_log(SX_LOG_INFO, "%s: %zu taken over, %zu known already, %zu of queues that are gone",
-               what, c->loaded, c->known, c->no_queue);
+        sx_log(c->no_queue > 0 ? SX_LOG_WARN : SX_LOG_INFO,
+               "%s: %zu taken over, %zu known already, %zu of queues that are gone", what,
+               c->loaded, c->known, c->no_queue);
 }
 
 static simplex_rc load_saved(struct sx_persist *p, struct sx_errtext *err)

@@ -223,6 +223,73 @@ static void answers_large_msg_when_the_answer_does_not_fit(void **state)
     close_one(&t);
 }
 
+/* Ids of every length there is, also those that begin or end like one that exists. */
+static void ids_of_other_lengths_are_unknown(void **state)
+{
+    static const enum sx_cmd_tag by_rcv[] = { SX_SUB,  SX_GET,  SX_ACK, SX_QUE, SX_KEY, SX_NKEY,
+                                              SX_NDEL, SX_LDEL, SX_OFF, SX_DEL, SX_NSUB };
+    struct one t;
+    uint8_t id[255];
+
+    (void)state;
+    open_one(&t);
+    for (size_t i = 0; i < sizeof(id); i++)
+        id[i] = t.q.rcv_id[i % 24];
+    for (size_t len = 1; len <= sizeof(id); len++) {
+        if (len == 24)
+            continue;
+        struct sx_cmd cmd = { .tag = by_rcv[len % SX_COUNT(by_rcv)] };
+        if (cmd.tag == SX_KEY) {
+            cmd.key.key = t.q.snd.pub;
+        } else if (cmd.tag == SX_NKEY) {
+            cmd.nkey.auth = t.q.snd.pub;
+            cmd.nkey.dh = t.q.dh.pub;
+        }
+        mem_assert_err(mem_cmd(&t.a, &t.q.rcv, sx_bytes(id, len), &cmd), SX_ERR_AUTH);
+        struct sx_cmd send = { .tag = SX_SEND, .send = { .body = sx_str("x") } };
+        mem_assert_err(mem_cmd(&t.a, NULL, sx_bytes(t.q.snd_id, 1 + len % 23), &send), SX_ERR_AUTH);
+        struct sx_cmd lget = { .tag = SX_LGET };
+        mem_assert_err(mem_cmd(&t.a, NULL, sx_bytes(id, len), &lget), SX_ERR_AUTH);
+    }
+    mem_assert_tag(mem_rcv(&t.a, &t.q, SX_SUB), SX_R_SOK);
+    close_one(&t);
+}
+
+/* Fields that may be empty, or longer than anything that exists. */
+static void fields_may_be_empty_or_long(void **state)
+{
+    static uint8_t zero[255], password[255];
+    static const size_t lens[] = { 0, 1, 23, 25, 255 };
+    struct one t;
+
+    (void)state;
+    open_one(&t);
+    mem_assert_tag(mem_send(&t.a, &t.q, false, ""), SX_R_OK);
+    simplex_bytes id = mem_assert_msg(&t.q, mem_event(&t.a), "");
+    for (size_t i = 0; i < SX_COUNT(lens); i++) {
+        struct sx_cmd lset = { .tag = SX_LSET, .lset = { .link_id = sx_bytes(zero, lens[i]) } };
+        mem_assert_err(mem_cmd(&t.a, &t.q.rcv, mem_rcv_id(&t.q), &lset), SX_ERR_AUTH);
+        if (lens[i] > 0)
+            mem_assert_err(mem_ack(&t.a, &t.q, sx_bytes(zero, lens[i])), SX_ERR_NO_MSG);
+        struct mem_queue q = { .rcv_id = { 0 } };
+        mem_keys(&q, SX_ED25519);
+        struct sx_cmd new = mem_new_cmd(&q, SX_MODE_MESSAGING, false);
+        new.new_.has_link = true;
+        new.new_.snd_id = sx_bytes(zero, lens[i]);
+        mem_assert_cmd_err(mem_cmd(&t.a, &q.rcv, sx_bytes(NULL, 0), &new), SX_CMD_PROHIBITED);
+        new = mem_new_cmd(&q, SX_MODE_MESSAGING, false);
+        memset(password, 'p', sizeof(password));
+        new.new_.has_password = lens[i] > 0; /* none is asked for: any will do */
+        new.new_.password = sx_bytes(password, lens[i]);
+        mem_assert_tag(mem_cmd(&t.a, &q.rcv, sx_bytes(NULL, 0), &new), SX_R_IDS);
+    }
+    mem_assert_tag(mem_ack(&t.a, &t.q, id), SX_R_OK);
+    struct sx_cmd lset = { .tag = SX_LSET, .lset = { .link_id = sx_bytes(zero, 24) } };
+    mem_assert_tag(mem_cmd(&t.a, &t.q.rcv, mem_rcv_id(&t.q), &lset), SX_R_OK);
+    mem_assert_tag(mem_cmd(&t.a, &t.q.rcv, mem_rcv_id(&t.q), &lset), SX_R_OK);
+    close_one(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +298,8 @@ int main(void)
         cmocka_unit_test(refuses_service_signatures),
         cmocka_unit_test(answers_full_blocks),
         cmocka_unit_test(echoes_any_correlation_id),
+        cmocka_unit_test(ids_of_other_lengths_are_unknown),
+        cmocka_unit_test(fields_may_be_empty_or_long),
         cmocka_unit_test(answers_large_msg_when_the_answer_does_not_fit),
     };
 
