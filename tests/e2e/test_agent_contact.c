@@ -169,6 +169,71 @@ static void a_connection_through_an_address_is_post_quantum_from_the_start(void 
     assert_true(info_of(&s.d.i, oc).pq_snd && info_of(&s.d.i, oc).pq_rcv);
 }
 
+/* Only when both want it. */
+static void each_side_can_do_without_post_quantum_keys(void **state)
+{
+    static const int32_t ways[3][2] = { { SIMPLEX_PQ_ON, SIMPLEX_PQ_OFF },
+                                        { SIMPLEX_PQ_OFF, SIMPLEX_PQ_ON },
+                                        { SIMPLEX_PQ_OFF, SIMPLEX_PQ_OFF } };
+
+    (void)state;
+    for (size_t n = 0; n < SX_COUNT(ways); n++) {
+        int64_t rc = ask_as(&s.d.j, "may I?", ways[n][0]);
+        int64_t oc = accept_request(take_request(&s.d.i, "may I?"), ways[n][1]);
+        allow_owner(&s.d.j, rc);
+        simplex_event *ev = wait_event(&s.d.j, SIMPLEX_EV_CON, rc);
+        assert_false(simplex_event_pq(ev));
+        simplex_event_free(ev);
+        ev = wait_event(&s.d.i, SIMPLEX_EV_CON, oc);
+        assert_false(simplex_event_pq(ev));
+        simplex_event_free(ev);
+        both_talk(&s.d.j, rc, oc);
+        both_talk(&s.d.j, rc, oc);
+    }
+}
+
+/* Two owners in one agent, two requesters: each at both addresses. */
+static void addresses_and_requesters_are_kept_apart(void **state)
+{
+    struct test_agent k;
+    struct test_agent *who[2] = { &s.d.j, &k };
+    int64_t address[2], rc[2][2], oc[2][2];
+    char link[2][4096], info[32];
+
+    (void)state;
+    memset(&k, 0, sizeof k);
+    agent_open(&k, s.d.dir, "k", s.d.j_address);
+    for (int n = 0; n < 2; n++) {
+        make_address(&s.d.i, &address[n]);
+        memcpy(link[n], s.link, sizeof s.link);
+    }
+    for (int n = 0; n < 2; n++) {
+        for (int w = 0; w < 2; w++) {
+            (void)snprintf(info, sizeof info, "%d", w);
+            must(simplex_agent_join(who[w]->a, sx_str(link[n]), sx_str(info), 0, &rc[n][w]));
+        }
+    }
+    for (int n = 0; n < 2; n++) {
+        for (int e = 0; e < 2; e++) {
+            simplex_event *ev = wait_event(&s.d.i, SIMPLEX_EV_REQ, address[n]);
+            int w = simplex_event_data(ev).ptr[0] - '0';
+            assert_in_range(w, 0, 1);
+            oc[n][w] = accept_request(simplex_event_request(ev), SIMPLEX_PQ_OFF);
+            simplex_event_free(ev);
+        }
+    }
+    for (int n = 0; n < 2; n++) {
+        for (int w = 0; w < 2; w++)
+            finish(who[w], rc[n][w], oc[n][w]);
+    }
+    must(simplex_agent_delete(s.d.i.a, address[0]));
+    for (int n = 0; n < 2; n++) {
+        for (int w = 0; w < 2; w++)
+            both_talk(who[w], rc[n][w], oc[n][w]);
+    }
+    agent_close(&k);
+}
+
 static void many_people_ask_and_each_gets_a_connection(void **state)
 {
     enum { N = 12 };
@@ -495,6 +560,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(two_agents_connect_through_an_address),
         STORY(a_connection_through_an_address_is_post_quantum_from_the_start),
+        STORY(each_side_can_do_without_post_quantum_keys),
+        STORY(addresses_and_requesters_are_kept_apart),
         STORY(many_people_ask_and_each_gets_a_connection),
         STORY(an_agent_may_ask_at_its_own_address),
         STORY(the_link_of_an_address_is_told_again),
