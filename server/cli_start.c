@@ -188,6 +188,8 @@ static int serve(struct start *s)
     if (s->maintenance && !sx_cli_act_as_owner(state_dir))
         return SX_CLI_FAILED;
     warn_of_root(state_dir);
+    if (!s->maintenance)
+        sx_cli_raise_files(cfg.max_connections);
     if (simplex_server_start(&cfg, &s->server) != SIMPLEX_OK)
         return sx_cli_fail(SX_CLI_FAILED, "%s", error);
     if (s->maintenance) {
@@ -196,7 +198,6 @@ static int serve(struct start *s)
         return SX_CLI_OK;
     }
     sx_cli_banner(s->cli, &s->config, s->server);
-    sx_cli_raise_files(cfg.max_connections);
     sx_cli_wait(reload, s);
     printf("Stopping the server (a further SIGINT ends it at once)...\n");
     fflush(stdout);

@@ -56,6 +56,12 @@ enum sx_commit_state sx_commit_state(const struct sx_commit *c, uint64_t stamp)
     return stamp <= atomic_load(&c->lost) ? SX_COMMIT_LOST : SX_COMMIT_WAIT;
 }
 
+/* Neither of them ever shrinks. */
+uint64_t sx_commit_settled(const struct sx_commit *c)
+{
+    return atomic_load(&c->durable) + atomic_load(&c->lost);
+}
+
 void sx_commit_figures(struct sx_commit *c, struct sx_commit_figures *out)
 {
     out->commits = atomic_load(&c->commits);

@@ -43,6 +43,8 @@ void sx_commit_request(struct sx_commit *c);
 
 enum sx_commit_state { SX_COMMIT_WAIT, SX_COMMIT_DURABLE, SX_COMMIT_LOST };
 enum sx_commit_state sx_commit_state(const struct sx_commit *c, uint64_t stamp);
+/* Grows with each commit, made or failed: as long as it does not, no state changes. */
+uint64_t sx_commit_settled(const struct sx_commit *c);
 
 /* How often it committed, and how long that took: for statistics. */
 struct sx_commit_figures {

@@ -196,6 +196,14 @@ void sx_hub_close(struct sx_hub *h)
     pthread_mutex_destroy(&h->lock);
 }
 
+/* The committing thread looks at `awaits` with the lock held: it wakes us before this, or never. */
+void sx_hub_rest(struct sx_hub *h)
+{
+    pthread_mutex_lock(&h->srv->lock);
+    atomic_store(&h->awaits, false);
+    pthread_mutex_unlock(&h->srv->lock);
+}
+
 void sx_hub_post(struct sx_sub *sub, unsigned events, const struct sx_hub *from)
 {
     struct sx_hub *h = sub->peer->hub;

@@ -130,6 +130,7 @@ struct sx_hub {
     struct sx_counters *stats; /* this thread's */
     struct sx_peer *ready;     /* peers with output since it was last taken */
     struct sx_peer *waiting;   /* peers whose next block tells what is not yet durable */
+    uint64_t settled;          /* sx_persist_settled when they were last looked at */
     atomic_bool awaits;        /* `waiting` is not empty */
     struct sx_hub *next_hub;   /* of the server */
     struct sx_block *block;    /* scratch for one block of commands (commands.c) */
@@ -142,6 +143,8 @@ void sx_hub_close(struct sx_hub *h); /* no peers may be left */
 void sx_hub_run(struct sx_hub *h);
 /* Commits have been made or have failed: peers that waited become ready. */
 void sx_hub_committed(struct sx_hub *h);
+/* No peer is left, and what wakes the hub is about to go: commits do not wake it any more. */
+void sx_hub_rest(struct sx_hub *h);
 /* Takes one peer from the list of those with new output, or NULL. */
 struct sx_peer *sx_hub_ready(struct sx_hub *h);
 /* Posts to the hub of sub. `from`: the hub of the calling thread (it is not woken), or NULL. With

@@ -111,10 +111,12 @@ static void on_async(uv_async_t *a)
         pthread_cond_broadcast(&l->dropped);
         pthread_mutex_unlock(&l->lock);
     }
-    if (stopping) /* the connections' handles are closing: what is left is ours */
-        uv_walk(&l->uv, close_handle, NULL);
-    else
+    if (stopping) {
+        sx_hub_rest(&l->hub);
+        uv_walk(&l->uv, close_handle, NULL); /* the connections' are closing: the rest is ours */
+    } else {
         sx_loop_settle(l);
+    }
 }
 
 /* ---- accepting ---- */

@@ -302,9 +302,13 @@ static bool may_leave(struct sx_peer *p, const struct sx_out *o)
 
 void sx_hub_committed(struct sx_hub *h)
 {
+    uint64_t settled = sx_persist_settled(h->srv->store);
     struct sx_peer *next;
 
-    for (struct sx_peer *p = h->waiting; p != NULL; p = next) {
+    /* Thousands may wait, and this is called for each of them that sends something. */
+    bool look = settled != h->settled;
+    h->settled = settled;
+    for (struct sx_peer *p = look ? h->waiting : NULL; p != NULL; p = next) {
         next = p->waiting_next;
         if (sx_persist_state(h->srv->store, p->out->stamp) == SX_COMMIT_WAIT)
             continue;

@@ -23,6 +23,11 @@ enum sx_commit_state sx_persist_state(struct sx_store *st, uint64_t stamp)
     return sx_commit_state(st->persist->commit, stamp);
 }
 
+uint64_t sx_persist_settled(struct sx_store *st)
+{
+    return st->persist == NULL ? 0 : sx_commit_settled(st->persist->commit);
+}
+
 void sx_persist_request(struct sx_store *st)
 {
     if (st->persist != NULL)

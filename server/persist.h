@@ -50,6 +50,8 @@ void sx_persist_close(struct sx_store *st);
 /* The stamp of what was staged up to now; 0 without persistence: durable at once. */
 uint64_t sx_persist_stamp(struct sx_store *st);
 enum sx_commit_state sx_persist_state(struct sx_store *st, uint64_t stamp);
+/* As long as this is the same, sx_persist_state is. */
+uint64_t sx_persist_settled(struct sx_store *st);
 void sx_persist_request(struct sx_store *st);
 
 /* ---- for statistics; no lock needed ---- */

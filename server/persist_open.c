@@ -6,6 +6,7 @@
  * .bak, when what it told is durable elsewhere.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -124,6 +125,17 @@ static simplex_rc rename_to_bak(const char *path, struct sx_errtext *err)
     return SIMPLEX_E_SYSTEM;
 }
 
+/* Some file systems cannot: then the renames are durable when they are. */
+static void sync_dir(const char *dir)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
+        sx_log(SX_LOG_WARN, "cannot sync %s: %s", dir, strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 static void report(const char *what, const struct sx_msg_log_count *c)
 {
     if (c->loaded + c->known + c->no_queue + c->bad > 0)
@@ -145,16 +157,31 @@ static simplex_rc load_saved(struct sx_persist *p, struct sx_errtext *err)
     if (rc == SIMPLEX_OK && (rc = sync_all(p)) != SIMPLEX_OK)
         sx_errtext_set(err, "cannot write to %s: %s", p->path[SX_FILE_JOURNAL],
                        simplex_rc_text(rc));
-    if (rc == SIMPLEX_OK)
-        rc = rename_to_bak(p->path[SX_FILE_MESSAGES], err);
-    if (rc == SIMPLEX_OK)
-        rc = rename_to_bak(p->path[SX_FILE_NTFS], err);
     if (rc != SIMPLEX_OK)
         return rc;
     p->loaded_ntfs = ntfs.loaded;
     report("messages", &messages);
     report("notifications", &ntfs);
     return SIMPLEX_OK;
+}
+
+/*
+ * The last step of a start, because with messages in memory the file is all there is until the next
+ * stop; messages behind notifications, which are only hints. Durable, or messages that were
+ * acknowledged meanwhile would be there again after a loss of power.
+ */
+static simplex_rc retire_saved(const struct sx_persist *p, struct sx_errtext *err)
+{
+    simplex_rc rc = SIMPLEX_OK;
+
+    if (p->cfg.messages == SX_KEEP_NOT)
+        return rc;
+    rc = rename_to_bak(p->path[SX_FILE_NTFS], err);
+    if (rc == SIMPLEX_OK)
+        rc = rename_to_bak(p->path[SX_FILE_MESSAGES], err);
+    if (rc == SIMPLEX_OK)
+        sync_dir(p->cfg.dir);
+    return rc;
 }
 
 /*
@@ -240,7 +267,6 @@ simplex_rc sx_persist_open(const struct sx_persist_cfg *cfg, struct sx_store *st
     simplex_rc rc = set_paths(p);
     if (rc == SIMPLEX_OK)
         rc = read_state(p, err);
-    p->cfg.dir = NULL; /* the caller's */
     if (rc == SIMPLEX_OK) {
         struct sx_commit_cfg commit = {
             .sync = sync_all,
@@ -254,7 +280,12 @@ simplex_rc sx_persist_open(const struct sx_persist_cfg *cfg, struct sx_store *st
         rc = sx_commit_open(&commit, &p->commit);
     }
     if (rc == SIMPLEX_OK)
+        rc = retire_saved(p, err);
+    p->cfg.dir = NULL; /* the caller's */
+    if (rc == SIMPLEX_OK)
         return SIMPLEX_OK;
+    (void)sx_commit_close(p->commit); /* what it could not write is still in the files */
+    p->commit = NULL;
     st->persist = NULL;
     free_persist(p);
     return rc;

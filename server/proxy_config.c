@@ -53,10 +53,17 @@ static void set_net(struct sx_net_cfg *n, const simplex_server_config *cfg)
     copy(n->socks_password, cfg->proxy_socks_password);
 }
 
-simplex_rc sx_proxy_open(const simplex_server_config *cfg, struct sx_srv *srv,
+unsigned sx_proxy_relays_max(const simplex_server_config *cfg)
+{
+    if (!cfg->proxy)
+        return 0;
+    return cfg->proxy_relays == 0 ? SX_PROXY_RELAYS_MAX : cfg->proxy_relays;
+}
+
+simplex_rc sx_proxy_open(const simplex_server_config *cfg, unsigned relays, struct sx_srv *srv,
                          struct sx_proxy **out)
 {
-    struct sx_proxy_cfg c = { .relays_max = cfg->proxy_relays,
+    struct sx_proxy_cfg c = { .relays_max = relays,
                               .idle_ms = cfg->proxy_idle_ms,
                               .failed_ms = cfg->proxy_failed_ms,
                               .own_domains = cfg->own_domains,

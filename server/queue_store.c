@@ -171,6 +171,7 @@ enum sx_err sx_queue_del_link(struct sx_store *st, struct sx_queue *q)
 {
     if (q->link != NULL && !sx_persist_del_link(st, q))
         return SX_ERR_INTERNAL;
+    q->staged = true; /* it may have gone a moment ago */
     drop_link(st, q);
     return SX_ERR_NONE;
 }
@@ -277,6 +278,7 @@ enum sx_err sx_queue_record_del_notifier(struct sx_store *st, struct sx_queue *q
 {
     if (q->ntf != NULL && !sx_persist_del_notifier(st, q))
         return SX_ERR_INTERNAL;
+    q->staged = true;
     return SX_ERR_NONE;
 }
 
@@ -377,8 +379,10 @@ void sx_queue_delete(struct sx_store *st, struct sx_queue *q)
 
 enum sx_err sx_queue_secure(struct sx_store *st, struct sx_queue *q, const struct sx_pub *key)
 {
-    if (q->snd_key.alg != SX_NO_KEY)
+    if (q->snd_key.alg != SX_NO_KEY) {
+        q->staged = true; /* the key may have been set a moment ago, and not be on disk yet */
         return sx_pub_eq(&q->snd_key, key) ? SX_ERR_NONE : SX_ERR_AUTH;
+    }
     if (!sx_persist_secure(st, q, key))
         return SX_ERR_INTERNAL;
     q->snd_key = *key;

@@ -105,7 +105,8 @@ struct sx_queue {
     uint8_t blocked;       /* enum sx_block_reason */
     bool deleted;          /* also before it is complete */
     bool full;             /* quota was reached: nothing is taken until the queue is empty */
-    bool staged;           /* a change was recorded since the last look: its answer must wait */
+    bool staged;           /* a change was recorded, or repeated, since the last look: its answer
+                            * must wait */
     uint16_t active_day;   /* days since 1970; statistics: a message was sent or received */
     uint16_t ntf_day;      /* one that notifies */
     uint8_t secret[32];    /* DH of the recipient's and the server's keys: MSG is boxed with it */

@@ -277,6 +277,8 @@ void sx_run_off(struct sx_run *r)
 
     if (r->q->status == SX_Q_ACTIVE)
         e = sx_queue_set_status(r->srv->store, r->q, SX_Q_OFF, 0);
+    else
+        r->q->staged = true; /* what switched it off may not be on disk yet */
     if (e != SX_ERR_NONE)
         sx_run_fail(r, e);
 }

@@ -8,6 +8,7 @@
 #include "identity.h"
 #include "listen.h"
 #include "loop.h"
+#include "open_files.h"
 #include "ops.h"
 #include "persist.h"
 #include "stats_file.h"
@@ -18,6 +19,7 @@
 
 struct simplex_server {
     struct sx_io_cfg io;
+    struct sx_open_files files;
     struct sx_identity certs;
     struct sx_srv *srv;
     struct sx_loop *loops;
@@ -138,7 +140,7 @@ static void set_io(struct simplex_server *s, const simplex_server_config *cfg)
     s->io.stall_timeout_ms = cfg->stall_timeout_ms;
     s->io.log_tls_errors = cfg->log_tls_errors;
     set_intervals(s, cfg);
-    s->io.max_connections = cfg->max_connections == 0 ? CONNECTIONS_MAX : cfg->max_connections;
+    s->io.max_connections = s->files.clients;
 }
 
 static struct sx_qstore_cfg store_config(const simplex_server_config *cfg)
@@ -192,6 +194,17 @@ static unsigned thread_count(unsigned wanted)
     if (wanted > 0)
         return wanted;
     return cores < 1 ? 1 : cores > THREADS_MAX ? THREADS_MAX : (unsigned)cores;
+}
+
+/* Clients and relays that the limit of open files has room for. */
+static void share_files(struct simplex_server *s, const simplex_server_config *cfg)
+{
+    struct sx_open_files wanted = {
+        .clients = cfg->max_connections == 0 ? CONNECTIONS_MAX : cfg->max_connections,
+        .relays = sx_proxy_relays_max(cfg),
+    };
+
+    s->files = sx_open_files_now(thread_count(cfg->threads), &wanted);
 }
 
 static simplex_rc start_loops(struct simplex_server *s, unsigned threads)
@@ -299,8 +312,9 @@ static simplex_rc start(struct simplex_server *s, const simplex_server_config *c
         rc = set_address(s, name, err);
     if (rc == SIMPLEX_OK)
         rc = open_state(s, cfg, err);
+    share_files(s, cfg);
     if (rc == SIMPLEX_OK)
-        rc = sx_proxy_open(cfg, s->srv, &s->proxy);
+        rc = sx_proxy_open(cfg, s->files.relays, s->srv, &s->proxy);
     if (rc != SIMPLEX_OK)
         return rc;
     set_io(s, cfg);
@@ -350,7 +364,8 @@ void simplex_server_stop(simplex_server *s)
     for (unsigned i = 0; i < s->n_loops; i++)
         sx_loop_join(&s->loops[i]);
     sx_listen_close(&s->listeners);
-    sx_free(s->loops);
+    if (s->loops != NULL)
+        sx_free_secret(s->loops, s->n_loops * sizeof(*s->loops)); /* decrypted blocks */
     sx_proxy_free(s->proxy);
     save_stats(s);
     sx_srv_close(s->srv);

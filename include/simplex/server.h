@@ -47,7 +47,9 @@ typedef struct simplex_server_config {
     int64_t handshake_timeout_ms; /* TLS and SMP handshake; default 120000 */
     int64_t stall_timeout_ms;     /* a client that takes no data, or leaves a block unfinished, is
                                      closed; default 120000 */
-    unsigned max_connections;     /* further ones are closed at once; 0: 100000 */
+    /* Further ones are closed at once; 0: 100000. Never more than the limit of open files has room
+     * for, as it is at the start. */
+    unsigned max_connections;
     char *error;                  /* receives one English sentence when start fails; may be NULL */
     size_t error_size;            /* bytes at `error` */
     const uint16_t *more_ports;   /* to listen on besides `port`; at most 15 */

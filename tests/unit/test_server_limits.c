@@ -2,6 +2,7 @@
 /* What one connection may take: queues in an interval, subscriptions, memory, commands a block. */
 #include "support/server_mem.h"
 
+#include "open_files.h"
 #include "peer.h"
 
 struct one {
@@ -166,9 +167,32 @@ static void takes_so_many_commands_of_a_block(void **state)
     close_one(&t);
 }
 
+static void leaves_files_for_the_journal_whatever_clients_and_relays_take(void **state)
+{
+    static const uint64_t limits[] = { 0, 1, 3, 16, 64, 256, 1024, 1100, 20000, 65536 };
+    struct sx_open_files wanted = { .clients = 100000, .relays = 1000 };
+
+    (void)state;
+    for (size_t i = 0; i < SX_COUNT(limits); i++) {
+        struct sx_open_files s = sx_open_files_share(limits[i], 2, &wanted);
+        assert_true(s.clients >= 1 && s.relays >= 1);
+        assert_true(s.clients <= wanted.clients && s.relays <= wanted.relays);
+        if (limits[i] < 64)
+            continue;
+        assert_true(s.clients + s.relays + 32 <= limits[i]);
+        assert_true(s.clients >= limits[i] / 4);
+    }
+    uint64_t needed = sx_open_files_needed(2, &wanted);
+    assert_int_equal(sx_open_files_share(needed, 2, &wanted).clients, wanted.clients);
+    assert_int_equal(sx_open_files_share(needed, 2, &wanted).relays, wanted.relays);
+    wanted.relays = 0; /* no proxy */
+    assert_int_equal(sx_open_files_share(64, 2, &wanted).relays, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(leaves_files_for_the_journal_whatever_clients_and_relays_take),
         cmocka_unit_test(refuses_queues_beyond_the_share_of_an_interval),
         cmocka_unit_test(counts_only_queues_that_may_be_created),
         cmocka_unit_test(refuses_subscriptions_beyond_the_limit),
