@@ -4,6 +4,9 @@
 #include "forward.h"
 #include "proxy.h"
 
+/* PKEY is a transmission in a block like the hello it is made of, which may fill one. */
+#define PKEY_MAX (SX_BATCH_CONTENT - 1024)
+
 /* ---- errors (section 8, the last paragraph) ---- */
 
 static struct sx_smp_err broker(enum sx_err_broker b)
@@ -141,6 +144,11 @@ void sx_relay_pkey(struct sx_errand *e, const struct sx_session *s, simplex_byte
     if (!put_hello(&w, &h, &chain_len)) {
         sx_wr_free(&w);
         sx_relay_fail(e, SIMPLEX_E_NOMEM);
+        return;
+    }
+    if (w.len > PKEY_MAX) {
+        sx_wr_free(&w);
+        refuse(e, SX_TRANSPORT_LARGE_MSG);
         return;
     }
     *r = (struct sx_rsp){ .tag = SX_R_PKEY };

@@ -13,6 +13,7 @@
 #include "errand.h"
 #include "forward.h"
 #include "proxy.h"
+#include "peer.h"
 #include "relay.h"
 
 #define SLOTS 300
@@ -394,6 +395,44 @@ static void makes_pkey_of_the_hello(void **state)
     vec_free_all();
 }
 
+/* The hello of a relay may fill its block; no answer may cost the client its connection. */
+static void answers_whatever_certificates_a_relay_has(void **state)
+{
+    static const uint8_t large[SX_BLOCK];
+    struct mem_server m;
+    struct mem_client c;
+    uint8_t block[SX_BLOCK], to[SX_BLOCK];
+    simplex_bytes hello;
+    struct sx_server_hello h;
+
+    (void)state;
+    mem_open(&m, NULL);
+    hello_of(&m, &c, 6, 19, block, &hello);
+    assert_int_equal(sx_server_hello_decode(hello, &h), SIMPLEX_OK);
+    struct sx_errand *e = new_errand(SX_PRXY);
+    for (size_t len = 13000; len < SX_BLOCK; len += 7) {
+        struct sx_wr w, out;
+        h.certs[1] = sx_bytes(large, len);
+        sx_wr_fixed(&w, to, SX_BLOCK_CONTENT);
+        sx_server_hello_encode(&w, &h);
+        if (w.bad)
+            break;
+        sx_relay_pkey(e, &c.client, sx_wr_bytes(&w));
+        struct sx_answer a = { .corr_id = sx_bytes(large, 255), .rsp = e->rsp };
+        sx_wr_init(&out, SX_ANSWERS_CAP);
+        sx_answer_encode(&out, &c.server, c.server.version, &a);
+        assert_false(out.bad);
+        assert_true(out.len <= SX_BATCH_CONTENT - 2);
+        sx_wr_free(&out);
+        assert_int_equal(e->rsp.tag, len < 14000 ? SX_R_PKEY : e->rsp.tag);
+        drop_errand(e);
+    }
+    mem_assert_err(&e->rsp, SX_ERR_PROXY);
+    assert_int_equal(e->rsp.err.transport, SX_TRANSPORT_LARGE_MSG);
+    mem_close(&m);
+    vec_free_all();
+}
+
 static void says_when_a_relay_cannot_serve(void **state)
 {
     struct mem_server m;
@@ -675,6 +714,7 @@ int main(void)
         cmocka_unit_test(forgets_a_client_that_left),
         cmocka_unit_test(lives_without_memory),
         cmocka_unit_test(makes_pkey_of_the_hello),
+        cmocka_unit_test(answers_whatever_certificates_a_relay_has),
         cmocka_unit_test(says_when_a_relay_cannot_serve),
         cmocka_unit_test(carries_both_ways),
         cmocka_unit_test(refuses_what_does_not_fit_into_a_block),
