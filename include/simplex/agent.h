@@ -185,7 +185,7 @@ enum { /* flags of simplex_agent_send */
  * Stores body for delivery: on return it is on disk. *msg_id: id within the connection, rising.
  * SENT or MERR with this id follows; MWARN while delivery is delayed. Messages are delivered in
  * order. body: up to 15,795 bytes, 13,573 with PQ. Errors: NOT_FOUND, PROHIBITED (not connected
- * yet), TOO_LARGE (nothing happened).
+ * yet, or the ratchet must be synchronised first), TOO_LARGE (nothing happened).
  */
 SIMPLEX_API simplex_rc simplex_agent_send(simplex_agent *a, int64_t conn, simplex_bytes body,
                                           uint32_t flags, int64_t *msg_id) SIMPLEX_CHECK;
@@ -211,6 +211,31 @@ SIMPLEX_API simplex_rc simplex_agent_ack_receipt(simplex_agent *a, int64_t conn,
  * off the server keeps the messages. Errors: NOT_FOUND. */
 SIMPLEX_API simplex_rc simplex_agent_subscribe(simplex_agent *a, int64_t conn,
                                                bool on) SIMPLEX_CHECK;
+
+/* ---- a new ratchet (section 6.6) ---- */
+
+/* Whether the two sides still agree on the keys of their messages. RSYNC tells each change that the
+ * application did not ask for, simplex_agent_connection the present state. */
+enum {
+    SIMPLEX_SYNC_OK = 0,
+    SIMPLEX_SYNC_ALLOWED = 1,  /* a message could not be read: if it goes on, synchronise */
+    SIMPLEX_SYNC_REQUIRED = 2, /* nothing can be read any more: synchronise. Most often one of the
+                                * two runs on an old copy of its database */
+    SIMPLEX_SYNC_STARTED = 3,  /* waiting for the peer, which may be offline */
+    SIMPLEX_SYNC_AGREED = 4,   /* waiting for the peer's first message with the new keys */
+};
+
+/*
+ * Begins a new ratchet with the peer, in whose agent the same happens by itself. Both may be
+ * offline meanwhile. RSYNC with AGREED follows, and RSYNC with OK when it is complete; until then
+ * simplex_agent_send gives PROHIBITED, and messages that were sent before and not read are lost
+ * (the next one that arrives tells the gap). Without `force` only in the states ALLOWED and
+ * REQUIRED; with it in any, to begin again when nothing came of it. While the new keys have not
+ * left for the server a repeat changes nothing. Errors: NOT_FOUND, PROHIBITED (another state, or
+ * not connected), VERSION (the peer's agent is too old).
+ */
+SIMPLEX_API simplex_rc simplex_agent_sync_ratchet(simplex_agent *a, int64_t conn,
+                                                  bool force) SIMPLEX_CHECK;
 
 /*
  * Deletes the connection here and its queues on the servers; pending messages are dropped.
@@ -241,6 +266,7 @@ typedef struct simplex_connection_info {
     int64_t last_msg_id; /* last id given to a message, sent or received */
     int64_t pending;     /* messages not delivered yet */
     bool address;        /* a contact address, not a connection to somebody */
+    int32_t sync_state;  /* SIMPLEX_SYNC_... */
 } simplex_connection_info;
 
 /* What is known about a connection. out->size is set by the caller. Errors: NOT_FOUND, ARG. */
@@ -294,6 +320,7 @@ enum {
     SIMPLEX_EV_DEL_CONN = 18,   /* durable; conn: nothing is left of it */
     SIMPLEX_EV_ERR = 19,        /* durable when conn is set; conn, error, detail: see the text */
     SIMPLEX_EV_REQ = 20,        /* durable; conn = address, request, data = information, pq */
+    SIMPLEX_EV_RSYNC = 21,      /* durable; conn, sync_state, error (why it got worse), detail */
     SIMPLEX_EV_RCVD = 30,       /* durable; conn, msg_id: the peer's application has the message */
 };
 
@@ -317,6 +344,7 @@ SIMPLEX_API int64_t simplex_event_conn(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_msg_id(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_conf(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_request(const simplex_event *ev);
+SIMPLEX_API int32_t simplex_event_sync_state(const simplex_event *ev); /* SIMPLEX_SYNC_... */
 SIMPLEX_API simplex_bytes simplex_event_data(const simplex_event *ev); /* lives as long as ev */
 SIMPLEX_API simplex_rc simplex_event_error(const simplex_event *ev);
 SIMPLEX_API const char *simplex_event_detail(const simplex_event *ev); /* what the server said */

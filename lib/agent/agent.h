@@ -30,6 +30,8 @@
 #define SX_MESSAGE_TIMEOUT (2 * 24 * 3600 * 1000LL)
 #define SX_QUOTA_TIMEOUT (7 * 24 * 3600 * 1000LL)
 #define SX_HASH_TTL (21 * 24 * 3600 * 1000LL)
+#define SX_SYNC_KEYS_MAX 20 /* of a peer in an hour: each costs an answer */
+#define SX_SYNC_KEYS_TIME (3600 * 1000LL)
 #define SX_CLEANUP_FIRST 30000
 #define SX_CLEANUP_EVERY 300000
 #define SX_REQUESTS_MAX 500 /* to an address, waiting for an answer */
@@ -46,7 +48,7 @@ struct simplex_event {
     struct simplex_agent *agent; /* pulled events: whom to tell that it was handled */
     struct simplex_event *next;  /* in the queue of pull mode */
     int32_t kind;
-    int64_t conn, msg_id, conf; /* conf: of REQ the request */
+    int64_t conn, msg_id, conf; /* conf: of REQ the request, of RSYNC the state */
     struct sx_wr data; /* owned */
     char *server;      /* owned, may be NULL */
     char *detail;      /* owned, may be NULL */
@@ -207,6 +209,7 @@ struct simplex_agent {
     int64_t next_cleanup;
     uint8_t *scratch;       /* SX_BLOCK bytes: the body of the message at hand, opened in place */
     uint8_t *plain;         /* SX_BLOCK bytes: its agent message */
+    const struct sx_x3dh_keys *fresh_keys; /* of the next synchronisation; NULL but in replays */
 };
 
 /* ---- turn.c: the loop ---- */
@@ -252,6 +255,9 @@ simplex_rc sx_emit_simple(struct simplex_agent *a, int32_t kind, int64_t conn) S
 /* ERR of a connection (durable): rc and what the server said (may be NULL). */
 simplex_rc sx_emit_err(struct simplex_agent *a, int64_t conn, simplex_rc rc, const char *detail)
     SIMPLEX_CHECK;
+/* RSYNC (durable): c's present state, and why (OK when it got better). */
+simplex_rc sx_emit_rsync(struct simplex_agent *a, const struct sx_conn *c, simplex_rc why,
+                         const char *detail) SIMPLEX_CHECK;
 bool sx_show_events(struct simplex_agent *a); /* true: more is waiting */
 void sx_events_freed(struct simplex_agent *a);
 void sx_events_drop(struct simplex_agent *a); /* at close */
@@ -384,6 +390,8 @@ struct sx_outgoing {
 simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agent_msg *msg,
                       const struct sx_outgoing *o, int64_t *msg_id) SIMPLEX_CHECK;
 bool sx_can_send(const struct sx_conn *c, const struct sx_snd_queue *q);
+/* Deliveries of message msg_id to every queue that leads to the peer. */
+simplex_rc sx_add_deliveries(struct simplex_agent *a, int64_t conn, int64_t msg_id) SIMPLEX_CHECK;
 
 /* ---- deliver.c ---- */
 
@@ -438,6 +446,23 @@ simplex_rc sx_send_hello(struct simplex_agent *a, struct sx_conn *c) SIMPLEX_CHE
 simplex_rc sx_connected(struct simplex_agent *a, struct sx_conn *c) SIMPLEX_CHECK; /* CON, once */
 simplex_rc sx_first_snd_queue(struct simplex_agent *a, const struct sx_conn *c,
                               struct sx_snd_queue *q) SIMPLEX_CHECK;
+
+/* ---- resync.c: a new ratchet (section 6.6) ---- */
+
+#define SX_ROW_RATCHET_KEY 100 /* type of a message that carries our new keys */
+/* Nothing but the handshake and EREADY can be sent. */
+bool sx_sync_blocks(const struct sx_conn *c);
+simplex_rc sx_sync_start(struct simplex_agent *a, int64_t conn, bool force) SIMPLEX_CHECK;
+simplex_rc sx_on_ratchet_key(struct simplex_agent *a, struct sx_conn *c,
+                             const struct sx_opened *o) SIMPLEX_CHECK;
+/* A message was read, or could not be; the row of c is the caller's to update. */
+simplex_rc sx_sync_read(struct simplex_agent *a, struct sx_conn *c) SIMPLEX_CHECK;
+simplex_rc sx_sync_unreadable(struct simplex_agent *a, struct sx_conn *c, simplex_rc why,
+                              bool *told) SIMPLEX_CHECK;
+simplex_rc sx_on_eready(struct simplex_agent *a, struct sx_conn *c, bool had_chain) SIMPLEX_CHECK;
+/* Our keys will not reach the peer. */
+simplex_rc sx_sync_undelivered(struct simplex_agent *a, int64_t conn, simplex_rc why,
+                               const char *detail) SIMPLEX_CHECK;
 
 /* ---- ack.c ---- */
 

@@ -237,6 +237,8 @@ static simplex_rc do_send(struct simplex_agent *a, void *p)
     struct sx_outgoing o = { .type = SX_M_MSG, .notify = (x->flags & SIMPLEX_SEND_NOTIFY) != 0 };
     simplex_rc rc = get_conn(a, x->conn, &c);
 
+    if (rc == SIMPLEX_OK && sx_sync_blocks(&c))
+        rc = SIMPLEX_E_PROHIBITED;
     if (rc == SIMPLEX_OK && c.state != SX_CONN_READY) {
         rc = sx_first_snd_queue(a, &c, &q);
         if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && !sx_can_send(&c, &q)))
@@ -288,6 +290,21 @@ simplex_rc simplex_agent_ack_receipt(simplex_agent *a, int64_t conn, int64_t msg
     return run(a, do_ack, &x, true);
 }
 
+static simplex_rc do_sync(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_sync_start(a, x->conn, x->on);
+}
+
+simplex_rc simplex_agent_sync_ratchet(simplex_agent *a, int64_t conn, bool force)
+{
+    struct args x = { .conn = conn, .on = force };
+
+    CHECK(a != NULL);
+    return run(a, do_sync, &x, true);
+}
+
 static simplex_rc do_subscribe(struct simplex_agent *a, void *p)
 {
     struct args *x = p;
@@ -331,6 +348,7 @@ static simplex_rc fill_info(struct simplex_agent *a, const struct sx_conn *c,
     out->address = c->role == SX_ADDRESS;
     out->agent_version = c->agent_version;
     out->last_msg_id = c->last_id;
+    out->sync_state = c->sync_state;
     rc = sx_store_rcvq_of(a->store, c->id, 0, &q);
     rt = rc == SIMPLEX_OK ? sx_rt_rcvq_by_id(a, q.id) : NULL;
     out->subscribed = rt != NULL && rt->sub == SX_SUB_ACTIVE;

@@ -50,6 +50,8 @@ static simplex_rc give_up(struct simplex_agent *a, const struct sx_snd_queue *q,
 
     if (rc != SIMPLEX_OK)
         return rc;
+    if (type == SX_ROW_RATCHET_KEY)
+        return sx_sync_undelivered(a, q->conn_id, why, detail);
     if (type != SX_M_MSG)
         return sx_emit_err(a, q->conn_id, why, detail);
     sx_event_init(&ev, SIMPLEX_EV_MERR, q->conn_id);

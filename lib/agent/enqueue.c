@@ -8,7 +8,7 @@
 
 bool sx_can_send(const struct sx_conn *c, const struct sx_snd_queue *q)
 {
-    if (c->last_snd_id == 0) /* the confirmation is number 1 */
+    if (c->last_snd_id == 0 || sx_sync_blocks(c)) /* the confirmation is number 1 */
         return false;
     if (c->state == SX_CONN_READY || q->status == SX_Q_ACTIVE)
         return true;
@@ -34,7 +34,7 @@ static simplex_rc advance_ratchet(struct simplex_agent *a, int64_t conn, enum sx
 }
 
 /* Deliveries for every queue that leads to the peer: the first always, others when secured. */
-static simplex_rc add_deliveries(struct simplex_agent *a, int64_t conn, int64_t msg_id)
+simplex_rc sx_add_deliveries(struct simplex_agent *a, int64_t conn, int64_t msg_id)
 {
     struct sx_snd_queue q;
     simplex_rc rc = SIMPLEX_OK;
@@ -94,6 +94,13 @@ static simplex_rc expect_receipt(struct simplex_agent *a, const struct sx_conn *
     return sx_store_sent_add(a->store, &m);
 }
 
+/* The old ratchet is of no use, the new one is not there: only what completes a handshake or a
+ * synchronisation passes (section 6.6). */
+static bool passes_sync(uint8_t type)
+{
+    return type == 0 || type == SX_M_HELLO || type == SX_M_EREADY;
+}
+
 simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agent_msg *msg,
                       const struct sx_outgoing *o, int64_t *msg_id)
 {
@@ -103,6 +110,8 @@ simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agen
     struct sx_wr plain;
     simplex_rc rc;
 
+    if (sx_sync_blocks(c) && !passes_sync(o->type))
+        return SIMPLEX_E_PROHIBITED;
     msg->snd_msg_id = c->last_snd_id + 1;
     msg->prev_hash = c->has_snd_hash ? sx_bytes(c->last_snd_hash, sizeof c->last_snd_hash)
                                      : sx_bytes(NULL, 0);
@@ -123,7 +132,7 @@ simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agen
     if (rc == SIMPLEX_OK)
         rc = expect_receipt(a, c, o);
     if (rc == SIMPLEX_OK)
-        rc = add_deliveries(a, c->id, c->last_id);
+        rc = sx_add_deliveries(a, c->id, c->last_id);
     if (rc == SIMPLEX_OK)
         rc = sx_store_conn_update(a->store, c);
     return rc;

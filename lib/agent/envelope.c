@@ -22,6 +22,49 @@ static void seal_in_place(const uint8_t secret[32], const uint8_t nonce[24], uin
     sx_wipe(&box, sizeof box);
 }
 
+static simplex_rc stored_params(simplex_bytes e2e, struct sx_e2e_params *p)
+{
+    struct sx_rd r = sx_rd_init(e2e);
+
+    sx_e2e_params_decode(&r, p);
+    return sx_rd_done(&r) ? SIMPLEX_OK : SIMPLEX_E_DB_DAMAGED;
+}
+
+/* What carries m: the ratchet message, when there is one, is appended. */
+static simplex_rc envelope_of(const struct sx_conn *c, const struct sx_snd_msg *m,
+                              struct sx_envelope *env)
+{
+    switch (m->type) {
+    case 0:
+        env->tag = SX_ENV_CONFIRMATION;
+        env->version = c->agent_version;
+        env->has_e2e = m->e2e.len > 0;
+        break;
+    case SX_ROW_RATCHET_KEY: /* section 6.6: outside any ratchet */
+        env->tag = SX_ENV_RATCHET_KEY;
+        env->has_e2e = true;
+        env->body = m->plain;
+        break;
+    default:
+        break;
+    }
+    return env->has_e2e ? stored_params(m->e2e, &env->e2e) : SIMPLEX_OK;
+}
+
+static simplex_rc append_ratchet_message(const struct sx_snd_msg *m, struct sx_wr *w)
+{
+    struct sx_msg_key key;
+    simplex_rc rc;
+
+    if (m->type == SX_ROW_RATCHET_KEY)
+        return SIMPLEX_OK;
+    if (sx_msg_key_decode(m->key, &key) != SIMPLEX_OK)
+        return SIMPLEX_E_DB_DAMAGED;
+    rc = sx_ratchet_encrypt_body(&key, m->plain, m->padded, w);
+    sx_msg_key_wipe(&key);
+    return rc;
+}
+
 /* Everything behind the box tag, built in place: length, private header, envelope, ratchet
  * message, padding. */
 static simplex_rc fill_inner(const struct sx_conn *c, const struct sx_snd_queue *q,
@@ -29,34 +72,19 @@ static simplex_rc fill_inner(const struct sx_conn *c, const struct sx_snd_queue 
 {
     struct sx_private_msg priv = { 0 };
     struct sx_envelope env = { .version = SX_AGENT_MAX, .tag = SX_ENV_MESSAGE };
-    struct sx_msg_key key;
     struct sx_wr w;
-    simplex_rc rc = sx_msg_key_decode(m->key, &key);
+    simplex_rc rc = envelope_of(c, m, &env);
 
     if (rc != SIMPLEX_OK)
-        return SIMPLEX_E_DB_DAMAGED;
-    if (m->type == 0) {
-        env.tag = SX_ENV_CONFIRMATION;
-        env.version = c->agent_version;
-        env.has_e2e = m->e2e.len > 0;
-        if (q->mode != SX_MODE_MESSAGING) {
-            priv.has_key = true;
-            priv.key = q->auth.pub;
-        }
-    }
-    if (env.has_e2e) {
-        struct sx_rd r = sx_rd_init(m->e2e);
-        sx_e2e_params_decode(&r, &env.e2e);
-        if (!sx_rd_done(&r)) {
-            sx_msg_key_wipe(&key);
-            return SIMPLEX_E_DB_DAMAGED;
-        }
+        return rc;
+    if (m->type == 0 && q->mode != SX_MODE_MESSAGING) {
+        priv.has_key = true;
+        priv.key = q->auth.pub;
     }
     sx_wr_fixed(&w, inner + 2, n - 2);
     sx_private_msg_encode(&w, &priv);
     sx_envelope_encode(&w, &env);
-    rc = sx_ratchet_encrypt_body(&key, m->plain, m->padded, &w);
-    sx_msg_key_wipe(&key);
+    rc = append_ratchet_message(m, &w);
     if (rc != SIMPLEX_OK || w.bad)
         return rc != SIMPLEX_OK ? rc : SIMPLEX_E_TOO_LARGE;
     pad_inner(inner, w.len, n);

@@ -82,6 +82,8 @@ simplex_rc sx_event_decode(simplex_bytes in, struct simplex_event *ev)
     server = sx_rd_large(&r);
     detail = sx_rd_large(&r);
     simplex_bytes data = sx_rd_take(&r, sx_rd_u32(&r));
+    if (ev->kind == SIMPLEX_EV_RSYNC && (ev->conf < SIMPLEX_SYNC_OK || ev->conf > SIMPLEX_SYNC_AGREED))
+        return SIMPLEX_E_DB_DAMAGED;
     if (!sx_rd_done(&r) || !is_text(server) || !is_text(detail) || data.len > EVENT_CAP)
         return SIMPLEX_E_DB_DAMAGED;
     ev->server = text_dup(server, &nomem);
@@ -105,7 +107,7 @@ static const char *const names[] = {
     [SIMPLEX_EV_END] = "END",           [SIMPLEX_EV_DELD] = "DELD",
     [SIMPLEX_EV_DEL_RCVQ] = "DEL_RCVQ", [SIMPLEX_EV_DEL_CONN] = "DEL_CONN",
     [SIMPLEX_EV_ERR] = "ERR",           [SIMPLEX_EV_REQ] = "REQ",
-    [SIMPLEX_EV_RCVD] = "RCVD",
+    [SIMPLEX_EV_RCVD] = "RCVD",         [SIMPLEX_EV_RSYNC] = "RSYNC",
 };
 
 int32_t simplex_event_kind(const simplex_event *ev)
@@ -132,12 +134,17 @@ int64_t simplex_event_msg_id(const simplex_event *ev)
 
 int64_t simplex_event_conf(const simplex_event *ev)
 {
-    return ev->kind == SIMPLEX_EV_REQ ? 0 : ev->conf;
+    return ev->kind == SIMPLEX_EV_CONF ? ev->conf : 0;
 }
 
 int64_t simplex_event_request(const simplex_event *ev)
 {
     return ev->kind == SIMPLEX_EV_REQ ? ev->conf : 0;
+}
+
+int32_t simplex_event_sync_state(const simplex_event *ev)
+{
+    return ev->kind == SIMPLEX_EV_RSYNC ? (int32_t)ev->conf : SIMPLEX_SYNC_OK;
 }
 
 simplex_bytes simplex_event_data(const simplex_event *ev)

@@ -8,6 +8,8 @@
 static const char *const integrity_names[] = { "OK", "SKIPPED", "BAD_ID", "DUPLICATE",
                                                "BAD_HASH" };
 
+static const char *const sync_names[] = { "ok", "allowed", "required", "started", "agreed" };
+
 /* Exact, though a reader that has only doubles may round: a peer numbers its messages as it
  * likes. */
 static bool add_int(cJSON *o, const char *key, int64_t v)
@@ -88,6 +90,8 @@ static bool add_kind(cJSON *o, const simplex_event *ev)
                cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;
     case SIMPLEX_EV_CON:
         return cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;
+    case SIMPLEX_EV_RSYNC:
+        return cJSON_AddStringToObject(o, "state", sync_names[ev->conf]) != NULL;
     case SIMPLEX_EV_MSG:
         return add_message(o, ev);
     case SIMPLEX_EV_RCVD:

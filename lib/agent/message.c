@@ -17,21 +17,25 @@ static simplex_rc raise_version(struct sx_conn *c, uint16_t received)
 static simplex_rc undecryptable(struct simplex_agent *a, struct sx_conn *c,
                                 const uint8_t hash[32], simplex_rc why)
 {
-    bool known;
+    bool known, told = false;
     simplex_rc rc = sx_store_rcv_hash_known(a->store, c->id, hash, &known);
 
     if (rc != SIMPLEX_OK || known)
         return rc;
-    if (why == SIMPLEX_E_RATCHET_HEADER || why == SIMPLEX_E_RATCHET_SKIPPED)
-        c->sync_state = 2; /* required */
-    else if (c->sync_state == 0)
-        c->sync_state = 1; /* allowed */
-    rc = sx_store_conn_update(a->store, c);
-    return rc == SIMPLEX_OK ? sx_emit_err(a, c->id, why, NULL) : rc;
+    rc = sx_sync_unreadable(a, c, why, &told);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_conn_update(a->store, c);
+    return rc == SIMPLEX_OK && !told ? sx_emit_err(a, c->id, why, NULL) : rc;
 }
 
+struct decrypted {
+    simplex_bytes text;
+    bool pq;
+    bool had_chain; /* for sending, before this message */
+};
+
 static simplex_rc decrypt(struct simplex_agent *a, struct sx_conn *c, simplex_bytes msg,
-                          simplex_bytes *text, bool *pq)
+                          struct decrypted *d)
 {
     struct sx_ratchet r;
     struct sx_ratchet_in in;
@@ -41,11 +45,12 @@ static simplex_rc decrypt(struct simplex_agent *a, struct sx_conn *c, simplex_by
     rc = sx_store_ratchet_get(a->store, c->id, &r);
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_PROHIBITED : rc;
+    d->had_chain = r.has_snd;
     rc = sx_ratchet_decrypt(&r, msg, a->plain, &in, NULL);
     if (in.saved)
         put = sx_store_ratchet_put(a->store, c->id, &r, &in.diff);
-    *text = in.text;
-    *pq = r.rcv_kem;
+    d->text = in.text;
+    d->pq = r.rcv_kem;
     sx_wipe(&in, sizeof in);
     sx_ratchet_wipe(&r);
     return put != SIMPLEX_OK ? put : rc;
@@ -141,7 +146,7 @@ static simplex_rc on_qcont(struct simplex_agent *a, struct sx_conn *c,
 }
 
 static simplex_rc by_kind(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
-                          const struct sx_agent_msg *m, struct sx_rcv_msg_row *row,
+                          const struct sx_agent_msg *m, struct sx_rcv_msg_row *row, bool had_chain,
                           struct sx_incoming *in)
 {
     simplex_rc rc;
@@ -157,7 +162,7 @@ static simplex_rc by_kind(struct simplex_agent *a, struct sx_conn *c, struct sx_
     case SX_M_RCVD:
         return sx_on_receipts(a, c, &m->list);
     case SX_M_EREADY:
-        return SIMPLEX_OK;
+        return sx_on_eready(a, c, had_chain);
     case SX_M_QADD:
     case SX_M_QKEY:
     case SX_M_QUSE:
@@ -168,29 +173,29 @@ static simplex_rc by_kind(struct simplex_agent *a, struct sx_conn *c, struct sx_
 }
 
 static simplex_rc accepted(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
-                           simplex_bytes text, bool pq, struct sx_incoming *in)
+                           const struct decrypted *d, struct sx_incoming *in)
 {
     struct sx_rcv_msg_row row;
     struct sx_agent_msg m;
     simplex_rc rc;
 
     memset(&row, 0, sizeof row);
-    row.pq = pq;
-    sx_sha256(text, row.hash);
-    if (sx_agent_msg_decode(text, &m) != SIMPLEX_OK || m.tag != SX_AM_MESSAGE)
+    row.pq = d->pq;
+    sx_sha256(d->text, row.hash);
+    if (sx_agent_msg_decode(d->text, &m) != SIMPLEX_OK || m.tag != SX_AM_MESSAGE)
         return sx_emit_err(a, c->id, SIMPLEX_E_DECODE, NULL); /* the ratchet has advanced all the same */
     take_number(c, &m, &row);
-    c->sync_state = 0;
-    rc = sx_store_conn_update(a->store, c);
-    return rc == SIMPLEX_OK ? by_kind(a, c, q, &m, &row, in) : rc;
+    rc = sx_sync_read(a, c);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_conn_update(a->store, c);
+    return rc == SIMPLEX_OK ? by_kind(a, c, q, &m, &row, d->had_chain, in) : rc;
 }
 
 simplex_rc sx_on_message(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
                          const struct sx_opened *o, struct sx_incoming *in)
 {
-    simplex_bytes text;
+    struct decrypted d = { .pq = false };
     uint8_t hash[32];
-    bool pq;
     simplex_rc rc;
 
     if (o->env.body.len > SX_BLOCK)
@@ -198,10 +203,10 @@ simplex_rc sx_on_message(struct simplex_agent *a, struct sx_conn *c, struct sx_r
     sx_sha256(o->env.body, hash);
     rc = raise_version(c, o->env.version);
     if (rc == SIMPLEX_OK)
-        rc = decrypt(a, c, o->env.body, &text, &pq);
+        rc = decrypt(a, c, o->env.body, &d);
     if (rc != SIMPLEX_OK && !sx_rc_is_store(rc) && rc != SIMPLEX_E_PROHIBITED)
         return undecryptable(a, c, hash, rc);
     if (rc == SIMPLEX_OK)
         rc = sx_store_rcv_hash_add(a->store, c->id, hash, sx_now_ms());
-    return rc == SIMPLEX_OK ? accepted(a, c, q, text, pq, in) : rc;
+    return rc == SIMPLEX_OK ? accepted(a, c, q, &d, in) : rc;
 }

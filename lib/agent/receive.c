@@ -68,7 +68,7 @@ static simplex_rc by_envelope(struct simplex_agent *a, struct sx_conn *c, struct
     else if (rc == SIMPLEX_OK && o.env.tag == SX_ENV_MESSAGE)
         rc = sx_on_message(a, c, q, &o, in);
     else if (rc == SIMPLEX_OK)
-        rc = SIMPLEX_E_UNSUPPORTED; /* a new ratchet key: re-synchronisation */
+        rc = sx_on_ratchet_key(a, c, &o);
     sx_wipe(o.secret, sizeof o.secret);
     return rc;
 }

@@ -101,6 +101,23 @@ simplex_rc sx_emit_err(struct simplex_agent *a, int64_t conn, simplex_rc why, co
     return sx_emit(a, &ev);
 }
 
+simplex_rc sx_emit_rsync(struct simplex_agent *a, const struct sx_conn *c, simplex_rc why,
+                         const char *detail)
+{
+    struct simplex_event ev;
+    int64_t waiting;
+    simplex_rc rc = sx_store_event_count(a->store, c->id, ERRORS_WAITING, &waiting);
+
+    if (rc != SIMPLEX_OK || waiting >= ERRORS_WAITING) /* the connection tells its state too */
+        return rc;
+    sx_event_init(&ev, SIMPLEX_EV_RSYNC, c->id);
+    ev.conf = c->sync_state;
+    ev.rc = why;
+    if (detail != NULL)
+        ev.detail = sx_strdup(detail);
+    return sx_emit(a, &ev);
+}
+
 /* ---- reading them back ---- */
 
 static simplex_rc load_message(struct simplex_agent *a, const struct sx_event_row *row,

@@ -28,7 +28,7 @@ static simplex_bytes hash_or_none(const uint8_t hash[32], bool has)
 static void put(struct sx_q *q, const struct sx_conn *c)
 {
     if (c->state >= SX_COUNT(state_words) || state_words[c->state] == NULL ||
-        role_index(c->role) == 0) {
+        role_index(c->role) == 0 || c->sync_state > SX_SYNC_AGREED) {
         q->rc = SIMPLEX_E_ARG;
         return;
     }
@@ -60,7 +60,7 @@ static void get(struct sx_q *q, struct sx_conn *c)
     c->last_rcv_ext_id = sx_q_i64(q);
     c->has_snd_hash = sx_q_maybe_copy(q, c->last_snd_hash, 32);
     c->has_rcv_hash = sx_q_maybe_copy(q, c->last_rcv_hash, 32);
-    c->sync_state = (uint8_t)sx_q_uint(q, UINT8_MAX);
+    c->sync_state = (uint8_t)sx_q_uint(q, SX_SYNC_AGREED);
     c->created_at = sx_q_i64(q);
 }
 

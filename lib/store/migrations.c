@@ -94,7 +94,14 @@ static const char initial_queues[] =
     "CREATE TABLE x3dh_keys (\n"
     " conn_id INTEGER PRIMARY KEY REFERENCES connections ON DELETE CASCADE,\n"
     " keys BLOB NOT NULL\n"
-    ") STRICT;\n";
+    ") STRICT;\n"
+
+    "CREATE TABLE processed_ratchet_key_hashes (\n"
+    " conn_id INTEGER NOT NULL REFERENCES connections ON DELETE CASCADE,\n"
+    " hash BLOB NOT NULL,\n"
+    " created_at INTEGER NOT NULL,\n"
+    " PRIMARY KEY (conn_id, hash)\n"
+    ") STRICT, WITHOUT ROWID;\n";
 
 static const char initial_messages[] =
     "CREATE TABLE snd_messages (\n"

@@ -186,3 +186,58 @@ simplex_rc sx_store_x3dh_delete(struct sx_store *s, int64_t conn_id)
     sx_q_put_i64(&q, conn_id);
     return sx_q_run(&q);
 }
+
+simplex_rc sx_store_key_hash_add(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
+                                 int64_t now, int64_t before)
+{
+    struct sx_q q;
+    bool own;
+    simplex_rc rc = sx_db_group(s, &own);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_q_start(&q, s, SQL_KEY_HASH_FORGET);
+    sx_q_put_i64(&q, conn_id);
+    sx_q_put_i64(&q, before);
+    rc = sx_q_run(&q);
+    if (rc == SIMPLEX_OK) {
+        sx_q_start(&q, s, SQL_KEY_HASH_ADD);
+        sx_q_put_i64(&q, conn_id);
+        sx_q_put_blob(&q, sx_bytes(hash, 32));
+        sx_q_put_i64(&q, now);
+        rc = sx_q_run(&q);
+    }
+    return sx_db_group_end(s, own, rc);
+}
+
+simplex_rc sx_store_key_hash_known(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
+                                   bool *known)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_KEY_HASH_KNOWN);
+    sx_q_put_i64(&q, conn_id);
+    sx_q_put_blob(&q, sx_bytes(hash, 32));
+    simplex_rc rc = sx_q_row(&q);
+    *known = rc == SIMPLEX_OK;
+    if (rc == SIMPLEX_E_NOT_FOUND)
+        return SIMPLEX_OK;
+    return rc == SIMPLEX_OK ? sx_q_done(&q) : rc;
+}
+
+simplex_rc sx_store_key_hash_count(struct sx_store *s, int64_t conn_id, int64_t since,
+                                   int64_t until, int64_t *n)
+{
+    struct sx_q q;
+
+    *n = 0;
+    sx_q_start(&q, s, SQL_KEY_HASH_COUNT);
+    sx_q_put_i64(&q, conn_id);
+    sx_q_put_i64(&q, since);
+    sx_q_put_i64(&q, until);
+    simplex_rc rc = sx_q_row(&q);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    *n = sx_q_i64(&q);
+    return sx_q_done(&q);
+}

@@ -89,6 +89,14 @@ const char *const sx_sql_text[SQL_COUNT] = {
                      " ON CONFLICT (conn_id) DO UPDATE SET keys = excluded.keys",
     [SQL_X3DH_GET] = "SELECT keys FROM x3dh_keys WHERE conn_id = ?",
     [SQL_X3DH_DELETE] = "DELETE FROM x3dh_keys WHERE conn_id = ?",
+    [SQL_KEY_HASH_ADD] =
+        "INSERT INTO processed_ratchet_key_hashes (conn_id, hash, created_at) VALUES (?,?,?)",
+    [SQL_KEY_HASH_KNOWN] =
+        "SELECT 1 FROM processed_ratchet_key_hashes WHERE conn_id = ? AND hash = ?",
+    [SQL_KEY_HASH_COUNT] = "SELECT count(*) FROM processed_ratchet_key_hashes WHERE conn_id = ?"
+                           " AND created_at BETWEEN ? AND ?",
+    [SQL_KEY_HASH_FORGET] =
+        "DELETE FROM processed_ratchet_key_hashes WHERE conn_id = ? AND created_at < ?",
 
     [SQL_SND_MSG_ADD] = "INSERT INTO snd_messages (" SND_MSG ") SELECT"
                         " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13 FROM connections"

@@ -87,6 +87,14 @@ enum sx_conn_role {
     SX_ADDRESS = 'A', /* a contact address: only requests arrive there */
 };
 
+enum sx_sync_state { /* of the ratchet with the peer's (section 6.6) */
+    SX_SYNC_OK,
+    SX_SYNC_ALLOWED,  /* a message could not be read: a new ratchet may be wanted */
+    SX_SYNC_REQUIRED, /* nothing can be read until there is a new one */
+    SX_SYNC_STARTED,  /* our new keys are on their way to the peer */
+    SX_SYNC_AGREED,   /* both have the keys of the other: no message came yet */
+};
+
 struct sx_conn {
     int64_t id;
     uint8_t role;             /* enum sx_conn_role */
@@ -102,7 +110,7 @@ struct sx_conn {
     uint8_t last_rcv_hash[32];
     bool has_snd_hash, has_rcv_hash;
     int64_t created_at;       /* ms */
-    uint8_t sync_state;       /* ratchet: 0 ok, 1 allowed, 2 required (4: started, agreed later) */
+    uint8_t sync_state;       /* enum sx_sync_state */
 };
 simplex_rc sx_store_conn_add(struct sx_store *s, struct sx_conn *c) SIMPLEX_CHECK; /* sets id */
 simplex_rc sx_store_conn_get(struct sx_store *s, int64_t id, struct sx_conn *c) SIMPLEX_CHECK;
@@ -202,12 +210,20 @@ simplex_rc sx_store_ratchet_get_snd(struct sx_store *s, int64_t conn_id, struct 
 #define SX_SKIPPED_STORED_MAX (4 * SX_RATCHET_MAX_SKIP)
 simplex_rc sx_store_ratchet_put(struct sx_store *s, int64_t conn_id, const struct sx_ratchet *r,
                                 const struct sx_skipped_diff *diff) SIMPLEX_CHECK;
-/* X3DH private keys of a link not answered yet. */
+/* X3DH private keys of a link not answered yet, or of a synchronisation that was started. */
 simplex_rc sx_store_x3dh_put(struct sx_store *s, int64_t conn_id, const struct sx_x3dh_keys *k)
     SIMPLEX_CHECK;
 simplex_rc sx_store_x3dh_get(struct sx_store *s, int64_t conn_id, struct sx_x3dh_keys *k)
     SIMPLEX_CHECK;
 simplex_rc sx_store_x3dh_delete(struct sx_store *s, int64_t conn_id) SIMPLEX_CHECK;
+/* Hashes of the peer's keys for a new ratchet, which count once. Those of before `before` (ms) are
+ * forgotten with each _add. */
+simplex_rc sx_store_key_hash_add(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
+                                 int64_t now, int64_t before) SIMPLEX_CHECK;
+simplex_rc sx_store_key_hash_known(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
+                                   bool *known) SIMPLEX_CHECK;
+simplex_rc sx_store_key_hash_count(struct sx_store *s, int64_t conn_id, int64_t since,
+                                   int64_t until, int64_t *n) SIMPLEX_CHECK;
 
 /* ---- messages to send ---- */
 

@@ -1143,7 +1143,7 @@ static void changed_rows_are_reported_as_damage(void **state)
         "UPDATE connections SET last_snd_msg_hash = zeroblob(31)",
         "UPDATE connections SET last_rcv_msg_hash = zeroblob(33)",
         "UPDATE connections SET last_rcv_msg_hash = x''",
-        "UPDATE connections SET ratchet_sync_state = 256",
+        "UPDATE connections SET ratchet_sync_state = 5",
         "UPDATE rcv_queues SET server = x''",
         "UPDATE rcv_queues SET server = zeroblob(100)",
         "UPDATE rcv_queues SET server = CAST(server || x'00' AS BLOB)",

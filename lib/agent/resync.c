@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A new ratchet for a connection whose sides do not read each other any more, because one of them
+ * restored an old copy of its database (agent.md section 6.6). Both send new X3DH keys outside the
+ * ratchet, protected by the queue's layer alone; the hashes of the keys decide who plays which part
+ * of the agreement. Our keys, their message and the state are written in one transaction, so that
+ * a crash at any point continues the same attempt.
+ */
+#include "agent/agent.h"
+
+#define SYNC_AGENT_MIN 3
+#define X448_LEN 56
+
+bool sx_sync_blocks(const struct sx_conn *c)
+{
+    return c->sync_state >= SX_SYNC_REQUIRED;
+}
+
+static simplex_rc set_state(struct simplex_agent *a, struct sx_conn *c, enum sx_sync_state state,
+                            simplex_rc why, const char *detail)
+{
+    c->sync_state = (uint8_t)state;
+    return sx_emit_rsync(a, c, why, detail);
+}
+
+/* ---- what messages say about the ratchet ---- */
+
+/* The table of section 3.5; OK: the failure says nothing about the ratchet. A key used for two
+ * messages (a duplicate that is none) is the same sign as a number that was there before. */
+static enum sx_sync_state sign_of(simplex_rc why)
+{
+    switch (why) {
+    case SIMPLEX_E_RATCHET_AES:
+    case SIMPLEX_E_RATCHET_EARLIER:
+    case SIMPLEX_E_RATCHET_DUPLICATE:
+        return SX_SYNC_ALLOWED;
+    case SIMPLEX_E_RATCHET_HEADER:
+    case SIMPLEX_E_RATCHET_SKIPPED:
+        return SX_SYNC_REQUIRED;
+    default:
+        return SX_SYNC_OK;
+    }
+}
+
+simplex_rc sx_sync_unreadable(struct simplex_agent *a, struct sx_conn *c, simplex_rc why,
+                              bool *told)
+{
+    enum sx_sync_state sign = sign_of(why);
+
+    *told = sign != SX_SYNC_OK; /* once for each change to the worse; the next message tells the gap */
+    if (c->sync_state > SX_SYNC_REQUIRED || sign <= (enum sx_sync_state)c->sync_state)
+        return SIMPLEX_OK;
+    return set_state(a, c, sign, why, NULL);
+}
+
+simplex_rc sx_sync_read(struct simplex_agent *a, struct sx_conn *c)
+{
+    /* In `started` it may be an old message that was still on its way. */
+    if (c->sync_state == SX_SYNC_OK || c->sync_state == SX_SYNC_STARTED)
+        return SIMPLEX_OK;
+    return set_state(a, c, SX_SYNC_OK, SIMPLEX_OK, NULL);
+}
+
+/* ---- EREADY ---- */
+
+static simplex_rc send_eready(struct simplex_agent *a, struct sx_conn *c)
+{
+    struct sx_agent_msg msg = { .tag = SX_AM_MESSAGE, .msg = SX_M_EREADY };
+    struct sx_outgoing o = { .type = SX_M_EREADY, .notify = true };
+    int64_t id;
+
+    msg.eready = c->last_rcv_ext_id;
+    return sx_enqueue(a, c, &msg, &o, &id);
+}
+
+/* Its first message gives the receiving side of the agreement something to send with. */
+simplex_rc sx_on_eready(struct simplex_agent *a, struct sx_conn *c, bool had_chain)
+{
+    return had_chain ? SIMPLEX_OK : send_eready(a, c);
+}
+
+/* ---- our keys ---- */
+
+static simplex_rc new_keys(struct simplex_agent *a, const struct sx_conn *c, uint16_t version,
+                           struct sx_x3dh_keys *k)
+{
+    if (a->fresh_keys == NULL)
+        return sx_x3dh_keys_new(c->pq_support && version >= 3 && sx_kem_available(), k);
+    *k = *a->fresh_keys;
+    return SIMPLEX_OK;
+}
+
+/* It takes a number and a place in the hash chain, although the peer will not count it (section 4):
+ * the hash is the one of the empty information "R". */
+static simplex_rc send_keys(struct simplex_agent *a, struct sx_conn *c,
+                            const struct sx_x3dh_keys *k, uint16_t version)
+{
+    struct sx_snd_msg m = { .conn_id = c->id,
+                            .id = ++c->last_id,
+                            .snd_id = ++c->last_snd_id,
+                            .type = SX_ROW_RATCHET_KEY,
+                            .notify = true,
+                            .plain = sx_str("R"),
+                            .key = sx_str(""),
+                            .created_at = sx_now_ms() };
+    struct sx_e2e_params params;
+    struct sx_wr w;
+    simplex_rc rc;
+
+    sx_sha256(m.plain, c->last_snd_hash);
+    c->has_snd_hash = true;
+    sx_x3dh_params(k, (struct sx_range){ version, version }, &params);
+    sx_wr_init(&w, 4096);
+    sx_e2e_params_encode(&w, &params);
+    m.e2e = sx_wr_bytes(&w);
+    rc = w.bad ? SIMPLEX_E_NOMEM : sx_store_snd_msg_add(a->store, &m);
+    sx_wr_free(&w);
+    return rc == SIMPLEX_OK ? sx_add_deliveries(a, c->id, m.id) : rc;
+}
+
+/* Keys that are still here reach the peer when it is time: others would only follow them. */
+static simplex_rc keys_wait(struct simplex_agent *a, int64_t conn, bool *wait)
+{
+    struct sx_snd_queue q;
+    struct sx_snd_msg m;
+    simplex_rc rc = sx_store_sndq_of(a->store, conn, 0, &q);
+
+    *wait = false;
+    for (int64_t after = 0; rc == SIMPLEX_OK && !*wait; after = m.id) {
+        rc = sx_store_delivery_next(a->store, q.id, after, &m);
+        *wait = rc == SIMPLEX_OK && m.type == SX_ROW_RATCHET_KEY;
+    }
+    sx_wipe(&q, sizeof q);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
+static simplex_rc start(struct simplex_agent *a, struct sx_conn *c)
+{
+    struct sx_x3dh_keys k;
+    simplex_rc rc = new_keys(a, c, SX_E2E_MAX, &k);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_x3dh_put(a->store, c->id, &k);
+    if (rc == SIMPLEX_OK)
+        rc = send_keys(a, c, &k, SX_E2E_MAX);
+    sx_x3dh_keys_wipe(&k);
+    c->sync_state = SX_SYNC_STARTED; /* the old ratchet stays: it may read what is on its way */
+    return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, c) : rc;
+}
+
+simplex_rc sx_sync_start(struct simplex_agent *a, int64_t conn, bool force)
+{
+    struct sx_conn c;
+    bool wait = false;
+    simplex_rc rc = sx_store_conn_get(a->store, conn, &c);
+
+    if (rc != SIMPLEX_OK || c.deleted)
+        return rc != SIMPLEX_OK ? rc : SIMPLEX_E_NOT_FOUND;
+    if (c.state != SX_CONN_READY)
+        return SIMPLEX_E_PROHIBITED;
+    if (!force && c.sync_state != SX_SYNC_ALLOWED && c.sync_state != SX_SYNC_REQUIRED)
+        return SIMPLEX_E_PROHIBITED;
+    if (c.agent_version < SYNC_AGENT_MIN)
+        return SIMPLEX_E_VERSION;
+    if (c.sync_state == SX_SYNC_STARTED)
+        rc = keys_wait(a, conn, &wait);
+    return rc == SIMPLEX_OK && !wait ? start(a, &c) : rc;
+}
+
+simplex_rc sx_sync_undelivered(struct simplex_agent *a, int64_t conn, simplex_rc why,
+                               const char *detail)
+{
+    struct sx_conn c;
+    simplex_rc rc = sx_store_conn_get(a->store, conn, &c);
+
+    if (rc != SIMPLEX_OK || c.sync_state < SX_SYNC_STARTED) /* superseded */
+        return rc;
+    rc = set_state(a, &c, SX_SYNC_REQUIRED, why, detail);
+    return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, &c) : rc;
+}
+
+/* ---- the peer's keys ---- */
+
+static void hash_keys(const struct sx_pub *k1, const struct sx_pub *k2, uint8_t hash[32])
+{
+    uint8_t both[2 * X448_LEN];
+
+    memcpy(both, k1->b, X448_LEN);
+    memcpy(both + X448_LEN, k2->b, X448_LEN);
+    sx_sha256(sx_bytes(both, sizeof both), hash);
+}
+
+/* Keys that were seen before are a repeat. More than SX_SYNC_KEYS_MAX in an hour are a flood: each
+ * would cost an agreement and an answer. */
+static simplex_rc take_keys(struct simplex_agent *a, const struct sx_conn *c,
+                            const uint8_t hash[32], bool *fresh)
+{
+    int64_t now = sx_now_ms(), n;
+    bool known;
+    simplex_rc rc = sx_store_key_hash_known(a->store, c->id, hash, &known);
+
+    *fresh = false;
+    if (rc != SIMPLEX_OK || known)
+        return rc;
+    rc = sx_store_key_hash_count(a->store, c->id, now - SX_SYNC_KEYS_TIME, now + SX_SYNC_KEYS_TIME,
+                                 &n);
+    if (rc != SIMPLEX_OK || (n >= SX_SYNC_KEYS_MAX && c->sync_state != SX_SYNC_STARTED))
+        return rc;
+    *fresh = true;
+    return sx_store_key_hash_add(a->store, c->id, hash, now, now - SX_HASH_TTL);
+}
+
+/* Ours, sent when this attempt was started here, or made for the answer. */
+static simplex_rc own_keys(struct simplex_agent *a, struct sx_conn *c, uint16_t version,
+                           struct sx_x3dh_keys *k)
+{
+    simplex_rc rc = SIMPLEX_E_NOT_FOUND;
+
+    if (c->sync_state == SX_SYNC_STARTED)
+        rc = sx_store_x3dh_get(a->store, c->id, k);
+    if (rc == SIMPLEX_OK)
+        return sx_store_x3dh_delete(a->store, c->id);
+    if (rc != SIMPLEX_E_NOT_FOUND)
+        return rc;
+    rc = new_keys(a, c, version, k);
+    return rc == SIMPLEX_OK ? send_keys(a, c, k, version) : rc;
+}
+
+/* The new ratchet takes the place of the old one. The larger hash sends first. */
+static simplex_rc agree(struct simplex_agent *a, struct sx_conn *c, const struct sx_x3dh_keys *own,
+                        const struct sx_e2e_params *peer, const uint8_t peer_hash[32])
+{
+    struct sx_ratchet r;
+    uint8_t own_hash[32];
+    simplex_rc rc;
+
+    hash_keys(&own->k1.pub, &own->k2.pub, own_hash);
+    bool receives = memcmp(own_hash, peer_hash, sizeof own_hash) <= 0;
+    rc = receives ? sx_ratchet_init_receive(&r, own, peer, c->pq_support)
+                  : sx_ratchet_init_send_with(&r, peer, peer->v.max, own, NULL);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    rc = sx_store_ratchet_put(a->store, c->id, &r, NULL);
+    sx_ratchet_wipe(&r);
+    if (rc == SIMPLEX_OK)
+        rc = set_state(a, c, SX_SYNC_AGREED, SIMPLEX_OK, NULL);
+    return rc == SIMPLEX_OK && !receives ? send_eready(a, c) : rc;
+}
+
+simplex_rc sx_on_ratchet_key(struct simplex_agent *a, struct sx_conn *c, const struct sx_opened *o)
+{
+    const struct sx_e2e_params *peer = &o->env.e2e;
+    struct sx_x3dh_keys own;
+    uint8_t hash[32];
+    bool fresh;
+    simplex_rc rc;
+
+    if (c->state != SX_CONN_READY && c->state != SX_CONN_ACCEPTED)
+        return SIMPLEX_E_PROHIBITED;
+    if (o->env.version < SYNC_AGENT_MIN || peer->v.max < SX_E2E_MIN || peer->v.max > SX_E2E_MAX)
+        return SIMPLEX_E_VERSION;
+    hash_keys(&peer->k1, &peer->k2, hash);
+    rc = take_keys(a, c, hash, &fresh);
+    if (rc != SIMPLEX_OK || !fresh)
+        return rc;
+    if (c->sync_state == SX_SYNC_AGREED) {
+        rc = set_state(a, c, SX_SYNC_REQUIRED, SIMPLEX_E_RATCHET_SYNC, NULL);
+        return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, c) : rc;
+    }
+    memset(&own, 0, sizeof own);
+    rc = own_keys(a, c, peer->v.max, &own);
+    if (rc == SIMPLEX_OK)
+        rc = agree(a, c, &own, peer, hash);
+    sx_x3dh_keys_wipe(&own);
+    return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, c) : rc;
+}
