@@ -668,6 +668,42 @@ static void hashes_are_known_until_they_are_old(void **state)
     assert_true(known);
 }
 
+static void keys_of_the_peer_are_remembered_for_a_time(void **state)
+{
+    struct sx_store *s = store_of(state);
+    int64_t conn = add_conn(s), other = add_conn(s), n;
+    uint8_t hash[32] = { 0 };
+    bool known = true;
+
+    ok(sx_store_key_hash_known(s, conn, hash, &known));
+    assert_false(known);
+    for (uint8_t i = 0; i < 10; i++) {
+        hash[31] = i;
+        ok(sx_store_key_hash_add(s, conn, hash, 1000 + i, 0));
+    }
+    assert_int_equal(sx_store_key_hash_add(s, conn, hash, 2000, 0), SIMPLEX_E_PROHIBITED);
+    assert_int_equal(sx_store_key_hash_add(s, 12345, hash, 2000, 0), SIMPLEX_E_NOT_FOUND);
+    ok(sx_store_key_hash_known(s, conn, hash, &known));
+    assert_true(known);
+    ok(sx_store_key_hash_known(s, other, hash, &known));
+    assert_false(known);
+    ok(sx_store_key_hash_count(s, conn, 1003, 1007, &n));
+    assert_int_equal(n, 5);
+    ok(sx_store_key_hash_count(s, other, 0, 5000, &n));
+    assert_int_equal(n, 0);
+    ok(sx_store_key_hash_add(s, other, hash, 1000, 1005)); /* forgets its own only */
+    hash[31] = 77;
+    ok(sx_store_key_hash_add(s, conn, hash, 2000, 1005));
+    ok(sx_store_key_hash_count(s, conn, 0, 5000, &n));
+    assert_int_equal(n, 6);
+    hash[31] = 4;
+    ok(sx_store_key_hash_known(s, conn, hash, &known));
+    assert_false(known);
+    ok(sx_store_conn_delete(s, conn));
+    ok(sx_store_key_hash_count(s, conn, 0, 5000, &n));
+    assert_int_equal(n, 0);
+}
+
 static void repeats_are_looked_for_in_the_last_200000_hashes(void **state)
 {
     struct sx_store *s = store_of(state);
@@ -1227,6 +1263,7 @@ int main(void)
         T(the_rotation_of_a_queue_comes_back_as_stored),
         T(received_messages_stay_until_they_are_deleted),
         T(hashes_are_known_until_they_are_old),
+        T(keys_of_the_peer_are_remembered_for_a_time),
         T(repeats_are_looked_for_in_the_last_200000_hashes),
         T(hashes_differ_by_their_first_half_already),
         T(requests_are_remembered_after_their_answer),

@@ -340,6 +340,9 @@ static void each_function_reports_a_fault(void **state)
     FAILS(sx_store_rcv_hash_add(s, conn, rm.hash, 1));
     FAILS(sx_store_rcv_hash_known(s, conn, rm.hash, &flag));
     FAILS(sx_store_cleanup(s, 1, 1, &u));
+    FAILS(sx_store_key_hash_add(s, conn, rm.hash, 1, 0));
+    FAILS(sx_store_key_hash_known(s, conn, rm.hash, &flag));
+    FAILS(sx_store_key_hash_count(s, conn, 0, 9, &n));
     FAILS(sx_store_conf_add(s, &cf));
     FAILS(sx_store_conf_get(s, 1, &cf));
     FAILS(sx_store_conf_accept(s, 1, sx_str("x")));

@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two sides that do not read each other any more, because one of them runs on an old copy of its
+ * database, get a new ratchet: whoever begins, whoever is offline or starts anew meanwhile.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "support/agents.h"
+#include "support/contact.h"
+
+#define BODY_MAX 20000
+
+/* ---- helpers ---- */
+
+static void expect_sync(struct test_agent *t, int64_t conn, int32_t state, simplex_rc why)
+{
+    simplex_event *ev = wait_event(t, SIMPLEX_EV_RSYNC, conn);
+
+    if (simplex_event_sync_state(ev) != state || simplex_event_error(ev) != why)
+        fail_msg("%s: %s instead of state %d with %s", t->db, simplex_event_json(ev), state,
+                 simplex_rc_name(why));
+    simplex_event_free(ev);
+}
+
+static simplex_connection_info info_of(struct test_agent *t, int64_t conn)
+{
+    simplex_connection_info info = { .size = sizeof info };
+
+    assert_int_equal(simplex_agent_connection(t->a, conn, &info), SIMPLEX_OK);
+    return info;
+}
+
+static void assert_blocked(struct test_agent *t, int64_t conn)
+{
+    int64_t id;
+
+    assert_int_equal(simplex_agent_send(t->a, conn, sx_str("no"), 0, &id), SIMPLEX_E_PROHIBITED);
+}
+
+static void sync_ok(struct test_agent *t, int64_t conn, bool force)
+{
+    assert_int_equal(simplex_agent_sync_ratchet(t->a, conn, force), SIMPLEX_OK);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    char buf[65536];
+    size_t n;
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+
+    assert_non_null(in);
+    assert_non_null(out);
+    while ((n = fread(buf, 1, sizeof buf, in)) > 0)
+        assert_int_equal(fwrite(buf, 1, n, out), n);
+    assert_int_equal(fclose(in), 0);
+    assert_int_equal(fclose(out), 0);
+}
+
+static void save_copy(struct test_agent *t)
+{
+    char path[320];
+
+    (void)snprintf(path, sizeof path, "%s.old", t->db);
+    agent_close(t);
+    copy_file(t->db, path);
+    agent_reopen(t);
+}
+
+static void restore_copy(struct test_agent *t)
+{
+    char path[320];
+
+    (void)snprintf(path, sizeof path, "%s.old", t->db);
+    agent_close(t);
+    copy_file(path, t->db);
+    agent_reopen(t);
+}
+
+/* Both directions, several turns of the ratchet. */
+static void converse(struct duo *d)
+{
+    for (int n = 0; n < 3; n++) {
+        talk(&d->i, d->ic, &d->j, d->jc, "from I");
+        talk(&d->j, d->jc, &d->i, d->ic, "from J");
+    }
+}
+
+/* J is back at an old copy, and does not know it yet. */
+static void open_restored(struct duo *d, int32_t pq)
+{
+    duo_open(d, NULL);
+    connect_agents(&d->i, &d->j, pq, &d->ic, &d->jc);
+    talk(&d->i, d->ic, &d->j, d->jc, "before");
+    save_copy(&d->j);
+    converse(d);
+    restore_copy(&d->j);
+}
+
+static void both_agree(struct duo *d)
+{
+    expect_sync(&d->i, d->ic, SIMPLEX_SYNC_AGREED, SIMPLEX_OK);
+    expect_sync(&d->j, d->jc, SIMPLEX_SYNC_AGREED, SIMPLEX_OK);
+    expect_sync(&d->i, d->ic, SIMPLEX_SYNC_OK, SIMPLEX_OK);
+    expect_sync(&d->j, d->jc, SIMPLEX_SYNC_OK, SIMPLEX_OK);
+    assert_int_equal(info_of(&d->i, d->ic).sync_state, SIMPLEX_SYNC_OK);
+    assert_int_equal(info_of(&d->j, d->jc).sync_state, SIMPLEX_SYNC_OK);
+}
+
+/* The first messages may tell of a gap: the numbers of what was lost. */
+static void first_words(struct test_agent *from, int64_t from_conn, struct test_agent *to,
+                        int64_t to_conn, const char *text)
+{
+    (void)send_text(from, from_conn, text);
+    simplex_event *ev = wait_event(to, SIMPLEX_EV_MSG, to_conn);
+    vec_assert_eq(simplex_event_data(ev), sx_str(text), "message");
+    assert_int_equal(simplex_agent_ack(to->a, to_conn, simplex_event_msg_id(ev)), SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(from, SIMPLEX_EV_SENT, from_conn);
+}
+
+static void usable_again(struct duo *d)
+{
+    first_words(&d->i, d->ic, &d->j, d->jc, "first from I");
+    first_words(&d->j, d->jc, &d->i, d->ic, "first from J");
+    converse(d);
+    assert_true(quiet(&d->i, SIMPLEX_EV_MSG, 20)); /* nothing is shown twice */
+    assert_true(quiet(&d->j, SIMPLEX_EV_MSG, 20));
+    assert_true(quiet(&d->i, SIMPLEX_EV_RSYNC, 1));
+    assert_true(quiet(&d->j, SIMPLEX_EV_RSYNC, 1));
+}
+
+/* ---- an old copy ---- */
+
+static void recover(int32_t pq)
+{
+    struct duo d;
+
+    open_restored(&d, pq);
+    (void)send_text(&d.i, d.ic, "nobody can read this");
+    expect(&d.i, SIMPLEX_EV_SENT, d.ic);
+    expect_sync(&d.j, d.jc, SIMPLEX_SYNC_REQUIRED, SIMPLEX_E_RATCHET_HEADER);
+    assert_int_equal(info_of(&d.j, d.jc).sync_state, SIMPLEX_SYNC_REQUIRED);
+    assert_blocked(&d.j, d.jc);
+    (void)send_text(&d.i, d.ic, "nor this");
+    assert_true(quiet(&d.j, SIMPLEX_EV_RSYNC, 100)); /* said once */
+    sync_ok(&d.j, d.jc, false);
+    assert_blocked(&d.j, d.jc);
+    both_agree(&d);
+    expect(&d.i, SIMPLEX_EV_SENT, d.ic);
+    usable_again(&d);
+    if (pq != SIMPLEX_PQ_OFF && sx_kem_available()) {
+        simplex_connection_info info = info_of(&d.i, d.ic);
+        assert_true(info.pq_snd && info.pq_rcv);
+    }
+    duo_close(&d);
+}
+
+static void an_old_copy_is_noticed_and_gets_a_new_ratchet(void **state)
+{
+    (void)state;
+    recover(SIMPLEX_PQ_OFF);
+}
+
+static void the_new_ratchet_returns_to_the_kem(void **state)
+{
+    (void)state;
+    recover(SIMPLEX_PQ_ON);
+}
+
+/* What an old copy sends uses keys for the second time: its peer notices, and can mend it. */
+static void the_peer_of_an_old_copy_can_begin(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    talk(&d.i, d.ic, &d.j, d.jc, "before");
+    save_copy(&d.j);
+    talk(&d.j, d.jc, &d.i, d.ic, "one");
+    talk(&d.j, d.jc, &d.i, d.ic, "two");
+    restore_copy(&d.j);
+    (void)send_text(&d.j, d.jc, "one, once more");
+    expect_sync(&d.i, d.ic, SIMPLEX_SYNC_ALLOWED, SIMPLEX_E_RATCHET_EARLIER);
+    expect(&d.j, SIMPLEX_EV_SENT, d.jc);
+    sync_ok(&d.i, d.ic, false);
+    both_agree(&d);
+    usable_again(&d);
+    duo_close(&d);
+}
+
+static void a_key_used_for_another_message_is_a_sign_too(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    talk(&d.i, d.ic, &d.j, d.jc, "before");
+    save_copy(&d.j);
+    talk(&d.j, d.jc, &d.i, d.ic, "the last one");
+    restore_copy(&d.j);
+    (void)send_text(&d.j, d.jc, "another one");
+    expect_sync(&d.i, d.ic, SIMPLEX_SYNC_ALLOWED, SIMPLEX_E_RATCHET_DUPLICATE);
+    expect(&d.j, SIMPLEX_EV_SENT, d.jc);
+    first_words(&d.j, d.jc, &d.i, d.ic, "with the key behind it"); /* it passes by itself */
+    expect_sync(&d.i, d.ic, SIMPLEX_SYNC_OK, SIMPLEX_OK);
+    converse(&d);
+    duo_close(&d);
+}
+
+/* ---- who may do what ---- */
+
+static void what_is_allowed_depends_on_the_state(void **state)
+{
+    struct duo d;
+    int64_t address;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    assert_int_equal(simplex_agent_sync_ratchet(NULL, 1, false), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_agent_sync_ratchet(d.i.a, d.ic + 100, true), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_sync_ratchet(d.i.a, d.ic, false), SIMPLEX_E_PROHIBITED);
+    assert_int_equal(simplex_agent_create_address(d.i.a, &address), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_sync_ratchet(d.i.a, address, true), SIMPLEX_E_PROHIBITED);
+    forwarder_set(&d.fi, FORWARD_REFUSE);
+    forwarder_set(&d.fj, FORWARD_REFUSE);
+    sync_ok(&d.i, d.ic, true);
+    assert_int_equal(info_of(&d.i, d.ic).sync_state, SIMPLEX_SYNC_STARTED);
+    assert_blocked(&d.i, d.ic);
+    assert_int_equal(simplex_agent_sync_ratchet(d.i.a, d.ic, false), SIMPLEX_E_PROHIBITED);
+    for (int n = 0; n < 5; n++)
+        sync_ok(&d.i, d.ic, true); /* the same keys wait */
+    assert_int_equal(info_of(&d.i, d.ic).pending, 1);
+    forwarder_set(&d.fi, FORWARD);
+    forwarder_set(&d.fj, FORWARD);
+    both_agree(&d);
+    usable_again(&d);
+    duo_close(&d);
+}
+
+static void a_healthy_ratchet_can_be_replaced(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    for (int n = 0; n < 3; n++) {
+        sync_ok(n % 2 == 0 ? &d.i : &d.j, n % 2 == 0 ? d.ic : d.jc, true);
+        both_agree(&d);
+        usable_again(&d);
+    }
+    duo_close(&d);
+}
+
+/* ---- messages before and meanwhile ---- */
+
+static void messages_sent_before_arrive(void **state)
+{
+    enum { N = 5 };
+    struct duo d;
+    char text[32];
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    converse(&d);
+    agent_close(&d.j);
+    for (int n = 0; n < N; n++) { /* on the server when J begins */
+        (void)snprintf(text, sizeof text, "on the server %d", n);
+        (void)send_text(&d.i, d.ic, text);
+        expect(&d.i, SIMPLEX_EV_SENT, d.ic);
+    }
+    forwarder_set(&d.fj, FORWARD_REFUSE); /* the way from I to J, and J's own */
+    expect(&d.i, SIMPLEX_EV_DISCONNECT, 0);
+    for (int n = 0; n < N; n++) { /* still with I */
+        (void)snprintf(text, sizeof text, "still with I %d", n);
+        (void)send_text(&d.i, d.ic, text);
+    }
+    agent_reopen(&d.j);
+    sync_ok(&d.j, d.jc, true);
+    forwarder_set(&d.fj, FORWARD);
+    for (int n = 0; n < N; n++) {
+        (void)snprintf(text, sizeof text, "on the server %d", n);
+        receive_text(&d.j, d.jc, text);
+    }
+    for (int n = 0; n < N; n++) {
+        (void)snprintf(text, sizeof text, "still with I %d", n);
+        receive_text(&d.j, d.jc, text);
+        expect(&d.i, SIMPLEX_EV_SENT, d.ic);
+    }
+    both_agree(&d);
+    usable_again(&d);
+    duo_close(&d);
+}
+
+/* ---- at once, offline, restarted ---- */
+
+static void both_can_begin_at_once(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    open_restored(&d, SIMPLEX_PQ_OFF);
+    forwarder_set(&d.fi, FORWARD_REFUSE);
+    forwarder_set(&d.fj, FORWARD_REFUSE);
+    sync_ok(&d.i, d.ic, true);
+    sync_ok(&d.j, d.jc, true);
+    forwarder_set(&d.fi, FORWARD);
+    forwarder_set(&d.fj, FORWARD);
+    both_agree(&d);
+    usable_again(&d);
+    duo_close(&d);
+}
+
+static void the_server_may_be_away_at_each_step(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    open_restored(&d, SIMPLEX_PQ_OFF);
+    agent_close(&d.i);
+    forwarder_set(&d.fi, FORWARD_REFUSE);
+    forwarder_set(&d.fj, FORWARD_REFUSE);
+    sync_ok(&d.j, d.jc, true);
+    agent_reopen(&d.j);
+    assert_int_equal(info_of(&d.j, d.jc).sync_state, SIMPLEX_SYNC_STARTED);
+    forwarder_set(&d.fi, FORWARD); /* the keys reach I's queue, I is offline */
+    while (info_of(&d.j, d.jc).pending > 0)
+        usleep(10000);
+    agent_close(&d.j);
+    agent_reopen(&d.i); /* agrees; J's queue is away */
+    expect_sync(&d.i, d.ic, SIMPLEX_SYNC_AGREED, SIMPLEX_OK);
+    agent_reopen(&d.i);
+    assert_int_equal(info_of(&d.i, d.ic).sync_state, SIMPLEX_SYNC_AGREED);
+    assert_blocked(&d.i, d.ic);
+    forwarder_set(&d.fj, FORWARD);
+    while (info_of(&d.i, d.ic).pending > 0)
+        usleep(10000);
+    agent_close(&d.i);
+    agent_reopen(&d.j);
+    expect_sync(&d.j, d.jc, SIMPLEX_SYNC_AGREED, SIMPLEX_OK);
+    agent_reopen(&d.j);
+    agent_reopen(&d.i);
+    expect_sync(&d.i, d.ic, SIMPLEX_SYNC_OK, SIMPLEX_OK);
+    expect_sync(&d.j, d.jc, SIMPLEX_SYNC_OK, SIMPLEX_OK);
+    usable_again(&d);
+    duo_close(&d);
+}
+
+static void restarts_at_any_time_do_no_harm(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    open_restored(&d, SIMPLEX_PQ_OFF);
+    d.i.errors_ok = d.j.errors_ok = true;
+    for (unsigned round = 0; round < 6; round++) {
+        int64_t until = sx_mono_ms() + WAIT_MS;
+        sync_ok(&d.j, d.jc, true);
+        for (unsigned n = 0; n < 6; n++) {
+            usleep((round * 7 + n * 3) * 1000);
+            agent_reopen(n % 2 == 0 ? &d.i : &d.j);
+        }
+        while ((info_of(&d.i, d.ic).sync_state != SIMPLEX_SYNC_OK ||
+                info_of(&d.j, d.jc).sync_state != SIMPLEX_SYNC_OK) &&
+               sx_mono_ms() < until)
+            usleep(5000);
+        while (!quiet(&d.i, SIMPLEX_EV_RSYNC, 1) || !quiet(&d.j, SIMPLEX_EV_RSYNC, 1))
+            continue;
+        usable_again(&d);
+    }
+    duo_close(&d);
+}
+
+/* An answer that was given twice, or a repeat of the keys by a server, changes nothing. */
+static void lost_answers_do_no_harm(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    d.i.cfg.command_timeout = d.j.cfg.command_timeout = 150;
+    agent_reopen(&d.i);
+    agent_reopen(&d.j);
+    duo_connect(&d);
+    for (int n = 0; n < 3; n++) {
+        forwarder_set(n % 2 == 0 ? &d.fi : &d.fj, FORWARD_STALL);
+        sync_ok(&d.j, d.jc, true);
+        usleep(400000); /* tried again: the server will see it twice */
+        forwarder_set(&d.fi, FORWARD);
+        forwarder_set(&d.fj, FORWARD);
+        both_agree(&d);
+        usable_again(&d);
+    }
+    duo_close(&d);
+}
+
+static void keys_that_cannot_be_delivered_are_told_of(void **state)
+{
+    struct duo d;
+    simplex_event *ev;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    assert_int_equal(simplex_agent_delete(d.j.a, d.jc), SIMPLEX_OK);
+    expect(&d.j, SIMPLEX_EV_DEL_CONN, d.jc);
+    sync_ok(&d.i, d.ic, true);
+    ev = wait_event(&d.i, SIMPLEX_EV_RSYNC, d.ic);
+    assert_int_equal(simplex_event_sync_state(ev), SIMPLEX_SYNC_REQUIRED);
+    assert_int_equal(simplex_event_error(ev), SIMPLEX_E_SERVER);
+    assert_string_equal(simplex_event_detail(ev), "AUTH");
+    assert_non_null(strstr(simplex_event_json(ev), "\"state\":\"required\""));
+    simplex_event_free(ev);
+    duo_close(&d);
+}
+
+/* ---- new keys while the last are being agreed on ---- */
+
+/* I answered, its answer is on its way, J begins again: what they have does not fit. The side that
+ * began does so once more, and it fits. */
+static void whoever_begins_again_twice_gets_through(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    forwarder_set(&d.fj, FORWARD_REFUSE); /* the way to J */
+    sync_ok(&d.j, d.jc, true);
+    expect_sync(&d.i, d.ic, SIMPLEX_SYNC_AGREED, SIMPLEX_OK);
+    sync_ok(&d.j, d.jc, true);
+    expect_sync(&d.i, d.ic, SIMPLEX_SYNC_REQUIRED, SIMPLEX_E_RATCHET_SYNC);
+    forwarder_set(&d.fj, FORWARD);
+    expect_sync(&d.j, d.jc, SIMPLEX_SYNC_AGREED, SIMPLEX_OK);
+    while (info_of(&d.i, d.ic).pending + info_of(&d.j, d.jc).pending > 0)
+        usleep(5000);
+    assert_blocked(&d.i, d.ic);
+    assert_blocked(&d.j, d.jc);
+    sync_ok(&d.j, d.jc, true);
+    both_agree(&d);
+    usable_again(&d);
+    duo_close(&d);
+}
+
+/* ---- a contact that does not keep to it ---- */
+
+struct scene {
+    struct duo d; /* i: the victim; j: somebody it talks to as well */
+    struct contact c;
+    int64_t conn; /* of i with the contact */
+};
+
+static void scene_open(struct scene *s)
+{
+    simplex_event *ev;
+
+    duo_open(&s->d, NULL);
+    duo_connect(&s->d);
+    assert_int_equal(simplex_agent_create(s->d.i.a, SIMPLEX_PQ_OFF, &s->conn), SIMPLEX_OK);
+    ev = wait_event(&s->d.i, SIMPLEX_EV_INV, s->conn);
+    contact_open(&s->c, simplex_event_data(ev), simplex_server_port(s->d.srv.s));
+    simplex_event_free(ev);
+    contact_confirm(&s->c, "a contact");
+    ev = wait_event(&s->d.i, SIMPLEX_EV_CONF, s->conn);
+    assert_int_equal(
+        simplex_agent_allow(s->d.i.a, s->conn, simplex_event_conf(ev), sx_str("I")), SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(&s->d.i, SIMPLEX_EV_CON, s->conn);
+}
+
+static void scene_close(struct scene *s)
+{
+    talk(&s->d.i, s->d.ic, &s->d.j, s->d.jc, "others are not concerned");
+    talk(&s->d.j, s->d.jc, &s->d.i, s->d.ic, "not at all");
+    contact_close(&s->c);
+    duo_close(&s->d);
+}
+
+static void send_key(struct scene *s, const struct sx_e2e_params *e2e, uint16_t version)
+{
+    struct sx_envelope env = { .version = version,
+                               .tag = SX_ENV_RATCHET_KEY,
+                               .has_e2e = true,
+                               .e2e = *e2e,
+                               .body = sx_str("R") };
+    struct contact_how how = { .confirmation = false };
+    struct sx_wr envelope, body;
+
+    sx_wr_init(&envelope, BODY_MAX);
+    sx_wr_init(&body, BODY_MAX);
+    sx_envelope_encode(&envelope, &env);
+    assert_false(envelope.bad);
+    contact_box(&s->c, &how, sx_wr_bytes(&envelope), &body);
+    contact_send(&s->c, sx_wr_bytes(&body));
+    sx_wr_free(&envelope);
+    sx_wr_free(&body);
+}
+
+static void new_params(struct sx_x3dh_keys *k, struct sx_e2e_params *e2e)
+{
+    assert_int_equal(sx_x3dh_keys_new(false, k), SIMPLEX_OK);
+    sx_x3dh_params(k, (struct sx_range){ SX_E2E_MAX, SX_E2E_MAX }, e2e);
+}
+
+static void expect_err(struct scene *s, simplex_rc why)
+{
+    simplex_event *ev = wait_event(&s->d.i, SIMPLEX_EV_ERR, s->conn);
+
+    assert_string_equal(simplex_rc_name(simplex_event_error(ev)), simplex_rc_name(why));
+    simplex_event_free(ev);
+}
+
+static void keys_that_make_no_sense_change_nothing(void **state)
+{
+    struct scene s;
+    struct sx_x3dh_keys k;
+    struct sx_e2e_params e2e, bad;
+
+    (void)state;
+    scene_open(&s);
+    new_params(&k, &e2e);
+    bad = e2e;
+    bad.v = (struct sx_range){ SX_E2E_MAX + 1, SX_E2E_MAX + 1 };
+    send_key(&s, &bad, SX_AGENT_MAX);
+    expect_err(&s, SIMPLEX_E_VERSION);
+    send_key(&s, &e2e, 2); /* an agent that had no such envelope */
+    expect_err(&s, SIMPLEX_E_VERSION);
+    bad = e2e;
+    memset(bad.k1.b, 0, 56); /* small order: the secret would be known to all */
+    send_key(&s, &bad, SX_AGENT_MAX);
+    simplex_event_free(wait_event(&s.d.i, SIMPLEX_EV_ERR, s.conn));
+    assert_int_equal(info_of(&s.d.i, s.conn).sync_state, SIMPLEX_SYNC_OK);
+    contact_say(&s.c, "the old ratchet is there");
+    (void)receive_text(&s.d.i, s.conn, "the old ratchet is there");
+    scene_close(&s);
+}
+
+static void repeated_keys_count_once(void **state)
+{
+    struct scene s;
+    struct sx_x3dh_keys k;
+    struct sx_e2e_params e2e;
+
+    (void)state;
+    scene_open(&s);
+    new_params(&k, &e2e);
+    send_key(&s, &e2e, SX_AGENT_MAX);
+    expect_sync(&s.d.i, s.conn, SIMPLEX_SYNC_AGREED, SIMPLEX_OK);
+    int64_t last = info_of(&s.d.i, s.conn).last_msg_id;
+    for (int n = 0; n < 50; n++)
+        send_key(&s, &e2e, SX_AGENT_MAX);
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_RSYNC, 200));
+    assert_int_equal(info_of(&s.d.i, s.conn).last_msg_id, last);
+    agent_reopen(&s.d.i); /* it is not forgotten */
+    send_key(&s, &e2e, SX_AGENT_MAX);
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_RSYNC, 200));
+    assert_int_equal(info_of(&s.d.i, s.conn).sync_state, SIMPLEX_SYNC_AGREED);
+    scene_close(&s);
+}
+
+static void a_flood_of_keys_is_not_answered(void **state)
+{
+    enum { N = 300 };
+    struct scene s;
+    struct sx_x3dh_keys k;
+    struct sx_e2e_params e2e;
+    unsigned told = 0;
+
+    (void)state;
+    scene_open(&s);
+    int64_t before = info_of(&s.d.i, s.conn).last_msg_id;
+    for (int n = 0; n < N; n++) {
+        new_params(&k, &e2e);
+        send_key(&s, &e2e, SX_AGENT_MAX);
+    }
+    while (!quiet(&s.d.i, SIMPLEX_EV_RSYNC, 500))
+        told++;
+    assert_int_equal(told, SX_SYNC_KEYS_MAX);
+    /* every second one was answered, with keys and perhaps EREADY */
+    assert_true(info_of(&s.d.i, s.conn).last_msg_id - before <= SX_SYNC_KEYS_MAX);
+    sync_ok(&s.d.i, s.conn, true); /* what is begun here is finished all the same */
+    new_params(&k, &e2e);
+    send_key(&s, &e2e, SX_AGENT_MAX);
+    expect_sync(&s.d.i, s.conn, SIMPLEX_SYNC_AGREED, SIMPLEX_OK);
+    scene_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_old_copy_is_noticed_and_gets_a_new_ratchet),
+        cmocka_unit_test(the_new_ratchet_returns_to_the_kem),
+        cmocka_unit_test(the_peer_of_an_old_copy_can_begin),
+        cmocka_unit_test(a_key_used_for_another_message_is_a_sign_too),
+        cmocka_unit_test(what_is_allowed_depends_on_the_state),
+        cmocka_unit_test(a_healthy_ratchet_can_be_replaced),
+        cmocka_unit_test(messages_sent_before_arrive),
+        cmocka_unit_test(both_can_begin_at_once),
+        cmocka_unit_test(the_server_may_be_away_at_each_step),
+        cmocka_unit_test(restarts_at_any_time_do_no_harm),
+        cmocka_unit_test(lost_answers_do_no_harm),
+        cmocka_unit_test(keys_that_cannot_be_delivered_are_told_of),
+        cmocka_unit_test(whoever_begins_again_twice_gets_through),
+        cmocka_unit_test(keys_that_make_no_sense_change_nothing),
+        cmocka_unit_test(repeated_keys_count_once),
+        cmocka_unit_test(a_flood_of_keys_is_not_answered),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
