@@ -47,7 +47,8 @@ simplex_rc sx_sync_unreadable(struct simplex_agent *a, struct sx_conn *c, simple
 {
     enum sx_sync_state sign = sign_of(why);
 
-    *told = sign != SX_SYNC_OK; /* once for each change to the worse; the next message tells the gap */
+    *told =
+        sign != SX_SYNC_OK; /* once for each change to the worse; the next message tells the gap */
     if (c->sync_state > SX_SYNC_REQUIRED || sign <= (enum sx_sync_state)c->sync_state)
         return SIMPLEX_OK;
     return set_state(a, c, sign, why, NULL);

@@ -467,8 +467,8 @@ static void scene_open(struct scene *s)
     simplex_event_free(ev);
     contact_confirm(&s->c, "a contact");
     ev = wait_event(&s->d.i, SIMPLEX_EV_CONF, s->conn);
-    assert_int_equal(
-        simplex_agent_allow(s->d.i.a, s->conn, simplex_event_conf(ev), sx_str("I")), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_allow(s->d.i.a, s->conn, simplex_event_conf(ev), sx_str("I")),
+                     SIMPLEX_OK);
     simplex_event_free(ev);
     expect(&s->d.i, SIMPLEX_EV_CON, s->conn);
 }
