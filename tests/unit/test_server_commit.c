@@ -97,6 +97,37 @@ static void a_block_that_left_early_is_not_waited_for(void **state)
     close_kept(&t);
 }
 
+static atomic_int woken;
+
+static void count_wake(void *user)
+{
+    (void)user;
+    atomic_fetch_add(&woken, 1);
+}
+
+/* Its loop is closed behind that: a commit that wakes it would find no handle any more. */
+static void a_hub_that_rests_is_not_woken_by_commits(void **state)
+{
+    struct sx_hub *h;
+    struct kept t;
+
+    (void)state;
+    open_kept(&t);
+    h = &t.m.hub[0];
+    h->wake = count_wake;
+    begin_new(&t);
+    wait_durable(&t);
+    wait_durable(&t); /* the first of them is told now as well */
+    assert_true(atomic_load(&woken) > 0);
+    sx_peer_close(&t.c.peer); /* while it waits, as at the stop of a server */
+    sx_hub_rest(h);
+    atomic_store(&woken, 0);
+    wait_durable(&t);
+    wait_durable(&t);
+    assert_int_equal(atomic_load(&woken), 0);
+    close_kept(&t);
+}
+
 /* The answer to the hello of a new service: as it is, in its turn, when it is on disk. */
 static void a_block_of_the_handshake_waits_like_answers(void **state)
 {
@@ -130,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_waits_for_the_disk),
         cmocka_unit_test(a_block_that_left_early_is_not_waited_for),
+        cmocka_unit_test(a_hub_that_rests_is_not_woken_by_commits),
         cmocka_unit_test(a_block_of_the_handshake_waits_like_answers),
     };
 
