@@ -24,12 +24,14 @@ struct item { /* of the story of one side, in order of time */
     int command;       /* the agent's, index of `counted` */
 };
 
-#define TAGS 5
-static const enum sx_cmd_tag counted[TAGS] = { SX_NEW, SX_KEY, SX_SKEY, SX_SEND, SX_ACK };
+#define TAGS 6
+static const enum sx_cmd_tag counted[TAGS] = { SX_NEW, SX_KEY, SX_SKEY, SX_SEND, SX_ACK, SX_SUB };
 
 static struct play {
     struct transcript t;
-    const char *side; /* "I" or "J"; of a contact address "O", who owns it, or "R", who asks */
+    /* "I" or "J"; of a contact address "O", who owns it, or "R", who asks; of a synchronisation "A",
+     * who initiated the connection, or "B", whose database is exchanged for an old copy */
+    const char *side;
     bool pq;
     unsigned begun; /* receiving queues made */
     bool asked;     /* O: the request has come */
@@ -49,6 +51,9 @@ static struct play {
     cJSON *ratchet; /* the recorded state so far */
     const cJSON *op; /* the next recorded operation on it */
     unsigned messages, events;
+    unsigned starts, ratchet_keys, ereadies;
+    cJSON *copied;   /* the ratchet when the database was copied */
+    struct sx_x3dh_keys fresh;
 } p;
 
 static void must(simplex_rc rc)
@@ -105,13 +110,13 @@ static void load_story(void)
     const cJSON *s, *b, *t, *x;
 
     vec_each(s, vec_get(p.t.json, "sessions")) {
-        if (strcmp(vec_text(s, "client"), p.side) == 0) {
+        if (strcmp(vec_text(s, "client"), p.side) == 0 && p.session == NULL) {
             p.session = vec_text(s, "session_id");
             p.version = vec_int(s, "version");
         }
     }
     vec_each(b, vec_get(p.t.json, "blocks")) {
-        if (strcmp(vec_text(b, "session"), p.session) != 0)
+        if (strcmp(vec_text(tr_session(&p.t, vec_text(b, "session")), "client"), p.side) != 0)
             continue;
         vec_each(t, vec_opt(b, "transmissions")) {
             if (strcmp(vec_text(b, "from"), "client") == 0)
@@ -121,7 +126,8 @@ static void load_story(void)
         }
     }
     vec_each(x, vec_get(vec_get(p.t.json, "api"), p.side))
-        add_item(vec_int(x, "t_ms"), x, NULL, -1);
+        if (vec_opt(x, "t_ms") != NULL) /* a note has none */
+            add_item(vec_int(x, "t_ms"), x, NULL, -1);
     p.op = vec_get(vec_get(p.t.json, "ratchets"), p.side)->child;
 }
 
@@ -172,6 +178,8 @@ static struct sx_keypair e2e_pair(unsigned nth)
 
 /* The first SEND of R, under the key of the address. */
 static void check_request(const struct sx_cmd *cmd);
+/* A SEND with new ratchet keys or with EREADY. */
+static void check_synchronisation(const struct sx_cmd *cmd);
 
 static bool answer(struct peer *peer, struct peer_conn *c, const struct sx_cmd *cmd,
                    struct sx_transmission *t, struct sx_rsp *rsp)
@@ -184,6 +192,8 @@ static bool answer(struct peer *peer, struct peer_conn *c, const struct sx_cmd *
         p.got[n] += cmd->tag == counted[n];
     if (cmd->tag == SX_SEND && side_is("R") && !p.asked)
         check_request(cmd);
+    if (cmd->tag == SX_SEND && side_is("AB"))
+        check_synchronisation(cmd);
     if (cmd->tag != SX_NEW)
         return peer_answer(peer, c, cmd, t, rsp);
     unsigned nth = p.got[0] - 1;
@@ -287,8 +297,8 @@ static struct sx_envelope recorded_request(void)
 /* The link of this side, which another one joins. */
 static void parse_recorded_link(struct sx_link *l)
 {
-    if (side_is("IJ")) {
-        shown_link("I", "INV ", l);
+    if (side_is("IJAB")) {
+        shown_link(side_is("IJ") ? "I" : "A", "INV ", l);
     } else if (side_is("R")) {
         memset(l, 0, sizeof *l);
         must(sx_link_parse(recorded_request().link, l));
@@ -376,7 +386,7 @@ static struct begin recorded_begin(simplex_bytes info)
     b.dh = pair_of(&cmd.new_.dh);
     peer_server(&p.peer, "127.0.0.1", &b.server);
     parse_recorded_link(&l);
-    if (side_is("IR")) {
+    if (side_is("IRA")) {
         b.x3dh.k1 = pair_of(&l.e2e.k1);
         b.x3dh.k2 = pair_of(&l.e2e.k2);
     }
@@ -541,6 +551,154 @@ static simplex_rc is_known(struct simplex_agent *a, void *arg)
     return sx_store_rcv_hash_known(a->store, p.conn, k->hash, &k->yes);
 }
 
+/* ---- new ratchet keys ---- */
+
+static const cJSON *recorded_keys(const char *owner, struct sx_envelope *e)
+{
+    const cJSON *b, *key;
+    struct sx_wr w;
+
+    vec_each(b, vec_get(p.t.json, "bodies")) {
+        if (vec_opt(b, "envelope_tag") == NULL || strcmp(vec_text(b, "envelope_tag"), "R") != 0)
+            continue;
+        must(sx_envelope_decode(tr_parts(&p.t, vec_get(b, "agent_envelope")), e));
+        sx_wr_fixed(&w, vec_keep(128), 128);
+        sx_spki_encode(&e->e2e.k1, &w);
+        vec_each(key, vec_get(p.t.json, "keys"))
+            if (sx_bytes_eq(vec_hex(key, "pub"), sx_wr_bytes(&w)) &&
+                strcmp(vec_text(key, "owner"), owner) == 0)
+                return vec_get(b, "agent_envelope");
+    }
+    fail_msg("%s sent no keys", owner);
+    return NULL;
+}
+
+static simplex_rc put_fresh(struct simplex_agent *a, void *arg)
+{
+    a->fresh_keys = arg;
+    return SIMPLEX_OK;
+}
+
+static void use_recorded_keys(void)
+{
+    struct sx_envelope e;
+
+    (void)recorded_keys(p.side, &e);
+    memset(&p.fresh, 0, sizeof p.fresh);
+    p.fresh.k1 = pair_of(&e.e2e.k1);
+    p.fresh.k2 = pair_of(&e.e2e.k2);
+    must(run_on_loop(put_fresh, &p.fresh));
+}
+
+/* The ratchet begins anew before it decrypts again. */
+static bool pushes_keys(void)
+{
+    const cJSON *op = p.op;
+
+    while (op != NULL && strcmp(vec_text(op, "op"), "encrypt") == 0)
+        op = op->next;
+    return op != NULL && strncmp(vec_text(op, "op"), "init_", 5) == 0;
+}
+
+static void push_keys(const cJSON *transmission)
+{
+    struct sx_rsp msg = recorded_rsp(transmission);
+
+    while (strncmp(vec_text(p.op, "op"), "init_", 5) != 0)
+        p.op = p.op->next;
+    cJSON_Delete(p.ratchet);
+    p.ratchet = cJSON_Duplicate(vec_get(p.op, "state"), 1);
+    p.op = p.op->next;
+    if (side_is("A"))
+        use_recorded_keys();
+    peer_push(p.client, sx_bytes(NULL, 0), vec_hex(transmission, "entity_id"), &msg);
+}
+
+static simplex_rc get_ratchet(struct simplex_agent *a, void *arg)
+{
+    return sx_store_ratchet_get(a->store, p.conn, arg);
+}
+
+/* The recorded ratchet, but for what the sending side made up. */
+static void check_agreement(void)
+{
+    struct sx_ratchet want, got;
+
+    load(p.ratchet, &want);
+    must(run_on_loop(get_ratchet, &got));
+    assert_int_equal(got.current, want.current);
+    assert_memory_equal(got.ad, want.ad, sizeof want.ad);
+    assert_memory_equal(got.nhkr, want.nhkr, sizeof want.nhkr);
+    assert_int_equal(got.has_snd, side_is("B"));
+    assert_int_equal(got.support_kem, want.support_kem);
+    if (side_is("A")) {
+        assert_memory_equal(got.rk, want.rk, sizeof want.rk);
+        assert_memory_equal(got.nhks, want.nhks, sizeof want.nhks);
+        assert_memory_equal(&got.dhs, &want.dhs, sizeof want.dhs);
+    } else {
+        assert_memory_equal(got.hks, want.hks, sizeof want.hks);
+    }
+    sx_ratchet_wipe(&got);
+}
+
+struct first_delivery {
+    struct sx_snd_queue q;
+    uint8_t type, plain[256];
+    size_t len;
+};
+
+static simplex_rc get_delivery(struct simplex_agent *a, void *arg)
+{
+    struct first_delivery *d = arg;
+    struct sx_snd_msg m;
+
+    TRY(sx_store_sndq_of(a->store, p.conn, 0, &d->q));
+    TRY(sx_store_delivery_next(a->store, d->q.id, 0, &m));
+    d->type = m.type;
+    d->len = m.plain.len < sizeof d->plain ? m.plain.len : sizeof d->plain;
+    memcpy(d->plain, m.plain.ptr, d->len);
+    return SIMPLEX_OK;
+}
+
+static void check_sent_keys(const struct sx_cmd *cmd, const struct sx_snd_queue *q)
+{
+    struct sx_rcv_queue to = { .client_version = SX_CLIENT_MAX, .has_e2e_secret = true };
+    struct sx_envelope e;
+    struct sx_opened o;
+    struct sx_wr body;
+
+    memset(&o, 0, sizeof o);
+    memcpy(to.e2e_secret, q->e2e_secret, sizeof to.e2e_secret);
+    sx_wr_init(&body, SX_BLOCK);
+    sx_wr_raw(&body, cmd->send.body);
+    assert_int_equal(body.len, 16043);
+    assert_true(cmd->send.notify);
+    must(sx_open_body(&to, body.p, body.len, &o));
+    assert_false(o.outer.has_key || o.inner.has_key);
+    vec_assert_eq(o.inner.envelope, tr_parts(&p.t, recorded_keys(p.side, &e)), "envelope");
+    sx_wr_free(&body);
+    p.ratchet_keys++;
+}
+
+static void check_synchronisation(const struct sx_cmd *cmd)
+{
+    struct first_delivery d;
+    const cJSON *m;
+    bool same = false;
+
+    memset(&d, 0, sizeof d);
+    must(run_on_loop(get_delivery, &d));
+    if (d.type == SX_ROW_RATCHET_KEY)
+        check_sent_keys(cmd, &d.q);
+    if (d.type != SX_M_EREADY)
+        return;
+    vec_each(m, vec_get(p.t.json, "ratchet_messages"))
+        same = same || (strcmp(vec_text(m, "sender"), p.side) == 0 &&
+                        sx_bytes_eq(vec_hex(m, "plain"), sx_bytes(d.plain, d.len)));
+    assert_true(same);
+    p.ereadies++;
+}
+
 /* A request is not from a ratchet. */
 static void push_request(const cJSON *transmission)
 {
@@ -556,13 +714,17 @@ static void push(const cJSON *transmission)
         push_request(transmission);
         return;
     }
+    if (side_is("AB") && p.messages > 0 && pushes_keys()) {
+        push_keys(transmission);
+        return;
+    }
     const cJSON *op = next_decrypt(), *m;
     simplex_bytes entity = vec_hex(transmission, "entity_id");
     struct sx_rsp msg = recorded_rsp(transmission);
     struct known k = { .yes = false };
     int64_t until = sx_mono_ms() + WAIT_MS;
 
-    if (!(p.messages == 0 && side_is("IR"))) { /* its first: from the keys of the link */
+    if (!(p.messages == 0 && side_is("IRA"))) { /* its first: from the keys of the link */
         struct sx_ratchet before;
         load(p.ratchet, &before);
         must(run_on_loop(put_ratchet, &before));
@@ -571,6 +733,11 @@ static void push(const cJSON *transmission)
         if (strcmp(vec_text(m, "id"), vec_text(op, "ratchet_message")) == 0)
             sx_sha256(tr_ratchet_message(&p.t, m), k.hash);
     peer_push(p.client, sx_bytes(NULL, 0), entity, &msg);
+    if (vec_opt(op, "error") != NULL) { /* RSYNC is next */
+        p.op = op->next;
+        p.messages++;
+        return;
+    }
     while (!k.yes && sx_mono_ms() < until) {
         pump();
         must(run_on_loop(is_known, &k));
@@ -654,6 +821,11 @@ static void do_command(const char *text)
             must(simplex_agent_ack_receipt(p.a, p.conn, message_id(text), (simplex_bytes){ 0 }));
         else
             must(simplex_agent_ack(p.a, p.conn, message_id(text)));
+    } else if (has(text, "sync ")) {
+        use_recorded_keys();
+        must(simplex_agent_sync_ratchet(p.a, p.conn, false));
+    } else if (has(text, "sub ")) {
+        return; /* it does so by itself */
     } else {
         assert_string_equal(text, "quit");
     }
@@ -701,6 +873,19 @@ static void check_security_code(void)
     assert_memory_equal(code, want, sizeof want);
 }
 
+static void check_rsync(const simplex_event *ev, const char *text)
+{
+    bool header = has(text, " required RATCHET_HEADER");
+    int32_t state = has(text, " agreed -") ? SIMPLEX_SYNC_AGREED
+                                           : header ? SIMPLEX_SYNC_REQUIRED : SIMPLEX_SYNC_OK;
+
+    assert_true(state != SIMPLEX_SYNC_OK || has(text, " ok -"));
+    assert_int_equal(simplex_event_sync_state(ev), state);
+    assert_int_equal(simplex_event_error(ev), header ? SIMPLEX_E_RATCHET_HEADER : SIMPLEX_OK);
+    if (state == SIMPLEX_SYNC_AGREED)
+        check_agreement();
+}
+
 static void check_event(const char *text)
 {
     static const struct {
@@ -712,7 +897,7 @@ static void check_event(const char *text)
         { "MSG ", SIMPLEX_EV_MSG },   { "SENT ", SIMPLEX_EV_SENT },
         { "JOINED ", SIMPLEX_EV_JOINED }, { "ADDR ", SIMPLEX_EV_INV },
         { "REQ ", SIMPLEX_EV_REQ },   { "ACCEPTED ", SIMPLEX_EV_JOINED },
-        { "RCVD ", SIMPLEX_EV_RCVD },
+        { "RSYNC ", SIMPLEX_EV_RSYNC }, { "RCVD ", SIMPLEX_EV_RCVD },
     };
     simplex_event *ev = NULL;
 
@@ -756,6 +941,9 @@ static void check_event(const char *text)
     case SIMPLEX_EV_SENT:
         assert_int_equal(simplex_event_msg_id(ev), message_id(text));
         break;
+    case SIMPLEX_EV_RSYNC:
+        check_rsync(ev, text);
+        break;
     default:
         break;
     }
@@ -788,9 +976,49 @@ static void agent_start(void)
                                  .n_servers = 1,
                                  .retry_first = 50 };
 
-    tmp_make(p.dir);
     (void)snprintf(path, sizeof path, "%s/agent.db", p.dir);
     must(simplex_agent_open(&cfg, &p.a));
+}
+
+static void copy_database(const char *from, const char *to)
+{
+    static uint8_t bytes[4 << 20];
+    char path[300];
+    FILE *f;
+
+    (void)snprintf(path, sizeof path, "%s/%s", p.dir, from);
+    f = fopen(path, "rb");
+    assert_non_null(f);
+    size_t n = fread(bytes, 1, sizeof bytes, f);
+    assert_true(n < sizeof bytes && fclose(f) == 0);
+    (void)snprintf(path, sizeof path, "%s/%s", p.dir, to);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_true(fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
+}
+
+/* B's program ended and began again: the first time its database is copied, the second time it is
+ * exchanged for the copy. */
+static void restart(int64_t t_ms)
+{
+    if (p.starts++ == 0)
+        return;
+    while (p.n_held > 0)
+        simplex_event_free(p.held[--p.n_held]);
+    must(simplex_agent_close(p.a));
+    if (p.starts == 2) {
+        for (; vec_int(p.op, "t_ms") < t_ms; p.op = p.op->next)
+            merge(p.ratchet, vec_opt(p.op, "changed"));
+        p.copied = cJSON_Duplicate(p.ratchet, 1);
+        copy_database("agent.db", "copy.db");
+    } else {
+        copy_database("copy.db", "agent.db");
+        while (vec_int(p.op, "t_ms") < t_ms)
+            p.op = p.op->next;
+        cJSON_Delete(p.ratchet);
+        p.ratchet = p.copied;
+    }
+    agent_start();
 }
 
 static void finish(void)
@@ -822,6 +1050,7 @@ static void play(const char *file, const char *side, unsigned messages, unsigned
     load_story();
     p.pq = sx_kem_available() && p.version >= 9 && side_is("IJ");
     server_open();
+    tmp_make(p.dir);
     agent_start();
     for (size_t n = 0; n < p.n_items; n++) {
         const struct item *x = &p.items[n];
@@ -831,6 +1060,8 @@ static void play(const char *file, const char *side, unsigned messages, unsigned
             expect_command(x->command);
         else if (strcmp(vec_text(x->api, "dir"), "command") == 0)
             do_command(vec_text(x->api, "text"));
+        else if (strncmp(vec_text(x->api, "text"), "READY", 5) == 0)
+            restart(x->t_ms);
         else
             check_event(vec_text(x->api, "text"));
     }
@@ -880,6 +1111,20 @@ static void plays_the_requester_at_a_contact_address(void **state)
     play("transcript-contact.json", "R", 2, 5);
 }
 
+static void plays_the_peer_of_an_old_copy(void **state)
+{
+    (void)state;
+    play("transcript-resync.json", "A", 6, 14);
+    assert_true(p.ratchet_keys == 1 && p.ereadies == 1);
+}
+
+static void plays_the_restored_copy(void **state)
+{
+    (void)state;
+    play("transcript-resync.json", "B", 7, 14);
+    assert_true(p.ratchet_keys == 1 && p.ereadies == 1);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -900,6 +1145,8 @@ int main(void)
         cmocka_unit_test_teardown(plays_the_joiner_of_the_fast_handshake, tear_down),
         cmocka_unit_test_teardown(plays_the_initiator_of_the_standard_handshake, tear_down),
         cmocka_unit_test_teardown(plays_the_joiner_of_the_standard_handshake, tear_down),
+        cmocka_unit_test_teardown(plays_the_peer_of_an_old_copy, tear_down),
+        cmocka_unit_test_teardown(plays_the_restored_copy, tear_down),
         cmocka_unit_test_teardown(plays_the_owner_of_a_contact_address, tear_down),
         cmocka_unit_test_teardown(plays_the_requester_at_a_contact_address, tear_down),
     };
