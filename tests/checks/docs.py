@@ -52,12 +52,13 @@ def check_links(path, text):
 def check_tests(root, path, text):
     """The tests in the second column of the section "The reference's tests" exist."""
     part = re.search(r"^## The reference's tests\n(.*?)(?=^## |\Z)", text, re.M | re.S)
-    code = "".join(p.read_text(encoding="utf-8") for p in (root / "tests").glob("*/test_*.c"))
     rows = [r for r in part.group(1).splitlines() if r.startswith("| ")][2:] if part else []
+    code = "".join(p.read_text(encoding="utf-8") for p in (root / "tests").glob("*/test_*.c"))
+    tests = set(re.findall(r"^static void (\w+)\(void \*\*", code, re.M))
     for name in re.findall(r"`([a-z]\w*_\w+)`", "".join(r.split("|")[2] for r in rows)):
-        if not re.search(rf"\b{name}\(void \*\*", code):
+        if name not in tests:
             faults.append(f"{path.name}: there is no test {name}")
-    if path.name == "testing.md" and len(rows) < 40:
+    if len(rows) < 40:
         faults.append(f"{path.name}: the table of the reference's tests is not complete")
 
 
@@ -70,7 +71,8 @@ def main():
         check_quotes(root, path, text)
         check_names(path, text, known)
         check_links(path, text)
-        check_tests(root, path, text)
+        if path.name == "testing.md":
+            check_tests(root, path, text)
     print("\n".join(faults))
     print(f"{len(paths)} documents, {len(faults)} faults")
     return 1 if faults else 0
