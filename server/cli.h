@@ -107,8 +107,10 @@ void sx_cli_server_config(const struct sx_cli *cli, const struct sx_config *c,
 void sx_cli_banner_identity(const char *fingerprint, const struct sx_config *c);
 void sx_cli_banner(const struct sx_cli *cli, const struct sx_config *c, const simplex_server *s);
 
-/* As many open files as so many connections need, if the system allows; a warning when not. */
+/* As many open files as so many connections need, if the system allows; before the start, which
+ * shares them. Then a warning when it does not. */
 void sx_cli_raise_files(unsigned connections);
+void sx_cli_tell_files(unsigned connections);
 
 /* ---- signals ---- */
 

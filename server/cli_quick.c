@@ -9,6 +9,7 @@
 #include "log.h"
 
 #define DEFAULT_DIR "./smp-server"
+#define QUICK_CLIENTS 10000 /* enough for a test; an ini says how many */
 
 static int option_number(const char *name, const char *arg, unsigned long min, unsigned long max,
                          unsigned *out)
@@ -110,7 +111,8 @@ int sx_cli_quick_run(struct sx_cli_quick *q, enum sx_log_level level)
                            q->cfg.dir, q->cfg.dir);
     sx_cli_block_signals();
     sx_log_to_stderr(level);
-    sx_cli_raise_files(10000); /* enough for a test; an ini says how many */
+    sx_cli_raise_files(QUICK_CLIENTS);
+    sx_cli_tell_files(QUICK_CLIENTS);
     if (simplex_server_start(&q->cfg, &s) != SIMPLEX_OK)
         return sx_cli_fail(SX_CLI_FAILED, "%s", error);
     print_banner(s, &q->cfg);

@@ -198,6 +198,7 @@ static int serve(struct start *s)
         return SX_CLI_OK;
     }
     sx_cli_banner(s->cli, &s->config, s->server);
+    sx_cli_tell_files(cfg.max_connections);
     sx_cli_wait(reload, s);
     printf("Stopping the server (a further SIGINT ends it at once)...\n");
     fflush(stdout);

@@ -102,7 +102,7 @@ void sx_block_free(struct sx_block *b)
         return;
     sx_answers_free(&b->answers);
     sx_answers_free(&b->events);
-    sx_free(b);
+    sx_free_secret(b, sizeof(*b)); /* opened commands, passwords */
 }
 
 struct sx_answers *sx_block_events(struct sx_block *b)

@@ -263,6 +263,7 @@ simplex_rc sx_config_read(const char *path, sx_config_report_fn *report, void *u
     FILE *f = fopen(path, "rbe");
     if (f == NULL)
         return say_unreadable(&r, errno);
+    (void)setvbuf(f, NULL, _IONBF, 0); /* passwords: no copy that nobody wipes */
     uint8_t *text = sx_malloc(SX_CONFIG_FILE_MAX + 1);
     size_t n = text == NULL ? 0 : fread(text, 1, SX_CONFIG_FILE_MAX + 1, f);
     int e = errno;

@@ -110,6 +110,7 @@ bool sx_srv_may_create(struct sx_srv *s, bool has_password, simplex_bytes passwo
     pthread_mutex_lock(&s->policy_lock);
     bool ok = s->new_queues && password_matches(s, has_password, given);
     pthread_mutex_unlock(&s->policy_lock);
+    sx_wipe(given, sizeof(given));
     return ok;
 }
 
@@ -121,6 +122,7 @@ bool sx_srv_may_proxy(struct sx_srv *s, bool has_password, simplex_bytes passwor
     pthread_mutex_lock(&s->policy_lock);
     bool ok = password_matches(s, has_password, given);
     pthread_mutex_unlock(&s->policy_lock);
+    sx_wipe(given, sizeof(given));
     return ok;
 }
 
