@@ -665,6 +665,45 @@ static void blocks_with_a_notice(void **state)
     close_server(&t);
 }
 
+/* What is reported is often a link: its id is as good as the sender's. */
+static void finds_a_queue_by_its_link(void **state)
+{
+    struct server t;
+    struct smp_peer p;
+    uint8_t corr[24] = { 7 }, hash[48], link[24] = { 9 };
+    struct sx_keypair rcv, dh;
+    struct sx_cmd c = { .tag = SX_NEW }, lget = { .tag = SX_LGET };
+    char id[40];
+
+    (void)state;
+    open_server(&t);
+    assert_int_equal(smp_peer_open(&p, &t.peer), SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_ED25519, &rcv), SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_X25519, &dh), SIMPLEX_OK);
+    sx_sha3_384(sx_bytes(corr, sizeof(corr)), hash);
+    c.new_.auth = rcv.pub;
+    c.new_.dh = dh.pub;
+    c.new_.mode = SX_MODE_CONTACT;
+    c.new_.has_link = true;
+    c.new_.snd_id = sx_bytes(hash, 24);
+    c.new_.link_id = sx_bytes(link, 24);
+    const struct sx_rsp *r = smp_peer_cmd_corr(&p, &rcv, corr, sx_bytes(NULL, 0), &c);
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_IDS);
+    uint8_t rcv_id[24];
+    memcpy(rcv_id, r->ids.rcv_id.ptr, 24);
+    assert_int_equal(smp_peer_cmd(&p, NULL, sx_bytes(link, 24), &lget)->tag, SX_R_LNK);
+    struct text_client *admin = control(&t, ADMIN_PASSWORD);
+    assert_string_equal(ask(admin, "block %s reason=spam", id_text(link, id)), "ok, queue blocked");
+    assert_int_equal(smp_peer_cmd(&p, NULL, sx_bytes(link, 24), &lget)->err.err, SX_ERR_BLOCKED);
+    assert_string_equal(ask(admin, "status %s", id_text(rcv_id, id)), "error: AUTH");
+    assert_string_equal(ask(admin, "delete %s", id_text(link, id)), "ok, 0 messages deleted");
+    assert_int_equal(smp_peer_cmd(&p, NULL, sx_bytes(link, 24), &lget)->err.err, SX_ERR_AUTH);
+    text_close(admin);
+    smp_peer_close(&p);
+    close_server(&t);
+}
+
 static void saves_messages_in_memory_when_told_to(void **state)
 {
     struct server t;
@@ -849,6 +888,7 @@ int main(void)
         cmocka_unit_test(blocks_and_unblocks_a_queue),
         cmocka_unit_test(deletes_a_queue),
         cmocka_unit_test(blocks_with_a_notice),
+        cmocka_unit_test(finds_a_queue_by_its_link),
         cmocka_unit_test(saves_messages_in_memory_when_told_to),
         cmocka_unit_test(blocks_for_good_when_the_state_is_kept),
         cmocka_unit_test(refuses_garbage_on_the_control_port),

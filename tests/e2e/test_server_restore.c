@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The reference's tests of what outlives a restart and of what expires (protocol/smp.md section
- * 11): testWithStoreLog, testRestoreMessages, testRestoreExpireMessages, testMsgExpireOnInterval,
- * testMsgNOTExpireOnInterval; with messages on disk and in memory.
+ * 11): testWithStoreLog, testBlockMessageQueue, testRestoreMessages, testRestoreExpireMessages,
+ * testMsgExpireOnInterval, testMsgNOTExpireOnInterval; with messages on disk and in memory.
  */
 #include "support/vec.h"
 
@@ -253,6 +253,44 @@ static void the_log_has_six_lines_and_then_one(void **state)
     close_server(&t);
 }
 
+/* ---- testBlockMessageQueue: the line is the operator's ---- */
+
+static void a_line_in_the_log_blocks_a_queue(void **state)
+{
+    struct sx_cmd skey = { .tag = SX_SKEY };
+    struct server t;
+    struct queue q;
+    char path[200], id[40] = "";
+    struct sx_wr w;
+
+    (void)state;
+    open_server(&t, false);
+    connect_peer(&t);
+    make_queue(&q);
+    smp_peer_close(&peer);
+    simplex_server_stop(t.s);
+    sx_wr_fixed(&w, id, sizeof(id) - 1);
+    sx_b64url_encode(&w, sx_bytes(q.rcv_id, 24));
+    snprintf(path, sizeof(path), "%s/smp-server-store.log", t.dir);
+    FILE *f = fopen(path, "a");
+    assert_non_null(f);
+    assert_true(fprintf(f, "BLOCK %s reason=content\n", id) > 0);
+    assert_int_equal(fclose(f), 0);
+    for (int i = 0; i < 2; i++) { /* also when it was compacted */
+        start(&t);
+        connect_peer(&t);
+        skey.key.key = q.snd.pub;
+        const struct sx_rsp *r = cmd(&q.snd, q.snd_id, &skey);
+        assert_int_equal(r->tag, SX_R_ERR);
+        assert_int_equal(r->err.err, SX_ERR_BLOCKED);
+        assert_int_equal(r->err.blocked, SX_BLOCKED_CONTENT);
+        smp_peer_close(&peer);
+        simplex_server_stop(t.s);
+    }
+    start(&t);
+    close_server(&t);
+}
+
 /* ---- testRestoreMessages ---- */
 
 static void messages_and_the_marker_are_restored(bool in_memory)
@@ -436,6 +474,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_log_has_six_lines_and_then_one),
+        cmocka_unit_test(a_line_in_the_log_blocks_a_queue),
         cmocka_unit_test(messages_and_the_marker_are_restored_from_disk),
         cmocka_unit_test(messages_and_the_marker_are_restored_from_the_file),
         cmocka_unit_test(old_messages_on_disk_expire_at_the_start),
