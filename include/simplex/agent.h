@@ -76,6 +76,11 @@ typedef struct simplex_agent_config {
     int64_t reconnect_first;  /* 2,000 */
     int64_t reconnect_max;    /* 180,000 */
     uint16_t smp_min, smp_max; /* SMP versions: 6..19 */
+
+    /* Only look: no network, no events, nothing is written. What changes something is PROHIBITED.
+     * For an extension that shows who a notification is from; not beside an agent that is open
+     * (DB_LOCKED). The database must exist and be up to date (DB_SCHEMA). */
+    bool read_only;
 } simplex_agent_config;
 
 /*
@@ -280,7 +285,8 @@ SIMPLEX_API simplex_rc simplex_agent_connections(simplex_agent *a, int64_t after
 /*
  * The security code: who has the same code on both screens has no one in between. code: SHA-256 of
  * the associated data of the ratchet. text: the same as a decimal number in groups of five, with a
- * NUL, as other applications of the network show it; NULL: not wanted. Errors: NOT_FOUND,
+ * NUL, as other applications of the network show it; NULL: not wanted. It changes when the ratchet
+ * is synchronised. Errors: NOT_FOUND,
  * PROHIBITED (the peer's keys are not here yet: not before CONF or INFO).
  */
 #define SIMPLEX_CODE_TEXT 96
@@ -296,6 +302,31 @@ SIMPLEX_API simplex_rc simplex_agent_reconnect(simplex_agent *a) SIMPLEX_CHECK;
 /* Changes the key of the database. On failure the old one stays. */
 SIMPLEX_API simplex_rc simplex_agent_rekey(simplex_agent *a, simplex_bytes key,
                                            bool raw_key) SIMPLEX_CHECK;
+
+/*
+ * A copy of the whole database in a new file, while the agent works: it has what was promised when
+ * the call began, and the agent waits until it is written (some seconds for a gigabyte). key: of the
+ * copy; the agent's own or another one, which tells nothing about the agent's. It appears under its
+ * name whole and checked: a crash before leaves PATH.part. Errors: ARG, PROHIBITED (there is a file
+ * of this name), DB_FULL, DB_IO (nothing is left of it).
+ *
+ * Two agents must never run from one database and its copy. After restoring one, ratchets that went
+ * on since have to be synchronised (RSYNC).
+ */
+SIMPLEX_API simplex_rc simplex_agent_backup(simplex_agent *a, const char *path, simplex_bytes key,
+                                            bool raw_key) SIMPLEX_CHECK;
+
+/*
+ * Puts a copy that simplex_agent_backup made in the place of the database of a closed agent, which
+ * keeps its file and its key db_key; where there is no file, one is made with that key. The copy is
+ * read through and checked before, and stays. It happens as a whole or, on failure and after a crash,
+ * not at all. A database that is damaged, or whose key is lost, is moved away first (with the file
+ * -wal beside it). Errors: ARG, DB_KEY (either file), DB_SCHEMA (the copy is of a newer release, or
+ * of something else), DB_DAMAGED, DB_LOCKED (an agent has one of them open), DB_FULL, DB_IO, NOMEM.
+ */
+SIMPLEX_API simplex_rc simplex_agent_restore(const char *path, simplex_bytes key, bool raw_key,
+                                             const char *db_path, simplex_bytes db_key,
+                                             bool db_raw_key) SIMPLEX_CHECK;
 
 /* ---- events (section 9) ---- */
 

@@ -428,20 +428,3 @@ simplex_rc simplex_agent_reconnect(simplex_agent *a)
     CHECK(a != NULL);
     return run(a, do_reconnect, NULL, false);
 }
-
-/* The key changes between two transactions. */
-static simplex_rc do_rekey(struct simplex_agent *a, void *p)
-{
-    struct args *x = p;
-    simplex_rc rc = sx_agent_commit_now(a);
-
-    return rc == SIMPLEX_OK ? sx_store_rekey(a->store, x->info, x->on) : rc;
-}
-
-simplex_rc simplex_agent_rekey(simplex_agent *a, simplex_bytes key, bool raw_key)
-{
-    struct args x = { .info = key, .on = raw_key };
-
-    CHECK(a != NULL && key.ptr != NULL && key.len > 0 && (!raw_key || key.len == 32));
-    return run(a, do_rekey, &x, false);
-}

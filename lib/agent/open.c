@@ -219,7 +219,8 @@ simplex_rc sx_agent_prepare(const simplex_agent_config *host, struct simplex_age
     if (rc == SIMPLEX_OK) {
         struct sx_store_cfg store = { .path = cfg->db_path,
                                       .key = cfg->db_key,
-                                      .raw_key = cfg->db_raw_key };
+                                      .raw_key = cfg->db_raw_key,
+                                      .read_only = cfg->read_only };
         rc = sx_store_open(&store, &a->store);
     }
     if (rc == SIMPLEX_OK)

@@ -158,8 +158,8 @@ simplex_rc sx_agent_commit_now(struct simplex_agent *a)
 
 static void run_call(struct simplex_agent *a, struct sx_call *c)
 {
-    if (!c->wants_store) {
-        c->rc = c->fn(a, c->arg);
+    if (!c->wants_store || a->cfg.read_only) {
+        c->rc = c->wants_store ? SIMPLEX_E_PROHIBITED : c->fn(a, c->arg);
         return;
     }
     c->rc = sx_handler_begin(a);
@@ -423,6 +423,10 @@ simplex_rc sx_agent_load(struct simplex_agent *a)
     rc = init_handles(a);
     if (rc == SIMPLEX_OK)
         rc = sx_net_open(&a->loop, &a->net_cfg, &callbacks, a, a->isolation, &a->net);
+    if (rc == SIMPLEX_OK && a->cfg.read_only) {
+        a->next_cleanup = INT64_MAX;
+        return rc;
+    }
     if (rc == SIMPLEX_OK)
         rc = sx_load_queues(a);
     if (rc == SIMPLEX_OK)

@@ -25,7 +25,7 @@ struct sx_store {
     sqlite3_stmt *lent;            /* its row backs the slices of the last call */
     struct sx_wr scratch;          /* for encodings that are bound; wiped after use */
     uint8_t scratch_buf[SX_SCRATCH];
-    bool read_only;
+    bool read_only, older;
     bool key_fits; /* page 1 was read */
     bool in_txn;
     bool dirty;
@@ -103,6 +103,15 @@ simplex_rc sx_db_sent_cleanup(struct sx_store *s, int64_t before, unsigned limit
 
 simplex_rc sx_db_encoded(struct sx_store *s) SIMPLEX_CHECK; /* s->scratch is whole: else E_ENCODE */
 void sx_db_scratch_wipe(struct sx_store *s);
+
+/* open.c, for copies. sx_db_connect: everything but locking and reading; s is from sx_calloc. */
+simplex_rc sx_db_connect(struct sx_store *s, const struct sx_store_cfg *cfg) SIMPLEX_CHECK;
+void sx_db_disconnect(struct sx_store *s); /* frees s */
+simplex_rc sx_db_create_file(const char *path, bool *created) SIMPLEX_CHECK; /* mode 0600 */
+void sx_db_remove_files(const char *path);
+char *sx_db_beside(const char *path, const char *suffix); /* sx_free; NULL: no memory */
+/* The first column of the first row; E_DB_DAMAGED when it is another text, or there is none. */
+simplex_rc sx_db_text_is(struct sx_store *s, const char *sql, const char *expected) SIMPLEX_CHECK;
 
 bool sx_db_key_valid(simplex_bytes key, bool raw);
 /* Hands the key to sqlite3_key or sqlite3_rekey. */

@@ -147,8 +147,8 @@ simplex_rc sx_store_migrate(struct sx_store *s, const struct sx_migration *list,
         return rc;
     if (done == n)
         return SIMPLEX_OK;
-    if (s->read_only) /* cannot be brought up to date */
-        return SIMPLEX_E_DB_SCHEMA;
+    if (s->read_only) /* cannot be brought up to date; an empty file is no database of ours */
+        return s->older && done > 0 ? SIMPLEX_OK : SIMPLEX_E_DB_SCHEMA;
     if ((rc = sx_store_begin(s)) != SIMPLEX_OK)
         return rc;
     rc = apply(s, list, n, done, objects == 0);

@@ -89,7 +89,7 @@ bool sx_db_key_valid(simplex_bytes key, bool raw)
 
 /* ---- files ---- */
 
-static char *beside(const char *path, const char *suffix)
+char *sx_db_beside(const char *path, const char *suffix)
 {
     size_t n = strlen(path), m = strlen(suffix);
     char *name = sx_malloc(n + m + 1);
@@ -103,7 +103,7 @@ static char *beside(const char *path, const char *suffix)
 
 /* So that nobody but the owner reads it; files beside it inherit the mode. The file is opened here
  * only when it does not exist: closing a second descriptor would end the lock of the first. */
-static simplex_rc create_file(const char *path, bool *created)
+simplex_rc sx_db_create_file(const char *path, bool *created)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
@@ -126,7 +126,7 @@ static simplex_rc keep_log(struct sx_store *s, bool keep)
 static simplex_rc keep_old_log(struct sx_store *s, const char *path)
 {
     struct stat st;
-    char *log = beside(path, "-wal");
+    char *log = sx_db_beside(path, "-wal");
 
     if (log == NULL)
         return SIMPLEX_E_NOMEM;
@@ -136,12 +136,12 @@ static simplex_rc keep_old_log(struct sx_store *s, const char *path)
 }
 
 /* Only while the lock is held (or nobody could want it): another process may be next. */
-static void remove_files(const char *path)
+void sx_db_remove_files(const char *path)
 {
     static const char *const suffix[] = { "-wal", "-journal", "" };
 
     for (size_t i = 0; i < SX_COUNT(suffix); i++) {
-        char *name = beside(path, suffix[i]);
+        char *name = sx_db_beside(path, suffix[i]);
         if (name != NULL)
             (void)unlink(name);
         sx_free(name);
@@ -166,7 +166,7 @@ static simplex_rc lock_and_read(struct sx_store *s, bool *fresh)
     return sx_db_rc(s, code);
 }
 
-static simplex_rc text_is(struct sx_store *s, const char *sql, const char *expected)
+simplex_rc sx_db_text_is(struct sx_store *s, const char *sql, const char *expected)
 {
     sqlite3_stmt *st = NULL;
     int code = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
@@ -193,7 +193,7 @@ static simplex_rc check_small(struct sx_store *s)
     (void)sqlite3_finalize(st);
     if (sx_db_rc(s, code) != SIMPLEX_OK || !small)
         return sx_db_rc(s, code);
-    return text_is(s, "PRAGMA quick_check(1)", "ok");
+    return sx_db_text_is(s, "PRAGMA quick_check(1)", "ok");
 }
 
 static simplex_rc configure(struct sx_store *s)
@@ -236,12 +236,12 @@ static simplex_rc prepare_database(struct sx_store *s, bool fresh)
         rc = sx_db_exec(s, settings_wal);
     if (rc == SIMPLEX_OK)
         rc = sx_store_migrate(s, sx_migrations, sx_migrations_count);
-    if (rc == SIMPLEX_OK)
+    if (rc == SIMPLEX_OK && !s->older)
         rc = last_ids(s);
     return rc;
 }
 
-static simplex_rc connect_file(struct sx_store *s, const struct sx_store_cfg *cfg)
+simplex_rc sx_db_connect(struct sx_store *s, const struct sx_store_cfg *cfg)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
     int code = sqlite3_open_v2(cfg->path, &s->db, flags, NULL);
@@ -260,7 +260,7 @@ static simplex_rc connect_file(struct sx_store *s, const struct sx_store_cfg *cf
     return rc;
 }
 
-static void close_handle(struct sx_store *s)
+void sx_db_disconnect(struct sx_store *s)
 {
     for (size_t i = 0; i < SQL_COUNT; i++)
         (void)sqlite3_finalize(s->stmt[i]);
@@ -271,7 +271,7 @@ static void close_handle(struct sx_store *s)
 static simplex_rc open_file(struct sx_store *s, const struct sx_store_cfg *cfg, bool created)
 {
     bool fresh = false;
-    simplex_rc rc = connect_file(s, cfg);
+    simplex_rc rc = sx_db_connect(s, cfg);
 
     if (rc == SIMPLEX_OK)
         rc = lock_and_read(s, &fresh);
@@ -283,7 +283,7 @@ static simplex_rc open_file(struct sx_store *s, const struct sx_store_cfg *cfg, 
         return rc;
     if (s->db != NULL)
         (void)keep_log(s, true);
-    remove_files(cfg->path);
+    sx_db_remove_files(cfg->path);
     return rc;
 }
 
@@ -303,13 +303,14 @@ simplex_rc sx_store_open(const struct sx_store_cfg *cfg, struct sx_store **out)
         return SIMPLEX_E_NOMEM;
     sx_wr_fixed(&s->scratch, s->scratch_buf, sizeof s->scratch_buf);
     s->read_only = cfg->read_only;
-    simplex_rc rc = cfg->read_only ? SIMPLEX_OK : create_file(cfg->path, &created);
+    s->older = cfg->older;
+    simplex_rc rc = cfg->read_only ? SIMPLEX_OK : sx_db_create_file(cfg->path, &created);
     if (rc == SIMPLEX_OK)
         rc = open_file(s, cfg, created);
     if (rc == SIMPLEX_OK)
         *out = s;
     else
-        close_handle(s);
+        sx_db_disconnect(s);
     return rc;
 }
 
@@ -318,5 +319,5 @@ void sx_store_close(struct sx_store *s)
     if (s == NULL)
         return;
     sx_store_rollback(s);
-    close_handle(s);
+    sx_db_disconnect(s);
 }

@@ -30,6 +30,7 @@ struct sx_store_cfg {
     simplex_bytes key; /* 32 bytes and raw_key, or a passphrase of any length >= 1 */
     bool raw_key;
     bool read_only;
+    bool older; /* with read_only: a schema not up to date is fine; for sx_store_restore alone */
 };
 /* Opens or creates, migrates. E_DB_KEY, _SCHEMA, _DAMAGED, _LOCKED, _FULL, _IO. On failure *out is
  * NULL and the files are as they were. A second process is refused (E_DB_LOCKED).
@@ -41,6 +42,23 @@ void sx_store_close(struct sx_store *s); /* rolls back what is open */
  * needs as much room as the file has (E_DB_FULL: nothing happened). After E_DB_IO only closing and
  * opening again is left: every call fails. */
 simplex_rc sx_store_rekey(struct sx_store *s, simplex_bytes key, bool raw_key) SIMPLEX_CHECK;
+
+/*
+ * A copy of everything that is committed, in a new file with another key or the same: nothing about
+ * the one key can be learned from the other. Not inside a transaction (E_PROHIBITED). It appears
+ * under its name when it is whole, on disk and checked; until then, and after a crash, there is
+ * PATH.part. E_PROHIBITED: the file exists. Otherwise E_DB_FULL, E_DB_IO; nothing is left then.
+ */
+simplex_rc sx_store_backup(struct sx_store *s, const char *path, simplex_bytes key,
+                           bool raw_key) SIMPLEX_CHECK;
+/*
+ * The other way: the backup takes the place of what is in the database at to->path, which keeps
+ * its key, in one transaction; where there is no file, one is made. The backup is read through and
+ * checked before. On failure, and after a crash before the end, the database is as it was.
+ * E_DB_KEY, _SCHEMA, _DAMAGED, _LOCKED, _IO (also: there is no backup) of either file.
+ */
+simplex_rc sx_store_restore(const struct sx_store_cfg *from,
+                            const struct sx_store_cfg *to) SIMPLEX_CHECK;
 
 /* Pages are kept in up to so much memory. After opening it is 512 KiB: whoever reads each row once
  * to begin with would only fill it with what is not needed again. */
