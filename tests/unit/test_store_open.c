@@ -216,9 +216,15 @@ static void damage_beyond_the_check_of_opening_is_met_when_read(void **state)
     ok(sx_store_commit(s));
     sx_store_close(s);
     struct file f = file_read(t->path);
-    for (size_t page = 800; page < f.n / 4096 - 60; page += 7)
+    struct sx_store_cfg cfg = tmp_cfg(t);
+    simplex_rc opened = SIMPLEX_E_DB_DAMAGED;
+    for (size_t page = 800; opened != SIMPLEX_OK; page++) { /* one that opening has no use for */
+        assert_true(page < f.n / 4096);
         f.p[page * 4096 + 9] ^= 1;
-    file_write(t->path, f.p, f.n);
+        file_write(t->path, f.p, f.n);
+        f.p[page * 4096 + 9] ^= 1;
+        opened = try_open(&cfg);
+    }
     free(f.p);
 
     simplex_rc rc = SIMPLEX_OK;
@@ -496,8 +502,8 @@ static void opening_survives_each_failed_malloc(void **state)
     }
 }
 
-/* SQLCipher does not tell when a write fails, neither of the commit nor of a page that the cache has
- * no room for: the store notices, and writes nothing more. */
+/* SQLCipher does not tell when a write fails, neither of the commit nor of a page that the cache
+ * has no room for: the store notices, and writes nothing more. */
 static void fill_disk_during_rekey(const struct tmp *t, unsigned cache_kib)
 {
     struct sx_store_cfg cfg = tmp_cfg(t), now = cfg;
