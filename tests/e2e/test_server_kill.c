@@ -11,8 +11,8 @@
 #include "support/agents.h"
 #include "support/server_process.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define STORIES 5 /* the program under test does the same work in every build */
+#if defined(TESTS_SANITIZED)
+#define STORIES 5
 #else
 #define STORIES 20
 #endif

@@ -14,8 +14,8 @@
 #include "support/agents.h"
 #include "support/blocking_client.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define ROUNDS 30 /* the program under test does the same work in every build */
+#if defined(TESTS_SANITIZED)
+#define ROUNDS 30
 #else
 #define ROUNDS 200
 #endif

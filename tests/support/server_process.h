@@ -9,6 +9,17 @@
 
 #include "wire/server.h"
 
+/* Kills are as many as they need be in the plain build; under a sanitizer the program does the same
+ * work many times slower. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TESTS_SANITIZED 1
+#endif
+#endif
+#if !defined(TESTS_SANITIZED) && (defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__))
+#define TESTS_SANITIZED 1
+#endif
+
 struct server_process {
     char dir[256];         /* certificates and state: made by the test */
     const char *option[8]; /* further ones, up to the first NULL */
