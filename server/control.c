@@ -12,9 +12,11 @@
 #include "crypto/crypto.h"
 #include "stats_file.h"
 
-#define WRONG_PASSWORD_MS 2000 /* the answer waits so long; the next line is not looked at before \
-                                */
+#define WRONG_PASSWORD_MS                                                   \
+    2000 /* the answer waits so long; the next line is not looked at before \
+          */
 #define WORDS_MAX 8
+#define REFUSED_LOG_MS 1000
 
 void sx_say(struct sx_wr *out, const char *fmt, ...)
 {
@@ -307,6 +309,17 @@ static const struct command *find_command(simplex_bytes name)
     return NULL;
 }
 
+/* A line a second at most. */
+static void log_refused(struct sx_control *c, const char *name)
+{
+    int64_t now = sx_mono_ms();
+
+    if (c->refused_ms != 0 && now - c->refused_ms < REFUSED_LOG_MS)
+        return;
+    c->refused_ms = now;
+    sx_log(SX_LOG_WARN, "control port: %s without the role for it", name);
+}
+
 int64_t sx_control_line(struct sx_control *c, struct sx_control_state *s, simplex_bytes line,
                         struct sx_wr *out)
 {
@@ -325,10 +338,10 @@ int64_t sx_control_line(struct sx_control *c, struct sx_control_state *s, simple
         sx_say(out, "error: %s; 'help' for supported commands",
                cmd == NULL ? "unknown command" : "wrong number of words");
     } else if (s->role < cmd->role) {
-        sx_log(SX_LOG_WARN, "control port: %s without the role for it", cmd->name);
+        log_refused(c, cmd->name);
         sx_say(out, "AUTH");
     } else {
-        if (cmd->run != run_help)
+        if (cmd->role != SX_ROLE_NONE) /* every user of the machine may do that all day */
             sx_log(SX_LOG_INFO, "control port: %s", cmd->name);
         cmd->run(&call);
     }

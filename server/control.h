@@ -10,7 +10,6 @@ enum sx_role { SX_ROLE_NONE, SX_ROLE_USER, SX_ROLE_ADMIN };
 
 struct sx_control_state { /* of a session */
     enum sx_role role;
-    bool greeted;
 };
 
 /* What a session needs of struct sx_ops. */
@@ -22,6 +21,7 @@ struct sx_control {
     unsigned n_loops;
     simplex_rc (*save)(void *user, struct sx_errtext *err);
     void *save_user;
+    int64_t refused_ms;   /* when a refused command was logged */
     pthread_mutex_t lock; /* of the next three */
     bool has_admin, has_user;
     uint8_t admin[32], user[32]; /* SHA-256 of the passwords */

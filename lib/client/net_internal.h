@@ -39,7 +39,7 @@ struct sx_net {
 int64_t sx_net_now(void); /* ms, monotonic */
 void sx_net_add_work(struct sx_net *n, struct sx_client *c);
 void sx_net_forget(struct sx_net *n, struct sx_client *c); /* takes it off the list */
-void sx_net_released(struct sx_net *n); /* one of n->open is gone */
+void sx_net_released(struct sx_net *n);                    /* one of n->open is gone */
 
 struct sx_client {
     struct sx_client *next, *next_work;
@@ -48,8 +48,9 @@ struct sx_client {
     void *data;
     struct sx_conn *conn; /* while connecting or up */
     bool up, wanted, has_work;
-    bool dropped; /* sx_client_drop: goes in its next turn */
-    bool gone;    /* no longer among the clients of net */
+    bool dropped;     /* sx_client_drop: goes in its next turn */
+    bool gone;        /* no longer among the clients of net */
+    bool odd;         /* something unknown came, and was logged */
     bool connect_now; /* in the next turn */
     bool down_pending;
     simplex_rc down_rc;

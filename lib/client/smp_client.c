@@ -280,7 +280,9 @@ static simplex_rc on_transmission(struct sx_client *c, simplex_bytes in)
         return SIMPLEX_OK;
     }
     if (rc != SIMPLEX_OK) {
-        sx_log(SX_LOG_WARN, "a server sent something unknown");
+        if (!c->odd) /* once: a server is not to fill our log */
+            sx_log(SX_LOG_WARN, "a server sent something unknown");
+        c->odd = true;
         return SIMPLEX_OK;
     }
     /* The server could not read a block of ours; which requests it lost nobody knows. */

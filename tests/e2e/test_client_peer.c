@@ -544,6 +544,9 @@ static bool answer_oddly(struct peer *p, struct peer_conn *c, const struct sx_cm
         tr->corr_id = sx_str("123456789012345678901234");
     else if (sx_bytes_eq(tr->entity_id, sx_str("block")))
         peer_push_content(c, sx_str("\1\0\5noise"));
+    else if (sx_bytes_eq(tr->entity_id, sx_str("unknown")))
+        for (int i = 0; i < 20; i++) /* a transmission without ids, of a command to come */
+            peer_push_content(c, sx_bytes((const uint8_t *)"\1\0\7\0\0\0LATER", 10));
     else if (sx_bytes_eq(tr->entity_id, sx_str("lost"))) {
         *rsp = (struct sx_rsp){ .tag = SX_R_ERR, .err.err = SX_ERR_BLOCK };
         tr->corr_id = tr->entity_id = sx_str("");
@@ -611,6 +614,31 @@ static void answers_nobody_waits_for_are_events(void **state)
     assert_int_equal(t.event, SX_R_ERR);
     assert_int_equal(t.event_err.err, SX_ERR_BLOCKED);
     assert_string_equal(t.event_entity, "queue");
+    assert_int_equal(t.downs, 0);
+}
+
+static int logged;
+
+static void count_line(void *user, enum sx_log_level level, const char *text)
+{
+    (void)user;
+    (void)level;
+    logged += strstr(text, "unknown") != NULL;
+}
+
+static void a_server_cannot_fill_the_log(void **state)
+{
+    struct result r = { 0 };
+
+    (void)state;
+    logged = 0;
+    go_up();
+    t.peer.answer = answer_oddly;
+    sx_log_set(count_line, NULL, SX_LOG_DEBUG);
+    send_cmd(SX_SUB, "unknown", &r);
+    RUN_UNTIL(r.done);
+    sx_log_set(NULL, NULL, SX_LOG_ERROR);
+    assert_int_equal(logged, 1);
     assert_int_equal(t.downs, 0);
 }
 
@@ -1388,6 +1416,7 @@ int main(void)
         CASE(a_request_that_cannot_be_encoded_fails_when_the_session_is_up),
         CASE(answers_must_fit_their_request),
         CASE(answers_nobody_waits_for_are_events),
+        CASE(a_server_cannot_fill_the_log),
         CASE(a_malformed_block_ends_the_connection),
         CASE(a_server_that_lost_a_block_ends_the_connection),
         CASE(a_late_answer_is_an_event),

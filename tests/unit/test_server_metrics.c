@@ -403,10 +403,49 @@ static void answers_control_lines_with_each_failed_malloc(void **state)
     sx_srv_close(ops.srv);
 }
 
+static unsigned logged;
+
+static void count_line(void *user, enum sx_log_level level, const char *text)
+{
+    (void)user;
+    (void)level;
+    (void)text;
+    logged++;
+}
+
+static void who_may_nothing_cannot_fill_the_log(void **state)
+{
+    struct sx_srv_cfg cfg = { .new_queues = true };
+    struct sx_errtext none = { NULL, 0 };
+    struct sx_control c = { .save = NULL };
+    struct sx_ops_cfg ops = { .ports = "5223" };
+    struct sx_control_state s = { .role = SX_ROLE_NONE };
+
+    (void)state;
+    assert_int_equal(sx_srv_open(&cfg, &ops.srv), SIMPLEX_OK);
+    assert_int_equal(sx_ops_open(&ops, &c.ops, &none), SIMPLEX_OK);
+    c.srv = ops.srv;
+    logged = 0;
+    sx_log_set(count_line, NULL, SX_LOG_DEBUG);
+    for (int i = 0; i < 100; i++) {
+        struct sx_wr out;
+        sx_wr_init(&out, SX_LOCAL_OUT);
+        assert_int_equal(sx_control_line(&c, &s, sx_str("clients"), &out), 0);
+        assert_int_equal(sx_control_line(&c, &s, sx_str("stats-rts"), &out), 0);
+        assert_true(out.len > 0);
+        sx_wr_free(&out);
+    }
+    sx_log_set(NULL, NULL, SX_LOG_ERROR);
+    assert_in_range(logged, 1, 10); /* a line a second */
+    sx_ops_close(c.ops);
+    sx_srv_close(ops.srv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_the_text_format),
+        cmocka_unit_test(who_may_nothing_cannot_fill_the_log),
         cmocka_unit_test(shows_every_counter),
         cmocka_unit_test(uses_the_names_of_the_reference),
         cmocka_unit_test(shows_on_the_dashboard_only_what_is_exposed),
