@@ -22,6 +22,7 @@ enum stage { STAGE_DIAL, STAGE_TCP, STAGE_SOCKS, STAGE_TLS, STAGE_HELLO, STAGE_R
 /* What is needed until the session is ready. */
 struct attempt {
     struct sx_server server; /* the owner may be gone while a resolver works */
+    int64_t entity; /* of SX_ISOLATE_ENTITY */
     struct sx_dial dial;
     uv_timer_t timer;
     uv_connect_t connect;
@@ -469,6 +470,26 @@ static simplex_rc send_plain(struct sx_conn *c, simplex_bytes out)
     return write_owned(c, sx_memdup(out), out.len);
 }
 
+static struct sx_isolation isolation_of(const struct sx_net *n, const struct attempt *a)
+{
+    struct sx_isolation i = { .text = n->isolation };
+
+    switch (n->cfg.isolation) {
+    case SX_ISOLATE_ENTITY:
+        i.entity = a->entity;
+        /* fall through */
+    case SX_ISOLATE_SERVER:
+        i.server = &a->server;
+        /* fall through */
+    case SX_ISOLATE_SESSION:
+        i.session = n->session;
+        break;
+    case SX_ISOLATE_USER:
+        break;
+    }
+    return i;
+}
+
 static simplex_rc begin_socks(struct sx_conn *c)
 {
     const struct sx_net_cfg *net = &c->net->cfg;
@@ -485,8 +506,8 @@ static simplex_rc begin_socks(struct sx_conn *c)
         cfg.user = net->socks_user;
         cfg.password = net->socks_password;
     } else if (!net->socks_no_auth) {
-        rc = sx_isolation_user(c->net->isolation,
-                               net->isolation == SX_ISOLATE_SERVER ? &a->server : NULL, user);
+        struct sx_isolation i = isolation_of(c->net, a);
+        rc = sx_isolation_user(&i, user);
         cfg.user = user;
         cfg.may_skip_auth = true; /* a proxy without users has no circuits to separate */
     }
@@ -641,7 +662,7 @@ static void on_start(uv_timer_t *timer)
     next_attempt(timer->data);
 }
 
-simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server,
+simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server, int64_t entity,
                         const struct sx_conn_ops *ops, void *owner, struct sx_conn **out)
 {
     struct sx_conn *c = sx_calloc(1, sizeof(*c));
@@ -655,6 +676,7 @@ simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server,
     a->dial.loop = net->loop;
     a->dial.cfg = &net->cfg;
     a->server = *server;
+    a->entity = entity;
     a->dial.server = &a->server;
     a->dial.owner = c;
     a->dial.resolved = on_resolved;

@@ -21,8 +21,14 @@ size_t sx_routes(const struct sx_net_cfg *cfg, const struct sx_server *s,
 
 #define SX_ISOLATION_USER 45 /* base64 of SHA-256 and NUL */
 
-/* SOCKS5 user name that separates circuits; server NULL: shared by all servers. E_NOMEM. */
-simplex_rc sx_isolation_user(const char *isolation, const struct sx_server *server,
-                             char out[SX_ISOLATION_USER]) SIMPLEX_CHECK;
+/* What a SOCKS5 user name stands for: connections that differ in it use different circuits. */
+struct sx_isolation {
+    const char *text;               /* of the user */
+    int64_t session;                /* 0: of all times */
+    const struct sx_server *server; /* NULL: of all servers */
+    int64_t entity;                 /* 0: of all connections of the application */
+};
+simplex_rc sx_isolation_user(const struct sx_isolation *i,
+                             char out[SX_ISOLATION_USER]) SIMPLEX_CHECK; /* E_NOMEM */
 
 #endif

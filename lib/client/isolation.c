@@ -1,21 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tor gives connections with different SOCKS5 user names different circuits. */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "client/hosts.h"
 
 #define TEXT_MAX 4096
 
-simplex_rc sx_isolation_user(const char *isolation, const struct sx_server *server,
-                             char out[SX_ISOLATION_USER])
+static void put_number(struct sx_wr *w, char before, int64_t n)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%c%" PRId64, before, n);
+    sx_wr_text(w, text);
+}
+
+simplex_rc sx_isolation_user(const struct sx_isolation *i, char out[SX_ISOLATION_USER])
 {
     struct sx_wr text, user;
     uint8_t digest[32];
 
     sx_wr_init(&text, TEXT_MAX);
-    sx_wr_text(&text, isolation);
-    if (server != NULL) {
+    sx_wr_text(&text, i->text);
+    if (i->session != 0)
+        put_number(&text, ':', i->session);
+    if (i->server != NULL) {
         sx_wr_u8(&text, '@');
-        sx_server_print(&text, server, (simplex_bytes){ 0 });
+        sx_server_print(&text, i->server, (simplex_bytes){ 0 });
     }
+    if (i->entity != 0)
+        put_number(&text, '/', i->entity);
     bool bad = text.bad;
     if (!bad) {
         sx_sha256(sx_wr_bytes(&text), digest);

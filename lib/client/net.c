@@ -130,6 +130,7 @@ simplex_rc sx_net_open(uv_loop_t *loop, const struct sx_net_cfg *cfg,
     n->cb = *cb;
     n->user = user;
     fill_defaults(&n->cfg);
+    n->session = 1;
     n->isolation = sx_strdup(isolation != NULL ? isolation : "");
     if (!valid(&n->cfg))
         rc = SIMPLEX_E_ARG;
@@ -161,6 +162,7 @@ static void net_free(struct sx_net *n)
     void (*closed)(void *user) = n->closed;
     void *user = n->closed_user;
 
+    sx_vias_free(n);
     for (struct sx_client *c = n->clients, *next; c != NULL; c = next) {
         next = c->next;
         sx_client_free(c);
@@ -202,11 +204,17 @@ void sx_net_close(struct sx_net *n, void (*closed)(void *user), void *user)
 
 simplex_rc sx_net_client(struct sx_net *n, const struct sx_server *server, struct sx_client **out)
 {
+    return sx_net_client_of(n, server, 0, out);
+}
+
+simplex_rc sx_net_client_of(struct sx_net *n, const struct sx_server *server, int64_t entity,
+                            struct sx_client **out)
+{
     *out = NULL;
     if (n->closing)
         return SIMPLEX_E_CLOSED;
     for (struct sx_client *c = n->clients; c != NULL; c = c->next) {
-        if (!c->dropped && sx_server_eq(&c->server, server)) {
+        if (!c->dropped && c->entity == entity && sx_server_eq(&c->server, server)) {
             *out = c;
             return SIMPLEX_OK;
         }
@@ -215,6 +223,7 @@ simplex_rc sx_net_client(struct sx_net *n, const struct sx_server *server, struc
     simplex_rc rc = sx_client_new(n, server, &c);
     if (rc != SIMPLEX_OK)
         return rc;
+    c->entity = entity;
     c->next = n->clients;
     n->clients = c;
     *out = c;
@@ -235,6 +244,7 @@ void sx_net_reconnect(struct sx_net *n)
 {
     if (n->closing)
         return;
+    n->session++;
     for (struct sx_client *c = n->clients; c != NULL; c = c->next)
         sx_client_reconnect(c);
 }

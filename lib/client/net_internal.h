@@ -6,6 +6,7 @@
 #include "client/backoff.h"
 #include "client/conn.h"
 #include "client/outbox.h"
+#include "client/proxied.h"
 #include "client/smp_client.h"
 #include "client/tls.h"
 
@@ -17,10 +18,12 @@ struct sx_net {
     struct sx_net_callbacks cb;
     void *user;
     char *isolation;
+    int64_t session; /* counts sx_net_reconnect: circuits of before are not used any more */
     struct sx_tls_ctx *tls;
     struct sx_service_cert service; /* of cfg.service_role; into service_der */
     struct sx_wr service_der;
     struct sx_client *clients;
+    struct sx_via *vias; /* relays behind proxies: via.c */
     struct sx_client *work_first, *work_last; /* clients with something to do this turn */
     /* Work is done after polling, or before it when it came from elsewhere: never in a call. */
     uv_check_t check;
@@ -33,6 +36,7 @@ struct sx_net {
     uint8_t read_buffer[SX_READ_BUFFER];
     uint8_t in_block[SX_BLOCK], out_block[SX_BLOCK];
     uint8_t content[2 * SX_BLOCK]; /* also of transmissions that prove too long */
+    uint8_t proxied[SX_PROXIED_BOX];
     struct sx_outbox outbox;
 };
 
@@ -45,6 +49,7 @@ struct sx_client {
     struct sx_client *next, *next_work;
     struct sx_net *net;
     struct sx_server server;
+    int64_t entity; /* of SX_ISOLATE_ENTITY */
     void *data;
     struct sx_conn *conn; /* while connecting or up */
     bool up, wanted, has_work;
@@ -69,6 +74,8 @@ struct sx_client {
     unsigned pings_lost;
     unsigned unanswered; /* commands that timed out since the last data came */
 };
+
+void sx_vias_free(struct sx_net *n); /* via.c: at the end, all that are left */
 
 /* smp_client.c */
 simplex_rc sx_client_new(struct sx_net *n, const struct sx_server *server,

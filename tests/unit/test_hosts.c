@@ -71,6 +71,13 @@ static void chooses_hosts_of_one_kind_and_the_way_to_them(void **state)
     }
 }
 
+static simplex_rc isolation_user(const char *text, const struct sx_server *server, char *out)
+{
+    struct sx_isolation i = { .text = text, .server = server };
+
+    return sx_isolation_user(&i, out);
+}
+
 static void isolation_user_is_the_hash_of_user_and_server(void **state)
 {
     struct sx_server a = server_of("a.example"), b = server_of("b.example");
@@ -78,17 +85,36 @@ static void isolation_user_is_the_hash_of_user_and_server(void **state)
 
     (void)state;
     /* printf 'user:1' | openssl dgst -sha256 -binary | base64 */
-    assert_int_equal(sx_isolation_user("user:1", NULL, user), SIMPLEX_OK);
+    assert_int_equal(isolation_user("user:1", NULL, user), SIMPLEX_OK);
     assert_string_equal(user, "q8Oke4rRi4VcaH2cosYJHucxLbVWMCGUKletqInIezQ=");
-    assert_int_equal(sx_isolation_user("user:1", NULL, again), SIMPLEX_OK);
+    assert_int_equal(isolation_user("user:1", NULL, again), SIMPLEX_OK);
     assert_string_equal(user, again);
-    assert_int_equal(sx_isolation_user("user:2", NULL, again), SIMPLEX_OK);
+    assert_int_equal(isolation_user("user:2", NULL, again), SIMPLEX_OK);
     assert_string_not_equal(user, again);
-    assert_int_equal(sx_isolation_user("user:1", &a, user), SIMPLEX_OK);
-    assert_int_equal(sx_isolation_user("user:1", &b, again), SIMPLEX_OK);
+    assert_int_equal(isolation_user("user:1", &a, user), SIMPLEX_OK);
+    assert_int_equal(isolation_user("user:1", &b, again), SIMPLEX_OK);
     assert_string_not_equal(user, again);
     /* printf 'user:1@smp://LcJU...@a.example' | ... */
     assert_string_equal(user, "4HskXXnEa5eRA3ltp8Y4aecZFCWD2u2vIy/GQvxMugg=");
+}
+
+static void isolation_user_depends_on_session_and_entity(void **state)
+{
+    struct sx_server a = server_of("a.example");
+    char users[5][SX_ISOLATION_USER];
+    const struct sx_isolation by[] = {
+        { "user", 0, NULL, 0 }, { "user", 1, NULL, 0 }, { "user", 2, NULL, 0 },
+        { "user", 1, &a, 0 },   { "user", 1, &a, 7 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < SX_COUNT(by); i++) {
+        assert_int_equal(sx_isolation_user(&by[i], users[i]), SIMPLEX_OK);
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(users[i], users[k]);
+    }
+    /* printf 'user:1' | openssl dgst -sha256 -binary | base64 */
+    assert_string_equal(users[1], "q8Oke4rRi4VcaH2cosYJHucxLbVWMCGUKletqInIezQ=");
 }
 
 static void isolation_user_survives_a_failed_malloc(void **state)
@@ -97,7 +123,7 @@ static void isolation_user_survives_a_failed_malloc(void **state)
 
     (void)state;
     sx_fault_malloc(0);
-    simplex_rc rc = sx_isolation_user("user", NULL, user);
+    simplex_rc rc = isolation_user("user", NULL, user);
     assert_true(sx_fault_disarm());
     assert_int_equal(rc, SIMPLEX_E_NOMEM);
 }
@@ -107,6 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chooses_hosts_of_one_kind_and_the_way_to_them),
         cmocka_unit_test(isolation_user_is_the_hash_of_user_and_server),
+        cmocka_unit_test(isolation_user_depends_on_session_and_entity),
         cmocka_unit_test(isolation_user_survives_a_failed_malloc),
     };
 
