@@ -47,6 +47,34 @@ typedef struct simplex_event simplex_event; /* belongs to one thread at a time *
  */
 typedef void simplex_event_cb(void *user, const simplex_event *ev);
 
+enum { /* proxy_mode: which servers are written to through a proxy */
+    SIMPLEX_PROXY_NEVER = 0, /* none, as with the reference's default */
+    SIMPLEX_PROXY_ALWAYS = 1,
+    SIMPLEX_PROXY_UNKNOWN = 2,     /* those that share no host with `servers` */
+    SIMPLEX_PROXY_UNPROTECTED = 3, /* of these, those that socks_proxy would not be used for */
+};
+
+enum { /* proxy_fallback: may a command go directly when the proxy cannot use the server at all? */
+    SIMPLEX_FALLBACK_ALLOW = 0,     /* yes, as with the reference's default */
+    SIMPLEX_FALLBACK_PROTECTED = 1, /* through socks_proxy only */
+    SIMPLEX_FALLBACK_PROHIBIT = 2,
+};
+
+enum { /* isolation: what shares a Tor circuit, when socks_proxy has no credentials of its own */
+    SIMPLEX_ISOLATE_DEFAULT = 0, /* SERVER (the reference's default is SESSION) */
+    SIMPLEX_ISOLATE_USER = 1,    /* everything, until the agent is closed */
+    SIMPLEX_ISOLATE_SESSION = 2, /* everything since the last simplex_agent_reconnect */
+    SIMPLEX_ISOLATE_SERVER = 3,  /* of that, what goes to one server */
+    SIMPLEX_ISOLATE_ENTITY = 4,  /* of that, one connection: with TCP and TLS sessions of its own,
+                                    also without socks_proxy */
+};
+
+enum { /* host_mode: which hosts of a server are used */
+    SIMPLEX_HOSTS_ONION_VIA_SOCKS = 0, /* .onion with socks_proxy, else public ones */
+    SIMPLEX_HOSTS_ONION = 1,
+    SIMPLEX_HOSTS_PUBLIC = 2,
+};
+
 typedef struct simplex_agent_config {
     size_t size;         /* sizeof(simplex_agent_config); new fields are added at the end */
     const char *db_path; /* file of the database; made when missing, with -wal beside it */
@@ -61,7 +89,7 @@ typedef struct simplex_agent_config {
     size_t n_servers;
 
     /* SOCKS5 proxy "host:port" or "user:password@host:port"; NULL: none. Without credentials the
-     * agent makes up a user name for each server, so that Tor isolates the circuits. */
+     * agent makes up user names by `isolation`, so that Tor isolates the circuits. */
     const char *socks_proxy;
     bool socks_only_onion; /* through the proxy only to .onion hosts */
 
@@ -81,6 +109,16 @@ typedef struct simplex_agent_config {
      * For an extension that shows who a notification is from; not beside an agent that is open
      * (DB_LOCKED). The database must exist and be up to date (DB_SCHEMA). */
     bool read_only;
+
+    /* Private routing: the servers of contacts are written to through one of `servers`, so that
+     * they do not see our IP address. SIMPLEX_PROXY_..., SIMPLEX_FALLBACK_... */
+    int32_t proxy_mode;
+    int32_t proxy_fallback;
+
+    /* Tor. SIMPLEX_ISOLATE_..., SIMPLEX_HOSTS_... */
+    int32_t isolation;
+    int32_t host_mode;
+    bool required_host_mode; /* servers without a host of that kind are not used at all */
 } simplex_agent_config;
 
 /*
@@ -337,7 +375,8 @@ enum {
     SIMPLEX_EV_INFO = 4,        /* durable; conn, data = the initiator's information, pq */
     SIMPLEX_EV_CON = 5,         /* durable; conn, pq: connected */
     SIMPLEX_EV_MSG = 6,         /* until acknowledged; conn, msg_id, data = body, integrity ... */
-    SIMPLEX_EV_SENT = 7,        /* durable; conn, msg_id: the server has the message */
+    SIMPLEX_EV_SENT = 7,        /* durable; conn, msg_id: the server has the message; server: the
+                                 * proxy that passed it on, NULL when it was sent directly */
     SIMPLEX_EV_MWARN = 8,       /* conn, msg_id, error: delivery delayed, goes on */
     SIMPLEX_EV_MERR = 9,        /* durable; conn, msg_id, error: will not be delivered */
     SIMPLEX_EV_QCONT = 10,      /* conn: the peer emptied its queue, delivery goes on */

@@ -201,6 +201,8 @@ struct simplex_agent {
     struct sx_rt_rcvq *rcvqs_by_id[SX_TABLE];
     struct sx_rt_sndq *sndqs[SX_TABLE]; /* by id */
     struct sx_rt_conn *conns[SX_TABLE]; /* by id */
+    struct sx_rt_relay *relays; /* servers that are written to through proxies: route.c */
+    const struct sx_rt_server *routed;
     bool quota_waits;       /* some delivery worker may be waiting for a full queue */
     struct sx_lost_new *lost;
     size_t n_lost;
@@ -266,6 +268,9 @@ void sx_events_drop(struct simplex_agent *a); /* at close */
 
 simplex_rc sx_rt_server_get(struct simplex_agent *a, const struct sx_server *s,
                             struct sx_rt_server **out) SIMPLEX_CHECK;
+/* The same for a connection, which has a session of its own when they are isolated like that. */
+simplex_rc sx_rt_server_get_of(struct simplex_agent *a, int64_t conn, const struct sx_server *s,
+                               struct sx_rt_server **out) SIMPLEX_CHECK;
 struct sx_rt_server *sx_rt_server_of(struct simplex_agent *a, const struct sx_client *c);
 simplex_rc sx_rt_rcvq_add(struct simplex_agent *a, const struct sx_rcv_queue *q, bool want,
                           uint8_t sub) SIMPLEX_CHECK;
@@ -294,8 +299,27 @@ char *sx_smp_err_text(const struct sx_rsp *rsp); /* of an ERR response; NULL whe
  * no failure of the store, unlike other lack of memory). */
 simplex_rc sx_request_send(struct simplex_agent *a, const struct sx_server *server,
                            const struct sx_request *req, struct sx_rt_server **out) SIMPLEX_CHECK;
+simplex_rc sx_request_send_of(struct simplex_agent *a, int64_t conn,
+                              const struct sx_server *server, const struct sx_request *req,
+                              struct sx_rt_server **out) SIMPLEX_CHECK;
+bool sx_shares_host(const struct sx_server *a, const struct sx_server *b);
 /* Temporary: worth a retry (agent.md section 6.7). */
 bool sx_is_temporary(simplex_rc rc, const struct sx_rsp *rsp);
+
+/* ---- route.c: private routing (agent.md section 8.4) ---- */
+
+/*
+ * As sx_request_send_of, for the commands that go to the server of a contact (SEND, SKEY, LKEY,
+ * LGET): through a proxy when the configuration says so. *out: whose session it depends on. corr_id
+ * and timeout of req are not used on the way through a proxy. During req->done a->routed is the
+ * proxy that the answer came through, NULL when it came directly.
+ */
+simplex_rc sx_route_send(struct simplex_agent *a, int64_t conn, const struct sx_server *server,
+                         const struct sx_request *req, struct sx_rt_server **out) SIMPLEX_CHECK;
+/* A failure on the way that needs the user's settings rather than time. */
+bool sx_route_is_hopeless(simplex_rc rc, const struct sx_rsp *rsp);
+void sx_routes_drop(struct simplex_agent *a); /* what is on its way, no answers follow */
+void sx_routes_free(struct simplex_agent *a); /* at close, when the net is gone */
 
 /* ---- work.c: command and delivery workers, their retries ---- */
 

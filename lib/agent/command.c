@@ -31,7 +31,16 @@ static simplex_rc send_to(struct simplex_agent *a, struct sx_rt_conn *w,
 {
     req->done = on_answer;
     req->ctx = (void *)(intptr_t)w->id;
-    return sx_request_send(a, server, req, &w->server);
+    return sx_request_send_of(a, w->id, server, req, &w->server);
+}
+
+/* To the server of a contact. */
+static simplex_rc route_to(struct simplex_agent *a, struct sx_rt_conn *w,
+                           const struct sx_server *server, struct sx_request *req)
+{
+    req->done = on_answer;
+    req->ctx = (void *)(intptr_t)w->id;
+    return sx_route_send(a, w->id, server, req, &w->server);
 }
 
 /* Creates a queue that only the sender it is made for can write to (mode M), or an address. */
@@ -82,7 +91,7 @@ static simplex_rc send_skey(struct simplex_agent *a, struct sx_rt_conn *w, int64
         return rc;
     cmd.key.key = q.auth.pub;
     req.entity = sx_id_bytes(&q.snd_id);
-    rc = send_to(a, w, &q.server, &req);
+    rc = route_to(a, w, &q.server, &req);
     sx_keypair_wipe(&q.auth);
     return rc;
 }
@@ -103,7 +112,7 @@ static simplex_rc send_invitation(struct simplex_agent *a, struct sx_rt_conn *w,
         cmd.send.notify = true;
         cmd.send.body = sx_wr_bytes(&body);
         req.entity = sx_id_bytes(&to.snd_id);
-        rc = send_to(a, w, &to.server, &req);
+        rc = route_to(a, w, &to.server, &req);
     }
     sx_wr_free(&body);
     return rc;

@@ -26,7 +26,7 @@ static simplex_rc send_message(struct simplex_agent *a, struct sx_rt_sndq *w,
         if (m->type != 0 || q->mode == SX_MODE_MESSAGING || w->secured)
             req.key = &q->auth; /* a confirmation to a queue not secured yet is unsigned */
         w->msg_id = m->id;
-        rc = sx_request_send(a, &q->server, &req, &w->server);
+        rc = sx_route_send(a, q->conn_id, &q->server, &req, &w->server);
     }
     sx_wr_free(&body);
     return rc;
@@ -81,8 +81,8 @@ static void retry(struct simplex_agent *a, struct sx_rt_sndq *w, bool quota)
 {
     int64_t delay = quota ? sx_next_delay(&w->delay, &w->elapsed, a->cfg.quota_retry_first,
                                           SX_QUOTA_RETRY_GROW, SX_QUOTA_RETRY_MAX)
-                          : sx_next_delay(&w->delay, &w->elapsed, a->cfg.retry_first,
-                                          SX_RETRY_GROW, a->cfg.retry_max);
+                          : sx_next_delay(&w->delay, &w->elapsed, a->cfg.retry_first, SX_RETRY_GROW,
+                                          a->cfg.retry_max);
 
     w->quota = quota;
     w->tried_at = sx_mono_ms();
@@ -104,6 +104,25 @@ static simplex_rc next_message(struct simplex_agent *a, int64_t queue, struct sx
     if (rc == SIMPLEX_OK)
         rc = sx_store_delivery_next(a->store, queue, 0, m);
     return rc;
+}
+
+static simplex_rc handle_with_queue(struct simplex_agent *a, struct sx_rt_sndq *w, simplex_rc why,
+                                    const struct sx_rsp *rsp);
+
+/* Nothing left: it may pass, but not for longer than a message is kept. */
+static void not_sent(struct simplex_agent *a, struct sx_rt_sndq *w, simplex_rc why)
+{
+    simplex_rc rc = sx_is_temporary(why, NULL) ? sx_handler_begin(a) : SIMPLEX_E_INTERNAL;
+
+    if (rc == SIMPLEX_OK) {
+        rc = handle_with_queue(a, w, why, NULL);
+        sx_handler_end(a, rc);
+        sx_agent_lazy(a);
+        w->dirty = true; /* unless it waits for a retry, the next one follows */
+        a->work = true;
+    }
+    if (rc != SIMPLEX_OK && !sx_rc_is_store(rc))
+        retry(a, w, false);
 }
 
 void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w)
@@ -136,7 +155,7 @@ void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w)
         sx_agent_store_failed(a, rc);
     } else {
         sx_log(SX_LOG_WARN, "agent: a message cannot be sent: %s", simplex_rc_name(rc));
-        retry(a, w, false);
+        not_sent(a, w, rc);
     }
 }
 
@@ -160,11 +179,16 @@ static simplex_rc message_delivered(struct simplex_agent *a, struct sx_rt_sndq *
         return rc;
     sx_event_init(&ev, SIMPLEX_EV_SENT, conn);
     ev.msg_id = w->msg_id;
+    if (a->routed != NULL &&
+        (ev.server = sx_server_text(sx_client_server(a->routed->client))) == NULL) {
+        sx_event_clear(&ev);
+        return SIMPLEX_E_NOMEM;
+    }
     return sx_emit(a, &ev);
 }
 
-static void warn(struct simplex_agent *a, const struct sx_rt_sndq *w, int64_t conn,
-                 simplex_rc why, const char *detail)
+static void warn(struct simplex_agent *a, const struct sx_rt_sndq *w, int64_t conn, simplex_rc why,
+                 const char *detail)
 {
     struct simplex_event ev;
 
@@ -216,8 +240,8 @@ static bool try_signed(struct sx_rt_sndq *w, const struct sx_snd_queue *q,
 }
 
 static simplex_rc refused(struct simplex_agent *a, struct sx_rt_sndq *w,
-                          const struct sx_snd_queue *q, const struct sx_snd_msg *m,
-                          simplex_rc why, const struct sx_rsp *rsp)
+                          const struct sx_snd_queue *q, const struct sx_snd_msg *m, simplex_rc why,
+                          const struct sx_rsp *rsp)
 {
     bool quota = is_quota(why, rsp);
     char *detail;
@@ -237,7 +261,7 @@ static simplex_rc refused(struct simplex_agent *a, struct sx_rt_sndq *w,
             w->delay = w->elapsed = 0;
         retry(a, w, quota);
         rc = sx_store_delivery_retry(a->store, q->conn_id, id, w->delay, quota);
-        if (type == SX_M_MSG && (quota || worth_warning(why)))
+        if (type == SX_M_MSG && (quota || worth_warning(why) || sx_route_is_hopeless(why, rsp)))
             warn(a, w, q->conn_id, why, detail);
     }
     sx_free(detail);

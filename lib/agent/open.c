@@ -20,6 +20,11 @@ static simplex_rc read_config(const simplex_agent_config *host, simplex_agent_co
     return SIMPLEX_OK;
 }
 
+static bool in_range(int32_t value, int32_t max)
+{
+    return value >= 0 && value <= max;
+}
+
 static simplex_rc check_config(const simplex_agent_config *cfg)
 {
     if (cfg->db_path == NULL || cfg->db_path[0] == 0)
@@ -31,6 +36,11 @@ static simplex_rc check_config(const simplex_agent_config *cfg)
         return SIMPLEX_E_ARG;
     if (cfg->smp_min > cfg->smp_max && cfg->smp_max != 0)
         return SIMPLEX_E_ARG;
+    if (!in_range(cfg->proxy_mode, SIMPLEX_PROXY_UNPROTECTED) ||
+        !in_range(cfg->proxy_fallback, SIMPLEX_FALLBACK_PROHIBIT) ||
+        !in_range(cfg->isolation, SIMPLEX_ISOLATE_ENTITY) ||
+        !in_range(cfg->host_mode, SIMPLEX_HOSTS_PUBLIC))
+        return SIMPLEX_E_ARG;
     return SIMPLEX_OK;
 }
 
@@ -39,6 +49,17 @@ static void or_default(int64_t *v, int64_t def)
     if (*v <= 0)
         *v = def;
 }
+
+static const enum sx_isolation_mode isolations[] = {
+    [SIMPLEX_ISOLATE_DEFAULT] = SX_ISOLATE_SERVER,  [SIMPLEX_ISOLATE_USER] = SX_ISOLATE_USER,
+    [SIMPLEX_ISOLATE_SESSION] = SX_ISOLATE_SESSION, [SIMPLEX_ISOLATE_SERVER] = SX_ISOLATE_SERVER,
+    [SIMPLEX_ISOLATE_ENTITY] = SX_ISOLATE_ENTITY,
+};
+static const enum sx_host_mode host_modes[] = {
+    [SIMPLEX_HOSTS_ONION_VIA_SOCKS] = SX_HOSTS_ONION_VIA_SOCKS,
+    [SIMPLEX_HOSTS_ONION] = SX_HOSTS_ONION,
+    [SIMPLEX_HOSTS_PUBLIC] = SX_HOSTS_PUBLIC,
+};
 
 /* Numbers and the callback are kept; what the pointers lead to is copied where it is used. */
 static void copy_numbers(struct simplex_agent *a, const simplex_agent_config *cfg)
@@ -59,6 +80,9 @@ static void copy_numbers(struct simplex_agent *a, const simplex_agent_config *cf
     a->net_cfg.reconnect_max = cfg->reconnect_max;
     a->net_cfg.min_version = cfg->smp_min;
     a->net_cfg.max_version = cfg->smp_max;
+    a->net_cfg.isolation = isolations[cfg->isolation];
+    a->net_cfg.host_mode = host_modes[cfg->host_mode];
+    a->net_cfg.required_host_mode = cfg->required_host_mode;
 }
 
 static bool copy_text(char *to, size_t size, const char *from, size_t n)
@@ -91,7 +115,6 @@ static simplex_rc parse_socks(struct sx_net_cfg *n, const char *text, bool only_
         return SIMPLEX_E_ARG;
     n->socks_port = (uint16_t)p;
     n->has_socks = true;
-    n->isolation = SX_ISOLATE_SERVER;
     n->socks_mode = only_onion ? SX_SOCKS_ONION : SX_SOCKS_ALWAYS;
     if (at == text) {
         n->socks_no_auth = true;

@@ -4,7 +4,7 @@
 
 #include "agent/agent.h"
 
-static bool shares_host(const struct sx_server *a, const struct sx_server *b)
+bool sx_shares_host(const struct sx_server *a, const struct sx_server *b)
 {
     for (size_t i = 0; i < a->n_hosts; i++) {
         for (size_t j = 0; j < b->n_hosts; j++) {
@@ -25,10 +25,10 @@ simplex_rc sx_choose_server(struct simplex_agent *a, const struct sx_server *avo
     if (a->n_servers == 0)
         return SIMPLEX_E_NO_SERVERS;
     for (size_t i = 0; avoid != NULL && i < a->n_servers; i++)
-        others += !shares_host(&a->servers[i], avoid);
+        others += !sx_shares_host(&a->servers[i], avoid);
     pick = sx_random_below(others > 0 ? others : (uint32_t)a->n_servers);
     for (size_t i = 0; i < a->n_servers; i++) {
-        if (others > 0 && shares_host(&a->servers[i], avoid))
+        if (others > 0 && sx_shares_host(&a->servers[i], avoid))
             continue;
         if (pick-- == 0) {
             *out = a->servers[i];
@@ -59,7 +59,14 @@ char *sx_server_text(const struct sx_server *s)
 simplex_rc sx_request_send(struct simplex_agent *a, const struct sx_server *server,
                            const struct sx_request *req, struct sx_rt_server **out)
 {
-    simplex_rc rc = sx_rt_server_get(a, server, out);
+    return sx_request_send_of(a, 0, server, req, out);
+}
+
+simplex_rc sx_request_send_of(struct simplex_agent *a, int64_t conn,
+                              const struct sx_server *server, const struct sx_request *req,
+                              struct sx_rt_server **out)
+{
+    simplex_rc rc = sx_rt_server_get_of(a, conn, server, out);
 
     if (rc == SIMPLEX_OK)
         rc = sx_client_send((*out)->client, req);
@@ -84,24 +91,6 @@ char *sx_smp_err_text(const struct sx_rsp *rsp)
         text = (char *)sx_memdup(sx_wr_bytes(&w));
     sx_wr_free(&w);
     return text;
-}
-
-static bool broker_is_temporary(const struct sx_smp_err *e)
-{
-    switch ((enum sx_err_broker)e->broker) {
-    case SX_BROKER_NETWORK:
-    case SX_BROKER_TIMEOUT:
-    case SX_BROKER_HOST:
-        return true;
-    case SX_BROKER_TRANSPORT:
-        return e->transport == SX_TRANSPORT_VERSION ||
-               (e->transport == SX_TRANSPORT_HANDSHAKE && e->handshake == SX_HS_BAD_SERVICE);
-    case SX_BROKER_RESPONSE:
-    case SX_BROKER_UNEXPECTED:
-    case SX_BROKER_NO_SERVICE:
-        return false;
-    }
-    return false;
 }
 
 /* What no repetition mends: our own command cannot be made, or its answer cannot be used. All else
@@ -134,8 +123,7 @@ bool sx_is_temporary(simplex_rc rc, const struct sx_rsp *rsp)
     case SX_ERR_INTERNAL: /* a server that is out of disk recovers */
         return true;
     case SX_ERR_PROXY:
-        return rsp->err.proxy == SX_PROXY_NO_SESSION ||
-               (rsp->err.proxy == SX_PROXY_BROKER && broker_is_temporary(&rsp->err));
+        return true; /* another proxy may do better, or the same one later */
     default:
         return false;
     }

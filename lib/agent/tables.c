@@ -21,8 +21,15 @@ static size_t by_rcv_id(const struct simplex_agent *a, simplex_bytes id)
 simplex_rc sx_rt_server_get(struct simplex_agent *a, const struct sx_server *server,
                             struct sx_rt_server **out)
 {
+    return sx_rt_server_get_of(a, 0, server, out);
+}
+
+simplex_rc sx_rt_server_get_of(struct simplex_agent *a, int64_t conn,
+                               const struct sx_server *server, struct sx_rt_server **out)
+{
+    int64_t entity = a->net_cfg.isolation == SX_ISOLATE_ENTITY ? conn : 0;
     struct sx_client *client;
-    simplex_rc rc = sx_net_client(a->net, server, &client);
+    simplex_rc rc = sx_net_client_of(a->net, server, entity, &client);
 
     if (rc != SIMPLEX_OK)
         return rc;
@@ -123,7 +130,7 @@ simplex_rc sx_rt_rcvq_add(struct simplex_agent *a, const struct sx_rcv_queue *q,
 
     if (sx_rt_rcvq_by_id(a, q->id) != NULL)
         return SIMPLEX_OK;
-    rc = sx_rt_server_get(a, &q->server, &s);
+    rc = sx_rt_server_get_of(a, q->conn_id, &q->server, &s);
     if (rc != SIMPLEX_OK)
         return rc;
     struct sx_rt_rcvq *rt = rcvq_new(q, want);
@@ -269,6 +276,7 @@ void sx_rt_clear(struct simplex_agent *a)
 void sx_rt_free(struct simplex_agent *a)
 {
     sx_rt_clear(a);
+    sx_routes_free(a);
     while (a->rt_servers != NULL) {
         struct sx_rt_server *next = a->rt_servers->next;
         sx_free(a->rt_servers->subscribed);

@@ -102,6 +102,7 @@ static void recover(struct simplex_agent *a)
         sx_client_want(s->client, false);
         sx_client_disconnect(s->client, SIMPLEX_E_DISCONNECTED);
     }
+    sx_routes_drop(a);
     sx_rt_clear(a);
     a->recover_at = sx_mono_ms() + a->recover_after;
     sx_agent_wake_at(a, a->recover_at);

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private routing (protocol/smp.md section 8, agent.md section 8.4): which commands to servers of
+ * contacts go through a proxy of ours, which one, and when directly after all. A relay stays with
+ * its proxy as long as that does its part, so that as few servers as possible learn of it.
+ */
+#include "agent/agent.h"
+
+#include "client/hosts.h"
+#include "client/via.h"
+
+#define DIRECT_MS 60000 /* how long a relay that no proxy can use is written to directly */
+#define FAILURES_MAX 3  /* in a row, of whose cause we have only the proxy's word */
+
+struct sx_rt_relay {
+    struct sx_rt_relay *next;
+    struct simplex_agent *agent;
+    struct sx_server server;
+    int64_t entity;             /* of the isolation of connections; else 0 */
+    struct sx_rt_server *proxy; /* while via is open */
+    struct sx_via *via;
+    size_t avoid; /* the proxy that failed last: index + 1 */
+    unsigned failures;
+    int64_t direct_until; /* mono ms */
+};
+
+/* ---- the rules ---- */
+
+/* No host of it is one of ours. */
+static bool is_unknown(const struct simplex_agent *a, const struct sx_server *s)
+{
+    for (size_t i = 0; i < a->n_servers; i++) {
+        for (size_t h = 0; h < a->servers[i].n_hosts; h++) {
+            for (size_t k = 0; k < s->n_hosts; k++) {
+                if (strcmp(a->servers[i].hosts[h].text, s->hosts[k].text) == 0)
+                    return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* Would a direct connection hide our address? Only what goes through the SOCKS proxy does: with
+ * socks_only_onion that depends on the server. */
+static bool is_protected(const struct simplex_agent *a, const struct sx_server *s)
+{
+    struct sx_route routes[SX_HOSTS_MAX];
+    size_t n = sx_routes(&a->net_cfg, s, routes);
+
+    for (size_t i = 0; i < n; i++) {
+        if (!routes[i].socks)
+            return false;
+    }
+    return n > 0;
+}
+
+static bool through_proxy(const struct simplex_agent *a, const struct sx_server *s)
+{
+    switch (a->cfg.proxy_mode) {
+    case SIMPLEX_PROXY_ALWAYS:
+        return true;
+    case SIMPLEX_PROXY_UNKNOWN:
+        return is_unknown(a, s);
+    case SIMPLEX_PROXY_UNPROTECTED:
+        return is_unknown(a, s) && !is_protected(a, s);
+    default:
+        return false;
+    }
+}
+
+static bool direct_allowed(const struct simplex_agent *a, const struct sx_server *s)
+{
+    switch (a->cfg.proxy_fallback) {
+    case SIMPLEX_FALLBACK_ALLOW:
+        return true;
+    case SIMPLEX_FALLBACK_PROTECTED:
+        return is_protected(a, s);
+    default:
+        return false;
+    }
+}
+
+/* What no waiting mends: the proxy has no way to the relay, or they speak no version in common.
+ * Only then may a command go directly: whoever can block the way to a proxy must not be able to
+ * make us show our address. */
+static bool is_host_error(simplex_rc rc, const struct sx_rsp *rsp)
+{
+    if (rc == SIMPLEX_E_VERSION)
+        return true;
+    return rc == SIMPLEX_E_SERVER && rsp->err.err == SX_ERR_PROXY &&
+           rsp->err.proxy == SX_PROXY_BROKER &&
+           (rsp->err.broker == SX_BROKER_HOST ||
+            (rsp->err.broker == SX_BROKER_TRANSPORT && rsp->err.transport == SX_TRANSPORT_VERSION));
+}
+
+bool sx_route_is_hopeless(simplex_rc rc, const struct sx_rsp *rsp)
+{
+    if (rc == SIMPLEX_E_NO_SERVERS)
+        return true;
+    if (rc != SIMPLEX_E_SERVER || rsp == NULL || rsp->tag != SX_R_ERR ||
+        rsp->err.err != SX_ERR_PROXY)
+        return false;
+    return rsp->err.proxy == SX_PROXY_BASIC_AUTH || is_host_error(rc, rsp);
+}
+
+/* ---- proxies ---- */
+
+/* How well server i suits as a proxy for the relay; 0: not at all. */
+static unsigned suits(const struct simplex_agent *a, const struct sx_rt_relay *r, size_t i)
+{
+    struct sx_route routes[SX_HOSTS_MAX];
+    unsigned v = 1;
+
+    if (sx_routes(&a->net_cfg, &a->servers[i], routes) == 0)
+        return 0;
+    if (!sx_shares_host(&a->servers[i], &r->server))
+        v += 1; /* who sees both ends needs no proxy to tell it */
+    if (r->avoid != i + 1)
+        v += 2;
+    return v;
+}
+
+/* Uniform over those that suit best. E_NO_SERVERS: none. */
+static simplex_rc choose_proxy(struct simplex_agent *a, const struct sx_rt_relay *r, size_t *out)
+{
+    unsigned best = 1;
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < a->n_servers; i++) {
+        unsigned v = suits(a, r, i);
+        n = v > best ? 1 : n + (v == best);
+        best = v > best ? v : best;
+    }
+    if (n == 0)
+        return SIMPLEX_E_NO_SERVERS;
+    uint32_t pick = sx_random_below(n);
+    for (size_t i = 0; i < a->n_servers; i++) {
+        if (suits(a, r, i) == best && pick-- == 0) {
+            *out = i;
+            return SIMPLEX_OK;
+        }
+    }
+    return SIMPLEX_E_INTERNAL;
+}
+
+static void on_answer(void *owner, const struct sx_via_answer *answer);
+
+static simplex_rc open_via(struct simplex_agent *a, struct sx_rt_relay *r)
+{
+    size_t i;
+    simplex_rc rc = choose_proxy(a, r, &i);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_rt_server_get_of(a, r->entity, &a->servers[i], &r->proxy);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    return sx_via_open(r->proxy->client, &r->server, sx_server_password(a, &a->servers[i]),
+                       on_answer, r, &r->via);
+}
+
+static void leave_proxy(struct sx_rt_relay *r)
+{
+    struct simplex_agent *a = r->agent;
+
+    if (r->via == NULL)
+        return;
+    r->avoid = 0;
+    for (size_t i = 0; i < a->n_servers; i++) {
+        if (sx_server_eq(&a->servers[i], sx_client_server(r->proxy->client)))
+            r->avoid = i + 1;
+    }
+    sx_via_close(r->via);
+    r->via = NULL;
+    r->proxy = NULL;
+    r->failures = 0;
+}
+
+/* ---- answers ---- */
+
+/* Certainly the proxy's own failure, or one too many of those it blames on others. */
+static bool is_proxy_bad(struct sx_rt_relay *r, simplex_rc rc, const struct sx_rsp *rsp)
+{
+    r->failures++;
+    if (rc == SIMPLEX_E_DISCONNECTED ||
+        (rc == SIMPLEX_E_SERVER && rsp->err.err == SX_ERR_PROXY &&
+         (rsp->err.proxy == SX_PROXY_BROKER || rsp->err.proxy == SX_PROXY_PROTOCOL)))
+        return r->failures >= FAILURES_MAX;
+    return true;
+}
+
+/* The failure as the workers see it: all that a proxy can cause passes, by itself or with another
+ * proxy. An ERR that is not about proxies would be taken for the relay's. */
+static simplex_rc failure_of(simplex_rc rc, const struct sx_rsp *said, struct sx_rsp *rsp)
+{
+    if (rc == SIMPLEX_E_SERVER) {
+        *rsp = *said;
+        if (said->err.err != SX_ERR_PROXY) {
+            rsp->err.err = SX_ERR_PROXY;
+            rsp->err.proxy = SX_PROXY_PROTOCOL;
+            rsp->err.relay = said->err.err;
+        }
+        return rc;
+    }
+    return sx_is_temporary(rc, NULL) ? rc : SIMPLEX_E_HANDSHAKE;
+}
+
+static bool send_directly(struct sx_rt_relay *r, const struct sx_request *req)
+{
+    struct simplex_agent *a = r->agent;
+    struct sx_rt_server *s;
+
+    if (!direct_allowed(a, &r->server))
+        return false;
+    r->direct_until = sx_mono_ms() + DIRECT_MS;
+    return sx_request_send_of(a, r->entity, &r->server, req, &s) == SIMPLEX_OK;
+}
+
+static void on_failure(struct sx_rt_relay *r, const struct sx_via_answer *answer)
+{
+    struct simplex_agent *a = r->agent;
+    struct sx_rsp rsp;
+    simplex_rc rc = failure_of(answer->rc, answer->rsp, &rsp);
+    bool host = is_host_error(answer->rc, answer->rsp);
+
+    sx_log(SX_LOG_WARN, "agent: a proxy could not pass on a command: %s",
+           simplex_rc_name(answer->rc));
+    if (is_proxy_bad(r, answer->rc, answer->rsp))
+        leave_proxy(r);
+    if (host && send_directly(r, answer->req))
+        return;
+    answer->req->done(a, answer->req->ctx, rc, rc == SIMPLEX_E_SERVER ? &rsp : NULL);
+}
+
+static void on_answer(void *owner, const struct sx_via_answer *answer)
+{
+    struct sx_rt_relay *r = owner;
+    struct simplex_agent *a = r->agent;
+
+    if (answer->proxy_failed) {
+        on_failure(r, answer);
+        return;
+    }
+    r->failures = 0;
+    a->routed = r->proxy;
+    answer->req->done(a, answer->req->ctx, answer->rc, answer->rsp);
+    a->routed = NULL;
+}
+
+/* ---- sending ---- */
+
+static struct sx_rt_relay *relay_of(struct simplex_agent *a, int64_t entity,
+                                    const struct sx_server *server)
+{
+    struct sx_rt_relay *r = a->relays;
+
+    while (r != NULL && !(r->entity == entity && sx_server_eq(&r->server, server)))
+        r = r->next;
+    if (r != NULL || (r = sx_calloc(1, sizeof *r)) == NULL)
+        return r;
+    r->agent = a;
+    r->server = *server;
+    r->entity = entity;
+    r->next = a->relays;
+    a->relays = r;
+    return r;
+}
+
+static simplex_rc send_via(struct simplex_agent *a, struct sx_rt_relay *r,
+                           const struct sx_request *req, struct sx_rt_server **out)
+{
+    simplex_rc rc = r->via == NULL ? open_via(a, r) : SIMPLEX_OK;
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_via_send(r->via, req);
+    *out = r->proxy;
+    return rc == SIMPLEX_E_NOMEM ? SIMPLEX_E_DISCONNECTED : rc;
+}
+
+simplex_rc sx_route_send(struct simplex_agent *a, int64_t conn, const struct sx_server *server,
+                         const struct sx_request *req, struct sx_rt_server **out)
+{
+    int64_t entity = a->net_cfg.isolation == SX_ISOLATE_ENTITY ? conn : 0;
+    struct sx_rt_relay *r = NULL;
+
+    if (through_proxy(a, server) && (r = relay_of(a, entity, server)) == NULL)
+        return SIMPLEX_E_DISCONNECTED;
+    if (r == NULL || sx_mono_ms() < r->direct_until)
+        return sx_request_send_of(a, conn, server, req, out);
+    simplex_rc rc = send_via(a, r, req, out);
+    if (rc == SIMPLEX_E_NO_SERVERS && direct_allowed(a, server))
+        rc = sx_request_send_of(a, conn, server, req, out);
+    return rc;
+}
+
+/* ---- the end ---- */
+
+void sx_routes_drop(struct simplex_agent *a)
+{
+    for (struct sx_rt_relay *r = a->relays; r != NULL; r = r->next) {
+        sx_via_close(r->via);
+        r->via = NULL;
+        r->proxy = NULL;
+    }
+}
+
+void sx_routes_free(struct simplex_agent *a)
+{
+    while (a->relays != NULL) {
+        struct sx_rt_relay *next = a->relays->next;
+        sx_free(a->relays);
+        a->relays = next;
+    }
+}
