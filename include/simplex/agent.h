@@ -287,6 +287,26 @@ SIMPLEX_API simplex_rc simplex_agent_sync_ratchet(simplex_agent *a, int64_t conn
  */
 SIMPLEX_API simplex_rc simplex_agent_delete(simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 
+/* ---- rotation of queues (section 6.5) ---- */
+
+/*
+ * Moves the receiving queue of a connection: to `server` (an address as in the configuration), or,
+ * when that is empty, to one of the configured servers, another one than now if there is one.
+ * SWITCH events tell how far it is; both sides may be offline at any step. Messages go on all the
+ * while, in order: nothing is lost and nothing shown twice. Errors: NOT_FOUND, PROHIBITED (not
+ * connected yet, or it is being moved already), ADDRESS, NO_SERVERS, ARG.
+ */
+SIMPLEX_API simplex_rc simplex_agent_switch(simplex_agent *a, int64_t conn,
+                                            simplex_bytes server) SIMPLEX_CHECK;
+
+/*
+ * Gives the move up and stays with the present queue: possible until the peer's keys are set in the
+ * new one (phase SECURED). SWITCH with phase ABORTED follows. An answer of the peer that was on its
+ * way is shown as ERR (PROHIBITED, detail "QK"). Errors: NOT_FOUND, PROHIBITED (too late, or nothing
+ * to abort).
+ */
+SIMPLEX_API simplex_rc simplex_agent_abort_switch(simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+
 /* ---- looking ---- */
 
 enum {
@@ -310,6 +330,8 @@ typedef struct simplex_connection_info {
     int64_t pending;     /* messages not delivered yet */
     bool address;        /* a contact address, not a connection to somebody */
     int32_t sync_state;  /* SIMPLEX_SYNC_... */
+    int32_t rcv_switch;  /* SIMPLEX_SWITCH_...: our queue is being moved, so far; 0: it is not */
+    int32_t snd_switch;  /* the same of the queue that the peer receives from */
 } simplex_connection_info;
 
 /* What is known about a connection. out->size is set by the caller. Errors: NOT_FOUND, ARG. */
@@ -391,12 +413,27 @@ enum {
     SIMPLEX_EV_ERR = 19,        /* durable when conn is set; conn, error, detail: see the text */
     SIMPLEX_EV_REQ = 20,        /* durable; conn = address, request, data = information, pq */
     SIMPLEX_EV_RSYNC = 21,      /* durable; conn, sync_state, error (why it got worse), detail */
+    SIMPLEX_EV_SWITCH = 22,     /* durable; conn, server of the new queue, direction and phase */
     SIMPLEX_EV_RCVD = 30,       /* durable; conn, msg_id: the peer's application has the message */
 };
 
 enum { /* simplex_event_receipt */
     SIMPLEX_RECEIPT_OK = 1,
     SIMPLEX_RECEIPT_BAD_HASH = 2, /* what the peer got under this number is not what was sent */
+};
+
+enum { /* whose queue moves */
+    SIMPLEX_SWITCH_RCV = 1, /* ours: simplex_agent_switch */
+    SIMPLEX_SWITCH_SND = 2, /* the one we send to: the peer moves it */
+};
+
+enum { /* how far it is */
+    SIMPLEX_SWITCH_STARTED = 1,   /* RCV: the queue exists, the peer is told; SND: we were told */
+    SIMPLEX_SWITCH_CONFIRMED = 2, /* the sender's keys for it have arrived */
+    SIMPLEX_SWITCH_SECURED = 3,   /* they are set; the sender begins to use it */
+    SIMPLEX_SWITCH_COMPLETED = 4, /* RCV: the old queue was read to its end and deleted; SND: the
+                                     new one took its first message */
+    SIMPLEX_SWITCH_ABORTED = 5,   /* the old queue stays; error, detail: why (OK: abort_switch) */
 };
 
 enum { /* integrity of a message: what its number and the hash of its predecessor say */
@@ -424,6 +461,8 @@ SIMPLEX_API int32_t simplex_event_receipt(const simplex_event *ev); /* SIMPLEX_R
 SIMPLEX_API bool simplex_event_notify(const simplex_event *ev);
 SIMPLEX_API int32_t simplex_event_integrity(const simplex_event *ev, int64_t *gap_first,
                                             int64_t *gap_last); /* pointers may be NULL */
+SIMPLEX_API int32_t simplex_event_switch(const simplex_event *ev,
+                                         int32_t *direction); /* phase; pointer may be NULL */
 SIMPLEX_API int64_t simplex_event_sender_id(const simplex_event *ev); /* the sender's number */
 SIMPLEX_API int64_t simplex_event_server_time(const simplex_event *ev); /* ms since 1970 */
 SIMPLEX_API const int64_t *simplex_event_conns(const simplex_event *ev, size_t *n);

@@ -48,6 +48,24 @@ static void ask_again(struct simplex_agent *a, const struct sx_ack *k)
     sx_subscribe_server(a, q->server);
 }
 
+/* A drain may go on. */
+static void nothing_shown(struct simplex_agent *a, int64_t queue)
+{
+    struct sx_rt_rcvq *q = sx_rt_rcvq_by_id(a, queue);
+    struct sx_rt_conn *w = q != NULL && q->draining ? sx_rt_conn_get(a, q->conn, false) : NULL;
+
+    if (q != NULL) {
+        q->unacked = q->draining = false;
+        q->held_since = 0;
+    }
+    if (w != NULL) {
+        w->waiting = false;
+        w->delay = w->elapsed = 0;
+        w->dirty = true;
+        a->work = true;
+    }
+}
+
 static bool wanted(struct simplex_agent *a, int64_t queue)
 {
     const struct sx_rt_rcvq *q = sx_rt_rcvq_by_id(a, queue);
@@ -61,6 +79,8 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     struct sx_ack *k = ctx;
 
     unlink_out(a, k);
+    if (why == SIMPLEX_OK ? rsp->tag != SX_R_MSG : !sx_is_temporary(why, rsp))
+        nothing_shown(a, k->queue);
     if (why != SIMPLEX_OK && sx_is_temporary(why, rsp))
         ask_again(a, k); /* otherwise the server does not know it (any more): NO_MSG, AUTH */
     if (why == SIMPLEX_OK && rsp->tag == SX_R_MSG && wanted(a, k->queue))
@@ -152,5 +172,6 @@ simplex_rc sx_user_ack(struct simplex_agent *a, int64_t conn, int64_t msg_id,
     }
     if (rc == SIMPLEX_OK)
         rc = sx_store_rcv_msg_delete(a->store, conn, msg_id);
+    sx_held_release(a, conn);
     return rc == SIMPLEX_OK ? sx_ack_later(a, queue, sx_id_bytes(&srv), false) : rc;
 }

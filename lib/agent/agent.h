@@ -53,6 +53,7 @@ struct simplex_event {
     char *server;      /* owned, may be NULL */
     char *detail;      /* owned, may be NULL */
     simplex_rc rc;
+    int32_t direction, phase; /* SWITCH */
     bool pq, notify;
     int32_t status;    /* of a receipt */
     int32_t integrity;
@@ -88,6 +89,12 @@ struct sx_rt_rcvq { /* a receiving queue that has an id on its server */
     int64_t id, conn;
     uint8_t sub;               /* enum sx_sub_state */
     bool want;                 /* the application wants it subscribed */
+    bool unacked;              /* the server has shown a message and waits for ACK */
+    bool on_hold;              /* that message is not wanted yet (hold.c) */
+    bool again;                /* subscribed again for that: no news to the application */
+    bool draining;             /* a drain waits for an ACK */
+    uint8_t quiet;             /* SUBs of a drain without a message since */
+    int64_t held_since;        /* mono ms; 0: not */
     struct sx_id *rcv_id;      /* trimmed copy */
     struct sx_keypair *auth;   /* for SUB and ACK */
     struct sx_id *held;        /* of an address that is full: the message to acknowledge later */
@@ -100,6 +107,7 @@ struct sx_rt_sndq { /* delivery worker of a sending queue, while it has work */
     bool dirty;                /* look for work when the turn ends */
     bool waiting;              /* for retry_at */
     bool quota;                /* the peer's queue is full: waits for A_QCONT too */
+    bool keeping;              /* what is in flight is kept for the queue's replacement */
     bool secured;              /* our key is set in a queue of the standard handshake, perhaps */
     struct sx_rt_server *server; /* of the last attempt */
     int64_t msg_id;            /* what is in flight */
@@ -114,6 +122,8 @@ struct sx_rt_conn { /* command worker of a connection, while it has commands */
     int64_t id;
     bool in_flight, dirty, waiting;
     int64_t command;           /* id of the one in flight */
+    int64_t skip;              /* a deletion that waits for its server; others go on. 0: none */
+    int64_t drain;             /* queue of a DRAIN in flight; 0: something else is */
     uint8_t corr_id[SX_ID_LEN]; /* of a NEW in flight */
     struct sx_rt_server *server; /* of the last attempt */
     int64_t elapsed, delay, retry_at;
@@ -203,6 +213,7 @@ struct simplex_agent {
     struct sx_rt_conn *conns[SX_TABLE]; /* by id */
     struct sx_rt_relay *relays; /* servers that are written to through proxies: route.c */
     const struct sx_rt_server *routed;
+    int64_t held_until;     /* mono ms: look at messages that were held; 0: there are none */
     bool quota_waits;       /* some delivery worker may be waiting for a full queue */
     struct sx_lost_new *lost;
     size_t n_lost;
@@ -292,6 +303,10 @@ void sx_rt_free(struct simplex_agent *a);  /* at close */
 /* A server for a new queue: random, on other hosts than `avoid` (may be NULL) if possible. */
 simplex_rc sx_choose_server(struct simplex_agent *a, const struct sx_server *avoid,
                             struct sx_server *out) SIMPLEX_CHECK;
+/* On other hosts than `not_there` if possible, and on others than `rather_not` as well. */
+simplex_rc sx_choose_server_beside(struct simplex_agent *a, const struct sx_server *not_there,
+                                   const struct sx_server *rather_not,
+                                   struct sx_server *out) SIMPLEX_CHECK;
 simplex_bytes sx_server_password(const struct simplex_agent *a, const struct sx_server *s);
 char *sx_server_text(const struct sx_server *s); /* "host:port", sx_free; NULL: no memory */
 char *sx_smp_err_text(const struct sx_rsp *rsp); /* of an ERR response; NULL when there is none */
@@ -345,6 +360,7 @@ enum sx_command_tag {
     SX_C_KEY,     /* KEY with the sender's key on rcv queue */
     SX_C_SKEY,    /* SKEY on snd queue */
     SX_C_DEL,     /* DEL on rcv queue */
+    SX_C_DRAIN,   /* SUB on a replaced rcv queue until nothing comes; then DEL */
     SX_C_INVITATION, /* the link to rcv queue goes to a contact address; data: as of NEW */
 };
 simplex_rc sx_command_add(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
@@ -369,6 +385,9 @@ simplex_rc sx_allow(struct simplex_agent *a, int64_t conn, int64_t conf,
 simplex_rc sx_rcv_queue_keys(struct sx_rcv_queue *q) SIMPLEX_CHECK;
 simplex_rc sx_new_rcv_queue(struct simplex_agent *a, int64_t conn, const struct sx_server *avoid,
                             uint16_t client_version, struct sx_rcv_queue *q) SIMPLEX_CHECK;
+simplex_rc sx_new_rcv_queue_on(struct simplex_agent *a, int64_t conn,
+                               const struct sx_server *server, uint16_t client_version,
+                               int64_t replaces, struct sx_rcv_queue *q) SIMPLEX_CHECK;
 /* Row of a new sending queue to `addr`, with fresh keys. */
 simplex_rc sx_new_snd_queue(struct simplex_agent *a, int64_t conn,
                             const struct sx_queue_addr *addr, uint16_t client_version,
@@ -452,6 +471,7 @@ struct sx_incoming { /* a message at hand */
     int64_t srv_ts; /* ms */
     bool notify;
     bool keep;      /* out: acknowledged by the application, not by us */
+    bool hold;      /* out: not its turn yet, left on the server; all is undone */
 };
 simplex_rc sx_on_request(struct simplex_agent *a, const struct sx_rcv_queue *q,
                          const struct sx_opened *o, struct sx_incoming *in) SIMPLEX_CHECK;
@@ -487,6 +507,82 @@ simplex_rc sx_on_eready(struct simplex_agent *a, struct sx_conn *c, bool had_cha
 /* Our keys will not reach the peer. */
 simplex_rc sx_sync_undelivered(struct simplex_agent *a, int64_t conn, simplex_rc why,
                                const char *detail) SIMPLEX_CHECK;
+/* ---- switch_rcv.c, switch_snd.c: rotation of queues ---- */
+
+union sx_switch_item {
+    struct sx_qadd add;
+    struct sx_qkey key;
+    struct sx_quse use;
+    struct sx_queue_ref test;
+};
+/* QADD, QKEY, QUSE or QTEST with one item. */
+simplex_rc sx_send_switch(struct simplex_agent *a, struct sx_conn *c, enum sx_msg_tag tag,
+                          const union sx_switch_item *x) SIMPLEX_CHECK;
+simplex_rc sx_emit_switch(struct simplex_agent *a, int64_t conn, int32_t direction, int32_t phase,
+                          const struct sx_server *server, simplex_rc why,
+                          const char *detail) SIMPLEX_CHECK;
+/* A message of the rotation that makes no sense now: ERR; it counts as received. */
+simplex_rc sx_switch_refuse(struct simplex_agent *a, int64_t conn, enum sx_msg_tag msg,
+                            simplex_rc why) SIMPLEX_CHECK;
+bool sx_switch_possible(const struct sx_conn *c);
+/* Phase reached; 0: none. */
+simplex_rc sx_rcv_switch_phase(struct simplex_agent *a, int64_t conn, int32_t *phase) SIMPLEX_CHECK;
+simplex_rc sx_snd_switch_phase(struct simplex_agent *a, int64_t conn, int32_t *phase) SIMPLEX_CHECK;
+
+simplex_rc sx_switch_start(struct simplex_agent *a, int64_t conn,
+                           simplex_bytes server) SIMPLEX_CHECK; /* empty: any */
+simplex_rc sx_switch_abort(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+/* It cannot go on before the sender uses the new queue: the old one stays. */
+simplex_rc sx_switch_failed(struct simplex_agent *a, int64_t conn, simplex_rc why,
+                            const char *detail) SIMPLEX_CHECK;
+/* The queue that takes the place of old. E_NOT_FOUND. */
+simplex_rc sx_rcv_replacement(struct simplex_agent *a, const struct sx_rcv_queue *old,
+                              struct sx_rcv_queue *q) SIMPLEX_CHECK;
+/* By the data of a NEW: may another server be tried, and the password. */
+#define SX_NEW_DATA_MAX 256
+bool sx_new_may_move(const struct sx_rcv_queue *q, simplex_bytes data);
+simplex_bytes sx_new_password(const struct simplex_agent *a, const struct sx_rcv_queue *q,
+                              simplex_bytes data);
+simplex_rc sx_switch_created(struct simplex_agent *a, struct sx_conn *c,
+                             const struct sx_rcv_queue *q) SIMPLEX_CHECK; /* IDS */
+simplex_rc sx_switch_secured(struct simplex_agent *a, struct sx_conn *c,
+                             struct sx_rcv_queue *q) SIMPLEX_CHECK; /* KEY was answered */
+/* A message of the peer came through q. E_PROHIBITED: it was not told to use it. */
+simplex_rc sx_switch_used(struct simplex_agent *a, struct sx_rcv_queue *q) SIMPLEX_CHECK;
+bool sx_drain_waits(struct simplex_agent *a, int64_t queue);
+bool sx_drained(struct simplex_agent *a, int64_t queue);
+simplex_rc sx_drain_done(struct simplex_agent *a, int64_t queue) SIMPLEX_CHECK;
+simplex_rc sx_switch_deleted(struct simplex_agent *a, const struct sx_rcv_queue *gone,
+                             simplex_rc why, const char *detail) SIMPLEX_CHECK;
+simplex_rc sx_switch_sub_refused(struct simplex_agent *a, int64_t queue, simplex_rc why,
+                                 const char *detail, bool *expected) SIMPLEX_CHECK;
+simplex_rc sx_on_qkey(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *from,
+                      const struct sx_agent_msg *m) SIMPLEX_CHECK;
+
+simplex_rc sx_on_qadd(struct simplex_agent *a, struct sx_conn *c,
+                      const struct sx_agent_msg *m) SIMPLEX_CHECK;
+simplex_rc sx_on_quse(struct simplex_agent *a, struct sx_conn *c,
+                      const struct sx_agent_msg *m) SIMPLEX_CHECK;
+simplex_rc sx_find_snd_queue(struct simplex_agent *a, int64_t conn, const struct sx_queue_ref *ref,
+                             struct sx_snd_queue *q) SIMPLEX_CHECK;
+bool sx_takes_messages(const struct sx_snd_queue *q, unsigned nth);
+simplex_rc sx_keep_sent(struct simplex_agent *a, const struct sx_snd_queue *old, int64_t msg_id,
+                        uint8_t type, bool *kept) SIMPLEX_CHECK;
+simplex_rc sx_switch_sent(struct simplex_agent *a, struct sx_snd_queue *q,
+                          uint8_t type) SIMPLEX_CHECK;
+simplex_rc sx_switch_detour(struct simplex_agent *a, const struct sx_snd_queue *q) SIMPLEX_CHECK;
+simplex_rc sx_switch_snd_failed(struct simplex_agent *a, const struct sx_snd_queue *q,
+                                simplex_rc why, const char *detail) SIMPLEX_CHECK;
+simplex_rc sx_switch_undelivered(struct simplex_agent *a, const struct sx_snd_queue *q,
+                                 uint8_t type, simplex_rc why, const char *detail) SIMPLEX_CHECK;
+
+/* ---- hold.c: order between two queues ---- */
+
+simplex_rc sx_hold(struct simplex_agent *a, const struct sx_conn *c, const struct sx_rcv_queue *q,
+                   const struct sx_agent_msg *m, bool *hold) SIMPLEX_CHECK;
+void sx_held(struct simplex_agent *a, int64_t queue);         /* it was left on the server */
+void sx_held_release(struct simplex_agent *a, int64_t conn);  /* it may be its turn */
+void sx_held_check(struct simplex_agent *a);                  /* it has waited long enough */
 
 /* ---- ack.c ---- */
 

@@ -335,6 +335,36 @@ simplex_rc simplex_agent_delete(simplex_agent *a, int64_t conn)
     return run(a, do_delete, &x, true);
 }
 
+static simplex_rc do_switch(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_switch_start(a, x->conn, x->link);
+}
+
+simplex_rc simplex_agent_switch(simplex_agent *a, int64_t conn, simplex_bytes server)
+{
+    struct args x = { .conn = conn, .link = server };
+
+    CHECK(a != NULL && valid(server));
+    return run(a, do_switch, &x, true);
+}
+
+static simplex_rc do_abort_switch(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_switch_abort(a, x->conn);
+}
+
+simplex_rc simplex_agent_abort_switch(simplex_agent *a, int64_t conn)
+{
+    struct args x = { .conn = conn };
+
+    CHECK(a != NULL);
+    return run(a, do_abort_switch, &x, true);
+}
+
 static simplex_rc fill_info(struct simplex_agent *a, const struct sx_conn *c,
                             simplex_connection_info *out)
 {
@@ -361,6 +391,10 @@ static simplex_rc fill_info(struct simplex_agent *a, const struct sx_conn *c,
     sx_ratchet_wipe(&r);
     if (rc == SIMPLEX_OK || rc == SIMPLEX_E_NOT_FOUND)
         rc = sx_store_delivery_count(a->store, c->id, &out->pending);
+    if (rc == SIMPLEX_OK)
+        rc = sx_rcv_switch_phase(a, c->id, &out->rcv_switch);
+    if (rc == SIMPLEX_OK)
+        rc = sx_snd_switch_phase(a, c->id, &out->snd_switch);
     return rc;
 }
 

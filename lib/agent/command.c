@@ -45,11 +45,11 @@ static simplex_rc route_to(struct simplex_agent *a, struct sx_rt_conn *w,
 
 /* Creates a queue that only the sender it is made for can write to (mode M), or an address. */
 static simplex_rc send_new(struct simplex_agent *a, struct sx_rt_conn *w,
-                           const struct sx_rcv_queue *q)
+                           const struct sx_rcv_queue *q, simplex_bytes data)
 {
     struct sx_cmd cmd = { .tag = SX_NEW };
     struct sx_request req = { .cmd = &cmd, .key = &q->auth, .corr_id = w->corr_id };
-    simplex_bytes password = sx_server_password(a, &q->server);
+    simplex_bytes password = sx_new_password(a, q, data);
 
     cmd.new_.auth = q->auth.pub;
     cmd.new_.dh = q->dh.pub;
@@ -71,10 +71,10 @@ static simplex_rc send_key(struct simplex_agent *a, struct sx_rt_conn *w,
     return send_to(a, w, &q->server, &req);
 }
 
-static simplex_rc send_del(struct simplex_agent *a, struct sx_rt_conn *w,
-                           const struct sx_rcv_queue *q)
+static simplex_rc send_plain(struct simplex_agent *a, struct sx_rt_conn *w,
+                             const struct sx_rcv_queue *q, enum sx_cmd_tag tag)
 {
-    struct sx_cmd cmd = { .tag = SX_DEL };
+    struct sx_cmd cmd = { .tag = tag };
     struct sx_request req = { .cmd = &cmd, .key = &q->auth, .entity = sx_id_bytes(&q->rcv_id) };
 
     return send_to(a, w, &q->server, &req);
@@ -121,6 +121,8 @@ static simplex_rc send_invitation(struct simplex_agent *a, struct sx_rt_conn *w,
 static simplex_rc send_command(struct simplex_agent *a, struct sx_rt_conn *w,
                                const struct sx_command *cmd)
 {
+    size_t len = cmd->data.len < SX_NEW_DATA_MAX ? cmd->data.len : SX_NEW_DATA_MAX;
+    uint8_t data[SX_NEW_DATA_MAX]; /* cmd->data lives until the next call on the store */
     struct sx_rcv_queue q;
     simplex_rc rc;
 
@@ -128,23 +130,29 @@ static simplex_rc send_command(struct simplex_agent *a, struct sx_rt_conn *w,
         return send_skey(a, w, cmd->queue_id);
     if (cmd->tag == SX_C_INVITATION)
         return send_invitation(a, w, cmd);
+    if (len > 0)
+        memcpy(data, cmd->data.ptr, len);
     rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
     if (rc != SIMPLEX_OK)
         return rc;
     switch ((enum sx_command_tag)cmd->tag) {
     case SX_C_NEW:
-        rc = send_new(a, w, &q);
+        rc = send_new(a, w, &q, sx_bytes(data, len));
         break;
     case SX_C_KEY:
         rc = send_key(a, w, &q);
         break;
     case SX_C_DEL:
-        rc = send_del(a, w, &q);
+        rc = send_plain(a, w, &q, SX_DEL);
+        break;
+    case SX_C_DRAIN:
+        rc = send_plain(a, w, &q, SX_SUB);
         break;
     default:
         rc = SIMPLEX_E_DB_DAMAGED;
     }
     sx_wipe(&q, sizeof q);
+    sx_wipe(data, len);
     return rc;
 }
 
@@ -157,15 +165,17 @@ static void wait_for(struct simplex_agent *a, struct sx_rt_conn *w, int64_t dela
 
 static void retry_later(struct simplex_agent *a, struct sx_rt_conn *w)
 {
-    wait_for(a, w, sx_next_delay(&w->delay, &w->elapsed, a->cfg.retry_first, SX_RETRY_GROW,
-                                 a->cfg.retry_max));
+    wait_for(
+        a, w,
+        sx_next_delay(&w->delay, &w->elapsed, a->cfg.retry_first, SX_RETRY_GROW, a->cfg.retry_max));
 }
 
 /* The address has as many requests as its server keeps: its owner has to read them first. */
 static void retry_when_read(struct simplex_agent *a, struct sx_rt_conn *w)
 {
-    wait_for(a, w, sx_next_delay(&w->delay, &w->elapsed, a->cfg.quota_retry_first,
-                                 SX_QUOTA_RETRY_GROW, SX_QUOTA_RETRY_MAX));
+    wait_for(a, w,
+             sx_next_delay(&w->delay, &w->elapsed, a->cfg.quota_retry_first, SX_QUOTA_RETRY_GROW,
+                           SX_QUOTA_RETRY_MAX));
 }
 
 static simplex_rc try_answer(struct simplex_agent *a, struct sx_rt_conn *w, simplex_rc why,
@@ -183,18 +193,69 @@ static void not_sent(struct simplex_agent *a, struct sx_rt_conn *w, simplex_rc w
     retry_later(a, w);
 }
 
+static bool ends_queue(const struct sx_command *cmd)
+{
+    return cmd->tag == SX_C_DEL || cmd->tag == SX_C_DRAIN;
+}
+
+/* The end of a queue is no step to anything: what is behind it need not wait for its server. */
+static simplex_rc step_over(struct simplex_agent *a, struct sx_rt_conn *w,
+                            const struct sx_command *cmd)
+{
+    struct sx_command next;
+    simplex_rc rc;
+
+    retry_later(a, w);
+    w->skip = 0;
+    if (!ends_queue(cmd))
+        return SIMPLEX_OK;
+    rc = sx_store_command_next(a->store, w->id, cmd->id, &next);
+    if (rc == SIMPLEX_OK) {
+        w->skip = cmd->id;
+        w->waiting = false;
+        w->dirty = true;
+        a->work = true;
+    }
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
+/* The oldest command, but those that are stepped over. E_NO_EVENT: not before their time. */
+static simplex_rc next_command(struct simplex_agent *a, struct sx_rt_conn *w,
+                               struct sx_command *cmd)
+{
+    simplex_rc rc = sx_store_command_next(a->store, w->id, w->skip, cmd);
+
+    if (rc != SIMPLEX_E_NOT_FOUND || w->skip == 0)
+        return rc;
+    w->skip = 0;
+    if (sx_mono_ms() < w->retry_at) {
+        w->waiting = true;
+        sx_retry_at(a, w->retry_at);
+        return SIMPLEX_E_NO_EVENT;
+    }
+    return sx_store_command_next(a->store, w->id, 0, cmd);
+}
+
 void sx_run_command(struct simplex_agent *a, struct sx_rt_conn *w)
 {
     struct sx_command cmd;
-    simplex_rc rc = sx_store_command_next(a->store, w->id, 0, &cmd);
+    simplex_rc rc = next_command(a, w, &cmd);
 
     w->dirty = false;
+    if (rc == SIMPLEX_E_NO_EVENT)
+        return;
     if (rc == SIMPLEX_E_NOT_FOUND) {
         sx_rt_conn_remove(a, w->id);
         return;
     }
+    if (rc == SIMPLEX_OK && cmd.tag == SX_C_DRAIN && sx_drain_waits(a, cmd.queue_id)) {
+        rc = step_over(a, w, &cmd);
+        if (rc == SIMPLEX_OK)
+            return;
+    }
     if (rc == SIMPLEX_OK) {
         w->command = cmd.id;
+        w->drain = cmd.tag == SX_C_DRAIN ? cmd.queue_id : 0;
         rc = send_command(a, w, &cmd);
     }
     if (rc == SIMPLEX_OK) {
@@ -219,13 +280,18 @@ static simplex_rc key_answered(struct simplex_agent *a, struct sx_conn *c,
         return rc;
     if (q.status < SX_Q_SECURED) /* a HELLO may have been faster */
         q.status = SX_Q_SECURED;
-    rc = sx_store_rcvq_update(a->store, &q);
+    if (q.replaces == 0)
+        rc = sx_store_rcvq_update(a->store, &q);
+    else if (!q.deleted)
+        rc = sx_switch_secured(a, c, &q);
+    bool rotation = q.replaces != 0;
     sx_wipe(&q, sizeof q);
-    if (rc != SIMPLEX_OK)
+    if (rc != SIMPLEX_OK || rotation)
         return rc;
     if (c->role == SX_JOINER)
         return sx_send_hello(a, c);
-    /* The joiner may write now: it may be told so (its own queue waits for SKEY when it has one). */
+    /* The joiner may write now: it may be told so (its own queue waits for SKEY when it has one).
+     */
     rc = sx_store_sndq_of(a->store, c->id, 0, &s);
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
@@ -282,7 +348,31 @@ static simplex_rc succeeded(struct simplex_agent *a, struct sx_conn *c,
         return del_answered(a, cmd, SIMPLEX_OK, NULL);
     case SX_C_INVITATION:
         return sx_request_sent(a, c);
+    case SX_C_DRAIN:
+        return sx_drain_done(a, cmd->queue_id);
     }
+    return rc;
+}
+
+/* Of a rotation: the connection goes on with the queue it has. */
+static simplex_rc rotation_failed(struct simplex_agent *a, const struct sx_command *cmd,
+                                  simplex_rc why, const char *detail, bool *was_one)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc;
+
+    *was_one = false;
+    if (cmd->tag != SX_C_NEW && cmd->tag != SX_C_KEY)
+        return SIMPLEX_OK;
+    rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    *was_one = q.replaces != 0;
+    if (*was_one && !q.deleted)
+        rc = sx_switch_failed(a, cmd->conn_id, why, detail);
+    else if (*was_one && cmd->tag == SX_C_NEW)
+        rc = sx_queue_never_made(a, cmd->conn_id, q.id);
+    sx_wipe(&q, sizeof q);
     return rc;
 }
 
@@ -308,9 +398,14 @@ static simplex_rc failed(struct simplex_agent *a, struct sx_conn *c, const struc
                          simplex_rc why, const struct sx_rsp *rsp)
 {
     char *detail = sx_smp_err_text(rsp);
-    simplex_rc rc;
+    bool rotation = false;
+    simplex_rc rc = c->deleted ? SIMPLEX_OK : rotation_failed(a, cmd, why, detail, &rotation);
 
-    if (cmd->tag == SX_C_DEL) {
+    if (rc != SIMPLEX_OK || rotation) {
+        sx_free(detail);
+        return rc;
+    }
+    if (ends_queue(cmd)) {
         bool gone = rsp != NULL && rsp->err.err == SX_ERR_AUTH; /* a repeat: it was deleted */
         rc = gone ? del_answered(a, cmd, SIMPLEX_OK, NULL) : del_answered(a, cmd, why, detail);
     } else {
@@ -319,6 +414,21 @@ static simplex_rc failed(struct simplex_agent *a, struct sx_conn *c, const struc
             rc = sx_emit_err(a, c->id, why, detail);
     }
     sx_free(detail);
+    return rc;
+}
+
+static simplex_rc choose_other(struct simplex_agent *a, const struct sx_rcv_queue *q,
+                               struct sx_server *other)
+{
+    struct sx_rcv_queue old;
+    simplex_rc rc;
+
+    if (q->replaces == 0)
+        return sx_choose_server(a, &q->server, other);
+    rc = sx_store_rcvq_get(a->store, q->replaces, &old);
+    if (rc == SIMPLEX_OK)
+        rc = sx_choose_server_beside(a, &old.server, &q->server, other);
+    sx_wipe(&old, sizeof old);
     return rc;
 }
 
@@ -332,8 +442,12 @@ static simplex_rc move_new(struct simplex_agent *a, const struct sx_command *cmd
     if (cmd->tag != SX_C_NEW || a->n_servers < 2)
         return SIMPLEX_OK;
     rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
+    if (rc == SIMPLEX_OK && !sx_new_may_move(&q, cmd->data)) {
+        sx_wipe(&q, sizeof q);
+        return SIMPLEX_OK;
+    }
     if (rc == SIMPLEX_OK)
-        rc = sx_choose_server(a, &q.server, &other);
+        rc = choose_other(a, &q, &other);
     if (rc == SIMPLEX_OK && !sx_server_eq(&other, &q.server)) {
         q.server = other;
         rc = sx_rcv_queue_keys(&q);
@@ -372,7 +486,8 @@ void sx_late_ids(struct simplex_agent *a, struct sx_client *c, const struct sx_t
     struct sx_lost_new **p = &a->lost, *l;
     struct sx_cmd cmd = { .tag = SX_DEL };
 
-    while (*p != NULL && !((*p)->client == c && sx_bytes_eq(sx_bytes((*p)->corr_id, SX_ID_LEN), t->corr_id)))
+    while (*p != NULL &&
+           !((*p)->client == c && sx_bytes_eq(sx_bytes((*p)->corr_id, SX_ID_LEN), t->corr_id)))
         p = &(*p)->next;
     l = *p;
     if (l == NULL)
@@ -434,10 +549,30 @@ static simplex_rc abandon_new(struct simplex_agent *a, const struct sx_command *
 static simplex_rc not_now(struct simplex_agent *a, struct sx_rt_conn *w, struct sx_conn *c,
                           const struct sx_command *cmd, simplex_rc why, const struct sx_rsp *rsp)
 {
+    simplex_rc rc;
+
     if (why == SIMPLEX_E_TIMEOUT)
         remember_lost(a, w, cmd);
-    retry_later(a, w);
-    return cmd->tag == SX_C_DEL ? count_delete_error(a, c, cmd, why, rsp) : move_new(a, cmd);
+    rc = step_over(a, w, cmd);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    return ends_queue(cmd) ? count_delete_error(a, c, cmd, why, rsp) : move_new(a, cmd);
+}
+
+/* A NEW whose queue nobody wants any more. */
+static simplex_rc is_unwanted(struct simplex_agent *a, const struct sx_conn *c,
+                              const struct sx_command *cmd, bool *yes)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc;
+
+    *yes = c->deleted && cmd->tag == SX_C_NEW;
+    if (*yes || cmd->tag != SX_C_NEW)
+        return SIMPLEX_OK;
+    rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
+    *yes = rc == SIMPLEX_OK && q.deleted;
+    sx_wipe(&q, sizeof q);
+    return rc;
 }
 
 /* A request that the address has no room for yet. */
@@ -445,8 +580,7 @@ static bool waits_for_room(const struct simplex_agent *a, const struct sx_comman
                            simplex_rc why, const struct sx_rsp *rsp)
 {
     return cmd->tag == SX_C_INVITATION && why == SIMPLEX_E_SERVER && rsp != NULL &&
-           rsp->err.err == SX_ERR_QUOTA &&
-           sx_now_ms() - cmd->created_at < a->cfg.quota_timeout;
+           rsp->err.err == SX_ERR_QUOTA && sx_now_ms() - cmd->created_at < a->cfg.quota_timeout;
 }
 
 static simplex_rc handle_answer(struct simplex_agent *a, struct sx_rt_conn *w, simplex_rc why,
@@ -455,7 +589,8 @@ static simplex_rc handle_answer(struct simplex_agent *a, struct sx_rt_conn *w, s
     struct sx_command cmd;
     struct sx_conn c;
     struct sx_wr data;
-    simplex_rc rc = sx_store_command_next(a->store, w->id, 0, &cmd);
+    bool unwanted = false;
+    simplex_rc rc = sx_store_command_next(a->store, w->id, w->command - 1, &cmd);
 
     if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && cmd.id != w->command))
         return SIMPLEX_OK; /* dropped meanwhile */
@@ -465,7 +600,12 @@ static simplex_rc handle_answer(struct simplex_agent *a, struct sx_rt_conn *w, s
     sx_wr_raw(&data, cmd.data);
     cmd.data = sx_wr_bytes(&data);
     rc = data.bad ? SIMPLEX_E_NOMEM : sx_store_conn_get(a->store, w->id, &c);
-    if (rc == SIMPLEX_OK && why != SIMPLEX_OK && c.deleted && cmd.tag == SX_C_NEW) {
+    if (rc == SIMPLEX_OK && why != SIMPLEX_OK)
+        rc = is_unwanted(a, &c, &cmd, &unwanted);
+    if (rc == SIMPLEX_OK && why == SIMPLEX_OK && cmd.tag == SX_C_DRAIN &&
+        !sx_drained(a, cmd.queue_id)) {
+        w->delay = w->elapsed = 0; /* asks once more */
+    } else if (rc == SIMPLEX_OK && unwanted) {
         if (why == SIMPLEX_E_TIMEOUT)
             remember_lost(a, w, &cmd);
         rc = abandon_new(a, &cmd);
@@ -507,6 +647,10 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     w->in_flight = false;
     w->dirty = true;
     a->work = true;
+    if (w->drain != 0 && why == SIMPLEX_OK && rsp->tag == SX_R_MSG) {
+        sx_receive(a, w->drain, rsp); /* servers before release 6.4 */
+        return;
+    }
     rc = try_answer(a, w, why, rsp);
     /* An answer that makes no sense counts as a refusal: asking again would not mend it. */
     if (rc != SIMPLEX_OK && try_answer(a, w, rc, NULL) != SIMPLEX_OK)

@@ -315,6 +315,6 @@ simplex_rc sx_on_sent(struct simplex_agent *a, struct sx_conn *c, struct sx_snd_
     case SX_M_HELLO:
         return hello_sent(a, c, q);
     default:
-        return SIMPLEX_OK;
+        return sx_switch_sent(a, q, type);
     }
 }

@@ -9,25 +9,35 @@ simplex_rc sx_rcv_queue_keys(struct sx_rcv_queue *q)
     return rc == SIMPLEX_OK ? sx_keypair_new(SX_X25519, &q->dh) : rc;
 }
 
-simplex_rc sx_new_rcv_queue(struct simplex_agent *a, int64_t conn, const struct sx_server *avoid,
-                            uint16_t client_version, struct sx_rcv_queue *q)
+simplex_rc sx_new_rcv_queue_on(struct simplex_agent *a, int64_t conn,
+                               const struct sx_server *server, uint16_t client_version,
+                               int64_t replaces, struct sx_rcv_queue *q)
 {
     simplex_rc rc;
 
     memset(q, 0, sizeof *q);
     q->conn_id = conn;
+    q->server = *server;
+    q->replaces = replaces;
     q->mode = SX_MODE_NONE; /* the server's answer tells */
     q->client_version = client_version;
     q->status = SX_Q_NEW;
-    q->primary = true;
-    rc = sx_choose_server(a, avoid, &q->server);
-    if (rc == SIMPLEX_OK)
-        rc = sx_rcv_queue_keys(q);
+    q->primary = replaces == 0;
+    rc = sx_rcv_queue_keys(q);
     if (rc == SIMPLEX_OK)
         rc = sx_keypair_new(SX_X25519, &q->e2e);
     if (rc == SIMPLEX_OK)
         rc = sx_store_rcvq_add(a->store, q);
     return rc;
+}
+
+simplex_rc sx_new_rcv_queue(struct simplex_agent *a, int64_t conn, const struct sx_server *avoid,
+                            uint16_t client_version, struct sx_rcv_queue *q)
+{
+    struct sx_server server;
+    simplex_rc rc = sx_choose_server(a, avoid, &server);
+
+    return rc == SIMPLEX_OK ? sx_new_rcv_queue_on(a, conn, &server, client_version, 0, q) : rc;
 }
 
 static bool pq_possible(int32_t pq)
@@ -179,8 +189,10 @@ simplex_rc sx_new_answered(struct simplex_agent *a, struct sx_conn *c,
     if (rc == SIMPLEX_OK)
         rc = store_ids(a, c, &q, rsp);
     if (rc == SIMPLEX_OK) {
-        if (c->deleted) /* meanwhile: the queue must go as well */
+        if (c->deleted || q.deleted) /* meanwhile: the queue must go as well */
             rc = sx_command_add(a, c->id, SX_C_DEL, q.id, sx_bytes(NULL, 0));
+        else if (q.replaces != 0)
+            rc = sx_switch_created(a, c, &q);
         else if (c->role == SX_INITIATOR && cmd->data.len > 0)
             rc = sx_request_ready(a, c, &q, cmd->data);
         else if (c->role != SX_JOINER)

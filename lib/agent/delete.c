@@ -29,8 +29,13 @@ simplex_rc sx_queue_deleted(struct simplex_agent *a, const struct sx_rcv_queue *
                             const char *detail)
 {
     struct simplex_event ev;
-    simplex_rc rc = sx_store_rcvq_delete(a->store, q->id);
+    struct sx_conn c;
+    simplex_rc rc = sx_store_conn_get(a->store, q->conn_id, &c);
 
+    if (rc == SIMPLEX_OK && !c.deleted)
+        return sx_switch_deleted(a, q, why, detail);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_rcvq_delete(a->store, q->id);
     if (rc != SIMPLEX_OK)
         return rc;
     sx_rt_rcvq_remove(a, q->id);

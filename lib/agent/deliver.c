@@ -46,14 +46,20 @@ static simplex_rc give_up(struct simplex_agent *a, const struct sx_snd_queue *q,
     struct simplex_event ev;
     int64_t id = m->id;
     uint8_t type = m->type;
-    simplex_rc rc = sx_store_delivery_done(a->store, q->id, q->conn_id, id, NULL);
+    bool sent = m->sent, last;
+    simplex_rc rc;
 
-    if (rc != SIMPLEX_OK)
+    if (q->replaces != 0) /* a queue nothing came through yet: the old one is still there */
+        return sx_switch_snd_failed(a, q, why, detail);
+    rc = sx_store_delivery_done(a->store, q->id, q->conn_id, id, &last);
+    if (rc != SIMPLEX_OK || sent || !last) /* some queue has or will have it */
         return rc;
     if (type == SX_ROW_RATCHET_KEY)
         return sx_sync_undelivered(a, q->conn_id, why, detail);
-    if (type != SX_M_MSG)
-        return sx_emit_err(a, q->conn_id, why, detail);
+    if (type != SX_M_MSG) {
+        rc = sx_switch_undelivered(a, q, type, why, detail);
+        return rc == SIMPLEX_OK ? sx_emit_err(a, q->conn_id, why, detail) : rc;
+    }
     sx_event_init(&ev, SIMPLEX_EV_MERR, q->conn_id);
     ev.msg_id = id;
     ev.rc = why;
@@ -139,6 +145,7 @@ void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w)
         return;
     }
     if (rc == SIMPLEX_OK) {
+        w->keeping = q.switch_state == SX_SW_QKEY;
         if (w->delay == 0 && m.retry_delay > 0)
             w->delay = m.retry_delay; /* of before the restart */
         rc = send_message(a, w, &c, &q, &m);
@@ -161,21 +168,47 @@ void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w)
 
 /* ---- answers ---- */
 
-static simplex_rc taken_off(struct simplex_agent *a, struct sx_rt_sndq *w, int64_t conn, bool *last)
+/* While the queue is being replaced what it took is kept. */
+static simplex_rc keep(struct simplex_agent *a, const struct sx_rt_sndq *w, uint8_t type,
+                       bool *kept)
 {
+    struct sx_snd_queue q;
+    simplex_rc rc;
+
+    *kept = false;
+    if (!w->keeping)
+        return SIMPLEX_OK;
+    rc = sx_store_sndq_get(a->store, w->id, &q);
+    if (rc == SIMPLEX_OK)
+        rc = sx_keep_sent(a, &q, w->msg_id, type, kept);
+    sx_wipe(&q, sizeof q);
+    return rc;
+}
+
+static simplex_rc taken_off(struct simplex_agent *a, struct sx_rt_sndq *w, int64_t conn,
+                            uint8_t type)
+{
+    bool kept, last;
+    simplex_rc rc = keep(a, w, type, &kept);
+
     w->delay = w->elapsed = 0;
     w->quota = false;
-    return sx_store_delivery_done(a->store, w->id, conn, w->msg_id, last);
+    if (rc != SIMPLEX_OK || kept)
+        return rc;
+    rc = sx_store_delivery_done(a->store, w->id, conn, w->msg_id, &last);
+    if (rc == SIMPLEX_OK && !last)
+        rc = sx_store_msg_sent(a->store, conn, w->msg_id);
+    return rc;
 }
 
 /* What is answered most needs neither its connection nor its queue. */
-static simplex_rc message_delivered(struct simplex_agent *a, struct sx_rt_sndq *w, int64_t conn)
+static simplex_rc message_delivered(struct simplex_agent *a, struct sx_rt_sndq *w, int64_t conn,
+                                    bool sent)
 {
     struct simplex_event ev;
-    bool last;
-    simplex_rc rc = taken_off(a, w, conn, &last);
+    simplex_rc rc = taken_off(a, w, conn, SX_M_MSG);
 
-    if (rc != SIMPLEX_OK || !last) /* SENT was or will be shown once */
+    if (rc != SIMPLEX_OK || sent) /* SENT is shown once, when the first queue has it */
         return rc;
     sx_event_init(&ev, SIMPLEX_EV_SENT, conn);
     ev.msg_id = w->msg_id;
@@ -256,12 +289,14 @@ static simplex_rc refused(struct simplex_agent *a, struct sx_rt_sndq *w,
         rc = give_up(a, q, m, why, detail);
     } else {
         int64_t id = m->id;
-        uint8_t type = m->type;
+        bool shown = m->type == SX_M_MSG && !m->sent;
         if (quota != w->quota)
             w->delay = w->elapsed = 0;
         retry(a, w, quota);
         rc = sx_store_delivery_retry(a->store, q->conn_id, id, w->delay, quota);
-        if (type == SX_M_MSG && (quota || worth_warning(why) || sx_route_is_hopeless(why, rsp)))
+        if (rc == SIMPLEX_OK && !quota)
+            rc = sx_switch_detour(a, q);
+        if (shown && (quota || worth_warning(why) || sx_route_is_hopeless(why, rsp)))
             warn(a, w, q->conn_id, why, detail);
     }
     sx_free(detail);
@@ -278,7 +313,7 @@ static simplex_rc handle_with_queue(struct simplex_agent *a, struct sx_rt_sndq *
 
     if (rc == SIMPLEX_OK && why == SIMPLEX_OK) {
         uint8_t type = m.type;
-        rc = taken_off(a, w, c.id, NULL);
+        rc = taken_off(a, w, c.id, type);
         if (rc == SIMPLEX_OK)
             rc = sx_on_sent(a, &c, &q, type);
     } else if (rc == SIMPLEX_OK) {
@@ -301,7 +336,7 @@ static simplex_rc handle_answer(struct simplex_agent *a, struct sx_rt_sndq *w, s
     if (rc != SIMPLEX_OK)
         return rc;
     if (why == SIMPLEX_OK && m.type == SX_M_MSG)
-        return message_delivered(a, w, m.conn_id);
+        return message_delivered(a, w, m.conn_id, m.sent);
     return handle_with_queue(a, w, why, rsp);
 }
 

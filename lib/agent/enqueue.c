@@ -33,18 +33,20 @@ static simplex_rc advance_ratchet(struct simplex_agent *a, int64_t conn, enum sx
     return rc;
 }
 
-/* Deliveries for every queue that leads to the peer: the first always, others when secured. */
+/* Deliveries for every queue that leads to the peer: the first, and others when secured. */
 simplex_rc sx_add_deliveries(struct simplex_agent *a, int64_t conn, int64_t msg_id)
 {
     struct sx_snd_queue q;
+    bool any = false;
     simplex_rc rc = SIMPLEX_OK;
 
     for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
         rc = sx_store_sndq_of(a->store, conn, n, &q);
         if (rc == SIMPLEX_E_NOT_FOUND)
-            return n > 0 ? SIMPLEX_OK : SIMPLEX_E_PROHIBITED;
-        if (rc != SIMPLEX_OK || (n > 0 && q.status < SX_Q_SECURED))
+            return any ? SIMPLEX_OK : SIMPLEX_E_PROHIBITED;
+        if (rc != SIMPLEX_OK || !sx_takes_messages(&q, n))
             continue;
+        any = true;
         rc = sx_store_delivery_add(a->store, q.id, conn, msg_id);
         sx_wake_delivery(a, q.id, conn);
     }

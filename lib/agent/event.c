@@ -39,6 +39,8 @@ void sx_event_encode(struct sx_wr *w, const struct simplex_event *ev)
     sx_wr_u32(w, (uint32_t)ev->status);
     sx_wr_u32(w, (uint32_t)ev->rc);
     sx_wr_bool(w, ev->pq);
+    sx_wr_u8(w, (uint8_t)ev->direction);
+    sx_wr_u8(w, (uint8_t)ev->phase);
     sx_wr_large(w, text_of(ev->server));
     sx_wr_large(w, text_of(ev->detail));
     sx_wr_u32(w, (uint32_t)ev->data.len);
@@ -79,6 +81,8 @@ simplex_rc sx_event_decode(simplex_bytes in, struct simplex_event *ev)
     ev->status = (int32_t)sx_rd_u32(&r);
     ev->rc = (simplex_rc)sx_rd_u32(&r);
     ev->pq = sx_rd_bool(&r);
+    ev->direction = sx_rd_u8(&r);
+    ev->phase = sx_rd_u8(&r);
     server = sx_rd_large(&r);
     detail = sx_rd_large(&r);
     simplex_bytes data = sx_rd_take(&r, sx_rd_u32(&r));
@@ -108,6 +112,7 @@ static const char *const names[] = {
     [SIMPLEX_EV_DEL_RCVQ] = "DEL_RCVQ", [SIMPLEX_EV_DEL_CONN] = "DEL_CONN",
     [SIMPLEX_EV_ERR] = "ERR",           [SIMPLEX_EV_REQ] = "REQ",
     [SIMPLEX_EV_RCVD] = "RCVD",         [SIMPLEX_EV_RSYNC] = "RSYNC",
+    [SIMPLEX_EV_SWITCH] = "SWITCH",
 };
 
 int32_t simplex_event_kind(const simplex_event *ev)
@@ -189,6 +194,13 @@ int32_t simplex_event_integrity(const simplex_event *ev, int64_t *gap_first, int
     if (gap_last != NULL)
         *gap_last = ev->gap_last;
     return ev->integrity;
+}
+
+int32_t simplex_event_switch(const simplex_event *ev, int32_t *direction)
+{
+    if (direction != NULL)
+        *direction = ev->direction;
+    return ev->phase;
 }
 
 int64_t simplex_event_sender_id(const simplex_event *ev)

@@ -74,6 +74,20 @@ static bool add_conns(cJSON *o, const simplex_event *ev)
     return ok;
 }
 
+static const char *const phase_names[] = {
+    NULL, "started", "confirmed", "secured", "completed", "aborted",
+};
+
+static bool add_switch(cJSON *o, const simplex_event *ev)
+{
+    size_t phase = (size_t)ev->phase;
+
+    return cJSON_AddStringToObject(o, "direction",
+                                   ev->direction == SIMPLEX_SWITCH_RCV ? "rcv" : "snd") != NULL &&
+           (phase == 0 || phase >= SX_COUNT(phase_names) ||
+            cJSON_AddStringToObject(o, "phase", phase_names[phase]) != NULL);
+}
+
 static bool add_kind(cJSON *o, const simplex_event *ev)
 {
     switch (ev->kind) {
@@ -98,6 +112,8 @@ static bool add_kind(cJSON *o, const simplex_event *ev)
         return cJSON_AddStringToObject(
                    o, "status", ev->status == SIMPLEX_RECEIPT_OK ? "OK" : "BAD_HASH") != NULL &&
                add_data(o, "info", sx_wr_bytes(&ev->data));
+    case SIMPLEX_EV_SWITCH:
+        return add_switch(o, ev);
     case SIMPLEX_EV_UP:
     case SIMPLEX_EV_DOWN:
         return add_conns(o, ev);

@@ -14,8 +14,8 @@ static simplex_rc raise_version(struct sx_conn *c, uint16_t received)
 }
 
 /* Silent for a repeat; anything else is told to the application. Either way it is acknowledged. */
-static simplex_rc undecryptable(struct simplex_agent *a, struct sx_conn *c,
-                                const uint8_t hash[32], simplex_rc why)
+static simplex_rc undecryptable(struct simplex_agent *a, struct sx_conn *c, const uint8_t hash[32],
+                                simplex_rc why)
 {
     bool known, told = false;
     simplex_rc rc = sx_store_rcv_hash_known(a->store, c->id, hash, &known);
@@ -65,8 +65,7 @@ static void check_integrity(const struct sx_conn *c, const struct sx_agent_msg *
     simplex_bytes known = c->has_rcv_hash ? sx_bytes(c->last_rcv_hash, 32) : sx_bytes(NULL, 0);
 
     if (id > prev && id - 1 == prev) { /* numbers are the peer's: any, up to the largest */
-        row->integrity =
-            sx_bytes_eq(known, m->prev_hash) ? SIMPLEX_MSG_OK : SIMPLEX_MSG_BAD_HASH;
+        row->integrity = sx_bytes_eq(known, m->prev_hash) ? SIMPLEX_MSG_OK : SIMPLEX_MSG_BAD_HASH;
     } else if (id < prev) {
         row->integrity = SIMPLEX_MSG_BAD_ID;
         row->gap_first = id;
@@ -80,8 +79,7 @@ static void check_integrity(const struct sx_conn *c, const struct sx_agent_msg *
 }
 
 /* Each accepted message overwrites the last number and hash, whatever its integrity. */
-static void take_number(struct sx_conn *c, const struct sx_agent_msg *m,
-                        struct sx_rcv_msg_row *row)
+static void take_number(struct sx_conn *c, const struct sx_agent_msg *m, struct sx_rcv_msg_row *row)
 {
     check_integrity(c, m, row);
     c->last_id++;
@@ -120,27 +118,23 @@ static simplex_rc on_user_message(struct simplex_agent *a, const struct sx_rcv_q
 }
 
 /* The peer emptied its queue: what waits for it goes on at once. */
-static simplex_rc on_qcont(struct simplex_agent *a, struct sx_conn *c,
-                           const struct sx_agent_msg *m)
+static simplex_rc on_qcont(struct simplex_agent *a, struct sx_conn *c, const struct sx_agent_msg *m)
 {
     struct sx_snd_queue q;
     struct sx_rt_sndq *w;
     struct simplex_event ev;
-    simplex_rc rc = sx_first_snd_queue(a, c, &q);
+    simplex_rc rc = sx_find_snd_queue(a, c->id, &m->qcont, &q);
 
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
-    if (sx_server_same_address(&q.server, &m->qcont.server) &&
-        sx_bytes_eq(sx_id_bytes(&q.snd_id), sx_id_bytes(&m->qcont.snd_id))) {
-        w = sx_rt_sndq_get(a, q.id, false);
-        if (w != NULL) {
-            w->waiting = false;
-            w->delay = w->elapsed = 0;
-        }
-        sx_wake_delivery(a, q.id, c->id);
-        sx_event_init(&ev, SIMPLEX_EV_QCONT, c->id);
-        sx_emit_now(a, &ev);
+    w = sx_rt_sndq_get(a, q.id, false);
+    if (w != NULL) {
+        w->waiting = false;
+        w->delay = w->elapsed = 0;
     }
+    sx_wake_delivery(a, q.id, c->id);
+    sx_event_init(&ev, SIMPLEX_EV_QCONT, c->id);
+    sx_emit_now(a, &ev);
     sx_wipe(&q, sizeof q);
     return SIMPLEX_OK;
 }
@@ -164,10 +158,13 @@ static simplex_rc by_kind(struct simplex_agent *a, struct sx_conn *c, struct sx_
     case SX_M_EREADY:
         return sx_on_eready(a, c, had_chain);
     case SX_M_QADD:
+        return sx_on_qadd(a, c, m);
     case SX_M_QKEY:
+        return sx_on_qkey(a, c, q, m);
     case SX_M_QUSE:
-    case SX_M_QTEST: /* the peer wants to rotate: it keeps the present queue without an answer */
-        return sx_emit_err(a, c->id, SIMPLEX_E_UNSUPPORTED, sx_msg_name(m->msg));
+        return sx_on_quse(a, c, m);
+    case SX_M_QTEST: /* its coming is all it says (sx_switch_used) */
+        return SIMPLEX_OK;
     }
     return SIMPLEX_E_DECODE;
 }
@@ -184,10 +181,14 @@ static simplex_rc accepted(struct simplex_agent *a, struct sx_conn *c, struct sx
     sx_sha256(d->text, row.hash);
     if (sx_agent_msg_decode(d->text, &m) != SIMPLEX_OK || m.tag != SX_AM_MESSAGE)
         return sx_emit_err(a, c->id, SIMPLEX_E_DECODE, NULL); /* the ratchet has advanced all the same */
+    rc = sx_hold(a, c, q, &m, &in->hold);
+    if (rc != SIMPLEX_OK || in->hold)
+        return rc;
     take_number(c, &m, &row);
     rc = sx_sync_read(a, c);
     if (rc == SIMPLEX_OK)
         rc = sx_store_conn_update(a->store, c);
+    sx_held_release(a, c->id);
     return rc == SIMPLEX_OK ? by_kind(a, c, q, &m, &row, d->had_chain, in) : rc;
 }
 

@@ -13,8 +13,7 @@ static simplex_rc open_server_layer(struct simplex_agent *a, const struct sx_rcv
     simplex_bytes plain;
     simplex_rc rc;
 
-    if (msg->msg.msg_id.len != SX_NONCE_LEN || msg->msg.body.len > SX_BLOCK ||
-        !q->has_srv_secret)
+    if (msg->msg.msg_id.len != SX_NONCE_LEN || msg->msg.body.len > SX_BLOCK || !q->has_srv_secret)
         return SIMPLEX_E_DECODE;
     memcpy(a->scratch, msg->msg.body.ptr, msg->msg.body.len);
     sx_box_key_init(&box, q->srv_secret);
@@ -30,8 +29,7 @@ static int64_t to_ms(int64_t s)
 }
 
 /* The sender met a full queue and waits: tell it that it may go on (agent.md section 6.9). */
-static simplex_rc on_quota(struct simplex_agent *a, struct sx_conn *c,
-                           const struct sx_rcv_queue *q)
+static simplex_rc on_quota(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q)
 {
     struct sx_agent_msg msg = { .tag = SX_AM_MESSAGE, .msg = SX_M_QCONT };
     struct sx_outgoing o = { .type = SX_M_QCONT };
@@ -47,6 +45,14 @@ static simplex_rc on_quota(struct simplex_agent *a, struct sx_conn *c,
     msg.qcont.server = q->server;
     msg.qcont.snd_id = q->snd_id;
     return sx_enqueue(a, c, &msg, &o, &id);
+}
+
+static simplex_rc in_message(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
+                             const struct sx_opened *o, struct sx_incoming *in)
+{
+    simplex_rc rc = sx_switch_used(a, q);
+
+    return rc == SIMPLEX_OK ? sx_on_message(a, c, q, o, in) : rc;
 }
 
 static simplex_rc by_envelope(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
@@ -66,7 +72,7 @@ static simplex_rc by_envelope(struct simplex_agent *a, struct sx_conn *c, struct
     else if (rc == SIMPLEX_OK && o.env.tag == SX_ENV_CONFIRMATION)
         rc = sx_on_confirmation(a, c, q, &o);
     else if (rc == SIMPLEX_OK && o.env.tag == SX_ENV_MESSAGE)
-        rc = sx_on_message(a, c, q, &o, in);
+        rc = in_message(a, c, q, &o, in);
     else if (rc == SIMPLEX_OK)
         rc = sx_on_ratchet_key(a, c, &o);
     sx_wipe(o.secret, sizeof o.secret);
@@ -87,8 +93,8 @@ static simplex_rc known_row(struct simplex_agent *a, const struct sx_rcv_queue *
     return sx_store_rcv_msg_attempt(a->store, q->conn_id, m.id);
 }
 
-static simplex_rc process(struct simplex_agent *a, struct sx_rcv_queue *q,
-                          const struct sx_rsp *rsp, struct sx_incoming *in)
+static simplex_rc process(struct simplex_agent *a, struct sx_rcv_queue *q, const struct sx_rsp *rsp,
+                          struct sx_incoming *in)
 {
     struct sx_rcv_msg msg;
     struct sx_conn c;
@@ -123,6 +129,33 @@ static simplex_rc report(struct simplex_agent *a, int64_t conn, simplex_rc why)
     return rc;
 }
 
+/* Not its turn: the ratchet is where it was, but the queue has been used. */
+static void left_on_server(struct simplex_agent *a, int64_t queue)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc;
+
+    sx_held(a, queue);
+    if (sx_handler_begin(a) != SIMPLEX_OK)
+        return;
+    rc = sx_store_rcvq_get(a->store, queue, &q);
+    if (rc == SIMPLEX_OK)
+        rc = sx_switch_used(a, &q);
+    sx_wipe(&q, sizeof q);
+    sx_handler_end(a, rc);
+}
+
+static void note_shown(struct simplex_agent *a, int64_t queue)
+{
+    struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, queue);
+
+    if (rt != NULL) {
+        rt->unacked = true;
+        rt->on_hold = false;
+        rt->quiet = 0;
+    }
+}
+
 void sx_receive(struct simplex_agent *a, int64_t queue, const struct sx_rsp *rsp)
 {
     struct sx_incoming in = { .srv_msg_id = rsp->msg.msg_id };
@@ -132,6 +165,7 @@ void sx_receive(struct simplex_agent *a, int64_t queue, const struct sx_rsp *rsp
 
     if (rc != SIMPLEX_OK)
         return; /* not acknowledged: it will come again */
+    note_shown(a, queue);
     rc = sx_store_rcvq_get(a->store, queue, &q);
     if (rc == SIMPLEX_E_NOT_FOUND) {
         sx_handler_end(a, SIMPLEX_OK);
@@ -142,7 +176,12 @@ void sx_receive(struct simplex_agent *a, int64_t queue, const struct sx_rsp *rsp
         rc = process(a, &q, rsp, &in);
     sx_wipe(&q, sizeof q);
     sx_wipe(a->plain, SX_BLOCK);
-    sx_handler_end(a, rc);
+    in.hold = in.hold && rc == SIMPLEX_OK;
+    sx_handler_end(a, in.hold ? SIMPLEX_E_PROHIBITED : rc);
+    if (in.hold && !a->failed) {
+        left_on_server(a, queue);
+        return;
+    }
     if (rc != SIMPLEX_OK && !sx_rc_is_store(rc)) {
         in.keep = rc == SIMPLEX_E_DB_DAMAGED; /* its fault is here: it stays on the server */
         rc = report(a, conn, rc);

@@ -38,6 +38,27 @@ simplex_rc sx_choose_server(struct simplex_agent *a, const struct sx_server *avo
     return SIMPLEX_E_INTERNAL;
 }
 
+simplex_rc sx_choose_server_beside(struct simplex_agent *a, const struct sx_server *not_there,
+                                   const struct sx_server *rather_not, struct sx_server *out)
+{
+    uint32_t others = 0, pick;
+
+    for (size_t i = 0; i < a->n_servers; i++)
+        others +=
+            !sx_shares_host(&a->servers[i], not_there) && !sx_shares_host(&a->servers[i], rather_not);
+    if (others == 0)
+        return sx_choose_server(a, not_there, out);
+    pick = sx_random_below(others);
+    for (size_t i = 0; i < a->n_servers; i++) {
+        if (!sx_shares_host(&a->servers[i], not_there) && !sx_shares_host(&a->servers[i], rather_not) &&
+            pick-- == 0) {
+            *out = a->servers[i];
+            return SIMPLEX_OK;
+        }
+    }
+    return SIMPLEX_E_INTERNAL;
+}
+
 simplex_bytes sx_server_password(const struct simplex_agent *a, const struct sx_server *s)
 {
     for (size_t i = 0; i < a->n_servers; i++) {

@@ -90,13 +90,17 @@ static void chunk_done(struct simplex_agent *a, struct sx_rt_server *s)
 
 /* ---- SUB ---- */
 
-static void lost(struct simplex_agent *a, int64_t conn, simplex_rc why, const struct sx_rsp *rsp)
+static void lost(struct simplex_agent *a, int64_t queue, int64_t conn, simplex_rc why,
+                 const struct sx_rsp *rsp)
 {
     char *detail = sx_smp_err_text(rsp);
+    bool expected;
     simplex_rc rc = sx_handler_begin(a);
 
     if (rc == SIMPLEX_OK) {
-        rc = sx_emit_err(a, conn, why, detail);
+        rc = sx_switch_sub_refused(a, queue, why, detail, &expected);
+        if (rc == SIMPLEX_OK && !expected)
+            rc = sx_emit_err(a, conn, why, detail);
         sx_handler_end(a, rc);
     }
     sx_free(detail);
@@ -113,7 +117,9 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     s = q->server;
     if (why == SIMPLEX_OK) {
         sx_rt_sub_set(q, SX_SUB_ACTIVE);
-        note_subscribed(s, q->conn);
+        if (!q->again)
+            note_subscribed(s, q->conn);
+        q->again = false;
         if (rsp->tag == SX_R_MSG) /* servers before release 6.4 */
             sx_receive(a, q->id, rsp);
     } else if (sx_is_temporary(why, rsp)) {
@@ -122,7 +128,7 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     } else { /* the queue is gone: it stays in the database until the application deletes it */
         sx_rt_sub_set(q, SX_SUB_NONE);
         q->want = false;
-        lost(a, q->conn, why, rsp);
+        lost(a, q->id, q->conn, why, rsp);
     }
 }
 
@@ -222,6 +228,8 @@ void sx_on_down(void *user, struct sx_client *c, simplex_rc why)
     for (struct sx_rt_rcvq *q = s->queues; q != NULL; q = q->next_server) {
         if (q->sub == SX_SUB_ACTIVE && conns != NULL)
             conns[n++] = q->conn;
+        q->unacked = q->on_hold = q->again = false; /* what was shown will be shown again */
+        q->quiet = 0;
         if (q->sub == SX_SUB_NONE || !q->want)
             sx_rt_sub_set(q, SX_SUB_NONE);
         else if (q->sub != SX_SUB_PENDING)

@@ -257,6 +257,8 @@ static void set_alarm(struct simplex_agent *a)
         at = a->lazy_since + SX_LAZY_COMMIT;
     if (a->recover_at != 0 && a->recover_at < at)
         at = a->recover_at;
+    if (a->held_until != 0 && a->held_until < at)
+        at = a->held_until;
     if (a->next_cleanup < at)
         at = a->next_cleanup;
     sx_agent_wake_at(a, at > now ? at : now);
@@ -289,6 +291,7 @@ static void turn_end(struct simplex_agent *a)
 
     resume(a);
     cleanup(a);
+    sx_held_check(a);
     sx_events_freed(a);
     for (int round = 0; more && round < ROUNDS; round++) {
         if (commit_due(a))

@@ -117,12 +117,12 @@ static simplex_rc run_with(struct sx_store *s, enum sx_sql which, const int64_t 
     return sx_q_run(&q);
 }
 
-simplex_rc sx_store_delivery_sent(struct sx_store *s, int64_t snd_queue_id, int64_t msg_id)
+simplex_rc sx_store_msg_sent(struct sx_store *s, int64_t conn_id, int64_t msg_id)
 {
     struct sx_q q;
 
-    sx_q_start(&q, s, SQL_DELIVERY_SENT);
-    sx_q_put_i64(&q, snd_queue_id);
+    sx_q_start(&q, s, SQL_SND_MSG_SENT);
+    sx_q_put_i64(&q, conn_id);
     sx_q_put_i64(&q, msg_id);
     return sx_q_run_one(&q);
 }

@@ -122,9 +122,10 @@ const char *const sx_sql_text[SQL_COUNT] = {
                           "  ORDER BY internal_id LIMIT 1)",
     [SQL_DELIVERY_DELETE] =
         "DELETE FROM snd_message_deliveries WHERE snd_queue_id = ? AND internal_id = ?",
-    [SQL_DELIVERY_SENT] = "UPDATE snd_messages SET sent = 1 WHERE msg_row ="
-                          " (SELECT msg_row FROM snd_message_deliveries"
-                          "  WHERE snd_queue_id = ? AND internal_id = ?)",
+    [SQL_SND_MSG_SENT] = "UPDATE snd_messages SET sent = 1 WHERE msg_row ="
+                         " (SELECT d.msg_row FROM snd_queues q JOIN snd_message_deliveries d"
+                         "  ON d.snd_queue_id = q.snd_queue_id AND d.internal_id = ?2"
+                         "  WHERE q.conn_id = ?1 LIMIT 1)",
     [SQL_DELIVERY_MOVE] = "UPDATE OR REPLACE snd_message_deliveries SET snd_queue_id = ?2"
                           " WHERE snd_queue_id = ?1 AND internal_id = ?3",
     [SQL_DELIVERY_COPY] =

@@ -274,9 +274,8 @@ simplex_rc sx_store_delivery_retry(struct sx_store *s, int64_t conn_id, int64_t 
  * E_NOT_FOUND: there is no such delivery. */
 simplex_rc sx_store_delivery_done(struct sx_store *s, int64_t snd_queue_id, int64_t conn_id,
                                   int64_t msg_id, bool *last) SIMPLEX_CHECK;
-/* Some queue has the message: `sent` from now on. */
-simplex_rc sx_store_delivery_sent(struct sx_store *s, int64_t snd_queue_id, int64_t msg_id)
-    SIMPLEX_CHECK;
+/* Some queue has the message: `sent` from now on, for the others. */
+simplex_rc sx_store_msg_sent(struct sx_store *s, int64_t conn_id, int64_t msg_id) SIMPLEX_CHECK;
 /* The delivery becomes one to queue `to`, of the same connection; one that is there is replaced. Of
  * all deliveries to `to` the newest `keep` are kept: the messages of the others go, so none of them
  * may have another delivery. */

@@ -507,11 +507,11 @@ static void delivered_messages_are_kept_for_another_queue(void **state)
         ok(sx_store_delivery_add(s, q.id, conn, id));
     }
     for (int64_t id = 1; id <= 4; id++) {
-        ok(sx_store_delivery_sent(s, q.id, id));
+        ok(sx_store_msg_sent(s, conn, id));
         ok(sx_store_delivery_move(s, q.id, q2.id, id, 3));
     }
     assert_int_equal(sx_store_delivery_move(s, q.id, q2.id, 1, 3), SIMPLEX_E_NOT_FOUND);
-    assert_int_equal(sx_store_delivery_sent(s, q.id, 1), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(sx_store_msg_sent(s, conn, 99), SIMPLEX_E_NOT_FOUND);
     ok(sx_store_delivery_count(s, conn, &n));
     assert_int_equal(n, 2); /* not sent: 5 and 6 */
     ok(sx_store_delivery_next(s, q2.id, 0, &got));

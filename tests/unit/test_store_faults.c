@@ -318,7 +318,7 @@ static void each_function_reports_a_fault(void **state)
     FAILS(sx_store_delivery_next(s, sq.id, 0, &sm));
     FAILS(sx_store_delivery_retry(s, conn, 1, 1, false));
     FAILS(sx_store_delivery_count(s, conn, &n));
-    FAILS(sx_store_delivery_sent(s, sq.id, 1));
+    FAILS(sx_store_msg_sent(s, conn, 1));
     FAILS(sx_store_delivery_copy(s, sq.id, sq.id));
     for (unsigned nth = 0; nth < 5; nth++) { /* begin, three statements, commit */
         sx_store_fault(s, nth, SIMPLEX_E_DB_FULL);
