@@ -175,6 +175,8 @@ struct simplex_agent {
     bool closing;
 
     struct sx_store *store;
+    char *db_path;
+    struct sx_age age; /* n 0: not opened yet */
     struct sx_net *net;
     char *isolation;
     struct sx_server *servers;
@@ -436,6 +438,11 @@ bool sx_can_send(const struct sx_conn *c, const struct sx_snd_queue *q);
 /* Deliveries of message msg_id to every queue that leads to the peer. */
 simplex_rc sx_add_deliveries(struct simplex_agent *a, int64_t conn, int64_t msg_id) SIMPLEX_CHECK;
 
+/* ---- restored.c: an old copy of the database ---- */
+
+simplex_rc sx_age_opened(struct simplex_agent *a) SIMPLEX_CHECK;
+void sx_age_closed(struct simplex_agent *a);
+
 /* ---- deliver.c ---- */
 
 void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w); /* sends the oldest pending */
@@ -493,6 +500,7 @@ simplex_rc sx_first_snd_queue(struct simplex_agent *a, const struct sx_conn *c,
 
 /* ---- resync.c: a new ratchet (section 6.6) ---- */
 
+#define SX_AGENT_SYNC 3 /* agents from this version on have it */
 #define SX_ROW_RATCHET_KEY 100 /* type of a message that carries our new keys */
 /* Nothing but the handshake and EREADY can be sent. */
 bool sx_sync_blocks(const struct sx_conn *c);

@@ -179,7 +179,9 @@ static void free_agent(struct simplex_agent *a)
     sx_free_acks(a);
     sx_lost_drop(a, NULL);
     sx_events_drop(a);
+    sx_age_closed(a);
     sx_store_close(a->store);
+    sx_free(a->db_path);
     for (size_t i = 0; i < a->n_servers; i++) {
         if (a->passwords[i] != NULL)
             sx_free_secret(a->passwords[i], strlen(a->passwords[i]));
@@ -237,7 +239,8 @@ simplex_rc sx_agent_prepare(const simplex_agent_config *host, struct simplex_age
     rc = copy_config(a, cfg);
     a->scratch = sx_malloc(SX_BLOCK);
     a->plain = sx_malloc(SX_BLOCK);
-    if (rc == SIMPLEX_OK && (a->scratch == NULL || a->plain == NULL))
+    a->db_path = sx_strdup(cfg->db_path);
+    if (rc == SIMPLEX_OK && (a->scratch == NULL || a->plain == NULL || a->db_path == NULL))
         rc = SIMPLEX_E_NOMEM;
     if (rc == SIMPLEX_OK) {
         struct sx_store_cfg store = { .path = cfg->db_path,
@@ -246,6 +249,8 @@ simplex_rc sx_agent_prepare(const simplex_agent_config *host, struct simplex_age
                                       .read_only = cfg->read_only };
         rc = sx_store_open(&store, &a->store);
     }
+    if (rc == SIMPLEX_OK)
+        rc = sx_age_opened(a);
     if (rc == SIMPLEX_OK)
         rc = sx_agent_load(a);
     if (rc == SIMPLEX_OK)

@@ -8,7 +8,6 @@
  */
 #include "agent/agent.h"
 
-#define SYNC_AGENT_MIN 3
 #define X448_LEN 56
 
 bool sx_sync_blocks(const struct sx_conn *c)
@@ -161,7 +160,7 @@ simplex_rc sx_sync_start(struct simplex_agent *a, int64_t conn, bool force)
         return SIMPLEX_E_PROHIBITED;
     if (!force && c.sync_state != SX_SYNC_ALLOWED && c.sync_state != SX_SYNC_REQUIRED)
         return SIMPLEX_E_PROHIBITED;
-    if (c.agent_version < SYNC_AGENT_MIN)
+    if (c.agent_version < SX_AGENT_SYNC)
         return SIMPLEX_E_VERSION;
     if (c.sync_state == SX_SYNC_STARTED)
         rc = keys_wait(a, conn, &wait);
@@ -258,7 +257,7 @@ simplex_rc sx_on_ratchet_key(struct simplex_agent *a, struct sx_conn *c, const s
 
     if (c->state != SX_CONN_READY && c->state != SX_CONN_ACCEPTED)
         return SIMPLEX_E_PROHIBITED;
-    if (o->env.version < SYNC_AGENT_MIN || peer->v.max < SX_E2E_MIN || peer->v.max > SX_E2E_MAX)
+    if (o->env.version < SX_AGENT_SYNC || peer->v.max < SX_E2E_MIN || peer->v.max > SX_E2E_MAX)
         return SIMPLEX_E_VERSION;
     hash_keys(&peer->k1, &peer->k2, hash);
     rc = take_keys(a, c, hash, &fresh);

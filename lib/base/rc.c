@@ -58,6 +58,7 @@ static const struct row {
     { SIMPLEX_E_DB_DAMAGED, "E_DB_DAMAGED", "the database is damaged; restore a backup" },
     { SIMPLEX_E_DB_LOCKED, "E_DB_LOCKED", "the database is open in another process" },
     { SIMPLEX_E_DB_FULL, "E_DB_FULL", "the disk is full; free some space" },
+    { SIMPLEX_E_DB_OLD, "E_DB_OLD", "an old copy of the database was put back" },
     { SIMPLEX_E_DB_IO, "E_DB_IO", "the database file cannot be opened, read or written" },
 };
 

@@ -20,6 +20,12 @@
 
 /* Two parts, because of what C compilers must accept as the length of a string. */
 static const char initial_queues[] =
+    "CREATE TABLE database_age (\n" /* one row */
+    " one INTEGER PRIMARY KEY CHECK (one = 1),\n"
+    " database_id BLOB NOT NULL,\n"
+    " age INTEGER NOT NULL\n"
+    ") STRICT;\n"
+
     "CREATE TABLE connections (\n"
     " conn_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
     " role TEXT NOT NULL,\n"

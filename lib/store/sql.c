@@ -98,6 +98,9 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_KEY_HASH_FORGET] =
         "DELETE FROM processed_ratchet_key_hashes WHERE conn_id = ? AND created_at < ?",
 
+    [SQL_AGE_GET] = "SELECT database_id, age FROM database_age",
+    [SQL_AGE_PUT] = "INSERT OR REPLACE INTO database_age (one, database_id, age) VALUES (1,?,?)",
+
     [SQL_SND_MSG_ADD] = "INSERT INTO snd_messages (" SND_MSG ") SELECT"
                         " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13 FROM connections"
                         " WHERE conn_id = ?1",

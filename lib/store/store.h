@@ -243,6 +243,24 @@ simplex_rc sx_store_key_hash_known(struct sx_store *s, int64_t conn_id, const ui
 simplex_rc sx_store_key_hash_count(struct sx_store *s, int64_t conn_id, int64_t since,
                                    int64_t until, int64_t *n) SIMPLEX_CHECK;
 
+/* ---- the age of the database: to know an old copy ---- */
+
+/*
+ * A number that grows when the database is opened and closed. It stands in the database and, after
+ * each growth, in a file beside it (PATH-age, which holds nothing else but an id made up for this
+ * purpose): a database younger than its file is an old copy that was put back. A file of another
+ * database, a damaged one or none says nothing.
+ */
+struct sx_age {
+    uint8_t id[16]; /* of the database, made with it */
+    int64_t n;
+};
+/* A database that has none yet gets one of 0 here. */
+simplex_rc sx_store_age_get(struct sx_store *s, struct sx_age *a) SIMPLEX_CHECK;
+simplex_rc sx_store_age_put(struct sx_store *s, const struct sx_age *a) SIMPLEX_CHECK;
+bool sx_age_read(const char *db_path, struct sx_age *a); /* false: there is none that can be read */
+bool sx_age_write(const char *db_path, const struct sx_age *a); /* as a whole; false: not written */
+
 /* ---- messages to send ---- */
 
 struct sx_snd_msg {

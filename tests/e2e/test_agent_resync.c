@@ -67,13 +67,23 @@ static void save_copy(struct test_agent *t)
     agent_reopen(t);
 }
 
-static void restore_copy(struct test_agent *t)
+static void put_back(struct test_agent *t)
 {
     char path[320];
 
     (void)snprintf(path, sizeof path, "%s.old", t->db);
     agent_close(t);
     copy_file(path, t->db);
+}
+
+/* On another device, where nothing but the messages shows that it is old. */
+static void restore_copy(struct test_agent *t)
+{
+    char path[320];
+
+    put_back(t);
+    (void)snprintf(path, sizeof path, "%s-age", t->db);
+    assert_int_equal(unlink(path), 0);
     agent_reopen(t);
 }
 
@@ -207,6 +217,90 @@ static void a_key_used_for_another_message_is_a_sign_too(void **state)
     first_words(&d.j, d.jc, &d.i, d.ic, "with the key behind it"); /* it passes by itself */
     expect_sync(&d.i, d.ic, SIMPLEX_SYNC_OK, SIMPLEX_OK);
     converse(&d);
+    duo_close(&d);
+}
+
+/* ---- an old copy in the place of the newer database ---- */
+
+static void an_old_copy_in_the_same_place_is_known_at_once(void **state)
+{
+    struct duo d;
+    int64_t first_i, first_j;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    first_i = d.ic;
+    first_j = d.jc;
+    duo_connect(&d);
+    save_copy(&d.j);
+    converse(&d);
+    put_back(&d.j);
+    agent_reopen(&d.j);
+    expect_sync(&d.j, first_j, SIMPLEX_SYNC_REQUIRED, SIMPLEX_E_DB_OLD);
+    expect_sync(&d.j, d.jc, SIMPLEX_SYNC_REQUIRED, SIMPLEX_E_DB_OLD);
+    assert_blocked(&d.j, d.jc); /* no key is used twice */
+    assert_blocked(&d.j, first_j);
+    agent_reopen(&d.j);
+    assert_true(quiet(&d.j, SIMPLEX_EV_RSYNC, 100)); /* said once */
+    assert_blocked(&d.j, d.jc);
+    sync_ok(&d.j, d.jc, false);
+    both_agree(&d);
+    usable_again(&d);
+    d.ic = first_i;
+    d.jc = first_j;
+    sync_ok(&d.j, d.jc, false);
+    both_agree(&d);
+    usable_again(&d);
+    put_back(&d.j); /* once more */
+    agent_reopen(&d.j);
+    expect_sync(&d.j, first_j, SIMPLEX_SYNC_REQUIRED, SIMPLEX_E_DB_OLD);
+    duo_close(&d);
+}
+
+static void write_mark(const struct test_agent *t, const char *text)
+{
+    char path[320];
+
+    (void)snprintf(path, sizeof path, "%s-age", t->db);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+static void no_other_database_is_taken_for_an_old_copy(void **state)
+{
+    struct duo d;
+    char mark[320], other[320];
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    for (int n = 0; n < 3; n++)
+        agent_reopen(&d.j);
+    save_copy(&d.j);
+    agent_close(&d.j); /* away and back, newer than what was noted here */
+    (void)snprintf(mark, sizeof mark, "%s-age", d.j.db);
+    (void)snprintf(other, sizeof other, "%s.mark", d.j.db);
+    copy_file(mark, other);
+    agent_reopen(&d.j);
+    agent_close(&d.j);
+    copy_file(other, mark);
+    agent_reopen(&d.j);
+    agent_close(&d.j);
+    write_mark(&d.j, ""); /* damaged, or of another database */
+    agent_reopen(&d.j);
+    agent_close(&d.j);
+    write_mark(&d.j, "an id of 16 byte8 bytes.");
+    agent_reopen(&d.j);
+    agent_close(&d.j);
+    write_mark(&d.j, "an id of 16 byte8 bytes, and more");
+    agent_reopen(&d.j);
+    assert_true(quiet(&d.j, SIMPLEX_EV_RSYNC, 50));
+    converse(&d);
+    put_back(&d.j); /* and it is written anew each time */
+    agent_reopen(&d.j);
+    expect_sync(&d.j, d.jc, SIMPLEX_SYNC_REQUIRED, SIMPLEX_E_DB_OLD);
     duo_close(&d);
 }
 
@@ -597,6 +691,8 @@ int main(void)
         cmocka_unit_test(the_new_ratchet_returns_to_the_kem),
         cmocka_unit_test(the_peer_of_an_old_copy_can_begin),
         cmocka_unit_test(a_key_used_for_another_message_is_a_sign_too),
+        cmocka_unit_test(an_old_copy_in_the_same_place_is_known_at_once),
+        cmocka_unit_test(no_other_database_is_taken_for_an_old_copy),
         cmocka_unit_test(what_is_allowed_depends_on_the_state),
         cmocka_unit_test(a_healthy_ratchet_can_be_replaced),
         cmocka_unit_test(messages_sent_before_arrive),
