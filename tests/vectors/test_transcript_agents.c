@@ -10,6 +10,7 @@
  * own.
  */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 #include "ratchet_fields.h"
@@ -1001,6 +1002,8 @@ static void copy_database(const char *from, const char *to)
  * exchanged for the copy. */
 static void restart(int64_t t_ms)
 {
+    char age[300];
+
     if (p.starts++ == 0)
         return;
     while (p.n_held > 0)
@@ -1013,6 +1016,8 @@ static void restart(int64_t t_ms)
         copy_database("agent.db", "copy.db");
     } else {
         copy_database("copy.db", "agent.db");
+        (void)snprintf(age, sizeof age, "%s/agent.db-age", p.dir);
+        assert_int_equal(unlink(age), 0); /* the reference does not know before it reads */
         while (vec_int(p.op, "t_ms") < t_ms)
             p.op = p.op->next;
         cJSON_Delete(p.ratchet);
