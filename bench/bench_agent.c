@@ -240,7 +240,7 @@ static void run_load(struct load *ij, struct load *ji, double floor_us, const ch
 
 static void remove_db(const char *dir, const char *name)
 {
-    static const char *const ends[] = { ".db", ".db-wal", ".db-shm", ".db-lock" };
+    static const char *const ends[] = { ".db", ".db-wal", ".db-shm", ".db-lock", ".db-age" };
     char path[300];
 
     for (size_t i = 0; i < SX_COUNT(ends); i++) {

@@ -77,7 +77,7 @@ enum { /* host_mode: which hosts of a server are used */
 
 typedef struct simplex_agent_config {
     size_t size;         /* sizeof(simplex_agent_config); new fields are added at the end */
-    const char *db_path; /* file of the database; made when missing, with -wal beside it */
+    const char *db_path; /* file of the database; made when missing; -wal and -age beside it */
     simplex_bytes db_key; /* passphrase of any length, or 32 random bytes with db_raw_key */
     bool db_raw_key;
     simplex_event_cb *on_event; /* NULL: pull with simplex_agent_next_event */

@@ -250,7 +250,7 @@ simplex_rc sx_agent_prepare(const simplex_agent_config *host, struct simplex_age
         rc = sx_store_open(&store, &a->store);
     }
     if (rc == SIMPLEX_OK)
-        rc = sx_age_opened(a);
+        rc = cfg->read_only ? SIMPLEX_OK : sx_age_opened(a);
     if (rc == SIMPLEX_OK)
         rc = sx_agent_load(a);
     if (rc == SIMPLEX_OK)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An old copy of the database in the place of a newer one: its ratchets would use keys for a second
- * time, so that nothing is sent before each connection has a new one. What was put back elsewhere,
- * or copied in the run that it replaces, is noticed by the messages alone (resync.c).
+ * time, so that nothing is sent before each connection has a new one. Backups say themselves what
+ * they are. Another copy that was put back elsewhere, or was made in the run that it replaces and
+ * that did not end properly, is noticed by the messages alone (resync.c).
  */
 #include "agent/agent.h"
 
@@ -65,11 +66,13 @@ simplex_rc sx_age_opened(struct simplex_agent *a)
 
     if (rc != SIMPLEX_OK)
         return rc;
-    bool old = sx_age_read(a->db_path, &beside) &&
-               memcmp(beside.id, a->age.id, sizeof beside.id) == 0 && beside.n > a->age.n;
+    bool backup = a->age.n < 0;
+    bool known =
+        sx_age_read(a->db_path, &beside) && memcmp(beside.id, a->age.id, sizeof beside.id) == 0;
+    bool old = backup || (known && beside.n > a->age.n);
     if (old) {
         sx_log(SX_LOG_WARN, "agent: this database is an old copy");
-        a->age.n = beside.n;
+        a->age.n = known ? beside.n : 0;
     }
     rc = grow(a, old);
     return old ? rc : SIMPLEX_OK; /* an agent on a full disk can still receive */
@@ -77,7 +80,7 @@ simplex_rc sx_age_opened(struct simplex_agent *a)
 
 void sx_age_closed(struct simplex_agent *a)
 {
-    if (a->store == NULL || a->age.n == 0)
+    if (a->store == NULL || a->age.n <= 0)
         return;
     sx_store_rollback(a->store);
     if (grow(a, false) != SIMPLEX_OK)

@@ -116,6 +116,8 @@ static simplex_rc write_part(struct sx_store *from, struct sx_store *to,
         rc = sx_db_exec(to, settings_copy);
     if (rc == SIMPLEX_OK)
         rc = copy_pages(from, to);
+    if (rc == SIMPLEX_OK) /* whoever works with it knows that it is one */
+        rc = sx_db_exec(to, "UPDATE database_age SET age = -1");
     return rc == SIMPLEX_OK ? sx_db_exec(to, settings_alone) : rc;
 }
 

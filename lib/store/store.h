@@ -253,7 +253,7 @@ simplex_rc sx_store_key_hash_count(struct sx_store *s, int64_t conn_id, int64_t 
  */
 struct sx_age {
     uint8_t id[16]; /* of the database, made with it */
-    int64_t n;
+    int64_t n;      /* -1: this is a backup */
 };
 /* A database that has none yet gets one of 0 here. */
 simplex_rc sx_store_age_get(struct sx_store *s, struct sx_age *a) SIMPLEX_CHECK;
