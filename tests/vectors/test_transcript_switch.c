@@ -62,7 +62,9 @@ static void sends_after(int n, int64_t snd_id)
 /* A connection that can send; its ratchet is of no interest here. */
 static int open_agent(void **state)
 {
-    static const char *servers[] = { "smp://AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=@127.0.0.1:1" };
+    static const char *servers[] = {
+        "smp://AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=@127.0.0.1:1"
+    };
     simplex_agent_config cfg = { .size = sizeof cfg,
                                  .db_path = p.path,
                                  .db_key = sx_str("0123456789abcdef0123456789abcdef"),
@@ -79,8 +81,11 @@ static int open_agent(void **state)
     tmp_make(p.dir);
     (void)snprintf(p.path, sizeof p.path, "%s/agent.db", p.dir);
     must(sx_agent_prepare(&cfg, &p.a));
-    p.c = (struct sx_conn){ .role = SX_INITIATOR, .state = SX_CONN_READY, .agent_version = 7,
-                            .last_id = 3, .created_at = 1 };
+    p.c = (struct sx_conn){ .role = SX_INITIATOR,
+                            .state = SX_CONN_READY,
+                            .agent_version = 7,
+                            .last_id = 3,
+                            .created_at = 1 };
     must(sx_store_conn_add(p.a->store, &p.c));
     memset(&r, 0, sizeof r);
     must(sx_x3dh_keys_new(false, &theirs));
@@ -103,9 +108,13 @@ static int close_agent(void **state)
 
 static struct sx_snd_queue add_snd(const struct sx_queue_ref *at)
 {
-    struct sx_snd_queue q = { .conn_id = p.c.id, .server = at->server, .snd_id = at->snd_id,
-                              .mode = SX_MODE_MESSAGING, .client_version = 4,
-                              .status = SX_Q_ACTIVE, .primary = true };
+    struct sx_snd_queue q = { .conn_id = p.c.id,
+                              .server = at->server,
+                              .snd_id = at->snd_id,
+                              .mode = SX_MODE_MESSAGING,
+                              .client_version = 4,
+                              .status = SX_Q_ACTIVE,
+                              .primary = true };
 
     must(sx_keypair_new(SX_ED25519, &q.auth));
     q.e2e_pub = recorded_qadd().queue.dh;
@@ -128,10 +137,15 @@ static simplex_bytes written(int64_t queue)
 static struct sx_rcv_queue add_rcv(const struct sx_server *server, const struct sx_id *snd_id,
                                    uint8_t first, int64_t replaces)
 {
-    struct sx_rcv_queue q = { .conn_id = p.c.id, .server = *server, .snd_id = *snd_id,
-                              .rcv_id = { 1, { first } }, .mode = SX_MODE_MESSAGING,
-                              .client_version = 4, .status = SX_Q_NEW,
-                              .primary = replaces == 0, .replaces = replaces };
+    struct sx_rcv_queue q = { .conn_id = p.c.id,
+                              .server = *server,
+                              .snd_id = *snd_id,
+                              .rcv_id = { 1, { first } },
+                              .mode = SX_MODE_MESSAGING,
+                              .client_version = 4,
+                              .status = SX_Q_NEW,
+                              .primary = replaces == 0,
+                              .replaces = replaces };
 
     must(sx_rcv_queue_keys(&q));
     must(sx_keypair_new(SX_X25519, &q.e2e));
@@ -170,9 +184,8 @@ static void the_receiver_writes_what_the_reference_wrote(void **state)
     must(sx_store_command_next(p.a->store, p.c.id, 0, &cmd));
     assert_int_equal(cmd.tag, SX_C_KEY);
     const cJSON *b, *box = NULL; /* what the sender put into the new queue opens with its secret */
-    vec_each(b, vec_get(p.t.json, "bodies"))
-        if (strcmp(vec_text(b, "id"), "b14") == 0)
-            box = vec_get(b, "box");
+    vec_each(b, vec_get(p.t.json, "bodies")) if (strcmp(vec_text(b, "id"), "b14") == 0) box =
+        vec_get(b, "box");
     vec_assert_eq(sx_bytes(q.e2e_secret, 32), vec_hex(box, "key"), "secret");
 
     must(sx_switch_secured(p.a, &p.c, &q));
