@@ -23,6 +23,12 @@
  *     R: CONF(conf, info)            -> simplex_agent_allow(conf, info)
  *     O: INFO(info), CON              R: CON
  *
+ * Either kind of link can be short: what it leads to is kept, encrypted and signed, by the server
+ * (simplex_agent_create_short). Who has one can look at it before joining:
+ *
+ *     I: simplex_agent_create_short  -> INV(full link), LINK(short link)
+ *     J: simplex_agent_look(link)    -> LDATA            simplex_agent_join(link) as above
+ *
  * Both sides may be offline at any step. Everything survives a crash at any moment: what was
  * promised is continued when the agent is opened again, and durable events that the application
  * had not finished handling are shown again.
@@ -119,6 +125,11 @@ typedef struct simplex_agent_config {
     int32_t isolation;
     int32_t host_mode;
     bool required_host_mode; /* servers without a host of that kind are not used at all */
+
+    /* Servers that every application of this family knows, in the form of `servers`: short links
+     * to queues on them name the first host only, and such links are understood. */
+    const char *const *preset_servers;
+    size_t n_preset_servers;
 } simplex_agent_config;
 
 /*
@@ -155,7 +166,9 @@ SIMPLEX_API simplex_rc simplex_agent_create(simplex_agent *a, int32_t pq,
 
 /*
  * Joins a connection by its one-time link, or asks the owner of a contact address for one (any
- * written form of a full link; white space around is ignored). info: up to 14,300 bytes (10,500
+ * written form of a full or short link; white space around is ignored). The data of a short link
+ * is read first, unless simplex_agent_look has done it: *conn is the same then, and a repeat with
+ * an invitation is fine; ERR tells when it cannot be read. info: up to 14,300 bytes (10,500
  * with PQ) shown to the initiator in CONF, or to the owner in REQ. JOINED follows when the server
  * of the link has it, then INFO and CON when the initiator allowed; or, when the owner of an
  * address accepted, CONF, to be answered with simplex_agent_allow, and CON. An owner who rejects
@@ -215,6 +228,95 @@ SIMPLEX_API simplex_rc simplex_agent_request(simplex_agent *a, int64_t request, 
  * stay on its server or with those who ask. */
 SIMPLEX_API simplex_rc simplex_agent_requests(simplex_agent *a, int64_t after, int64_t *ids,
                                               size_t *n) SIMPLEX_CHECK;
+
+/* ---- short links (section 5.3) ---- */
+
+enum { /* what a short link is to: the letter in it */
+    SIMPLEX_LINK_INVITATION = 'i', /* one-time */
+    SIMPLEX_LINK_CONTACT = 'a',    /* this and those below: a contact address */
+    SIMPLEX_LINK_CHANNEL = 'c',
+    SIMPLEX_LINK_GROUP = 'g',
+    SIMPLEX_LINK_RELAY = 'r',
+};
+
+/* Who may change the data of an address beside its maker. */
+typedef struct simplex_link_owner {
+    simplex_bytes id;        /* 1 to 100 bytes of the application's choice */
+    simplex_bytes key;       /* Ed25519 public key: 32 bytes */
+    simplex_bytes signature; /* 64 bytes over id and key (DER), by the root key of the link or an
+                              * earlier owner of the list; empty: the agent signs */
+} simplex_link_owner;
+
+/* What everybody who has the link can read. Of an invitation: size and data only. */
+typedef struct simplex_link_data {
+    size_t size;        /* set by the caller: sizeof(simplex_link_data) */
+    simplex_bytes data; /* of the application: up to 13,700 bytes, less with owners and relays */
+    bool no_direct;     /* not to connect to the address itself, but as owners and relays say */
+    const simplex_link_owner *owners;
+    size_t n_owners;    /* up to 255 */
+    const char *const *relays; /* short links of contact types */
+    size_t n_relays;    /* up to 255 */
+    simplex_bytes signer; /* Ed25519 private key (32 bytes) of one of the owners, who signs the
+                           * data; empty: the root key of the link */
+} simplex_link_data;
+
+/*
+ * Makes a connection as simplex_agent_create does (SIMPLEX_LINK_INVITATION), or a contact address
+ * (the other types; pq is not used), with a short link. INV with the full link and LINK with the
+ * short one follow, or ERR. With SIMPLEX_PQ_ON the short link carries the KEM key, with
+ * SIMPLEX_PQ_IN_LINK the full one as well. A server older than short links gives INV, and ERR
+ * (VERSION) in the place of LINK. Errors: NO_SERVERS, TOO_LARGE, LINK (a relay), SIGNATURE (of an
+ * owner, or owners that repeat each other, or a signer who is none), KEY, ARG.
+ */
+SIMPLEX_API simplex_rc simplex_agent_create_short(simplex_agent *a, int32_t type, int32_t pq,
+                                                  const simplex_link_data *data,
+                                                  int64_t *conn) SIMPLEX_CHECK;
+
+/*
+ * The same without the network: the full link, and the short one of an address, can be had from
+ * simplex_agent_link and simplex_agent_short_link at once and hold (for signing them, or for
+ * printing them). Nobody can use them before simplex_agent_publish makes the queue; INV and LINK
+ * follow that. Its server is chosen here: while it is away, publishing waits for it. Should it
+ * refuse, ERR follows and publishing can be tried again. A server older than short links cannot
+ * keep what the links promise: ERR (VERSION), and the connection is deleted.
+ */
+SIMPLEX_API simplex_rc simplex_agent_prepare_short(simplex_agent *a, int32_t type, int32_t pq,
+                                                   const simplex_link_data *data,
+                                                   int64_t *conn) SIMPLEX_CHECK;
+/* A repeat is fine. Errors: NOT_FOUND, PROHIBITED (it was not prepared, or is in use). */
+SIMPLEX_API simplex_rc simplex_agent_publish(simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+
+/* The short link again, while nobody has joined; of an address at any time. Writes up to *len
+ * characters and no NUL, sets *len. Errors: NOT_FOUND, PROHIBITED (it has none, or not yet),
+ * BUFFER (*len is set). */
+SIMPLEX_API simplex_rc simplex_agent_short_link(simplex_agent *a, int64_t conn, char *to,
+                                                size_t *len) SIMPLEX_CHECK;
+
+/*
+ * Replaces the data behind a short link; the link stays. An address that has no short link gets
+ * one. LINK follows when the server has the data, or ERR. Of several calls in a row the last one
+ * counts. Errors: NOT_FOUND, PROHIBITED (an invitation without a short link, or used; a link that
+ * is being deleted), and those of simplex_agent_create_short.
+ */
+SIMPLEX_API simplex_rc simplex_agent_set_link_data(simplex_agent *a, int64_t conn,
+                                                   const simplex_link_data *data) SIMPLEX_CHECK;
+
+/* Takes the data off the server: the short link leads nowhere from then on, the full link and the
+ * connection stay. LINK without data follows, or ERR. Errors: NOT_FOUND, PROHIBITED (no link). */
+SIMPLEX_API simplex_rc simplex_agent_delete_link_data(simplex_agent *a,
+                                                      int64_t conn) SIMPLEX_CHECK;
+
+/*
+ * Reads what is behind a short link: LDATA follows, or ERR, with SERVER and AUTH in its detail for
+ * a link that is used, deleted or wrong, and SIGNATURE, CRYPTO or DECODE for data that is not what
+ * the link was made of. *conn: a connection that was only begun; simplex_agent_join with the same
+ * link continues it, simplex_agent_delete forgets it. Looking at an invitation takes it: from then
+ * on only this agent can look at it again or join it. A repeat is fine and tells the same *conn.
+ * Errors: LINK (not a short link, or one that leaves out its server, which is not known here),
+ * PROHIBITED (it was joined).
+ */
+SIMPLEX_API simplex_rc simplex_agent_look(simplex_agent *a, simplex_bytes link,
+                                          int64_t *conn) SIMPLEX_CHECK;
 
 /* ---- messages (sections 6.7, 6.8) ---- */
 
@@ -317,6 +419,8 @@ enum {
     SIMPLEX_CONN_ACCEPTED = 5,  /* allowed, waiting for the network */
     SIMPLEX_CONN_READY = 6,
     SIMPLEX_CONN_REQUESTED = 7, /* a contact address was asked, waiting for its owner */
+    SIMPLEX_CONN_LOOKING = 8,   /* the data of a short link is being read */
+    SIMPLEX_CONN_LOOKED = 9,    /* it was read: simplex_agent_join continues */
 };
 
 typedef struct simplex_connection_info {
@@ -415,6 +519,8 @@ enum {
     SIMPLEX_EV_RSYNC = 21,      /* durable; conn, sync_state, error (why it got worse), detail */
     SIMPLEX_EV_SWITCH = 22,     /* durable; conn, server of the new queue, direction and phase */
     SIMPLEX_EV_RCVD = 30,       /* durable; conn, msg_id: the peer's application has the message */
+    SIMPLEX_EV_LINK = 40,       /* durable; conn, data = short link; empty: it was deleted */
+    SIMPLEX_EV_LDATA = 41,      /* durable; conn, data = the application's, server, link info */
 };
 
 enum { /* simplex_event_receipt */
@@ -466,6 +572,24 @@ SIMPLEX_API int32_t simplex_event_switch(const simplex_event *ev,
 SIMPLEX_API int64_t simplex_event_sender_id(const simplex_event *ev); /* the sender's number */
 SIMPLEX_API int64_t simplex_event_server_time(const simplex_event *ev); /* ms since 1970 */
 SIMPLEX_API const int64_t *simplex_event_conns(const simplex_event *ev, size_t *n);
+/* Of LDATA: what was read, verified. Slices live as long as ev. */
+typedef struct simplex_link_info {
+    size_t size;          /* set by the caller: sizeof(simplex_link_info) */
+    int32_t type;         /* SIMPLEX_LINK_... */
+    bool direct;          /* one may connect to it */
+    simplex_bytes link;   /* the full link */
+    simplex_bytes root_key; /* Ed25519 public key of its maker: 32 bytes */
+    simplex_bytes entity; /* id that its maker gave to what it is for; mostly empty */
+    size_t n_owners, n_relays;
+} simplex_link_info;
+/* Errors: ARG, PROHIBITED (another kind of event). */
+SIMPLEX_API simplex_rc simplex_event_link_info(const simplex_event *ev,
+                                               simplex_link_info *out) SIMPLEX_CHECK;
+/* Owner or relay number n. Errors: ARG, PROHIBITED, NOT_FOUND (no such), BUFFER (*len is set). */
+SIMPLEX_API simplex_rc simplex_event_link_owner(const simplex_event *ev, size_t n,
+                                                simplex_link_owner *out) SIMPLEX_CHECK;
+SIMPLEX_API simplex_rc simplex_event_link_relay(const simplex_event *ev, size_t n, char *to,
+                                                size_t *len) SIMPLEX_CHECK;
 /* JSON object in UTF-8, {"event":"MSG","conn":1,...}; data is base64url. Lives as long as ev. NULL
  * when out of memory. Not const in spirit: one thread at a time. */
 SIMPLEX_API const char *simplex_event_json(const simplex_event *ev);

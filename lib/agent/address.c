@@ -194,6 +194,7 @@ simplex_rc sx_accept(struct simplex_agent *a, int64_t request, simplex_bytes inf
     if (!i.pending)
         return accepted_before(a, &i, conn);
     memset(&l, 0, sizeof l);
+    *conn = 0;
     rc = sx_link_parse(i.link, &l);
     if (rc == SIMPLEX_OK)
         rc = sx_join_link(a, &l, info, pq, conn);

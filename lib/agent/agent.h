@@ -16,7 +16,7 @@
 #include "client/smp_client.h"
 #include "simplex/agent.h"
 #include "store/store.h"
-#include "wire/link.h"
+#include "wire/short_link.h"
 
 /* ---- constants of agent.md section 8.1 (ms) ---- */
 
@@ -182,6 +182,8 @@ struct simplex_agent {
     struct sx_server *servers;
     char **passwords; /* by server, NULL: none */
     size_t n_servers;
+    struct sx_server *presets; /* short links name them by their first host alone */
+    size_t n_presets;
     simplex_agent_config cfg; /* numbers and callback only; pointers in it are cleared */
     struct sx_net_cfg net_cfg;
 
@@ -364,9 +366,16 @@ enum sx_command_tag {
     SX_C_DEL,     /* DEL on rcv queue */
     SX_C_DRAIN,   /* SUB on a replaced rcv queue until nothing comes; then DEL */
     SX_C_INVITATION, /* the link to rcv queue goes to a contact address; data: as of NEW */
+    SX_C_LSET,    /* the link data of rcv queue as it is in its row then */
+    SX_C_LDEL,    /* the link data of rcv queue */
+    SX_C_LOOK,    /* LKEY or LGET of the link that the connection looks at; data: look.c */
 };
 simplex_rc sx_command_add(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
                           int64_t queue, simplex_bytes data) SIMPLEX_CHECK;
+simplex_rc sx_command_drop(struct simplex_agent *a, int64_t conn,
+                           enum sx_command_tag tag) SIMPLEX_CHECK; /* all of this kind */
+simplex_rc sx_command_waits(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
+                            bool *yes) SIMPLEX_CHECK; /* one that is not being sent */
 void sx_run_command(struct simplex_agent *a, struct sx_rt_conn *w); /* sends the oldest */
 /* IDS that no request waits for: deletes the queue if it was ours. */
 void sx_late_ids(struct simplex_agent *a, struct sx_client *c, const struct sx_transmission *t,
@@ -376,12 +385,15 @@ void sx_lost_drop(struct simplex_agent *a, const struct sx_client *c); /* NULL: 
 /* ---- create.c, join.c, allow.c: the handshake ---- */
 
 simplex_rc sx_create(struct simplex_agent *a, int32_t pq, int64_t *conn) SIMPLEX_CHECK;
+/* Of an invitation. *conn: 0, or the connection that looked at its short link. */
 simplex_rc sx_join_link(struct simplex_agent *a, const struct sx_link *l, simplex_bytes info,
-                        int32_t pq, int64_t *conn) SIMPLEX_CHECK; /* of an invitation */
+                        int32_t pq, int64_t *conn) SIMPLEX_CHECK;
 simplex_rc sx_join(struct simplex_agent *a, simplex_bytes link, simplex_bytes info, int32_t pq,
                    int64_t *conn) SIMPLEX_CHECK;
 simplex_rc sx_allow(struct simplex_agent *a, int64_t conn, int64_t conf,
                     simplex_bytes info) SIMPLEX_CHECK;
+/* The row of a connection that begins now: new, or (c->id) of one that looked at a short link. */
+simplex_rc sx_conn_begin(struct simplex_agent *a, struct sx_conn *c) SIMPLEX_CHECK;
 /* Keys and row of a new receiving queue; server chosen away from `avoid`. */
 /* Fresh keys towards the server, which must not be shown to two of them. */
 simplex_rc sx_rcv_queue_keys(struct sx_rcv_queue *q) SIMPLEX_CHECK;
@@ -397,9 +409,13 @@ simplex_rc sx_new_snd_queue(struct simplex_agent *a, int64_t conn,
 simplex_rc sx_snd_queue_open(struct simplex_agent *a, struct sx_snd_queue *q) SIMPLEX_CHECK;
 void sx_queue_info_of(const struct sx_rcv_queue *q, struct sx_queue_addr *addr);
 size_t sx_info_max(uint16_t agent_version, bool pq); /* longest connection information */
+/* The full link to give to others: of an invitation or of a contact address. */
 simplex_rc sx_invitation_text(struct simplex_agent *a, const struct sx_conn *c,
                               const struct sx_rcv_queue *q, struct sx_wr *w) SIMPLEX_CHECK;
-simplex_rc sx_address_text(const struct sx_rcv_queue *q, struct sx_wr *w) SIMPLEX_CHECK;
+/* The full link to q, with the KEM key that there is; link borrows from keys and addr. */
+simplex_rc sx_queue_link(struct simplex_agent *a, const struct sx_conn *c,
+                         const struct sx_rcv_queue *q, struct sx_x3dh_keys *keys,
+                         struct sx_queue_addr *addr, struct sx_link *link) SIMPLEX_CHECK;
 simplex_rc sx_new_answered(struct simplex_agent *a, struct sx_conn *c,
                            const struct sx_command *cmd,
                            const struct sx_rsp *rsp) SIMPLEX_CHECK; /* IDS */
@@ -412,6 +428,7 @@ simplex_rc sx_create_address(struct simplex_agent *a, int64_t *conn) SIMPLEX_CHE
 simplex_rc sx_accept(struct simplex_agent *a, int64_t request, simplex_bytes info, int32_t pq,
                      int64_t *conn) SIMPLEX_CHECK;
 simplex_rc sx_reject(struct simplex_agent *a, int64_t request) SIMPLEX_CHECK;
+/* *conn: as of sx_join_link */
 simplex_rc sx_request(struct simplex_agent *a, const struct sx_link *l, simplex_bytes info,
                       int32_t pq, int64_t *conn) SIMPLEX_CHECK;
 simplex_rc sx_request_ready(struct simplex_agent *a, struct sx_conn *c,
@@ -422,6 +439,73 @@ simplex_rc sx_request_body(struct simplex_agent *a, const struct sx_command *cmd
 simplex_rc sx_request_sent(struct simplex_agent *a, const struct sx_conn *c) SIMPLEX_CHECK;
 /* The owner's confirmation arrived: the request did, even if the server's answer was lost. */
 simplex_rc sx_request_answered(struct simplex_agent *a, const struct sx_conn *c) SIMPLEX_CHECK;
+
+/* ---- link.c, link_make.c: short links of our own (section 5.3) ---- */
+
+/* told: the link is known before the network is asked, by sx_publish. */
+simplex_rc sx_create_short(struct simplex_agent *a, uint8_t type, int32_t pq,
+                           const simplex_link_data *d, bool told, int64_t *conn) SIMPLEX_CHECK;
+simplex_rc sx_publish(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+simplex_rc sx_set_link_data(struct simplex_agent *a, int64_t conn,
+                            const simplex_link_data *d) SIMPLEX_CHECK;
+simplex_rc sx_delete_link_data(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+/* An invitation or address whose link may be shown: E_NOT_FOUND, E_PROHIBITED. Wipe q. */
+simplex_rc sx_link_queue(struct simplex_agent *a, int64_t conn, struct sx_conn *c,
+                         struct sx_rcv_queue *q) SIMPLEX_CHECK;
+simplex_rc sx_short_text(struct simplex_agent *a, int64_t conn, struct sx_wr *w) SIMPLEX_CHECK;
+/* Rows: the signed user part, and all that follows from it and the queue. */
+simplex_rc sx_link_user(const struct sx_link_row *l, const simplex_link_data *d,
+                        struct sx_wr *user_signed) SIMPLEX_CHECK;
+simplex_rc sx_link_make(struct simplex_agent *a, const struct sx_conn *c, struct sx_rcv_queue *q,
+                        struct sx_link_row *l, simplex_bytes user_signed) SIMPLEX_CHECK;
+simplex_rc sx_link_update(struct simplex_agent *a, struct sx_link_row *l,
+                          simplex_bytes user_signed) SIMPLEX_CHECK; /* other user data */
+simplex_rc sx_link_open_user(const struct sx_link_row *l, struct sx_wr *user_signed) SIMPLEX_CHECK;
+/* For NEW of q, when it has link data: slices of cmd live until the next call on the store. */
+simplex_rc sx_link_new(struct simplex_agent *a, const struct sx_rcv_queue *q,
+                       struct sx_link_row *l, struct sx_cmd *cmd) SIMPLEX_CHECK;
+/* NEW may have been executed, or moves to another server: ids and link are made anew. */
+simplex_rc sx_link_renew(struct simplex_agent *a, int64_t queue) SIMPLEX_CHECK;
+bool sx_link_told(struct simplex_agent *a, int64_t queue);
+/* IDS, when the queue has been stored. *on: the connection goes on. */
+simplex_rc sx_link_made(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q,
+                        const struct sx_rsp *rsp, bool *on) SIMPLEX_CHECK;
+simplex_rc sx_link_show(struct simplex_agent *a, const struct sx_conn *c,
+                        const struct sx_rcv_queue *q) SIMPLEX_CHECK; /* LINK, if it has one */
+simplex_rc sx_link_set(struct simplex_agent *a, const struct sx_conn *c, int64_t queue)
+    SIMPLEX_CHECK; /* LSET was answered */
+simplex_rc sx_link_deleted(struct simplex_agent *a, const struct sx_conn *c, int64_t queue)
+    SIMPLEX_CHECK; /* LDEL was answered */
+simplex_rc sx_link_refused(struct simplex_agent *a, const struct sx_command *cmd) SIMPLEX_CHECK;
+/* Somebody joined through it: the server drops the data. */
+simplex_rc sx_link_used(struct simplex_agent *a, const struct sx_conn *c, int64_t queue)
+    SIMPLEX_CHECK;
+
+/* ---- look.c: short links of others ---- */
+
+struct sx_wish { /* what happens when the data was read */
+    bool join;
+    int32_t pq;
+    simplex_bytes info;
+};
+simplex_rc sx_look(struct simplex_agent *a, simplex_bytes link, const struct sx_wish *wish,
+                   int64_t *conn) SIMPLEX_CHECK;
+simplex_rc sx_look_send(struct simplex_agent *a, int64_t conn, struct sx_look *l,
+                        struct sx_short_link *s, struct sx_cmd *cmd,
+                        struct sx_request *req) SIMPLEX_CHECK;
+simplex_rc sx_look_answered(struct simplex_agent *a, struct sx_conn *c,
+                            const struct sx_command *cmd, const struct sx_rsp *rsp) SIMPLEX_CHECK;
+
+/* What LDATA carries, in the data of the event. */
+struct sx_ldata { /* borrowed */
+    uint8_t type;
+    bool direct;
+    simplex_bytes root; /* raw Ed25519 key */
+    simplex_bytes link, entity, data;
+    struct sx_list owners, relays;
+};
+void sx_ldata_encode(struct sx_wr *w, const struct sx_ldata *d);
+simplex_rc sx_ldata_decode(simplex_bytes in, struct sx_ldata *d) SIMPLEX_CHECK;
 
 /* ---- enqueue.c: encrypt and store a message to send ---- */
 

@@ -203,16 +203,12 @@ static simplex_rc do_link(struct simplex_agent *a, void *p)
     struct sx_conn c;
     struct sx_rcv_queue q;
     struct sx_wr w;
-    simplex_rc rc = get_conn(a, x->conn, &c);
+    simplex_rc rc = sx_link_queue(a, x->conn, &c, &q);
 
-    if (rc == SIMPLEX_OK && c.state != SX_CONN_INVITED)
-        rc = SIMPLEX_E_PROHIBITED;
-    if (rc == SIMPLEX_OK)
-        rc = sx_store_rcvq_of(a->store, c.id, 0, &q);
     if (rc != SIMPLEX_OK)
         return rc;
     sx_wr_init(&w, SX_LINK_TEXT_MAX);
-    rc = c.role == SX_ADDRESS ? sx_address_text(&q, &w) : sx_invitation_text(a, &c, &q, &w);
+    rc = sx_invitation_text(a, &c, &q, &w);
     if (rc == SIMPLEX_OK)
         rc = give(x, sx_wr_bytes(&w));
     sx_wr_free(&w);
@@ -227,6 +223,156 @@ simplex_rc simplex_agent_link(simplex_agent *a, int64_t conn, char *to, size_t *
     CHECK(a != NULL && len != NULL && (to != NULL || *len == 0));
     return run(a, do_link, &x, false);
 }
+
+/* ---- short links ---- */
+
+static bool valid_link_data(const simplex_link_data *d)
+{
+    if (d == NULL || d->size < sizeof *d || !valid(d->data) || !valid(d->signer) ||
+        (d->owners == NULL && d->n_owners > 0) || (d->relays == NULL && d->n_relays > 0))
+        return false;
+    for (size_t i = 0; i < d->n_owners; i++) {
+        const simplex_link_owner *o = &d->owners[i];
+        if (!valid(o->id) || !valid(o->key) || !valid(o->signature))
+            return false;
+    }
+    return true;
+}
+
+static bool valid_type(int32_t type)
+{
+    return type == SIMPLEX_LINK_INVITATION || type == SIMPLEX_LINK_CONTACT ||
+           type == SIMPLEX_LINK_CHANNEL || type == SIMPLEX_LINK_GROUP ||
+           type == SIMPLEX_LINK_RELAY;
+}
+
+struct link_args {
+    int32_t type, pq;
+    const simplex_link_data *data;
+    bool told;
+    int64_t conn;
+};
+
+static simplex_rc do_create_short(struct simplex_agent *a, void *p)
+{
+    struct link_args *x = p;
+
+    return sx_create_short(a, (uint8_t)x->type, x->pq, x->data, x->told, &x->conn);
+}
+
+static simplex_rc create_short(simplex_agent *a, int32_t type, int32_t pq,
+                               const simplex_link_data *data, bool told, int64_t *conn)
+{
+    struct link_args x = { .type = type, .pq = pq, .data = data, .told = told };
+    simplex_rc rc;
+
+    CHECK(a != NULL && conn != NULL && valid_type(type) && valid_link_data(data) &&
+          pq >= SIMPLEX_PQ_OFF && pq <= SIMPLEX_PQ_IN_LINK);
+    rc = run(a, do_create_short, &x, true);
+    *conn = rc == SIMPLEX_OK ? x.conn : 0;
+    return rc;
+}
+
+simplex_rc simplex_agent_create_short(simplex_agent *a, int32_t type, int32_t pq,
+                                      const simplex_link_data *data, int64_t *conn)
+{
+    return create_short(a, type, pq, data, false, conn);
+}
+
+simplex_rc simplex_agent_prepare_short(simplex_agent *a, int32_t type, int32_t pq,
+                                       const simplex_link_data *data, int64_t *conn)
+{
+    return create_short(a, type, pq, data, true, conn);
+}
+
+static simplex_rc do_publish(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_publish(a, x->conn);
+}
+
+simplex_rc simplex_agent_publish(simplex_agent *a, int64_t conn)
+{
+    struct args x = { .conn = conn };
+
+    CHECK(a != NULL);
+    return run(a, do_publish, &x, true);
+}
+
+static simplex_rc do_short_link(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+    struct sx_wr w;
+    simplex_rc rc;
+
+    sx_wr_init(&w, SX_LINK_TEXT_MAX);
+    rc = sx_short_text(a, x->conn, &w);
+    if (rc == SIMPLEX_OK)
+        rc = give(x, sx_wr_bytes(&w));
+    sx_wr_free(&w);
+    return rc;
+}
+
+simplex_rc simplex_agent_short_link(simplex_agent *a, int64_t conn, char *to, size_t *len)
+{
+    struct args x = { .conn = conn, .out = to, .len = len };
+
+    CHECK(a != NULL && len != NULL && (to != NULL || *len == 0));
+    return run(a, do_short_link, &x, false);
+}
+
+static simplex_rc do_set_link_data(struct simplex_agent *a, void *p)
+{
+    struct link_args *x = p;
+
+    return sx_set_link_data(a, x->conn, x->data);
+}
+
+simplex_rc simplex_agent_set_link_data(simplex_agent *a, int64_t conn,
+                                       const simplex_link_data *data)
+{
+    struct link_args x = { .conn = conn, .data = data };
+
+    CHECK(a != NULL && valid_link_data(data));
+    return run(a, do_set_link_data, &x, true);
+}
+
+static simplex_rc do_delete_link_data(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_delete_link_data(a, x->conn);
+}
+
+simplex_rc simplex_agent_delete_link_data(simplex_agent *a, int64_t conn)
+{
+    struct args x = { .conn = conn };
+
+    CHECK(a != NULL);
+    return run(a, do_delete_link_data, &x, true);
+}
+
+static simplex_rc do_look(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+    struct sx_wish wish = { .join = false };
+
+    return sx_look(a, x->link, &wish, &x->conn);
+}
+
+simplex_rc simplex_agent_look(simplex_agent *a, simplex_bytes link, int64_t *conn)
+{
+    struct args x = { .link = link };
+    simplex_rc rc;
+
+    CHECK(a != NULL && conn != NULL && valid(link));
+    rc = run(a, do_look, &x, true);
+    *conn = rc == SIMPLEX_OK ? x.conn : 0;
+    return rc;
+}
+
+/* ---- messages ---- */
 
 static simplex_rc do_send(struct simplex_agent *a, void *p)
 {

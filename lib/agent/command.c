@@ -22,6 +22,35 @@ simplex_rc sx_command_add(struct simplex_agent *a, int64_t conn, enum sx_command
     return rc;
 }
 
+simplex_rc sx_command_drop(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag)
+{
+    struct sx_command cmd;
+    simplex_rc rc = SIMPLEX_OK;
+
+    for (int64_t after = 0; rc == SIMPLEX_OK; after = cmd.id) {
+        rc = sx_store_command_next(a->store, conn, after, &cmd);
+        if (rc == SIMPLEX_OK && cmd.tag == tag)
+            rc = sx_store_command_delete(a->store, cmd.id);
+    }
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
+simplex_rc sx_command_waits(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
+                            bool *yes)
+{
+    struct sx_rt_conn *w = sx_rt_conn_get(a, conn, false);
+    struct sx_command cmd;
+    simplex_rc rc = SIMPLEX_OK;
+
+    *yes = false;
+    for (int64_t after = 0; rc == SIMPLEX_OK && !*yes; after = cmd.id) {
+        rc = sx_store_command_next(a->store, conn, after, &cmd);
+        if (rc == SIMPLEX_OK && cmd.tag == tag)
+            *yes = w == NULL || !w->in_flight || w->command != cmd.id;
+    }
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
 /* ---- sending ---- */
 
 static void on_answer(void *user, void *ctx, simplex_rc rc, const struct sx_rsp *rsp);
@@ -50,6 +79,8 @@ static simplex_rc send_new(struct simplex_agent *a, struct sx_rt_conn *w,
     struct sx_cmd cmd = { .tag = SX_NEW };
     struct sx_request req = { .cmd = &cmd, .key = &q->auth, .corr_id = w->corr_id };
     simplex_bytes password = sx_new_password(a, q, data);
+    struct sx_link_row link;
+    simplex_rc rc;
 
     cmd.new_.auth = q->auth.pub;
     cmd.new_.dh = q->dh.pub;
@@ -57,8 +88,57 @@ static simplex_rc send_new(struct simplex_agent *a, struct sx_rt_conn *w,
     cmd.new_.password = password;
     cmd.new_.subscribe = true;
     cmd.new_.mode = q->mode == SX_MODE_CONTACT ? SX_MODE_CONTACT : SX_MODE_MESSAGING;
-    sx_random(w->corr_id, sizeof w->corr_id);
+    rc = sx_link_new(a, q, &link, &cmd);
+    if (rc == SIMPLEX_OK && cmd.new_.has_link)
+        memcpy(w->corr_id, link.corr_id, sizeof w->corr_id); /* the sender id was made of it */
+    else
+        sx_random(w->corr_id, sizeof w->corr_id);
+    if (rc == SIMPLEX_OK)
+        rc = send_to(a, w, &q->server, &req);
+    sx_wipe(&link, sizeof link);
+    return rc;
+}
+
+static simplex_rc send_lset(struct simplex_agent *a, struct sx_rt_conn *w,
+                            const struct sx_rcv_queue *q)
+{
+    struct sx_cmd cmd = { .tag = SX_LSET };
+    struct sx_request req = { .cmd = &cmd, .key = &q->auth, .entity = sx_id_bytes(&q->rcv_id) };
+    struct sx_link_row link;
+    simplex_rc rc = sx_store_link_get(a->store, q->id, &link);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    cmd.lset.link_id = sx_bytes(link.link_id, sizeof link.link_id);
+    cmd.lset.fixed = link.fixed;
+    cmd.lset.user = link.user;
+    rc = send_to(a, w, &q->server, &req);
+    sx_wipe(&link, sizeof link);
+    return rc;
+}
+
+static simplex_rc send_ldel(struct simplex_agent *a, struct sx_rt_conn *w,
+                            const struct sx_rcv_queue *q)
+{
+    struct sx_cmd cmd = { .tag = SX_LDEL };
+    struct sx_request req = { .cmd = &cmd, .key = &q->auth, .entity = sx_id_bytes(&q->rcv_id) };
+
     return send_to(a, w, &q->server, &req);
+}
+
+static simplex_rc send_look(struct simplex_agent *a, struct sx_rt_conn *w)
+{
+    struct sx_cmd cmd;
+    struct sx_request req = { .cmd = &cmd };
+    struct sx_short_link s;
+    struct sx_look l;
+    simplex_rc rc = sx_look_send(a, w->id, &l, &s, &cmd, &req);
+
+    if (rc == SIMPLEX_OK)
+        rc = send_to(a, w, &s.server, &req);
+    sx_wipe(&l, sizeof l);
+    sx_wipe(&s, sizeof s);
+    return rc;
 }
 
 static simplex_rc send_key(struct simplex_agent *a, struct sx_rt_conn *w,
@@ -130,6 +210,8 @@ static simplex_rc send_command(struct simplex_agent *a, struct sx_rt_conn *w,
         return send_skey(a, w, cmd->queue_id);
     if (cmd->tag == SX_C_INVITATION)
         return send_invitation(a, w, cmd);
+    if (cmd->tag == SX_C_LOOK)
+        return send_look(a, w);
     if (len > 0)
         memcpy(data, cmd->data.ptr, len);
     rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
@@ -147,6 +229,12 @@ static simplex_rc send_command(struct simplex_agent *a, struct sx_rt_conn *w,
         break;
     case SX_C_DRAIN:
         rc = send_plain(a, w, &q, SX_SUB);
+        break;
+    case SX_C_LSET:
+        rc = send_lset(a, w, &q);
+        break;
+    case SX_C_LDEL:
+        rc = send_ldel(a, w, &q);
         break;
     default:
         rc = SIMPLEX_E_DB_DAMAGED;
@@ -350,6 +438,12 @@ static simplex_rc succeeded(struct simplex_agent *a, struct sx_conn *c,
         return sx_request_sent(a, c);
     case SX_C_DRAIN:
         return sx_drain_done(a, cmd->queue_id);
+    case SX_C_LSET:
+        return sx_link_set(a, c, cmd->queue_id);
+    case SX_C_LDEL:
+        return sx_link_deleted(a, c, cmd->queue_id);
+    case SX_C_LOOK:
+        return sx_look_answered(a, c, cmd, rsp);
     }
     return rc;
 }
@@ -409,7 +503,8 @@ static simplex_rc failed(struct simplex_agent *a, struct sx_conn *c, const struc
         bool gone = rsp != NULL && rsp->err.err == SX_ERR_AUTH; /* a repeat: it was deleted */
         rc = gone ? del_answered(a, cmd, SIMPLEX_OK, NULL) : del_answered(a, cmd, why, detail);
     } else {
-        rc = drop_commands(a, c->id);
+        bool link = cmd->tag == SX_C_LSET || cmd->tag == SX_C_LDEL; /* no step of a handshake */
+        rc = link ? sx_link_refused(a, cmd) : drop_commands(a, c->id);
         if (rc == SIMPLEX_OK && !c->deleted)
             rc = sx_emit_err(a, c->id, why, detail);
     }
@@ -439,7 +534,7 @@ static simplex_rc move_new(struct simplex_agent *a, const struct sx_command *cmd
     struct sx_server other;
     simplex_rc rc;
 
-    if (cmd->tag != SX_C_NEW || a->n_servers < 2)
+    if (cmd->tag != SX_C_NEW || a->n_servers < 2 || sx_link_told(a, cmd->queue_id))
         return SIMPLEX_OK;
     rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
     if (rc == SIMPLEX_OK && !sx_new_may_move(&q, cmd->data)) {
@@ -556,7 +651,10 @@ static simplex_rc not_now(struct simplex_agent *a, struct sx_rt_conn *w, struct 
     rc = step_over(a, w, cmd);
     if (rc != SIMPLEX_OK)
         return rc;
-    return ends_queue(cmd) ? count_delete_error(a, c, cmd, why, rsp) : move_new(a, cmd);
+    if (ends_queue(cmd))
+        return count_delete_error(a, c, cmd, why, rsp);
+    rc = move_new(a, cmd);
+    return rc == SIMPLEX_OK && cmd->tag == SX_C_NEW ? sx_link_renew(a, cmd->queue_id) : rc;
 }
 
 /* A NEW whose queue nobody wants any more. */

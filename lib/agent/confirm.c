@@ -130,6 +130,8 @@ static simplex_rc initiator(struct simplex_agent *a, struct sx_conn *c, struct s
     if (rc == SIMPLEX_OK)
         rc = sx_store_x3dh_delete(a->store, c->id);
     if (rc == SIMPLEX_OK)
+        rc = sx_link_used(a, c, q->id);
+    if (rc == SIMPLEX_OK)
         rc = store_confirmed(a, c, q, r, o);
     return rc;
 }

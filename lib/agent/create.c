@@ -40,6 +40,20 @@ simplex_rc sx_new_rcv_queue(struct simplex_agent *a, int64_t conn, const struct 
     return rc == SIMPLEX_OK ? sx_new_rcv_queue_on(a, conn, &server, client_version, 0, q) : rc;
 }
 
+simplex_rc sx_conn_begin(struct simplex_agent *a, struct sx_conn *c)
+{
+    struct sx_conn known;
+    simplex_rc rc;
+
+    if (c->id == 0)
+        return sx_store_conn_add(a->store, c);
+    rc = sx_store_conn_get(a->store, c->id, &known);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    c->subscribe = known.subscribe;
+    return sx_store_conn_update(a->store, c);
+}
+
 static bool pq_possible(int32_t pq)
 {
     return pq != SIMPLEX_PQ_OFF && sx_kem_available();
@@ -91,39 +105,55 @@ void sx_queue_info_of(const struct sx_rcv_queue *q, struct sx_queue_addr *addr)
     queue_address(q, (struct sx_range){ q->client_version, q->client_version }, addr);
 }
 
+simplex_rc sx_queue_link(struct simplex_agent *a, const struct sx_conn *c,
+                         const struct sx_rcv_queue *q, struct sx_x3dh_keys *keys,
+                         struct sx_queue_addr *addr, struct sx_link *link)
+{
+    simplex_rc rc = SIMPLEX_OK;
+
+    memset(keys, 0, sizeof *keys);
+    queue_address(q, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX }, addr);
+    *link = (struct sx_link){ .kind = c->role == SX_ADDRESS ? SX_LINK_CONTACT : SX_LINK_INVITATION,
+                              .agent_v = { SX_AGENT_MIN, SX_AGENT_MAX },
+                              .queues = addr,
+                              .n_queues = 1 };
+    if (c->role == SX_ADDRESS)
+        return SIMPLEX_OK;
+    rc = sx_store_x3dh_get(a->store, c->id, keys);
+    if (rc == SIMPLEX_OK)
+        sx_x3dh_params(keys, (struct sx_range){ SX_E2E_MIN, SX_E2E_MAX }, &link->e2e);
+    return rc;
+}
+
+/* The KEM key of a short link makes the full one too long for most uses: it is left out. */
+static simplex_rc strip_kem(struct simplex_agent *a, const struct sx_rcv_queue *q,
+                            struct sx_link *link)
+{
+    struct sx_link_row row;
+    simplex_rc rc = sx_store_link_get(a->store, q->id, &row);
+
+    if (rc == SIMPLEX_OK && !row.kem_in_full)
+        memset(&link->e2e.kem, 0, sizeof link->e2e.kem);
+    sx_wipe(&row, sizeof row);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
 simplex_rc sx_invitation_text(struct simplex_agent *a, const struct sx_conn *c,
                               const struct sx_rcv_queue *q, struct sx_wr *w)
 {
     struct sx_x3dh_keys keys;
     struct sx_queue_addr addr;
-    struct sx_link link = { .kind = SX_LINK_INVITATION,
-                            .agent_v = { SX_AGENT_MIN, SX_AGENT_MAX },
-                            .queues = &addr,
-                            .n_queues = 1 };
-    simplex_rc rc;
+    struct sx_link link;
+    simplex_rc rc = sx_queue_link(a, c, q, &keys, &addr, &link);
 
-    memset(&keys, 0, sizeof keys);
-    rc = sx_store_x3dh_get(a->store, c->id, &keys);
-    if (rc != SIMPLEX_OK)
-        return rc;
-    queue_address(q, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX }, &addr);
-    sx_x3dh_params(&keys, (struct sx_range){ SX_E2E_MIN, SX_E2E_MAX }, &link.e2e);
-    sx_link_print(w, &link, "simplex:");
+    if (rc == SIMPLEX_OK)
+        rc = strip_kem(a, q, &link);
+    if (rc == SIMPLEX_OK) {
+        sx_link_print(w, &link, "simplex:");
+        rc = w->bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
+    }
     sx_x3dh_keys_wipe(&keys);
-    return w->bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
-}
-
-simplex_rc sx_address_text(const struct sx_rcv_queue *q, struct sx_wr *w)
-{
-    struct sx_queue_addr addr;
-    struct sx_link link = { .kind = SX_LINK_CONTACT,
-                            .agent_v = { SX_AGENT_MIN, SX_AGENT_MAX },
-                            .queues = &addr,
-                            .n_queues = 1 };
-
-    queue_address(q, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX }, &addr);
-    sx_link_print(w, &link, "simplex:");
-    return w->bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
+    return rc;
 }
 
 static bool set_id(struct sx_id *id, simplex_bytes from)
@@ -165,8 +195,7 @@ static simplex_rc invite(struct simplex_agent *a, struct sx_conn *c, const struc
     simplex_rc rc;
 
     sx_event_init(&ev, SIMPLEX_EV_INV, c->id);
-    rc = c->role == SX_ADDRESS ? sx_address_text(q, &ev.data)
-                               : sx_invitation_text(a, c, q, &ev.data);
+    rc = sx_invitation_text(a, c, q, &ev.data);
     if (rc != SIMPLEX_OK) {
         sx_event_clear(&ev);
         return rc;
@@ -177,17 +206,21 @@ static simplex_rc invite(struct simplex_agent *a, struct sx_conn *c, const struc
         sx_event_clear(&ev);
         return rc;
     }
-    return sx_emit(a, &ev);
+    rc = sx_emit(a, &ev);
+    return rc == SIMPLEX_OK ? sx_link_show(a, c, q) : rc;
 }
 
 simplex_rc sx_new_answered(struct simplex_agent *a, struct sx_conn *c,
                            const struct sx_command *cmd, const struct sx_rsp *rsp)
 {
     struct sx_rcv_queue q;
+    bool on = true;
     simplex_rc rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
 
     if (rc == SIMPLEX_OK)
         rc = store_ids(a, c, &q, rsp);
+    if (rc == SIMPLEX_OK && !c->deleted)
+        rc = sx_link_made(a, c, &q, rsp, &on);
     if (rc == SIMPLEX_OK) {
         if (c->deleted || q.deleted) /* meanwhile: the queue must go as well */
             rc = sx_command_add(a, c->id, SX_C_DEL, q.id, sx_bytes(NULL, 0));
@@ -196,7 +229,7 @@ simplex_rc sx_new_answered(struct simplex_agent *a, struct sx_conn *c,
         else if (c->role == SX_INITIATOR && cmd->data.len > 0)
             rc = sx_request_ready(a, c, &q, cmd->data);
         else if (c->role != SX_JOINER)
-            rc = invite(a, c, &q);
+            rc = on ? invite(a, c, &q) : SIMPLEX_OK;
         else
             rc = sx_join_reply(a, c, &q, cmd->data);
     }

@@ -132,6 +132,8 @@ simplex_rc sx_delete(struct simplex_agent *a, int64_t conn)
     if (rc == SIMPLEX_OK && c.role == SX_ADDRESS)
         rc = sx_store_inv_delete_all(a->store, conn);
     if (rc == SIMPLEX_OK)
+        rc = sx_store_look_delete(a->store, conn);
+    if (rc == SIMPLEX_OK)
         rc = drop_commands(a, conn, &kept);
     if (rc == SIMPLEX_OK)
         rc = drop_snd_queues(a, conn);

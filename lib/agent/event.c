@@ -112,7 +112,8 @@ static const char *const names[] = {
     [SIMPLEX_EV_DEL_RCVQ] = "DEL_RCVQ", [SIMPLEX_EV_DEL_CONN] = "DEL_CONN",
     [SIMPLEX_EV_ERR] = "ERR",           [SIMPLEX_EV_REQ] = "REQ",
     [SIMPLEX_EV_RCVD] = "RCVD",         [SIMPLEX_EV_RSYNC] = "RSYNC",
-    [SIMPLEX_EV_SWITCH] = "SWITCH",
+    [SIMPLEX_EV_SWITCH] = "SWITCH",     [SIMPLEX_EV_LINK] = "LINK",
+    [SIMPLEX_EV_LDATA] = "LDATA",
 };
 
 int32_t simplex_event_kind(const simplex_event *ev)
@@ -154,7 +155,12 @@ int32_t simplex_event_sync_state(const simplex_event *ev)
 
 simplex_bytes simplex_event_data(const simplex_event *ev)
 {
-    return sx_wr_bytes(&ev->data);
+    struct sx_ldata d;
+
+    if (ev->kind != SIMPLEX_EV_LDATA)
+        return sx_wr_bytes(&ev->data);
+    return sx_ldata_decode(sx_wr_bytes(&ev->data), &d) == SIMPLEX_OK ? d.data
+                                                                     : sx_bytes(NULL, 0);
 }
 
 simplex_rc simplex_event_error(const simplex_event *ev)
@@ -217,4 +223,96 @@ const int64_t *simplex_event_conns(const simplex_event *ev, size_t *n)
 {
     *n = ev->n_conns;
     return ev->conns;
+}
+
+/* ---- LDATA ---- */
+
+static simplex_rc link_data_of(const simplex_event *ev, struct sx_ldata *d)
+{
+    if (ev == NULL)
+        return SIMPLEX_E_ARG;
+    if (ev->kind != SIMPLEX_EV_LDATA)
+        return SIMPLEX_E_PROHIBITED;
+    return sx_ldata_decode(sx_wr_bytes(&ev->data), d);
+}
+
+simplex_rc simplex_event_link_info(const simplex_event *ev, simplex_link_info *out)
+{
+    struct sx_ldata d;
+    simplex_rc rc;
+
+    if (out == NULL || out->size < sizeof *out)
+        return SIMPLEX_E_ARG;
+    rc = link_data_of(ev, &d);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    *out = (simplex_link_info){ .size = out->size,
+                                .type = d.type,
+                                .direct = d.direct,
+                                .link = d.link,
+                                .root_key = d.root,
+                                .entity = d.entity,
+                                .n_owners = d.owners.count,
+                                .n_relays = d.relays.count };
+    return SIMPLEX_OK;
+}
+
+/* As sx_link_owner_next, with slices of what was read instead of copies. */
+static void next_owner(struct sx_rd *r, simplex_link_owner *out)
+{
+    struct sx_rd in = sx_rd_init(sx_rd_short(r));
+
+    out->id = sx_rd_short(&in);
+    simplex_bytes key = sx_rd_short(&in);
+    out->signature = sx_rd_short(&in);
+    if (in.bad || key.len < 32)
+        r->bad = true;
+    else
+        out->key = sx_bytes(key.ptr + key.len - 32, 32); /* DER: the raw key stands last */
+}
+
+simplex_rc simplex_event_link_owner(const simplex_event *ev, size_t n, simplex_link_owner *out)
+{
+    struct sx_ldata d;
+    simplex_rc rc = out != NULL ? link_data_of(ev, &d) : SIMPLEX_E_ARG;
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (n >= d.owners.count)
+        return SIMPLEX_E_NOT_FOUND;
+    struct sx_rd r = sx_rd_init(d.owners.items);
+    do
+        next_owner(&r, out);
+    while (n-- > 0);
+    return r.bad ? SIMPLEX_E_DB_DAMAGED : SIMPLEX_OK;
+}
+
+simplex_rc simplex_event_link_relay(const simplex_event *ev, size_t n, char *to, size_t *len)
+{
+    struct sx_short_link s;
+    struct sx_ldata d;
+    struct sx_wr w;
+    simplex_rc rc = len != NULL && (to != NULL || *len == 0) ? link_data_of(ev, &d)
+                                                             : SIMPLEX_E_ARG;
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (n >= d.relays.count)
+        return SIMPLEX_E_NOT_FOUND;
+    struct sx_rd r = sx_rd_init(d.relays.items);
+    do
+        sx_link_relay_next(&r, &s);
+    while (n-- > 0);
+    sx_wr_init(&w, 8192);
+    sx_short_link_print(&w, &s);
+    if (r.bad || w.bad)
+        rc = r.bad ? SIMPLEX_E_DB_DAMAGED : SIMPLEX_E_NOMEM;
+    else if (w.len > *len)
+        rc = SIMPLEX_E_BUFFER;
+    else
+        memcpy(to, w.p, w.len);
+    if (rc == SIMPLEX_OK || rc == SIMPLEX_E_BUFFER)
+        *len = w.len;
+    sx_wr_free(&w);
+    return rc;
 }

@@ -88,11 +88,61 @@ static bool add_switch(cJSON *o, const simplex_event *ev)
             cJSON_AddStringToObject(o, "phase", phase_names[phase]) != NULL);
 }
 
+static bool add_owners(cJSON *o, const simplex_event *ev, size_t n)
+{
+    cJSON *array = cJSON_AddArrayToObject(o, "owners");
+    bool ok = array != NULL;
+
+    for (size_t i = 0; ok && i < n; i++) {
+        simplex_link_owner owner;
+        cJSON *item = cJSON_CreateObject();
+        ok = item != NULL && cJSON_AddItemToArray(array, item) &&
+             simplex_event_link_owner(ev, i, &owner) == SIMPLEX_OK &&
+             add_data(item, "id", owner.id) && add_data(item, "key", owner.key);
+    }
+    return ok;
+}
+
+static bool add_relays(cJSON *o, const simplex_event *ev, size_t n)
+{
+    cJSON *array = cJSON_AddArrayToObject(o, "relays");
+    bool ok = array != NULL;
+
+    for (size_t i = 0; ok && i < n; i++) {
+        char text[4096];
+        size_t len = sizeof text - 1;
+        ok = simplex_event_link_relay(ev, i, text, &len) == SIMPLEX_OK;
+        text[ok ? len : 0] = 0;
+        cJSON *item = ok ? cJSON_CreateString(text) : NULL;
+        ok = item != NULL && cJSON_AddItemToArray(array, item);
+    }
+    return ok;
+}
+
+static bool add_link_data(cJSON *o, const simplex_event *ev)
+{
+    simplex_link_info i = { .size = sizeof i };
+    char type[2] = "";
+
+    if (simplex_event_link_info(ev, &i) != SIMPLEX_OK)
+        return false;
+    type[0] = (char)i.type;
+    return cJSON_AddStringToObject(o, "type", type) != NULL &&
+           add_data(o, "data", simplex_event_data(ev)) && add_text(o, "link", i.link) &&
+           add_data(o, "rootKey", i.root_key) && add_data(o, "entity", i.entity) &&
+           cJSON_AddBoolToObject(o, "direct", i.direct) != NULL &&
+           add_owners(o, ev, i.n_owners) && add_relays(o, ev, i.n_relays);
+}
+
 static bool add_kind(cJSON *o, const simplex_event *ev)
 {
     switch (ev->kind) {
     case SIMPLEX_EV_INV:
         return add_text(o, "link", sx_wr_bytes(&ev->data));
+    case SIMPLEX_EV_LINK:
+        return add_text(o, "shortLink", sx_wr_bytes(&ev->data));
+    case SIMPLEX_EV_LDATA:
+        return add_link_data(o, ev);
     case SIMPLEX_EV_CONF:
         return add_int(o, "conf", ev->conf) && add_data(o, "info", sx_wr_bytes(&ev->data)) &&
                cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;

@@ -87,19 +87,40 @@ static simplex_rc start_ratchet(struct simplex_agent *a, const struct sx_conn *c
     return rc;
 }
 
+/* A short link was looked at: its key is set in the queue already (section 5.3). */
+static simplex_rc use_look(struct simplex_agent *a, int64_t conn, struct sx_snd_queue *q,
+                           bool *secured)
+{
+    struct sx_look look;
+    simplex_rc rc = sx_store_look_get(a->store, conn, &look);
+
+    *secured = rc == SIMPLEX_OK;
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    q->auth = look.auth;
+    q->status = SX_Q_SECURED;
+    sx_wipe(&look, sizeof look);
+    return sx_store_sndq_update(a->store, q);
+}
+
 static simplex_rc make_queues(struct simplex_agent *a, const struct sx_conn *c,
                               const struct sx_link *l, const struct agreed *v,
                               simplex_bytes reply_data)
 {
     struct sx_snd_queue sq;
     struct sx_rcv_queue rq;
+    bool secured = false;
     simplex_rc rc;
 
     memset(&rq, 0, sizeof rq);
     rc = sx_new_snd_queue(a, c->id, &l->queues[0], v->client, &sq);
     if (rc == SIMPLEX_OK)
+        rc = use_look(a, c->id, &sq, &secured);
+    if (rc == SIMPLEX_OK)
         rc = sx_new_rcv_queue(a, c->id, &sq.server, v->client, &rq);
-    if (rc == SIMPLEX_OK && sq.mode == SX_MODE_MESSAGING)
+    if (rc == SIMPLEX_OK && secured)
+        ; /* nothing more to do there */
+    else if (rc == SIMPLEX_OK && sq.mode == SX_MODE_MESSAGING)
         rc = sx_command_add(a, c->id, SX_C_SKEY, sq.id, sx_bytes(NULL, 0));
     else if (rc == SIMPLEX_OK)
         rc = sx_snd_queue_open(a, &sq);
@@ -123,12 +144,13 @@ simplex_rc sx_join_link(struct simplex_agent *a, const struct sx_link *l, simple
 
     if (rc != SIMPLEX_OK)
         return rc;
+    c.id = *conn;
     c.agent_version = v.agent;
     c.pq_support = pq != SIMPLEX_PQ_OFF && sx_kem_available() && v.agent >= 5 && v.e2e >= 3;
     if (info.len > sx_info_max(c.agent_version, c.pq_support))
         return SIMPLEX_E_TOO_LARGE;
     sx_wr_init(&data, 32768);
-    rc = sx_store_conn_add(a->store, &c);
+    rc = sx_conn_begin(a, &c);
     if (rc == SIMPLEX_OK)
         rc = start_ratchet(a, &c, l, v.e2e, &data);
     sx_wr_large(&data, info);
@@ -146,7 +168,12 @@ simplex_rc sx_join(struct simplex_agent *a, simplex_bytes link, simplex_bytes in
     simplex_rc rc;
 
     memset(&l, 0, sizeof l);
+    *conn = 0;
     rc = sx_link_parse(link, &l);
+    if (rc == SIMPLEX_E_LINK) {
+        struct sx_wish wish = { .join = true, .pq = pq, .info = info };
+        return sx_look(a, link, &wish, conn);
+    }
     if (rc != SIMPLEX_OK)
         return rc;
     if (l.kind == SX_LINK_CONTACT)

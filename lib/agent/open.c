@@ -34,6 +34,9 @@ static simplex_rc check_config(const simplex_agent_config *cfg)
         return SIMPLEX_E_ARG;
     if (cfg->n_servers > SERVERS_MAX || (cfg->n_servers > 0 && cfg->servers == NULL))
         return SIMPLEX_E_ARG;
+    if (cfg->n_preset_servers > SERVERS_MAX ||
+        (cfg->n_preset_servers > 0 && cfg->preset_servers == NULL))
+        return SIMPLEX_E_ARG;
     if (cfg->smp_min > cfg->smp_max && cfg->smp_max != 0)
         return SIMPLEX_E_ARG;
     if (!in_range(cfg->proxy_mode, SIMPLEX_PROXY_UNPROTECTED) ||
@@ -68,6 +71,7 @@ static void copy_numbers(struct simplex_agent *a, const simplex_agent_config *cf
     a->cfg.db_path = NULL;
     a->cfg.db_key = sx_bytes(NULL, 0);
     a->cfg.servers = NULL;
+    a->cfg.preset_servers = NULL;
     a->cfg.socks_proxy = NULL;
     or_default(&a->cfg.retry_first, SX_RETRY_FIRST);
     or_default(&a->cfg.retry_max, SX_RETRY_MAX);
@@ -151,6 +155,25 @@ static simplex_rc copy_servers(struct simplex_agent *a, const simplex_agent_conf
     return SIMPLEX_OK;
 }
 
+static simplex_rc copy_presets(struct simplex_agent *a, const simplex_agent_config *cfg)
+{
+    simplex_bytes password;
+
+    a->presets = sx_calloc(cfg->n_preset_servers, sizeof *a->presets);
+    if (a->presets == NULL)
+        return SIMPLEX_E_NOMEM;
+    for (size_t i = 0; i < cfg->n_preset_servers; i++) {
+        if (cfg->preset_servers[i] == NULL)
+            return SIMPLEX_E_ARG;
+        simplex_rc rc =
+            sx_server_parse(sx_str(cfg->preset_servers[i]), &a->presets[i], &password);
+        if (rc != SIMPLEX_OK)
+            return rc;
+        a->n_presets = i + 1;
+    }
+    return SIMPLEX_OK;
+}
+
 static simplex_rc copy_config(struct simplex_agent *a, const simplex_agent_config *cfg)
 {
     uint8_t random[18];
@@ -161,6 +184,8 @@ static simplex_rc copy_config(struct simplex_agent *a, const simplex_agent_confi
     rc = parse_socks(&a->net_cfg, cfg->socks_proxy, cfg->socks_only_onion);
     if (rc == SIMPLEX_OK)
         rc = copy_servers(a, cfg);
+    if (rc == SIMPLEX_OK)
+        rc = copy_presets(a, cfg);
     if (rc != SIMPLEX_OK)
         return rc;
     /* Isolation of circuits lasts for one run: nothing links it to the next. */
@@ -188,6 +213,7 @@ static void free_agent(struct simplex_agent *a)
     }
     sx_free(a->passwords);
     sx_free(a->servers);
+    sx_free(a->presets);
     sx_free(a->isolation);
     sx_free_secret(a->scratch, SX_BLOCK);
     sx_free_secret(a->plain, SX_BLOCK);

@@ -31,7 +31,7 @@ static simplex_rc start(struct simplex_agent *a, struct sx_conn *c, simplex_byte
 
     memset(&keys, 0, sizeof keys);
     memset(&q, 0, sizeof q);
-    rc = sx_store_conn_add(a->store, c);
+    rc = sx_conn_begin(a, c);
     if (rc == SIMPLEX_OK)
         rc = sx_new_rcv_queue(a, c->id, address, SX_CLIENT_MAX, &q);
     if (rc == SIMPLEX_OK)
@@ -55,6 +55,7 @@ simplex_rc sx_request(struct simplex_agent *a, const struct sx_link *l, simplex_
     struct sx_wr target;
     simplex_rc rc;
 
+    c.id = *conn;
     c.agent_version = sx_range_agree(l->agent_v, (struct sx_range){ SX_AGENT_MIN, SX_AGENT_MAX });
     to.v.max = sx_range_agree(to.v, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX });
     to.v.min = to.v.max;

@@ -5,7 +5,8 @@ static const char *const state_words[] = {
     [SX_CONN_NEW] = "new",           [SX_CONN_INVITED] = "invited",
     [SX_CONN_JOINING] = "joining",   [SX_CONN_CONFIRMED] = "confirmed",
     [SX_CONN_ACCEPTED] = "accepted", [SX_CONN_READY] = "ready",
-    [SX_CONN_REQUESTED] = "requested",
+    [SX_CONN_REQUESTED] = "requested", [SX_CONN_LOOKING] = "looking",
+    [SX_CONN_LOOKED] = "looked",
 };
 static const char *const role_words[] = { NULL, "I", "J", "A" };
 static const uint8_t roles[] = { 0, SX_INITIATOR, SX_JOINER, SX_ADDRESS };

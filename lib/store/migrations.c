@@ -18,7 +18,7 @@
  */
 #include "store/migrate.h"
 
-/* Two parts, because of what C compilers must accept as the length of a string. */
+/* Parts, because of what C compilers must accept as the length of a string. */
 static const char initial_queues[] =
     "CREATE TABLE database_age (\n" /* one row */
     " one INTEGER PRIMARY KEY CHECK (one = 1),\n"
@@ -211,7 +211,30 @@ static const char initial_messages[] =
     " event BLOB NOT NULL\n"
     ") STRICT;\n";
 
+static const char initial_links[] =
+    "CREATE TABLE link_data (\n" /* behind short links of our own */
+    " rcv_queue_id INTEGER PRIMARY KEY REFERENCES rcv_queues ON DELETE CASCADE,\n"
+    " link_type INTEGER NOT NULL,\n"
+    " link_state INTEGER NOT NULL,\n"
+    " kem_in_full INTEGER NOT NULL,\n"
+    " corr_id BLOB NOT NULL,\n"
+    " link_id BLOB,\n"
+    " link_key BLOB NOT NULL,\n"
+    " root_key BLOB NOT NULL,\n"
+    " fixed_data BLOB NOT NULL,\n" /* both as the server keeps them */
+    " user_data BLOB NOT NULL\n"
+    ") STRICT;\n"
+
+    "CREATE TABLE looked_links (\n" /* short links of others */
+    " conn_id INTEGER PRIMARY KEY REFERENCES connections ON DELETE CASCADE,\n"
+    " link_hash BLOB NOT NULL,\n"
+    " link BLOB NOT NULL,\n"
+    " snd_auth_key BLOB,\n" /* of a 1-time link */
+    " request BLOB\n"       /* the full link behind it, once it was read */
+    ") STRICT;\n"
+    "CREATE UNIQUE INDEX looked_links_hash ON looked_links (link_hash);\n";
+
 const struct sx_migration sx_migrations[] = {
-    { { initial_queues, initial_messages } },
+    { { initial_queues, initial_messages, initial_links } },
 };
 const size_t sx_migrations_count = SX_COUNT(sx_migrations);

@@ -20,6 +20,9 @@
 #define RCV_MSG                                                                           \
     "conn_id, internal_id, rcv_queue_id, external_snd_id, broker_id, broker_ts, rcv_ts, " \
     "msg_type, integrity, gap_first, gap_last, notify, pq, attempts, msg_hash, msg_body"
+#define LINK                                                                             \
+    "link_type, link_state, kem_in_full, corr_id, link_id, link_key, root_key, fixed_data, " \
+    "user_data"
 /* Rows that a repeat is looked for in; older ones are removed. */
 #define HASH_WINDOW "200000"
 /* The other deliveries of message ?2 of connection ?1 than that to queue ?3. */
@@ -214,6 +217,17 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_INV_LIST] = "SELECT invitation_id FROM conn_invitations WHERE invitation_id > ?"
                      " AND cr_invitation IS NOT NULL ORDER BY invitation_id LIMIT ?",
     [SQL_INV_DELETE_ALL] = "DELETE FROM conn_invitations WHERE conn_id = ?",
+
+    [SQL_LINK_PUT] = "INSERT OR REPLACE INTO link_data (rcv_queue_id, " LINK ")"
+                     " VALUES (?,?,?,?,?,?,?,?,?,?)",
+    [SQL_LINK_GET] = "SELECT " LINK " FROM link_data WHERE rcv_queue_id = ?",
+    [SQL_LINK_DELETE] = "DELETE FROM link_data WHERE rcv_queue_id = ?",
+    [SQL_LOOK_ADD] =
+        "INSERT INTO looked_links (conn_id, link_hash, link, snd_auth_key) VALUES (?,?,?,?)",
+    [SQL_LOOK_GET] = "SELECT link, snd_auth_key, request FROM looked_links WHERE conn_id = ?",
+    [SQL_LOOK_FIND] = "SELECT conn_id FROM looked_links WHERE link_hash = ?",
+    [SQL_LOOK_REQUEST] = "UPDATE looked_links SET request = ? WHERE conn_id = ?",
+    [SQL_LOOK_DELETE] = "DELETE FROM looked_links WHERE conn_id = ?",
 
     [SQL_COMMAND_ADD] = "INSERT INTO commands"
                         " (command_id, conn_id, command_tag, queue_id, command, created_at)"

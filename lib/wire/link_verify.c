@@ -231,6 +231,20 @@ simplex_rc sx_link_data_verify(uint8_t kind, const uint8_t link_key[SX_LINK_KEY_
     return rc;
 }
 
+simplex_rc sx_link_user_verify(uint8_t kind, const struct sx_pub *root, simplex_bytes user_signed,
+                               enum sx_link_fault *fault)
+{
+    struct sx_link_data d = { .fixed = { .root = *root } };
+    struct part user;
+    simplex_rc rc = split(user_signed, &user) ? read_user(user.body, kind, &d.user)
+                                              : SIMPLEX_E_DECODE;
+
+    *fault = rc == SIMPLEX_OK ? check_owners(&d) : SX_LINK_FAULT_SYNTAX;
+    if (*fault == SX_LINK_GOOD && !signed_by_any(&d, &user))
+        *fault = SX_LINK_FAULT_USER_SIGNATURE;
+    return rc == SIMPLEX_OK && *fault != SX_LINK_GOOD ? SIMPLEX_E_SIGNATURE : rc;
+}
+
 /* The server of the link must be one of the request's, and its queue the one answered for. */
 static bool check_address(const struct sx_short_link *s, simplex_bytes snd_id,
                           struct sx_queue_addr *q)

@@ -150,6 +150,10 @@ simplex_rc sx_link_data_verify(uint8_t kind, const uint8_t link_key[SX_LINK_KEY_
                                simplex_bytes fixed_signed, simplex_bytes user_signed,
                                struct sx_link_data *d, enum sx_link_fault *fault) SIMPLEX_CHECK;
 
+/* The user part alone, for whoever made the link and knows its root key. Results as above. */
+simplex_rc sx_link_user_verify(uint8_t kind, const struct sx_pub *root, simplex_bytes user_signed,
+                               enum sx_link_fault *fault) SIMPLEX_CHECK;
+
 /*
  * The whole way from what the server stores (LNK: sender id and both parts, which are overwritten)
  * to verified data: keys, boxes, sx_link_data_verify and the address of the queue. The first queue
