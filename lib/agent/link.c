@@ -8,9 +8,8 @@
 
 /* ---- making ---- */
 
-static simplex_rc add_row(struct simplex_agent *a, const struct sx_conn *c,
-                          struct sx_rcv_queue *q, struct sx_link_row *l,
-                          const simplex_link_data *d)
+static simplex_rc add_row(struct simplex_agent *a, const struct sx_conn *c, struct sx_rcv_queue *q,
+                          struct sx_link_row *l, const simplex_link_data *d)
 {
     struct sx_wr user;
     simplex_rc rc = sx_keypair_new(SX_ED25519, &l->root);
@@ -42,8 +41,7 @@ simplex_rc sx_create_short(struct simplex_agent *a, uint8_t type, int32_t pq,
     struct sx_conn c = { .role = invitation ? SX_INITIATOR : SX_ADDRESS,
                          .state = SX_CONN_NEW,
                          .subscribe = true,
-                         .pq_support =
-                             invitation && pq != SIMPLEX_PQ_OFF && sx_kem_available(),
+                         .pq_support = invitation && pq != SIMPLEX_PQ_OFF && sx_kem_available(),
                          .created_at = sx_now_ms() };
     struct sx_link_row l = { .type = type,
                              .state = told ? SX_LINK_TOLD : SX_LINK_MADE,
@@ -115,8 +113,8 @@ simplex_rc sx_publish(struct simplex_agent *a, int64_t conn)
 
 /* ---- with NEW ---- */
 
-simplex_rc sx_link_new(struct simplex_agent *a, const struct sx_rcv_queue *q,
-                       struct sx_link_row *l, struct sx_cmd *cmd)
+simplex_rc sx_link_new(struct simplex_agent *a, const struct sx_rcv_queue *q, struct sx_link_row *l,
+                       struct sx_cmd *cmd)
 {
     simplex_rc rc = sx_store_link_get(a->store, q->id, l);
 
@@ -217,8 +215,7 @@ simplex_rc sx_link_made(struct simplex_agent *a, struct sx_conn *c, const struct
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
     if (!rsp->ids.has_link_id) {
         rc = without_link(a, c, &l, on);
-    } else if (!ids_fit(&l, rsp) ||
-               (c->role != SX_ADDRESS && rsp->ids.mode != SX_MODE_MESSAGING)) {
+    } else if (!ids_fit(&l, rsp) || (c->role != SX_ADDRESS && rsp->ids.mode != SX_MODE_MESSAGING)) {
         rc = SIMPLEX_E_RESPONSE; /* the link says otherwise */
     } else {
         l.has_link_id = true;

@@ -46,8 +46,8 @@ static simplex_rc write_relays(struct sx_wr *w, const simplex_link_data *d)
     struct sx_short_link s;
 
     for (size_t i = 0; i < d->n_relays; i++) {
-        simplex_rc rc = d->relays[i] != NULL ? sx_short_link_parse(sx_str(d->relays[i]), &s)
-                                             : SIMPLEX_E_ARG;
+        simplex_rc rc =
+            d->relays[i] != NULL ? sx_short_link_parse(sx_str(d->relays[i]), &s) : SIMPLEX_E_ARG;
         if (rc == SIMPLEX_OK && sx_short_link_kind(&s) != SX_LINK_CONTACT)
             rc = SIMPLEX_E_LINK;
         if (rc != SIMPLEX_OK)
@@ -195,8 +195,7 @@ simplex_rc sx_link_make(struct simplex_agent *a, const struct sx_conn *c, struct
     return rc == SIMPLEX_E_ENCODE ? SIMPLEX_E_TOO_LARGE : rc;
 }
 
-simplex_rc sx_link_update(struct simplex_agent *a, struct sx_link_row *l,
-                          simplex_bytes user_signed)
+simplex_rc sx_link_update(struct simplex_agent *a, struct sx_link_row *l, simplex_bytes user_signed)
 {
     struct sx_link_keys keys;
     uint8_t *out = sx_malloc(SX_LINK_FIXED_STORED + SX_LINK_USER_STORED);

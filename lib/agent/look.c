@@ -63,8 +63,7 @@ static simplex_rc add_command(struct simplex_agent *a, int64_t conn, const struc
 
     sx_wr_init(&w, 32768);
     encode_wish(&w, wish);
-    rc = w.bad ? SIMPLEX_E_TOO_LARGE
-               : sx_command_add(a, conn, SX_C_LOOK, 0, sx_wr_bytes(&w));
+    rc = w.bad ? SIMPLEX_E_TOO_LARGE : sx_command_add(a, conn, SX_C_LOOK, 0, sx_wr_bytes(&w));
     sx_wr_free(&w);
     return rc;
 }
@@ -281,8 +280,7 @@ static simplex_rc show(struct simplex_agent *a, const struct sx_conn *c, uint8_t
 static simplex_rc bad_data(struct simplex_agent *a, const struct sx_conn *c, simplex_rc why,
                            enum sx_link_fault fault)
 {
-    return fault == SX_LINK_GOOD ? why
-                                 : sx_emit_err(a, c->id, why, sx_link_fault_text(fault));
+    return fault == SX_LINK_GOOD ? why : sx_emit_err(a, c->id, why, sx_link_fault_text(fault));
 }
 
 simplex_rc sx_look_answered(struct simplex_agent *a, struct sx_conn *c,
