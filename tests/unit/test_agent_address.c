@@ -130,9 +130,12 @@ static void queue_is_made(int64_t conn, struct sx_rcv_queue *q)
 
 static simplex_rc print(void)
 {
+    struct sx_conn c;
+    simplex_rc rc = sx_store_conn_get(s.a->store, s.address, &c);
+
     sx_wr_free(&s.link);
     sx_wr_init(&s.link, SX_LINK_TEXT_MAX);
-    return sx_address_text(&s.at, &s.link);
+    return rc == SIMPLEX_OK ? sx_invitation_text(s.a, &c, &s.at, &s.link) : rc;
 }
 
 static simplex_rc ask(void)
