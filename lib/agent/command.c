@@ -135,7 +135,7 @@ static simplex_rc send_look(struct simplex_agent *a, struct sx_rt_conn *w)
     simplex_rc rc = sx_look_send(a, w->id, &l, &s, &cmd, &req);
 
     if (rc == SIMPLEX_OK)
-        rc = send_to(a, w, &s.server, &req);
+        rc = route_to(a, w, &s.server, &req);
     sx_wipe(&l, sizeof l);
     sx_wipe(&s, sizeof s);
     return rc;
