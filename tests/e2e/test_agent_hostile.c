@@ -526,6 +526,118 @@ static void envelopes_of_other_kinds_are_reported(void **state)
     sx_wr_free(&w);
 }
 
+/* ---- rotation ---- */
+
+static void say_rotation(enum sx_msg_tag tag, const union sx_switch_item *x)
+{
+    struct sx_agent_msg m = { .tag = SX_AM_MESSAGE,
+                              .msg = (uint8_t)tag,
+                              .snd_msg_id = ++s.c.snd_id,
+                              .prev_hash = sx_bytes(s.c.last_hash, 32) };
+    struct sx_wr item, plain, body;
+
+    sx_wr_init(&item, BODY_MAX);
+    sx_wr_init(&plain, BODY_MAX);
+    sx_wr_init(&body, BODY_MAX);
+    if (tag == SX_M_QADD)
+        sx_qadd_encode(&item, &x->add);
+    else if (tag == SX_M_QKEY)
+        sx_qkey_encode(&item, &x->key);
+    else if (tag == SX_M_QUSE)
+        sx_quse_encode(&item, &x->use);
+    else
+        sx_queue_ref_encode(&item, &x->test);
+    m.list = (struct sx_list){ 1, sx_wr_bytes(&item) };
+    sx_agent_msg_encode(&plain, &m);
+    assert_false(plain.bad || item.bad);
+    sx_sha256(sx_wr_bytes(&plain), s.c.last_hash);
+    contact_plain_to_body(&s.c, sx_wr_bytes(&plain), &body);
+    contact_send(&s.c, sx_wr_bytes(&body));
+    sx_wr_free(&item);
+    sx_wr_free(&plain);
+    sx_wr_free(&body);
+}
+
+static struct sx_queue_ref ref_of(const struct sx_queue_addr *q)
+{
+    return (struct sx_queue_ref){ q->server, q->snd_id };
+}
+
+static void steps_of_a_rotation_out_of_turn_are_refused(void **state)
+{
+    union sx_switch_item x;
+    struct sx_queue_addr other = s.c.reply;
+
+    (void)state;
+    connect_contact();
+    other.v = (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX };
+    other.snd_id.b[0] ^= 1;
+    x.key = (struct sx_qkey){ s.c.to, s.c.auth.pub }; /* nothing moves */
+    say_rotation(SX_M_QKEY, &x);
+    expect_err(SIMPLEX_E_PROHIBITED);
+    x.use = (struct sx_quse){ ref_of(&s.c.reply), true }; /* the queue in use */
+    say_rotation(SX_M_QUSE, &x);
+    expect_err(SIMPLEX_E_PROHIBITED);
+    x.use = (struct sx_quse){ ref_of(&other), true }; /* an unknown one */
+    say_rotation(SX_M_QUSE, &x);
+    expect_err(SIMPLEX_E_PROHIBITED);
+    x.test = ref_of(&other);
+    say_rotation(SX_M_QTEST, &x); /* says nothing */
+    x.add = (struct sx_qadd){ other, false, ref_of(&s.c.reply) }; /* replaces none */
+    say_rotation(SX_M_QADD, &x);
+    expect_err(SIMPLEX_E_PROHIBITED);
+    x.add = (struct sx_qadd){ other, true, ref_of(&other) }; /* one that is not there */
+    say_rotation(SX_M_QADD, &x);
+    expect_err(SIMPLEX_E_PROHIBITED);
+    x.add = (struct sx_qadd){ s.c.reply, true, ref_of(&s.c.reply) }; /* itself */
+    say_rotation(SX_M_QADD, &x);
+    expect_err(SIMPLEX_E_PROHIBITED);
+    x.add = (struct sx_qadd){ other, true, ref_of(&s.c.reply) };
+    x.add.queue.v = (struct sx_range){ SX_CLIENT_MAX + 1, SX_CLIENT_MAX + 1 };
+    x.add.queue.mode = SX_MODE_MESSAGING;
+    say_rotation(SX_M_QADD, &x);
+    expect_err(SIMPLEX_E_VERSION);
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_SWITCH, 20));
+    assert_usable();
+}
+
+/* A queue that nobody made: the peer harms itself only, and not for long. */
+static void a_rotation_to_nowhere_goes_back(void **state)
+{
+    union sx_switch_item x;
+    struct sx_queue_addr other = s.c.reply;
+    simplex_event *ev;
+    int32_t direction;
+
+    (void)state;
+    connect_contact();
+    other.v = (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX };
+    for (int n = 0; n < 5; n++) { /* each replaces the one before */
+        other.snd_id.b[0]++;
+        x.add = (struct sx_qadd){ other, true, ref_of(&s.c.reply) };
+        say_rotation(SX_M_QADD, &x);
+        ev = wait_event(&s.d.i, SIMPLEX_EV_SWITCH, s.conn);
+        assert_int_equal(simplex_event_switch(ev, &direction), SIMPLEX_SWITCH_STARTED);
+        assert_int_equal(direction, SIMPLEX_SWITCH_SND);
+        simplex_event_free(ev);
+        expect(&s.d.i, SIMPLEX_EV_SWITCH, s.conn); /* confirmed */
+    }
+    send_text(&s.d.i, s.conn, "between");
+    expect(&s.d.i, SIMPLEX_EV_SENT, s.conn);
+    x.use = (struct sx_quse){ ref_of(&other), true };
+    say_rotation(SX_M_QUSE, &x);
+    expect(&s.d.i, SIMPLEX_EV_SWITCH, s.conn); /* secured */
+    ev = wait_event(&s.d.i, SIMPLEX_EV_SWITCH, s.conn);
+    assert_int_equal(simplex_event_switch(ev, NULL), SIMPLEX_SWITCH_ABORTED);
+    assert_int_equal(simplex_event_error(ev), SIMPLEX_E_SERVER);
+    simplex_event_free(ev);
+    send_text(&s.d.i, s.conn, "as before");
+    expect(&s.d.i, SIMPLEX_EV_SENT, s.conn);
+    say_rotation(SX_M_QUSE, &x);
+    expect_err(SIMPLEX_E_PROHIBITED);
+    assert_usable();
+}
+
 /* ---- the disk ---- */
 
 struct fault {
@@ -673,6 +785,8 @@ int main(void)
         TEST(wrong_keys_are_reported),
         TEST(too_many_skipped_messages_are_refused),
         TEST(envelopes_of_other_kinds_are_reported),
+        TEST(steps_of_a_rotation_out_of_turn_are_refused),
+        TEST(a_rotation_to_nowhere_goes_back),
         TEST(a_full_disk_while_sending_loses_nothing),
         TEST(a_full_disk_while_receiving_loses_nothing),
         TEST(a_full_disk_under_a_callback_loses_nothing),
