@@ -513,6 +513,61 @@ static void keys_that_cannot_be_delivered_are_told_of(void **state)
     duo_close(&d);
 }
 
+/* ---- the disk ---- */
+
+static simplex_rc arm(struct simplex_agent *a, void *arg)
+{
+    a->recover_after = 20;
+    sx_store_fault(a->store, *(unsigned *)arg, SIMPLEX_E_DB_FULL);
+    return SIMPLEX_OK;
+}
+
+static simplex_rc disarm(struct simplex_agent *a, void *arg)
+{
+    *(bool *)arg = sx_store_fault_disarm(a->store);
+    return SIMPLEX_OK;
+}
+
+static void on_loop(struct test_agent *t, simplex_rc (*fn)(struct simplex_agent *, void *),
+                    void *arg)
+{
+    struct sx_call call = { .fn = fn, .arg = arg };
+
+    (void)!sx_agent_call(t->a, &call); /* a failing commit of the same turn is its result as well */
+}
+
+/* At one statement after the other, on the side that begins and on the one that answers. */
+static void a_full_disk_does_no_harm(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    for (unsigned side = 0; side < 2; side++) {
+        struct test_agent *full = side == 0 ? &d.i : &d.j;
+        bool fired = true;
+        for (unsigned nth = 0; fired && nth < 200; nth++) {
+            if (nth % 12 == 0)
+                duo_connect(&d);                  /* only so many keys of a peer count in an hour */
+            d.i.errors_ok = d.j.errors_ok = true; /* ERR tells of the disk */
+            on_loop(full, arm, &nth);
+            simplex_rc rc = simplex_agent_sync_ratchet(d.j.a, d.jc, true);
+            (void)quiet(full, SIMPLEX_EV_QCONT, 60);
+            on_loop(full, disarm, &fired);
+            while (rc == SIMPLEX_E_DB_FULL) { /* there is room again */
+                (void)quiet(full, SIMPLEX_EV_QCONT, 30);
+                rc = simplex_agent_sync_ratchet(d.j.a, d.jc, true);
+            }
+            assert_int_equal(rc, SIMPLEX_OK);
+            both_agree(&d);
+            first_words(&d.i, d.ic, &d.j, d.jc, "from I");
+            first_words(&d.j, d.jc, &d.i, d.ic, "from J");
+        }
+        assert_false(fired);
+    }
+    duo_close(&d);
+}
+
 /* ---- new keys while the last are being agreed on ---- */
 
 /* I answered, its answer is on its way, J begins again: what they have does not fit. The side that
@@ -701,6 +756,7 @@ int main(void)
         cmocka_unit_test(restarts_at_any_time_do_no_harm),
         cmocka_unit_test(lost_answers_do_no_harm),
         cmocka_unit_test(keys_that_cannot_be_delivered_are_told_of),
+        cmocka_unit_test(a_full_disk_does_no_harm),
         cmocka_unit_test(whoever_begins_again_twice_gets_through),
         cmocka_unit_test(keys_that_make_no_sense_change_nothing),
         cmocka_unit_test(repeated_keys_count_once),

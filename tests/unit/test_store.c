@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records of the store: what goes in comes out, in order, and goes with its connection. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "store_util.h"
 
 static int with_store(void **state)
@@ -668,6 +672,46 @@ static void hashes_are_known_until_they_are_old(void **state)
     assert_true(known);
 }
 
+static void the_age_stands_in_the_database_and_beside_it(void **state)
+{
+    struct sx_store *s = store_of(state);
+    char dir[] = "/tmp/sx-age-XXXXXX", path[64], file[80], part[96];
+    struct sx_age a, b;
+
+    ok(sx_store_age_get(s, &a));
+    assert_int_equal(a.n, 0);
+    ok(sx_store_age_get(s, &b)); /* not kept yet: another id */
+    assert_memory_not_equal(a.id, b.id, sizeof a.id);
+    a.n = 41;
+    ok(sx_store_age_put(s, &b));
+    ok(sx_store_age_put(s, &a)); /* one row */
+    ok(sx_store_age_get(s, &b));
+    assert_memory_equal(a.id, b.id, sizeof a.id);
+    assert_int_equal(b.n, 41);
+
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof path, "%s/db", dir);
+    (void)snprintf(file, sizeof file, "%s-age", path);
+    (void)snprintf(part, sizeof part, "%s.part", file);
+    assert_false(sx_age_read(path, &b));
+    for (a.n = 0; a.n < 3; a.n++) {
+        assert_true(sx_age_write(path, &a));
+        memset(&b, 0, sizeof b);
+        assert_true(sx_age_read(path, &b));
+        assert_memory_equal(a.id, b.id, sizeof a.id);
+        assert_int_equal(b.n, a.n);
+        assert_int_equal(access(part, F_OK), -1);
+    }
+    a.n = -1;
+    assert_true(sx_age_write(path, &a));
+    assert_false(sx_age_read(path, &b));
+    assert_int_equal(truncate(file, 23), 0);
+    assert_false(sx_age_read(path, &b));
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(rmdir(dir), 0);
+    assert_false(sx_age_write(path, &a)); /* the folder is gone */
+}
+
 static void keys_of_the_peer_are_remembered_for_a_time(void **state)
 {
     struct sx_store *s = store_of(state);
@@ -1263,6 +1307,7 @@ int main(void)
         T(the_rotation_of_a_queue_comes_back_as_stored),
         T(received_messages_stay_until_they_are_deleted),
         T(hashes_are_known_until_they_are_old),
+        T(the_age_stands_in_the_database_and_beside_it),
         T(keys_of_the_peer_are_remembered_for_a_time),
         T(repeats_are_looked_for_in_the_last_200000_hashes),
         T(hashes_differ_by_their_first_half_already),

@@ -343,6 +343,9 @@ static void each_function_reports_a_fault(void **state)
     FAILS(sx_store_key_hash_add(s, conn, rm.hash, 1, 0));
     FAILS(sx_store_key_hash_known(s, conn, rm.hash, &flag));
     FAILS(sx_store_key_hash_count(s, conn, 0, 9, &n));
+    struct sx_age age = { .n = 1 };
+    FAILS(sx_store_age_put(s, &age));
+    FAILS(sx_store_age_get(s, &age));
     FAILS(sx_store_conf_add(s, &cf));
     FAILS(sx_store_conf_get(s, 1, &cf));
     FAILS(sx_store_conf_accept(s, 1, sx_str("x")));
