@@ -254,14 +254,12 @@ static void on_pkey(void *user, void *ctx, simplex_rc rc, const struct sx_rsp *r
     (void)user;
     v->asking = false;
     if (!v->closed) {
-        if (rc == SIMPLEX_OK) {
+        bool answered = rc == SIMPLEX_OK || rc == SIMPLEX_E_SERVER;
+        if (answered && sx_client_version(v->proxy) < SX_PROXIED_MIN)
+            rc = SIMPLEX_E_VERSION; /* whatever it says: it does not know the command */
+        else if (rc == SIMPLEX_OK)
             rc = read_pkey(v, rsp);
-            rsp = NULL;
-        } else if (rc == SIMPLEX_E_SERVER && sx_client_version(v->proxy) < SX_PROXIED_MIN) {
-            rc = SIMPLEX_E_VERSION; /* it does not know the command */
-            rsp = NULL;
-        }
-        release(v, rc, rsp);
+        release(v, rc, rc == SIMPLEX_E_SERVER ? rsp : NULL);
     }
     unref(v);
 }
