@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy.h"
 
+#include "client/hosts.h"
 #include "relay.h"
 
 #define BUCKETS 256
@@ -247,6 +248,16 @@ static void on_up(void *user, struct sx_client *c)
     }
 }
 
+/* Clients take HOST for a relay that no proxy can use, and may come directly then: a name that does
+ * not resolve just now is no such thing, or whoever disturbs our resolver could bring them to it.
+ */
+static bool did_not_resolve(const struct relay *r, const struct sx_client *c, simplex_rc rc)
+{
+    struct sx_route routes[SX_HOSTS_MAX];
+
+    return rc == SIMPLEX_E_HOST && sx_routes(&r->proxy->cfg.net, sx_client_server(c), routes) > 0;
+}
+
 static void on_down(void *user, struct sx_client *c, simplex_rc rc)
 {
     struct relay *r = sx_client_data(c);
@@ -260,6 +271,8 @@ static void on_down(void *user, struct sx_client *c, simplex_rc rc)
         return;
     }
     sx_client_want(c, false);
+    if (did_not_resolve(r, c, rc))
+        rc = SIMPLEX_E_CONNECT;
     r->failed_rc = rc;
     if (rc != SIMPLEX_E_NOMEM && rc != SIMPLEX_E_SYSTEM) /* nobody's fault but ours */
         r->failed_until = now_ms() + r->proxy->cfg.failed_ms;

@@ -1317,6 +1317,48 @@ static void servers_can_be_isolated_from_each_other(void **state)
     assert_string_not_equal(proxy.user, first);
 }
 
+static void isolation_separates_sessions_and_entities(void **state)
+{
+    static const enum sx_isolation_mode modes[] = { SX_ISOLATE_USER, SX_ISOLATE_SESSION,
+                                                    SX_ISOLATE_SERVER, SX_ISOLATE_ENTITY };
+
+    (void)state;
+    use_proxy();
+    for (size_t i = 0; i < SX_COUNT(modes); i++) {
+        char first[256];
+        t.cfg.isolation = modes[i];
+        open_net();
+        assert_works("a.example");
+        strcpy(first, proxy.user);
+        assert_works("b.example");
+        assert_int_equal(strcmp(first, proxy.user) != 0,
+                         modes[i] >= SX_ISOLATE_SERVER && modes[i] != SX_ISOLATE_SESSION);
+        struct sx_server server;
+        struct result r = { 0 };
+        peer_server(&t.peer, "a.example", &server);
+        assert_int_equal(sx_net_client_of(t.net, &server, 7, &t.client), SIMPLEX_OK);
+        send_cmd(SX_SUB, "a", &r);
+        RUN_UNTIL(r.done);
+        assert_int_equal(r.rc, SIMPLEX_OK);
+        assert_int_equal(strcmp(first, proxy.user) != 0, modes[i] == SX_ISOLATE_ENTITY);
+        sx_net_reconnect(t.net); /* circuits of before are not used for what is new */
+        assert_works("a2.example");
+        char second[256];
+        strcpy(second, proxy.user);
+        sx_net_reconnect(t.net);
+        sx_client_disconnect(t.client, SIMPLEX_E_DISCONNECTED);
+        struct result again = { 0 };
+        send_cmd(SX_SUB, "a", &again);
+        RUN_UNTIL(again.done);
+        assert_int_equal(again.rc, SIMPLEX_OK);
+        assert_int_equal(strcmp(second, proxy.user) != 0, modes[i] != SX_ISOLATE_USER);
+        close_net();
+        RUN_UNTIL(t.closed);
+        t.closed = false;
+    }
+    open_net(); /* for the teardown */
+}
+
 static void own_credentials_replace_isolation(void **state)
 {
     (void)state;
@@ -1451,6 +1493,7 @@ int main(void)
         CASE(a_network_survives_each_failed_malloc),
         CASE(the_proxy_resolves_names_and_gets_isolation_credentials),
         CASE(servers_can_be_isolated_from_each_other),
+        CASE(isolation_separates_sessions_and_entities),
         CASE(own_credentials_replace_isolation),
         CASE(a_proxy_without_users_is_enough),
         CASE(onion_hosts_go_through_the_proxy_others_need_not),

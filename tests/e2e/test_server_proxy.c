@@ -453,6 +453,8 @@ static void tells_why_a_relay_cannot_be_reached(void **state)
     to = address("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaad.onion", 5223,
                  n.relay.key_hash); /* without SOCKS */
     assert_proxy(prxy(&n.client, &to, NULL), SX_PROXY_BROKER, SX_BROKER_HOST, 0);
+    to = address("no-such-host.invalid", 5223, n.relay.key_hash); /* a resolver that fails is not that */
+    assert_proxy(prxy(&n.client, &to, NULL), SX_PROXY_BROKER, SX_BROKER_NETWORK, 0);
     forwarder_set(&n.way, FORWARD_STALL);
     assert_proxy(prxy(&n.client, &n.to, NULL), SX_PROXY_BROKER, SX_BROKER_TIMEOUT, 0);
     net_close(&n);
