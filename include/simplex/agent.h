@@ -458,6 +458,28 @@ SIMPLEX_API simplex_rc simplex_agent_security_code(simplex_agent *a, int64_t con
                                                    uint8_t code[32],
                                                    char text[SIMPLEX_CODE_TEXT]) SIMPLEX_CHECK;
 
+/*
+ * Asks the servers of a connection what they know of its receiving queues: QINFO for each follows,
+ * or QINFO with an error. Errors: NOT_FOUND, PROHIBITED (no queue was made yet).
+ */
+SIMPLEX_API simplex_rc simplex_agent_query_queues(simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+
+typedef struct simplex_server_status {
+    size_t size;       /* set by the caller: sizeof(simplex_server_status) */
+    char server[288];  /* "host:port" */
+    bool connected;    /* a session is open */
+    uint16_t version;  /* of SMP in this session */
+    int64_t active;    /* receiving queues that are subscribed */
+    int64_t pending;   /* that wait for it */
+    int64_t queues;    /* all receiving queues there */
+} simplex_server_status;
+
+/* The server number `index`, from 0, of those that the agent has to do with since it was opened;
+ * a new one may come before the others. out->size is set by the caller. Errors: NOT_FOUND (behind the
+ * last), ARG. */
+SIMPLEX_API simplex_rc simplex_agent_server(simplex_agent *a, size_t index,
+                                            simplex_server_status *out) SIMPLEX_CHECK;
+
 /* ---- the agent as a whole ---- */
 
 /* The network is back or the application came to the front: connect now what waits. */
@@ -518,6 +540,7 @@ enum {
     SIMPLEX_EV_REQ = 20,        /* durable; conn = address, request, data = information, pq */
     SIMPLEX_EV_RSYNC = 21,      /* durable; conn, sync_state, error (why it got worse), detail */
     SIMPLEX_EV_SWITCH = 22,     /* durable; conn, server of the new queue, direction and phase */
+    SIMPLEX_EV_QINFO = 29,      /* conn, server, error: see simplex_event_queue */
     SIMPLEX_EV_RCVD = 30,       /* durable; conn, msg_id: the peer's application has the message */
     SIMPLEX_EV_LINK = 40,       /* durable; conn, data = short link; empty: it was deleted */
     SIMPLEX_EV_LDATA = 41,      /* durable; conn, data = the application's, server, link info */
@@ -564,6 +587,28 @@ SIMPLEX_API const char *simplex_event_detail(const simplex_event *ev); /* what t
 SIMPLEX_API const char *simplex_event_server(const simplex_event *ev); /* "host:port" */
 SIMPLEX_API bool simplex_event_pq(const simplex_event *ev);
 SIMPLEX_API int32_t simplex_event_receipt(const simplex_event *ev); /* SIMPLEX_RECEIPT_..., RCVD */
+
+enum { /* what the server does for our subscription of a receiving queue */
+    SIMPLEX_QUEUE_NO_SUB = 0,     /* there is none in this session */
+    SIMPLEX_QUEUE_IDLE = 1,       /* subscribed; the usual state, also with a message delivered */
+    SIMPLEX_QUEUE_PENDING = 2,    /* a delivery is being started */
+    SIMPLEX_QUEUE_DELIVERING = 3, /* a delivery waits for the network */
+    SIMPLEX_QUEUE_GET_ONLY = 4,   /* single messages are fetched */
+};
+
+typedef struct simplex_queue_status {
+    size_t size;           /* set by the caller: sizeof(simplex_queue_status) */
+    bool secured;          /* has the key of its sender */
+    bool notifier;         /* has a notifier */
+    int32_t subscription;  /* SIMPLEX_QUEUE_... */
+    bool delivered;        /* the oldest message was delivered and is not acknowledged */
+    int64_t messages;      /* waiting, with the marker of a full queue */
+    bool full;             /* the oldest is that marker */
+} simplex_queue_status;
+
+/* What a QINFO without error says. Errors: ARG (another event, or out->size is wrong). */
+SIMPLEX_API simplex_rc simplex_event_queue(const simplex_event *ev,
+                                           simplex_queue_status *out) SIMPLEX_CHECK;
 SIMPLEX_API bool simplex_event_notify(const simplex_event *ev);
 SIMPLEX_API int32_t simplex_event_integrity(const simplex_event *ev, int64_t *gap_first,
                                             int64_t *gap_last); /* pointers may be NULL */

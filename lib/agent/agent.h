@@ -56,6 +56,7 @@ struct simplex_event {
     int32_t direction, phase; /* SWITCH */
     bool pq, notify;
     int32_t status;    /* of a receipt */
+    simplex_queue_status queue; /* QINFO */
     int32_t integrity;
     int64_t gap_first, gap_last, ext_id, srv_ts;
     int64_t *conns; /* owned */
@@ -696,6 +697,12 @@ simplex_rc sx_send_receipt(struct simplex_agent *a, struct sx_conn *c,
                            const struct sx_receipt *r) SIMPLEX_CHECK;
 simplex_rc sx_on_receipts(struct simplex_agent *a, const struct sx_conn *c,
                           const struct sx_list *list) SIMPLEX_CHECK;
+
+/* ---- status.c ---- */
+
+/* INFO of a server; E_RESPONSE when it is not what section 6.3 of smp.md says. */
+simplex_rc sx_queue_status_parse(simplex_bytes json, simplex_queue_status *out) SIMPLEX_CHECK;
+extern const char *const sx_subscription_names[5];
 
 /* ---- verify.c ---- */
 

@@ -114,6 +114,7 @@ static const char *const names[] = {
     [SIMPLEX_EV_RCVD] = "RCVD",         [SIMPLEX_EV_RSYNC] = "RSYNC",
     [SIMPLEX_EV_SWITCH] = "SWITCH",     [SIMPLEX_EV_LINK] = "LINK",
     [SIMPLEX_EV_LDATA] = "LDATA",
+    [SIMPLEX_EV_QINFO] = "QINFO",
 };
 
 int32_t simplex_event_kind(const simplex_event *ev)

@@ -134,6 +134,17 @@ static bool add_link_data(cJSON *o, const simplex_event *ev)
            add_owners(o, ev, i.n_owners) && add_relays(o, ev, i.n_relays);
 }
 
+static bool add_queue(cJSON *o, const simplex_queue_status *q)
+{
+    return cJSON_AddBoolToObject(o, "secured", q->secured) != NULL &&
+           cJSON_AddBoolToObject(o, "notifier", q->notifier) != NULL &&
+           cJSON_AddStringToObject(o, "subscription", sx_subscription_names[q->subscription]) !=
+               NULL &&
+           cJSON_AddBoolToObject(o, "delivered", q->delivered) != NULL &&
+           add_int(o, "messages", q->messages) &&
+           cJSON_AddBoolToObject(o, "full", q->full) != NULL;
+}
+
 static bool add_kind(cJSON *o, const simplex_event *ev)
 {
     switch (ev->kind) {
@@ -158,6 +169,8 @@ static bool add_kind(cJSON *o, const simplex_event *ev)
         return cJSON_AddStringToObject(o, "state", sync_names[ev->conf]) != NULL;
     case SIMPLEX_EV_MSG:
         return add_message(o, ev);
+    case SIMPLEX_EV_QINFO:
+        return ev->rc != SIMPLEX_OK || add_queue(o, &ev->queue);
     case SIMPLEX_EV_RCVD:
         return cJSON_AddStringToObject(
                    o, "status", ev->status == SIMPLEX_RECEIPT_OK ? "OK" : "BAD_HASH") != NULL &&
