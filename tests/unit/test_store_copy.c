@@ -450,8 +450,10 @@ static void run_backup(const struct tmp *t)
 
     cfg.raw_key = true;
     cfg.key = sx_bytes((const uint8_t *)"01234567890123456789012345678901", 32);
-    if (sx_store_open(&own, &s) == SIMPLEX_OK)
-        (void)!backup(s, &cfg);
+    if (sx_store_open(&own, &s) != SIMPLEX_OK)
+        return;
+    (void)!backup(s, &cfg);
+    sx_store_close(s);
 }
 
 /* The copy is there and whole, or it is not there. */
