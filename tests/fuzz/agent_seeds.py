@@ -23,9 +23,10 @@ def large(b):
 
 # ---- stored events ----
 
-def event(kind, conn=1, msg=0, conf=0, status=0, rc=0, pq=b"F", server=b"", detail=b"", data=b""):
+def event(kind, conn=1, msg=0, conf=0, status=0, rc=0, pq=b"F", switch=(0, 0), server=b"",
+          detail=b"", data=b""):
     head = struct.pack(">BIqqqII", 1, kind, conn, msg, conf, status, rc & 0xFFFFFFFF)
-    return head + pq + large(server) + large(detail) + struct.pack(">I", len(data)) + data
+    return head + pq + bytes(switch) + large(server) + large(detail) + struct.pack(">I", len(data)) + data
 
 
 write("agent_event", {
@@ -40,6 +41,8 @@ write("agent_event", {
     "merr": event(9, msg=4, rc=-1, detail=b"AUTH"),
     "del_rcvq": event(17, server=b"a.org,b.onion:5223", rc=-100, detail=b"QUOTA"),
     "err": event(19, rc=-300, detail=b"CMD SYNTAX"),
+    "rsync": event(21, conf=2, rc=-400),
+    "rsync_unknown": event(21, conf=5),
     "rcvd": event(30, msg=4, status=2, data=b"read"),
     "unknown": event(1000, conn=-1),
 })
