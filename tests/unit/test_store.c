@@ -977,6 +977,78 @@ static void events_come_in_order_and_may_outlive_their_connection(void **state)
     assert_true(e[0].id > bye.id);
 }
 
+/* ---- short links ---- */
+
+static void links_of_our_own_are_kept_with_their_queue(void **state)
+{
+    struct sx_store *s = store_of(state);
+    struct sx_rcv_queue rq = make_rcvq(add_conn(s), 0);
+    struct sx_link_row l = { .queue_id = 12345,
+                             .type = 'a',
+                             .state = SX_LINK_TOLD,
+                             .kem_in_full = true,
+                             .corr_id = { 1 },
+                             .link_key = { 2 },
+                             .fixed = sx_str("fixed"),
+                             .user = sx_str("user") };
+    struct sx_link_row got;
+
+    ok(sx_keypair_new(SX_ED25519, &l.root));
+    assert_int_equal(sx_store_link_put(s, &l), SIMPLEX_E_NOT_FOUND);
+    ok(sx_store_rcvq_add(s, &rq));
+    assert_int_equal(sx_store_link_get(s, rq.id, &got), SIMPLEX_E_NOT_FOUND);
+    l.queue_id = rq.id;
+    ok(sx_store_link_put(s, &l));
+    ok(sx_store_link_get(s, rq.id, &got));
+    assert_int_equal(got.type, 'a');
+    assert_int_equal(got.state, SX_LINK_TOLD);
+    assert_true(got.kem_in_full && !got.has_link_id);
+    assert_memory_equal(got.corr_id, l.corr_id, 24);
+    assert_memory_equal(got.link_key, l.link_key, 32);
+    assert_memory_equal(&got.root, &l.root, sizeof l.root);
+    vec_assert_eq(got.fixed, l.fixed, "fixed part");
+    vec_assert_eq(got.user, l.user, "user part");
+    l.has_link_id = true;
+    memset(l.link_id, 3, sizeof l.link_id);
+    l.state = SX_LINK_SET;
+    l.user = sx_str("other");
+    ok(sx_store_link_put(s, &l)); /* replaces */
+    ok(sx_store_link_get(s, rq.id, &got));
+    assert_true(got.has_link_id);
+    assert_memory_equal(got.link_id, l.link_id, 24);
+    vec_assert_eq(got.user, l.user, "user part");
+    ok(sx_store_link_delete(s, rq.id));
+    ok(sx_store_link_delete(s, rq.id));
+    assert_int_equal(sx_store_link_get(s, rq.id, &got), SIMPLEX_E_NOT_FOUND);
+}
+
+static void links_of_others_are_found_by_their_hash(void **state)
+{
+    struct sx_store *s = store_of(state);
+    int64_t first = add_conn(s), second = add_conn(s), found;
+    struct sx_look l = { .conn_id = first, .hash = { 9 }, .link = sx_str("link") }, got;
+
+    ok(sx_keypair_new(SX_ED25519, &l.auth));
+    assert_int_equal(sx_store_look_find(s, l.hash, &found), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(sx_store_look_request(s, first, sx_str("x")), SIMPLEX_E_NOT_FOUND);
+    ok(sx_store_look_add(s, &l));
+    ok(sx_store_look_find(s, l.hash, &found));
+    assert_int_equal(found, first);
+    l.conn_id = second; /* one connection at a time */
+    assert_int_equal(sx_store_look_add(s, &l), SIMPLEX_E_PROHIBITED);
+    ok(sx_store_look_get(s, first, &got));
+    vec_assert_eq(got.link, sx_str("link"), "link");
+    assert_memory_equal(&got.auth, &l.auth, sizeof l.auth);
+    assert_int_equal(got.request.len, 0);
+    ok(sx_store_look_request(s, first, sx_str("full")));
+    ok(sx_store_look_get(s, first, &got));
+    vec_assert_eq(got.request, sx_str("full"), "request");
+    ok(sx_store_look_delete(s, first));
+    ok(sx_store_look_add(s, &l));
+    ok(sx_store_look_find(s, l.hash, &found));
+    assert_int_equal(found, second);
+}
+
 /* ---- all together ---- */
 
 static void deleting_a_connection_takes_everything_along_and_nothing_else(void **state)
@@ -992,6 +1064,8 @@ static void deleting_a_connection_takes_everything_along_and_nothing_else(void *
         "rcv_messages",
         "conn_confirmations",
         "conn_invitations",
+        "(SELECT q.conn_id FROM link_data JOIN rcv_queues q USING (rcv_queue_id))",
+        "looked_links",
         "commands",
         "events",
         "connections",
@@ -1021,6 +1095,11 @@ static void deleting_a_connection_takes_everything_along_and_nothing_else(void *
         ok(sx_store_rcv_msg_add(s, &rm));
         ok(sx_store_conf_add(s, &c));
         ok(sx_store_inv_add(s, &inv, 1));
+        struct sx_link_row link = { .queue_id = rq.id, .type = 'i', .state = SX_LINK_MADE };
+        struct sx_look look = { .conn_id = conn[i], .hash = { i }, .link = sx_str("link") };
+        ok(sx_keypair_new(SX_ED25519, &link.root));
+        ok(sx_store_link_put(s, &link));
+        ok(sx_store_look_add(s, &look));
         ok(sx_store_command_add(s, &cmd));
         ok(sx_store_event_add(s, &e));
         sx_ratchet_wipe(&r);
@@ -1028,7 +1107,7 @@ static void deleting_a_connection_takes_everything_along_and_nothing_else(void *
     ok(sx_store_conn_delete(s, conn[0]));
     /* each table has one row left, the second connection's, or the check of the insert fails */
     for (size_t i = 0; i < SX_COUNT(tables); i++) {
-        char sql[200];
+        char sql[300];
         snprintf(sql, sizeof sql,
                  "CREATE TEMP TABLE t%zu (ok INTEGER CHECK (ok = 1)); INSERT INTO t%zu"
                  " SELECT count(*) = 1 AND max(conn_id) = %d FROM %s",
@@ -1037,7 +1116,7 @@ static void deleting_a_connection_takes_everything_along_and_nothing_else(void *
     }
     ok(sx_store_conn_delete(s, conn[1]));
     for (size_t i = 0; i < SX_COUNT(tables); i++) {
-        char sql[200];
+        char sql[300];
         snprintf(sql, sizeof sql, "INSERT INTO t%zu SELECT count(*) = 0 FROM %s", i, tables[i]);
         ok(sx_store_exec(s, sql));
     }
@@ -1316,6 +1395,8 @@ int main(void)
         T(confirmations_are_kept_until_the_connection_has_one),
         T(commands_run_oldest_first_per_connection),
         T(events_come_in_order_and_may_outlive_their_connection),
+        T(links_of_our_own_are_kept_with_their_queue),
+        T(links_of_others_are_found_by_their_hash),
         T(deleting_a_connection_takes_everything_along_and_nothing_else),
         T(records_are_there_after_reopening),
         T(messages_and_events_are_one_sequence_over_restarts),
