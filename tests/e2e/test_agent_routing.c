@@ -229,6 +229,39 @@ static void requests_to_contact_addresses_go_through_the_proxy(void **state)
     assert_int_equal(forwarder_accepted(&n.way), 2);
 }
 
+/* Both kinds: the look at the link goes the same way as what follows. */
+static void short_links_are_looked_at_through_the_proxy(void **state)
+{
+    simplex_link_data d = { .size = sizeof d, .data = sx_str("welcome") };
+    simplex_event *ev;
+
+    (void)state;
+    reopen_j(SIMPLEX_PROXY_ALWAYS, SIMPLEX_FALLBACK_PROHIBIT);
+    assert_int_equal(
+        simplex_agent_create_short(n.i.a, SIMPLEX_LINK_INVITATION, SIMPLEX_PQ_OFF, &d, &n.ic),
+        SIMPLEX_OK);
+    ev = wait_event(&n.i, SIMPLEX_EV_LINK, n.ic);
+    assert_int_equal(
+        simplex_agent_join(n.j.a, simplex_event_data(ev), sx_str("I am J"), SIMPLEX_PQ_OFF, &n.jc),
+        SIMPLEX_OK);
+    simplex_event_free(ev);
+    ev = wait_event(&n.i, SIMPLEX_EV_CONF, n.ic);
+    assert_int_equal(simplex_agent_allow(n.i.a, n.ic, simplex_event_conf(ev), sx_str("I am I")),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(&n.j, SIMPLEX_EV_CON, n.jc);
+    expect(&n.i, SIMPLEX_EV_CON, n.ic);
+    assert_int_equal(send_through("from the short link"), n.to_proxy.port);
+    assert_int_equal(
+        simplex_agent_create_short(n.i.a, SIMPLEX_LINK_CONTACT, SIMPLEX_PQ_OFF, &d, &n.ic),
+        SIMPLEX_OK);
+    ev = wait_event(&n.i, SIMPLEX_EV_LINK, n.ic);
+    assert_int_equal(simplex_agent_look(n.j.a, simplex_event_data(ev), &n.jc), SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(&n.j, SIMPLEX_EV_LDATA, n.jc);
+    assert_int_equal(forwarder_accepted(&n.way), 2); /* I, and the proxy */
+}
+
 /* ---- when the proxy cannot use the relay ---- */
 
 static void a_relay_that_is_too_old_is_written_to_directly_if_allowed(void **state)
@@ -409,6 +442,37 @@ static void order_holds_while_sessions_break(void **state)
     for (int k = 0; k < MESSAGES; k++)
         expect(&n.j, SIMPLEX_EV_SENT, n.jc);
     assert_true(quiet(&n.i, SIMPLEX_EV_MSG, 200)); /* nothing twice */
+}
+
+static void a_full_queue_is_waited_for(void **state)
+{
+    simplex_server_config small = server_config();
+    simplex_event *ev;
+    char text[32];
+
+    (void)state;
+    small.quota = 3;
+    open_net(&small, NULL);
+    n.j.cfg.quota_retry_first = 300;
+    reopen_j(SIMPLEX_PROXY_ALWAYS, SIMPLEX_FALLBACK_PROHIBIT);
+    connect_both();
+    assert_int_equal(simplex_agent_subscribe(n.i.a, n.ic, false), SIMPLEX_OK);
+    agent_reopen(&n.i);
+    for (int k = 0; k < 6; k++) {
+        (void)snprintf(text, sizeof text, "message %d", k);
+        send_text(&n.j, n.jc, text);
+    }
+    ev = wait_event(&n.j, SIMPLEX_EV_MWARN, n.jc);
+    assert_string_equal(simplex_event_detail(ev), "QUOTA");
+    simplex_event_free(ev);
+    assert_int_equal(simplex_agent_subscribe(n.i.a, n.ic, true), SIMPLEX_OK);
+    for (int k = 0; k < 6; k++) {
+        (void)snprintf(text, sizeof text, "message %d", k);
+        receive_text(&n.i, n.ic, text);
+    }
+    for (int k = 0; k < 6; k++)
+        expect(&n.j, SIMPLEX_EV_SENT, n.jc);
+    close_net();
 }
 
 static void what_the_relay_refuses_is_refused_for_good(void **state)
@@ -659,6 +723,7 @@ int main(void)
         CASE(the_whole_handshake_goes_through_the_proxy),
         CASE(both_sides_may_use_proxies),
         CASE(requests_to_contact_addresses_go_through_the_proxy),
+        CASE(short_links_are_looked_at_through_the_proxy),
         cmocka_unit_test(a_relay_that_is_too_old_is_written_to_directly_if_allowed),
         CASE(without_servers_there_is_no_proxy),
         CASE(messages_wait_for_a_proxy_that_is_away),
@@ -667,6 +732,7 @@ int main(void)
         CASE(a_relay_that_stalls_is_waited_for),
         CASE(sessions_that_are_lost_are_made_again),
         CASE(order_holds_while_sessions_break),
+        cmocka_unit_test(a_full_queue_is_waited_for),
         CASE(what_the_relay_refuses_is_refused_for_good),
         cmocka_unit_test(a_wrong_password_is_reported_and_another_proxy_used),
         CASE(proxies_that_lie_are_left_and_nothing_goes_directly),
