@@ -282,11 +282,10 @@ void sx_events_drop(struct simplex_agent *a); /* at close */
 
 /* ---- tables.c ---- */
 
-simplex_rc sx_rt_server_get(struct simplex_agent *a, const struct sx_server *s,
+/* The session for a connection (0: for any) with a server: one for all connections, unless they
+ * are isolated from each other. */
+simplex_rc sx_rt_server_get(struct simplex_agent *a, int64_t conn, const struct sx_server *s,
                             struct sx_rt_server **out) SIMPLEX_CHECK;
-/* The same for a connection, which has a session of its own when they are isolated like that. */
-simplex_rc sx_rt_server_get_of(struct simplex_agent *a, int64_t conn, const struct sx_server *s,
-                               struct sx_rt_server **out) SIMPLEX_CHECK;
 struct sx_rt_server *sx_rt_server_of(struct simplex_agent *a, const struct sx_client *c);
 simplex_rc sx_rt_rcvq_add(struct simplex_agent *a, const struct sx_rcv_queue *q, bool want,
                           uint8_t sub) SIMPLEX_CHECK;
@@ -317,11 +316,8 @@ char *sx_server_text(const struct sx_server *s); /* "host:port", sx_free; NULL: 
 char *sx_smp_err_text(const struct sx_rsp *rsp); /* of an ERR response; NULL when there is none */
 /* Queues req for the server. Too much waiting for it already counts as a server that is away (it is
  * no failure of the store, unlike other lack of memory). */
-simplex_rc sx_request_send(struct simplex_agent *a, const struct sx_server *server,
+simplex_rc sx_request_send(struct simplex_agent *a, int64_t conn, const struct sx_server *server,
                            const struct sx_request *req, struct sx_rt_server **out) SIMPLEX_CHECK;
-simplex_rc sx_request_send_of(struct simplex_agent *a, int64_t conn,
-                              const struct sx_server *server, const struct sx_request *req,
-                              struct sx_rt_server **out) SIMPLEX_CHECK;
 bool sx_shares_host(const struct sx_server *a, const struct sx_server *b);
 /* Temporary: worth a retry (agent.md section 6.7). */
 bool sx_is_temporary(simplex_rc rc, const struct sx_rsp *rsp);
@@ -329,7 +325,7 @@ bool sx_is_temporary(simplex_rc rc, const struct sx_rsp *rsp);
 /* ---- route.c: private routing (agent.md section 8.4) ---- */
 
 /*
- * As sx_request_send_of, for the commands that go to the server of a contact (SEND, SKEY, LKEY,
+ * As sx_request_send, for the commands that go to the server of a contact (SEND, SKEY, LKEY,
  * LGET): through a proxy when the configuration says so. *out: whose session it depends on. corr_id
  * and timeout of req are not used on the way through a proxy. During req->done a->routed is the
  * proxy that the answer came through, NULL when it came directly.

@@ -60,7 +60,7 @@ static simplex_rc send_to(struct simplex_agent *a, struct sx_rt_conn *w,
 {
     req->done = on_answer;
     req->ctx = (void *)(intptr_t)w->id;
-    return sx_request_send_of(a, w->id, server, req, &w->server);
+    return sx_request_send(a, w->id, server, req, &w->server);
 }
 
 /* To the server of a contact. */

@@ -151,7 +151,7 @@ static simplex_rc open_via(struct simplex_agent *a, struct sx_rt_relay *r)
     simplex_rc rc = choose_proxy(a, r, &i);
 
     if (rc == SIMPLEX_OK)
-        rc = sx_rt_server_get_of(a, r->entity, &a->servers[i], &r->proxy);
+        rc = sx_rt_server_get(a, r->entity, &a->servers[i], &r->proxy);
     if (rc != SIMPLEX_OK)
         return rc;
     return sx_via_open(r->proxy->client, &r->server, sx_server_password(a, &a->servers[i]),
@@ -212,7 +212,7 @@ static bool send_directly(struct sx_rt_relay *r, const struct sx_request *req)
     if (!direct_allowed(a, &r->server))
         return false;
     r->direct_until = sx_mono_ms() + DIRECT_MS;
-    return sx_request_send_of(a, r->entity, &r->server, req, &s) == SIMPLEX_OK;
+    return sx_request_send(a, r->entity, &r->server, req, &s) == SIMPLEX_OK;
 }
 
 static void on_failure(struct sx_rt_relay *r, const struct sx_via_answer *answer)
@@ -285,10 +285,10 @@ simplex_rc sx_route_send(struct simplex_agent *a, int64_t conn, const struct sx_
     if (through_proxy(a, server) && (r = relay_of(a, entity, server)) == NULL)
         return SIMPLEX_E_DISCONNECTED;
     if (r == NULL || sx_mono_ms() < r->direct_until)
-        return sx_request_send_of(a, conn, server, req, out);
+        return sx_request_send(a, conn, server, req, out);
     simplex_rc rc = send_via(a, r, req, out);
     if (rc == SIMPLEX_E_NO_SERVERS && direct_allowed(a, server))
-        rc = sx_request_send_of(a, conn, server, req, out);
+        rc = sx_request_send(a, conn, server, req, out);
     return rc;
 }
 

@@ -44,14 +44,14 @@ simplex_rc sx_choose_server_beside(struct simplex_agent *a, const struct sx_serv
     uint32_t others = 0, pick;
 
     for (size_t i = 0; i < a->n_servers; i++)
-        others +=
-            !sx_shares_host(&a->servers[i], not_there) && !sx_shares_host(&a->servers[i], rather_not);
+        others += !sx_shares_host(&a->servers[i], not_there) &&
+                  !sx_shares_host(&a->servers[i], rather_not);
     if (others == 0)
         return sx_choose_server(a, not_there, out);
     pick = sx_random_below(others);
     for (size_t i = 0; i < a->n_servers; i++) {
-        if (!sx_shares_host(&a->servers[i], not_there) && !sx_shares_host(&a->servers[i], rather_not) &&
-            pick-- == 0) {
+        if (!sx_shares_host(&a->servers[i], not_there) &&
+            !sx_shares_host(&a->servers[i], rather_not) && pick-- == 0) {
             *out = a->servers[i];
             return SIMPLEX_OK;
         }
@@ -77,17 +77,10 @@ char *sx_server_text(const struct sx_server *s)
     return sx_strdup(text);
 }
 
-simplex_rc sx_request_send(struct simplex_agent *a, const struct sx_server *server,
+simplex_rc sx_request_send(struct simplex_agent *a, int64_t conn, const struct sx_server *server,
                            const struct sx_request *req, struct sx_rt_server **out)
 {
-    return sx_request_send_of(a, 0, server, req, out);
-}
-
-simplex_rc sx_request_send_of(struct simplex_agent *a, int64_t conn,
-                              const struct sx_server *server, const struct sx_request *req,
-                              struct sx_rt_server **out)
-{
-    simplex_rc rc = sx_rt_server_get_of(a, conn, server, out);
+    simplex_rc rc = sx_rt_server_get(a, conn, server, out);
 
     if (rc == SIMPLEX_OK)
         rc = sx_client_send((*out)->client, req);

@@ -18,14 +18,8 @@ static size_t by_rcv_id(const struct simplex_agent *a, simplex_bytes id)
     return (size_t)((h ^ h >> 32) % SX_TABLE);
 }
 
-simplex_rc sx_rt_server_get(struct simplex_agent *a, const struct sx_server *server,
+simplex_rc sx_rt_server_get(struct simplex_agent *a, int64_t conn, const struct sx_server *server,
                             struct sx_rt_server **out)
-{
-    return sx_rt_server_get_of(a, 0, server, out);
-}
-
-simplex_rc sx_rt_server_get_of(struct simplex_agent *a, int64_t conn,
-                               const struct sx_server *server, struct sx_rt_server **out)
 {
     int64_t entity = a->net_cfg.isolation == SX_ISOLATE_ENTITY ? conn : 0;
     struct sx_client *client;
@@ -130,7 +124,7 @@ simplex_rc sx_rt_rcvq_add(struct simplex_agent *a, const struct sx_rcv_queue *q,
 
     if (sx_rt_rcvq_by_id(a, q->id) != NULL)
         return SIMPLEX_OK;
-    rc = sx_rt_server_get_of(a, q->conn_id, &q->server, &s);
+    rc = sx_rt_server_get(a, q->conn_id, &q->server, &s);
     if (rc != SIMPLEX_OK)
         return rc;
     struct sx_rt_rcvq *rt = rcvq_new(q, want);
@@ -156,8 +150,7 @@ struct sx_rt_rcvq *sx_rt_rcvq_find(struct simplex_agent *a, const struct sx_clie
 {
     struct sx_rt_rcvq *q = a->rcvqs[by_rcv_id(a, rcv_id)];
 
-    while (q != NULL &&
-           !(q->server->client == c && sx_bytes_eq(sx_id_bytes(q->rcv_id), rcv_id)))
+    while (q != NULL && !(q->server->client == c && sx_bytes_eq(sx_id_bytes(q->rcv_id), rcv_id)))
         q = q->next_hash;
     return q;
 }
