@@ -75,44 +75,61 @@ static simplex_rc signer_of(const struct sx_link_row *l, const simplex_link_data
     return rc;
 }
 
-simplex_rc sx_link_user(const struct sx_link_row *l, const simplex_link_data *d,
-                        struct sx_wr *user_signed)
+/* Room of its own for each part: what does not fit there is too large, whatever else there is. */
+static simplex_rc sign_user(const struct sx_link_row *l, const simplex_link_data *d, uint8_t *room,
+                            struct sx_wr *user_signed)
 {
     struct sx_link_user u = { .agent_v = { SX_AGENT_MIN, SX_AGENT_MAX },
                               .direct = !d->no_direct,
                               .data = d->data };
-    bool contact = l->type != SX_SHORT_INVITATION;
     enum sx_link_fault fault;
     struct sx_keypair signer;
-    struct sx_wr owners, relays;
+    struct sx_wr owners, relays, whole;
     simplex_rc rc;
 
-    u.kind = contact ? SX_LINK_CONTACT : SX_LINK_INVITATION;
-    memset(&signer, 0, sizeof signer);
-    if (!contact && (d->no_direct || d->n_owners > 0 || d->n_relays > 0 || d->signer.len > 0))
-        return SIMPLEX_E_ARG; /* an invitation has none of these */
-    if (d->n_owners > UINT8_MAX || d->n_relays > UINT8_MAX)
-        return SIMPLEX_E_TOO_LARGE;
-    sx_wr_init(&owners, UINT16_MAX);
-    sx_wr_init(&relays, UINT16_MAX);
+    u.kind = l->type != SX_SHORT_INVITATION ? SX_LINK_CONTACT : SX_LINK_INVITATION;
+    sx_wr_fixed(&whole, room, SX_LINK_USER_PADDED);
+    sx_wr_fixed(&owners, room + SX_LINK_USER_PADDED, SX_LINK_USER_PADDED);
+    sx_wr_fixed(&relays, room + 2 * SX_LINK_USER_PADDED, SX_LINK_USER_PADDED);
     rc = write_owners(&owners, d, &l->root);
     if (rc == SIMPLEX_OK)
         rc = write_relays(&relays, d);
-    u.owners = (struct sx_list){ (unsigned)d->n_owners, sx_wr_bytes(&owners) };
-    u.relays = (struct sx_list){ (unsigned)d->n_relays, sx_wr_bytes(&relays) };
     if (rc == SIMPLEX_OK && (owners.bad || relays.bad))
         rc = SIMPLEX_E_TOO_LARGE;
     if (rc == SIMPLEX_OK)
         rc = signer_of(l, d, &signer);
-    if (rc == SIMPLEX_OK)
-        rc = sx_link_user_sign(user_signed, &u, &signer);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    u.owners = (struct sx_list){ (unsigned)d->n_owners, sx_wr_bytes(&owners) };
+    u.relays = (struct sx_list){ (unsigned)d->n_relays, sx_wr_bytes(&relays) };
+    rc = sx_link_user_sign(&whole, &u, &signer);
     sx_keypair_wipe(&signer);
     /* readers refuse data with bad owners or signed by nobody they know: so do we, beforehand */
     if (rc == SIMPLEX_OK)
-        rc = sx_link_user_verify(u.kind, &l->root.pub, sx_wr_bytes(user_signed), &fault);
-    sx_wr_free(&owners);
-    sx_wr_free(&relays);
-    return rc == SIMPLEX_E_ENCODE ? SIMPLEX_E_TOO_LARGE : rc;
+        rc = sx_link_user_verify(u.kind, &l->root.pub, sx_wr_bytes(&whole), &fault);
+    sx_wr_raw(user_signed, sx_wr_bytes(&whole));
+    return rc;
+}
+
+simplex_rc sx_link_user(const struct sx_link_row *l, const simplex_link_data *d,
+                        struct sx_wr *user_signed)
+{
+    bool more = d->no_direct || d->n_owners > 0 || d->n_relays > 0 || d->signer.len > 0;
+    uint8_t *room;
+    simplex_rc rc;
+
+    if (l->type == SX_SHORT_INVITATION && more) /* an invitation has none of these */
+        return SIMPLEX_E_ARG;
+    if (d->n_owners > UINT8_MAX || d->n_relays > UINT8_MAX)
+        return SIMPLEX_E_TOO_LARGE;
+    room = sx_malloc(3 * SX_LINK_USER_PADDED);
+    if (room == NULL)
+        return SIMPLEX_E_NOMEM;
+    rc = sign_user(l, d, room, user_signed);
+    sx_free(room);
+    if (rc == SIMPLEX_E_ENCODE)
+        return SIMPLEX_E_TOO_LARGE;
+    return rc == SIMPLEX_OK && user_signed->bad ? SIMPLEX_E_NOMEM : rc;
 }
 
 /* ---- what the server keeps ---- */
@@ -177,6 +194,7 @@ static simplex_rc put_sealed(struct simplex_agent *a, struct sx_link_row *l, sim
 simplex_rc sx_link_make(struct simplex_agent *a, const struct sx_conn *c, struct sx_rcv_queue *q,
                         struct sx_link_row *l, simplex_bytes user_signed)
 {
+    uint8_t buf[SX_LINK_FIXED_PADDED];
     struct sx_wr fixed;
     simplex_rc rc = SIMPLEX_OK;
 
@@ -186,12 +204,11 @@ simplex_rc sx_link_make(struct simplex_agent *a, const struct sx_conn *c, struct
         sx_link_sender_id(l->corr_id, &q->snd_id);
         rc = sx_store_rcvq_update(a->store, q);
     }
-    sx_wr_init(&fixed, SX_LINK_FIXED_PADDED);
+    sx_wr_fixed(&fixed, buf, sizeof buf);
     if (rc == SIMPLEX_OK)
         rc = sign_fixed(a, c, q, l, &fixed);
     if (rc == SIMPLEX_OK)
         rc = put_sealed(a, l, sx_wr_bytes(&fixed), user_signed);
-    sx_wr_free(&fixed);
     return rc == SIMPLEX_E_ENCODE ? SIMPLEX_E_TOO_LARGE : rc;
 }
 

@@ -63,7 +63,7 @@ static simplex_rc add_command(struct simplex_agent *a, int64_t conn, const struc
 
     sx_wr_init(&w, 32768);
     encode_wish(&w, wish);
-    rc = w.bad ? SIMPLEX_E_TOO_LARGE : sx_command_add(a, conn, SX_C_LOOK, 0, sx_wr_bytes(&w));
+    rc = w.bad ? SIMPLEX_E_NOMEM : sx_command_add(a, conn, SX_C_LOOK, 0, sx_wr_bytes(&w));
     sx_wr_free(&w);
     return rc;
 }
@@ -245,7 +245,7 @@ static simplex_rc keep_request(struct simplex_agent *a, struct sx_conn *c,
 
     sx_wr_init(&w, 8192);
     sx_link_encode(&w, request);
-    rc = w.bad ? SIMPLEX_E_ENCODE : sx_store_look_request(a->store, c->id, sx_wr_bytes(&w));
+    rc = w.bad ? SIMPLEX_E_NOMEM : sx_store_look_request(a->store, c->id, sx_wr_bytes(&w));
     sx_wr_free(&w);
     c->state = SX_CONN_LOOKED;
     return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, c) : rc;

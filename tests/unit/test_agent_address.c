@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each step through a contact address, by an agent without thread and network that is both its
- * owner and who asks. Every allocation of a step fails in turn: the step is undone as a whole, or
- * done.
+ * Each step through a contact address, and of short links, by an agent without thread and network
+ * that is both its owner and who asks. Every allocation of a step fails in turn: the step is undone
+ * as a whole, or done.
  */
 #include <stdio.h>
 
@@ -280,6 +280,146 @@ static void a_request_that_is_answered_is_not_sent_again(void **state)
     assert_int_equal(count_events(), events);
 }
 
+/* ---- short links ---- */
+
+static struct {
+    simplex_link_data data;
+    int64_t made, looked;
+    struct sx_rsp ids, lnk;
+    uint8_t rcv_id[24], link_id[24];
+    struct sx_keypair dh;
+    struct sx_wr text, fixed, user;
+} l;
+
+static simplex_rc make_short(void)
+{
+    return sx_create_short(s.a, SX_SHORT_INVITATION, SIMPLEX_PQ_OFF, &l.data, false, &l.made);
+}
+
+static simplex_rc command_of(int64_t conn, enum sx_command_tag tag, struct sx_command *cmd)
+{
+    simplex_rc rc = SIMPLEX_OK;
+
+    for (cmd->id = 0; rc == SIMPLEX_OK;) {
+        rc = sx_store_command_next(s.a->store, conn, cmd->id, cmd);
+        if (rc == SIMPLEX_OK && cmd->tag == tag)
+            return rc;
+    }
+    return rc;
+}
+
+/* What the server has got, and would answer to NEW. */
+static void short_is_on_its_server(void)
+{
+    struct sx_rcv_queue q;
+    struct sx_link_row row;
+    static struct sx_id snd_id;
+
+    must(sx_store_rcvq_of(s.a->store, l.made, 0, &q));
+    must(sx_store_link_get(s.a->store, q.id, &row));
+    snd_id = q.snd_id;
+    sx_wr_reset(&l.fixed);
+    sx_wr_reset(&l.user);
+    sx_wr_raw(&l.fixed, row.fixed);
+    sx_wr_raw(&l.user, row.user);
+    l.ids = (struct sx_rsp){ .tag = SX_R_IDS };
+    l.ids.ids.rcv_id = sx_bytes(l.rcv_id, 24);
+    l.ids.ids.snd_id = sx_id_bytes(&snd_id);
+    l.ids.ids.srv_dh = l.dh.pub;
+    l.ids.ids.mode = SX_MODE_MESSAGING;
+    l.ids.ids.has_link_id = true;
+    l.ids.ids.link_id = sx_bytes(l.link_id, 24);
+    l.lnk = (struct sx_rsp){ .tag = SX_R_LNK };
+    l.lnk.lnk.snd_id = sx_id_bytes(&snd_id);
+    l.lnk.lnk.fixed = sx_wr_bytes(&l.fixed);
+    l.lnk.lnk.user = sx_wr_bytes(&l.user);
+}
+
+static simplex_rc answer_new(void)
+{
+    struct sx_command cmd;
+    struct sx_conn c;
+    simplex_rc rc = sx_store_conn_get(s.a->store, l.made, &c);
+
+    if (rc == SIMPLEX_OK)
+        rc = command_of(l.made, SX_C_NEW, &cmd);
+    return rc == SIMPLEX_OK ? sx_new_answered(s.a, &c, &cmd, &l.ids) : rc;
+}
+
+static simplex_rc renew(void)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc = sx_store_rcvq_of(s.a->store, l.made, 0, &q);
+
+    return rc == SIMPLEX_OK ? sx_link_renew(s.a, q.id) : rc;
+}
+
+static simplex_rc change(void)
+{
+    return sx_set_link_data(s.a, l.made, &l.data);
+}
+
+static simplex_rc drop(void)
+{
+    return sx_delete_link_data(s.a, l.made);
+}
+
+static simplex_rc look_and_join(void)
+{
+    struct sx_wish wish = { .join = true, .info = sx_str("hello") };
+
+    return sx_look(s.a, sx_wr_bytes(&l.text), &wish, &l.looked);
+}
+
+static simplex_rc answer_look(void)
+{
+    uint8_t copy[64];
+    struct sx_command cmd;
+    struct sx_conn c;
+    simplex_rc rc = sx_store_conn_get(s.a->store, l.looked, &c);
+
+    if (rc == SIMPLEX_OK)
+        rc = command_of(l.looked, SX_C_LOOK, &cmd);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    assert_true(cmd.data.len <= sizeof copy);
+    memcpy(copy, cmd.data.ptr, cmd.data.len);
+    cmd.data.ptr = copy;
+    return sx_look_answered(s.a, &c, &cmd, &l.lnk);
+}
+
+static void a_short_link_is_made_changed_and_joined(void **state)
+{
+    struct simplex_event ev;
+    struct sx_conn c;
+
+    (void)state;
+    memset(&l, 0, sizeof l);
+    l.data = (simplex_link_data){ .size = sizeof l.data, .data = sx_str("data") };
+    must(sx_keypair_new(SX_X25519, &l.dh));
+    sx_wr_init(&l.text, 2048);
+    sx_wr_init(&l.fixed, SX_LINK_FIXED_STORED);
+    sx_wr_init(&l.user, SX_LINK_USER_STORED);
+    in_spite_of_failures(make_short, 3);
+    in_spite_of_failures(renew, 3);
+    short_is_on_its_server();
+    in_spite_of_failures(answer_new, 3);
+    expect_event(SIMPLEX_EV_LINK, l.made, &ev);
+    sx_wr_raw(&l.text, sx_wr_bytes(&ev.data));
+    sx_event_clear(&ev);
+    in_spite_of_failures(change, 3);
+    short_is_on_its_server();
+    in_spite_of_failures(look_and_join, 1);
+    in_spite_of_failures(answer_look, 3);
+    must(sx_store_conn_get(s.a->store, l.looked, &c));
+    assert_int_equal(c.role, SX_JOINER);
+    assert_int_equal(c.state, SX_CONN_NEW);
+    in_spite_of_failures(drop, 1);
+    sx_wr_free(&l.text);
+    sx_wr_free(&l.fixed);
+    sx_wr_free(&l.user);
+}
+
 static int open_story(void **state)
 {
     static const char *const servers[] = {
@@ -318,6 +458,7 @@ int main(void)
         STORY(a_request_is_accepted),
         STORY(a_request_is_rejected),
         STORY(a_request_that_is_answered_is_not_sent_again),
+        STORY(a_short_link_is_made_changed_and_joined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
