@@ -32,7 +32,7 @@ FOREIGN = {
     r"(lib)?ntruprime": r"lib/crypto/",
     r"(sqlite3|sqlcipher)": r"lib/store/",
     r"uv(\.h|/)": r"lib/client/smp_client\.h|lib/client/(net|conn|dial)\w*\.[ch]|lib/agent/|server/",
-    r"cjson/": r"lib/agent/event_json\.c$",
+    r"cjson/": r"lib/agent/(event_json|status)\.c$",
     r"qrencode": r"examples/",
 }
 
