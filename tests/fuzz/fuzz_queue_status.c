@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The JSON of INFO, as an agent reads it: whatever a server says, the fields are in their ranges. */
+/* The JSON of INFO, as an agent reads it: whatever a server says, fields are in their ranges. */
 #include "agent/agent.h"
 #include "fuzz.h"
 
