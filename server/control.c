@@ -244,7 +244,8 @@ static void run_save(struct sx_call *call)
 
 static void run_suspend(struct sx_call *call)
 {
-    sx_say(call->out, "error: not implemented, as in the reference");
+    sx_say(call->out,
+           "error: not offered; stop the server, or set new_queues: off and send SIGHUP");
 }
 
 static void run_help(struct sx_call *call);

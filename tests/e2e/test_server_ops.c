@@ -471,7 +471,7 @@ static void gives_roles_for_passwords(void **state)
     assert_true(sx_file_exists(t.dir, SX_STATS_FILE));
     assert_starts(ask(c, "socket-threads", ""), "");
     text_line(c);
-    assert_starts(ask(c, "suspend", ""), "error: not implemented");
+    assert_starts(ask(c, "suspend", ""), "error: not offered");
     text_send(c, "quit\n");
     assert_true(text_closed(c, 5000));
     text_close(c);
