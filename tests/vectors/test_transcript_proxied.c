@@ -31,7 +31,7 @@ static struct sx_server relay_of(const struct transcript *t)
 {
     const cJSON *s;
     simplex_bytes password;
-    struct sx_server server;
+    struct sx_server server = { .n_hosts = 0 };
 
     vec_each(s, vec_get(t->json, "servers"))
     {
