@@ -236,19 +236,35 @@ static void who_only_reads_sees_all_and_changes_nothing(void **state)
 
 /* ---- one agent a database ---- */
 
+/* A fresh process: a copy of this one would hold the locks that its other threads held. */
 static int open_in_child(const simplex_agent_config *cfg)
 {
+    const char *const argv[] = { "test", "--open", cfg->db_path, cfg->read_only ? "ro" : "rw",
+                                 NULL };
     int status = -1;
     pid_t pid = fork();
 
     assert_true(pid >= 0);
-    if (pid == 0) { /* only database functions: no thread of ours is here */
-        simplex_agent *a;
-        _exit(-simplex_agent_open(cfg, &a) - 500);
+    if (pid == 0) {
+        (void)execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+        _exit(99);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
     return -500 - WEXITSTATUS(status);
+}
+
+/* What that process does: the result of opening as its status. */
+static int open_and_tell(const char *path, bool read_only)
+{
+    simplex_agent_config cfg = { .size = sizeof cfg,
+                                 .db_path = path,
+                                 .db_key = sx_str(AGENT_KEY),
+                                 .db_raw_key = true,
+                                 .read_only = read_only };
+    simplex_agent *a;
+
+    return -simplex_agent_open(&cfg, &a) - 500;
 }
 
 static void a_second_agent_is_refused_and_harms_nothing(void **state)
@@ -319,8 +335,10 @@ static void a_backup_can_be_made_in_the_callback(void **state)
     duo_close(&d);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 4 && strcmp(argv[1], "--open") == 0)
+        return open_and_tell(argv[2], strcmp(argv[3], "ro") == 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_backup_continues_where_the_agent_was),
         cmocka_unit_test(a_copy_with_its_own_password_can_be_opened_as_it_is),

@@ -53,7 +53,7 @@ void agent_open(struct test_agent *t, const char *dir, const char *name, const c
     t->servers[0] = server;
     t->n_servers = server != NULL;
     t->cfg = (simplex_agent_config){ .size = sizeof t->cfg,
-                                     .db_key = sx_str("0123456789abcdef0123456789abcdef"),
+                                     .db_key = sx_str(AGENT_KEY),
                                      .db_raw_key = true,
                                      .retry_first = 100,
                                      .retry_max = 500,
@@ -164,8 +164,8 @@ void connect_agents(struct test_agent *ia, struct test_agent *ja, int32_t pq, in
 
     assert_int_equal(simplex_agent_create(ia->a, pq, i), SIMPLEX_OK);
     ev = wait_event(ia, SIMPLEX_EV_INV, *i);
-    assert_int_equal(
-        simplex_agent_join(ja->a, simplex_event_data(ev), sx_str("I am J"), pq, j), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_join(ja->a, simplex_event_data(ev), sx_str("I am J"), pq, j),
+                     SIMPLEX_OK);
     simplex_event_free(ev);
     ev = wait_event(ia, SIMPLEX_EV_CONF, *i);
     vec_assert_eq(simplex_event_data(ev), sx_str("I am J"), "info in CONF");

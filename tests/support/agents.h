@@ -23,6 +23,8 @@ struct test_server {
 void server_start(struct test_server *t, const simplex_server_config *cfg); /* NULL: defaults */
 void server_stop(struct test_server *t);
 
+#define AGENT_KEY "0123456789abcdef0123456789abcdef" /* of their databases: a raw one */
+
 struct test_agent {
     simplex_agent *a;
     char db[300];
