@@ -124,8 +124,9 @@ static bool add_link_data(cJSON *o, const simplex_event *ev)
     simplex_link_info i = { .size = sizeof i };
     char type[2] = "";
 
-    if (simplex_event_link_info(ev, &i) != SIMPLEX_OK)
-        return false;
+    simplex_rc rc = simplex_event_link_info(ev, &i);
+    if (rc != SIMPLEX_OK) /* a look that failed has none */
+        return rc != SIMPLEX_E_NOMEM;
     type[0] = (char)i.type;
     return cJSON_AddStringToObject(o, "type", type) != NULL &&
            add_data(o, "data", simplex_event_data(ev)) && add_text(o, "link", i.link) &&
