@@ -5,8 +5,7 @@
 
 #include "agent/agent.h"
 
-static const char *const integrity_names[] = { "OK", "SKIPPED", "BAD_ID", "DUPLICATE",
-                                               "BAD_HASH" };
+static const char *const integrity_names[] = { "OK", "SKIPPED", "BAD_ID", "DUPLICATE", "BAD_HASH" };
 
 static const char *const sync_names[] = { "ok", "allowed", "required", "started", "agreed" };
 
@@ -88,17 +87,17 @@ static bool add_switch(cJSON *o, const simplex_event *ev)
             cJSON_AddStringToObject(o, "phase", phase_names[phase]) != NULL);
 }
 
+/* Both lists end before what cannot be read: the rest of the event is still worth showing. */
 static bool add_owners(cJSON *o, const simplex_event *ev, size_t n)
 {
     cJSON *array = cJSON_AddArrayToObject(o, "owners");
     bool ok = array != NULL;
+    simplex_link_owner owner;
 
-    for (size_t i = 0; ok && i < n; i++) {
-        simplex_link_owner owner;
+    for (size_t i = 0; ok && i < n && simplex_event_link_owner(ev, i, &owner) == SIMPLEX_OK; i++) {
         cJSON *item = cJSON_CreateObject();
-        ok = item != NULL && cJSON_AddItemToArray(array, item) &&
-             simplex_event_link_owner(ev, i, &owner) == SIMPLEX_OK &&
-             add_data(item, "id", owner.id) && add_data(item, "key", owner.key);
+        ok = item != NULL && cJSON_AddItemToArray(array, item) && add_data(item, "id", owner.id) &&
+             add_data(item, "key", owner.key);
     }
     return ok;
 }
@@ -111,9 +110,10 @@ static bool add_relays(cJSON *o, const simplex_event *ev, size_t n)
     for (size_t i = 0; ok && i < n; i++) {
         char text[4096];
         size_t len = sizeof text - 1;
-        ok = simplex_event_link_relay(ev, i, text, &len) == SIMPLEX_OK;
-        text[ok ? len : 0] = 0;
-        cJSON *item = ok ? cJSON_CreateString(text) : NULL;
+        if (simplex_event_link_relay(ev, i, text, &len) != SIMPLEX_OK)
+            break;
+        text[len] = 0;
+        cJSON *item = cJSON_CreateString(text);
         ok = item != NULL && cJSON_AddItemToArray(array, item);
     }
     return ok;
@@ -131,8 +131,8 @@ static bool add_link_data(cJSON *o, const simplex_event *ev)
     return cJSON_AddStringToObject(o, "type", type) != NULL &&
            add_data(o, "data", simplex_event_data(ev)) && add_text(o, "link", i.link) &&
            add_data(o, "rootKey", i.root_key) && add_data(o, "entity", i.entity) &&
-           cJSON_AddBoolToObject(o, "direct", i.direct) != NULL &&
-           add_owners(o, ev, i.n_owners) && add_relays(o, ev, i.n_relays);
+           cJSON_AddBoolToObject(o, "direct", i.direct) != NULL && add_owners(o, ev, i.n_owners) &&
+           add_relays(o, ev, i.n_relays);
 }
 
 static bool add_queue(cJSON *o, const simplex_queue_status *q)
@@ -142,8 +142,7 @@ static bool add_queue(cJSON *o, const simplex_queue_status *q)
            cJSON_AddStringToObject(o, "subscription", sx_subscription_names[q->subscription]) !=
                NULL &&
            cJSON_AddBoolToObject(o, "delivered", q->delivered) != NULL &&
-           add_int(o, "messages", q->messages) &&
-           cJSON_AddBoolToObject(o, "full", q->full) != NULL;
+           add_int(o, "messages", q->messages) && cJSON_AddBoolToObject(o, "full", q->full) != NULL;
 }
 
 static bool add_kind(cJSON *o, const simplex_event *ev)
