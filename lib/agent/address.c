@@ -7,18 +7,20 @@
  * left unacknowledged: the server delivers no more, holds what its quota allows and refuses the
  * rest, whose senders try again. So a flood is bounded and nothing is lost.
  */
-#include "agent/agent.h"
+#include "agent/users.h"
 
-simplex_rc sx_create_address(struct simplex_agent *a, int64_t *conn)
+simplex_rc sx_create_address(struct simplex_agent *a, int64_t user, int64_t *conn)
 {
-    struct sx_conn c = {
-        .role = SX_ADDRESS, .state = SX_CONN_NEW, .subscribe = true, .created_at = sx_now_ms()
-    };
+    struct sx_conn c = { .user = user,
+                         .role = SX_ADDRESS,
+                         .state = SX_CONN_NEW,
+                         .subscribe = true,
+                         .created_at = sx_now_ms() };
     struct sx_rcv_queue q;
-    simplex_rc rc = sx_store_conn_add(a->store, &c);
+    simplex_rc rc = sx_conn_begin(a, &c);
 
     if (rc == SIMPLEX_OK)
-        rc = sx_new_rcv_queue(a, c.id, NULL, SX_CLIENT_MAX, &q);
+        rc = sx_new_rcv_queue(a, &c, NULL, SX_CLIENT_MAX, &q);
     if (rc != SIMPLEX_OK)
         return rc;
     q.mode = SX_MODE_CONTACT; /* what NEW will ask for */
@@ -187,6 +189,7 @@ simplex_rc sx_accept(struct simplex_agent *a, int64_t request, simplex_bytes inf
 {
     struct sx_invitation i;
     struct sx_link l;
+    int64_t user;
     simplex_rc rc = get_request(a, request, &i);
 
     if (rc != SIMPLEX_OK)
@@ -196,8 +199,10 @@ simplex_rc sx_accept(struct simplex_agent *a, int64_t request, simplex_bytes inf
     memset(&l, 0, sizeof l);
     *conn = 0;
     rc = sx_link_parse(i.link, &l);
+    if (rc == SIMPLEX_OK) /* before: i.link lives until the next call on the store */
+        rc = sx_user_of(a, i.conn_id, &user);
     if (rc == SIMPLEX_OK)
-        rc = sx_join_link(a, &l, info, pq, conn);
+        rc = sx_join_link(a, user, &l, info, pq, conn);
     sx_link_free(&l);
     return rc == SIMPLEX_OK ? close_request(a, &i, *conn) : rc;
 }

@@ -48,7 +48,8 @@ struct simplex_event {
     struct simplex_agent *agent; /* pulled events: whom to tell that it was handled */
     struct simplex_event *next;  /* in the queue of pull mode */
     int32_t kind;
-    int64_t conn, msg_id, conf; /* conf: of REQ the request, of RSYNC the state */
+    int64_t conn, msg_id, conf; /* conf: of REQ the request, of RSYNC the state, of DEL_USER the user */
+    int64_t user;          /* of events that are not durable */
     struct sx_wr data; /* owned */
     char *server;      /* owned, may be NULL */
     char *detail;      /* owned, may be NULL */
@@ -73,8 +74,24 @@ simplex_rc sx_event_decode(simplex_bytes in, struct simplex_event *ev) SIMPLEX_C
 
 enum sx_sub_state { SX_SUB_NONE, SX_SUB_PENDING, SX_SUB_SENT, SX_SUB_ACTIVE };
 
-struct sx_rt_server { /* one per server that a queue of ours or a contact's is on */
+#define SX_USER_SERVERS_MAX 256
+
+struct sx_user_server; /* users.h */
+struct sx_user;
+struct sx_server_list {
+    struct sx_user_server *v; /* owned */
+    size_t n;
+};
+
+/* Servers that have been tried in vain, by their place in a list of a certain version. */
+struct sx_tried {
+    int64_t version;
+    uint8_t places[SX_USER_SERVERS_MAX / 8];
+};
+
+struct sx_rt_server { /* one per user and server that a queue of theirs or of a contact is on */
     struct sx_rt_server *next;
+    int64_t user;
     struct sx_client *client;
     struct sx_rt_rcvq *queues; /* receiving queues there */
     size_t n_pending, n_sent, n_active;
@@ -127,6 +144,7 @@ struct sx_rt_conn { /* command worker of a connection, while it has commands */
     int64_t drain;             /* queue of a DRAIN in flight; 0: something else is */
     uint8_t corr_id[SX_ID_LEN]; /* of a NEW in flight */
     struct sx_rt_server *server; /* of the last attempt */
+    struct sx_tried tried;       /* servers that a NEW was sent to in vain */
     int64_t elapsed, delay, retry_at;
 };
 
@@ -180,9 +198,8 @@ struct simplex_agent {
     struct sx_age age; /* n 0: not opened yet */
     struct sx_net *net;
     char *isolation;
-    struct sx_server *servers;
-    char **passwords; /* by server, NULL: none */
-    size_t n_servers;
+    struct sx_server_list servers; /* of the configuration: of users without a list of their own */
+    struct sx_user *users;         /* the default one first */
     struct sx_server *presets; /* short links name them by their first host alone */
     size_t n_presets;
     simplex_agent_config cfg; /* numbers and callback only; pointers in it are cleared */
@@ -286,6 +303,9 @@ void sx_events_drop(struct simplex_agent *a); /* at close */
  * are isolated from each other. */
 simplex_rc sx_rt_server_get(struct simplex_agent *a, int64_t conn, const struct sx_server *s,
                             struct sx_rt_server **out) SIMPLEX_CHECK;
+/* The same when the user is known; entity: the connection if they are isolated, else 0. */
+simplex_rc sx_rt_server_for(struct simplex_agent *a, int64_t user, int64_t entity,
+                            const struct sx_server *s, struct sx_rt_server **out) SIMPLEX_CHECK;
 struct sx_rt_server *sx_rt_server_of(struct simplex_agent *a, const struct sx_client *c);
 simplex_rc sx_rt_rcvq_add(struct simplex_agent *a, const struct sx_rcv_queue *q, bool want,
                           uint8_t sub) SIMPLEX_CHECK;
@@ -304,21 +324,18 @@ void sx_rt_free(struct simplex_agent *a);  /* at close */
 
 /* ---- servers.c ---- */
 
-/* A server for a new queue: random, on other hosts than `avoid` (may be NULL) if possible. */
-simplex_rc sx_choose_server(struct simplex_agent *a, const struct sx_server *avoid,
-                            struct sx_server *out) SIMPLEX_CHECK;
-/* On other hosts than `not_there` if possible, and on others than `rather_not` as well. */
-simplex_rc sx_choose_server_beside(struct simplex_agent *a, const struct sx_server *not_there,
-                                   const struct sx_server *rather_not,
-                                   struct sx_server *out) SIMPLEX_CHECK;
-simplex_bytes sx_server_password(const struct simplex_agent *a, const struct sx_server *s);
+/* How servers are chosen: users.h. Of the password of one in the list of the user; empty: none. */
+simplex_bytes sx_server_password(struct simplex_agent *a, int64_t user,
+                                 const struct sx_server *s);
 char *sx_server_text(const struct sx_server *s); /* "host:port", sx_free; NULL: no memory */
 char *sx_smp_err_text(const struct sx_rsp *rsp); /* of an ERR response; NULL when there is none */
 /* Queues req for the server. Too much waiting for it already counts as a server that is away (it is
  * no failure of the store, unlike other lack of memory). */
 simplex_rc sx_request_send(struct simplex_agent *a, int64_t conn, const struct sx_server *server,
                            const struct sx_request *req, struct sx_rt_server **out) SIMPLEX_CHECK;
-bool sx_shares_host(const struct sx_server *a, const struct sx_server *b);
+bool sx_shares_host(const struct sx_server *a, const struct sx_server *b); /* name and port */
+/* By names alone: the ports of a machine have one operator. */
+bool sx_shares_name(const struct sx_server *a, const struct sx_server *b);
 /* Temporary: worth a retry (agent.md section 6.7). */
 bool sx_is_temporary(simplex_rc rc, const struct sx_rsp *rsp);
 
@@ -381,21 +398,23 @@ void sx_lost_drop(struct simplex_agent *a, const struct sx_client *c); /* NULL: 
 
 /* ---- create.c, join.c, allow.c: the handshake ---- */
 
-simplex_rc sx_create(struct simplex_agent *a, int32_t pq, int64_t *conn) SIMPLEX_CHECK;
-/* Of an invitation. *conn: 0, or the connection that looked at its short link. */
-simplex_rc sx_join_link(struct simplex_agent *a, const struct sx_link *l, simplex_bytes info,
-                        int32_t pq, int64_t *conn) SIMPLEX_CHECK;
-simplex_rc sx_join(struct simplex_agent *a, simplex_bytes link, simplex_bytes info, int32_t pq,
-                   int64_t *conn) SIMPLEX_CHECK;
+simplex_rc sx_create(struct simplex_agent *a, int64_t user, int32_t pq,
+                     int64_t *conn) SIMPLEX_CHECK;
+/* Of an invitation. *conn: 0, or the connection that looked at its short link, whose user stays. */
+simplex_rc sx_join_link(struct simplex_agent *a, int64_t user, const struct sx_link *l,
+                        simplex_bytes info, int32_t pq, int64_t *conn) SIMPLEX_CHECK;
+simplex_rc sx_join(struct simplex_agent *a, int64_t user, simplex_bytes link, simplex_bytes info,
+                   int32_t pq, int64_t *conn) SIMPLEX_CHECK;
 simplex_rc sx_allow(struct simplex_agent *a, int64_t conn, int64_t conf,
                     simplex_bytes info) SIMPLEX_CHECK;
 /* The row of a connection that begins now: new, or (c->id) of one that looked at a short link. */
 simplex_rc sx_conn_begin(struct simplex_agent *a, struct sx_conn *c) SIMPLEX_CHECK;
-/* Keys and row of a new receiving queue; server chosen away from `avoid`. */
 /* Fresh keys towards the server, which must not be shown to two of them. */
 simplex_rc sx_rcv_queue_keys(struct sx_rcv_queue *q) SIMPLEX_CHECK;
-simplex_rc sx_new_rcv_queue(struct simplex_agent *a, int64_t conn, const struct sx_server *avoid,
-                            uint16_t client_version, struct sx_rcv_queue *q) SIMPLEX_CHECK;
+/* Keys and row of a new receiving queue; server chosen away from `avoid` (may be NULL). */
+simplex_rc sx_new_rcv_queue(struct simplex_agent *a, const struct sx_conn *c,
+                            const struct sx_server *avoid, uint16_t client_version,
+                            struct sx_rcv_queue *q) SIMPLEX_CHECK;
 simplex_rc sx_new_rcv_queue_on(struct simplex_agent *a, int64_t conn,
                                const struct sx_server *server, uint16_t client_version,
                                int64_t replaces, struct sx_rcv_queue *q) SIMPLEX_CHECK;
@@ -421,13 +440,13 @@ simplex_rc sx_join_reply(struct simplex_agent *a, struct sx_conn *c, const struc
 
 /* ---- address.c, request.c: contact addresses, their owner and a requester ---- */
 
-simplex_rc sx_create_address(struct simplex_agent *a, int64_t *conn) SIMPLEX_CHECK;
+simplex_rc sx_create_address(struct simplex_agent *a, int64_t user, int64_t *conn) SIMPLEX_CHECK;
 simplex_rc sx_accept(struct simplex_agent *a, int64_t request, simplex_bytes info, int32_t pq,
                      int64_t *conn) SIMPLEX_CHECK;
 simplex_rc sx_reject(struct simplex_agent *a, int64_t request) SIMPLEX_CHECK;
 /* *conn: as of sx_join_link */
-simplex_rc sx_request(struct simplex_agent *a, const struct sx_link *l, simplex_bytes info,
-                      int32_t pq, int64_t *conn) SIMPLEX_CHECK;
+simplex_rc sx_request(struct simplex_agent *a, int64_t user, const struct sx_link *l,
+                      simplex_bytes info, int32_t pq, int64_t *conn) SIMPLEX_CHECK;
 simplex_rc sx_request_ready(struct simplex_agent *a, struct sx_conn *c,
                             const struct sx_rcv_queue *q,
                             simplex_bytes target) SIMPLEX_CHECK; /* the queue for it is made */
@@ -440,7 +459,7 @@ simplex_rc sx_request_answered(struct simplex_agent *a, const struct sx_conn *c)
 /* ---- link.c, link_make.c: short links of our own (section 5.3) ---- */
 
 /* told: the link is known before the network is asked, by sx_publish. */
-simplex_rc sx_create_short(struct simplex_agent *a, uint8_t type, int32_t pq,
+simplex_rc sx_create_short(struct simplex_agent *a, int64_t user, uint8_t type, int32_t pq,
                            const simplex_link_data *d, bool told, int64_t *conn) SIMPLEX_CHECK;
 simplex_rc sx_publish(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 simplex_rc sx_set_link_data(struct simplex_agent *a, int64_t conn,
@@ -485,8 +504,8 @@ struct sx_wish { /* what happens when the data was read */
     int32_t pq;
     simplex_bytes info;
 };
-simplex_rc sx_look(struct simplex_agent *a, simplex_bytes link, const struct sx_wish *wish,
-                   int64_t *conn) SIMPLEX_CHECK;
+simplex_rc sx_look(struct simplex_agent *a, int64_t user, simplex_bytes link,
+                   const struct sx_wish *wish, int64_t *conn) SIMPLEX_CHECK;
 simplex_rc sx_look_send(struct simplex_agent *a, int64_t conn, struct sx_look *l,
                         struct sx_short_link *s, struct sx_cmd *cmd,
                         struct sx_request *req) SIMPLEX_CHECK;
@@ -630,7 +649,7 @@ simplex_rc sx_rcv_replacement(struct simplex_agent *a, const struct sx_rcv_queue
 /* By the data of a NEW: may another server be tried, and the password. */
 #define SX_NEW_DATA_MAX 256
 bool sx_new_may_move(const struct sx_rcv_queue *q, simplex_bytes data);
-simplex_bytes sx_new_password(const struct simplex_agent *a, const struct sx_rcv_queue *q,
+simplex_bytes sx_new_password(struct simplex_agent *a, int64_t user, const struct sx_rcv_queue *q,
                               simplex_bytes data);
 simplex_rc sx_switch_created(struct simplex_agent *a, struct sx_conn *c,
                              const struct sx_rcv_queue *q) SIMPLEX_CHECK; /* IDS */

@@ -21,6 +21,7 @@ static bool valid(simplex_bytes b)
 }
 
 struct args {
+    int64_t user;
     simplex_bytes link, info;
     int32_t pq;
     int64_t conn, id;
@@ -34,12 +35,17 @@ static simplex_rc do_create(struct simplex_agent *a, void *p)
 {
     struct args *x = p;
 
-    return sx_create(a, x->pq, &x->conn);
+    return sx_create(a, x->user, x->pq, &x->conn);
 }
 
 simplex_rc simplex_agent_create(simplex_agent *a, int32_t pq, int64_t *conn)
 {
-    struct args x = { .pq = pq };
+    return simplex_agent_create_as(a, SIMPLEX_USER_DEFAULT, pq, conn);
+}
+
+simplex_rc simplex_agent_create_as(simplex_agent *a, int64_t user, int32_t pq, int64_t *conn)
+{
+    struct args x = { .user = user, .pq = pq };
     simplex_rc rc;
 
     CHECK(a != NULL && conn != NULL && pq >= SIMPLEX_PQ_OFF && pq <= SIMPLEX_PQ_IN_LINK);
@@ -52,13 +58,19 @@ static simplex_rc do_join(struct simplex_agent *a, void *p)
 {
     struct args *x = p;
 
-    return sx_join(a, x->link, x->info, x->pq, &x->conn);
+    return sx_join(a, x->user, x->link, x->info, x->pq, &x->conn);
 }
 
 simplex_rc simplex_agent_join(simplex_agent *a, simplex_bytes link, simplex_bytes info,
                               int32_t pq, int64_t *conn)
 {
-    struct args x = { .link = link, .info = info, .pq = pq };
+    return simplex_agent_join_as(a, SIMPLEX_USER_DEFAULT, link, info, pq, conn);
+}
+
+simplex_rc simplex_agent_join_as(simplex_agent *a, int64_t user, simplex_bytes link,
+                                 simplex_bytes info, int32_t pq, int64_t *conn)
+{
+    struct args x = { .user = user, .link = link, .info = info, .pq = pq };
     simplex_rc rc;
 
     CHECK(a != NULL && conn != NULL && valid(link) && valid(info) && pq >= SIMPLEX_PQ_OFF &&
@@ -87,12 +99,17 @@ static simplex_rc do_create_address(struct simplex_agent *a, void *p)
 {
     struct args *x = p;
 
-    return sx_create_address(a, &x->conn);
+    return sx_create_address(a, x->user, &x->conn);
 }
 
 simplex_rc simplex_agent_create_address(simplex_agent *a, int64_t *conn)
 {
-    struct args x = { .conn = 0 };
+    return simplex_agent_create_address_as(a, SIMPLEX_USER_DEFAULT, conn);
+}
+
+simplex_rc simplex_agent_create_address_as(simplex_agent *a, int64_t user, int64_t *conn)
+{
+    struct args x = { .user = user };
     simplex_rc rc;
 
     CHECK(a != NULL && conn != NULL);
@@ -247,6 +264,7 @@ static bool valid_type(int32_t type)
 }
 
 struct link_args {
+    int64_t user;
     int32_t type, pq;
     const simplex_link_data *data;
     bool told;
@@ -257,13 +275,13 @@ static simplex_rc do_create_short(struct simplex_agent *a, void *p)
 {
     struct link_args *x = p;
 
-    return sx_create_short(a, (uint8_t)x->type, x->pq, x->data, x->told, &x->conn);
+    return sx_create_short(a, x->user, (uint8_t)x->type, x->pq, x->data, x->told, &x->conn);
 }
 
-static simplex_rc create_short(simplex_agent *a, int32_t type, int32_t pq,
+static simplex_rc create_short(simplex_agent *a, int64_t user, int32_t type, int32_t pq,
                                const simplex_link_data *data, bool told, int64_t *conn)
 {
-    struct link_args x = { .type = type, .pq = pq, .data = data, .told = told };
+    struct link_args x = { .user = user, .type = type, .pq = pq, .data = data, .told = told };
     simplex_rc rc;
 
     CHECK(a != NULL && conn != NULL && valid_type(type) && valid_link_data(data) &&
@@ -276,13 +294,25 @@ static simplex_rc create_short(simplex_agent *a, int32_t type, int32_t pq,
 simplex_rc simplex_agent_create_short(simplex_agent *a, int32_t type, int32_t pq,
                                       const simplex_link_data *data, int64_t *conn)
 {
-    return create_short(a, type, pq, data, false, conn);
+    return create_short(a, SIMPLEX_USER_DEFAULT, type, pq, data, false, conn);
+}
+
+simplex_rc simplex_agent_create_short_as(simplex_agent *a, int64_t user, int32_t type, int32_t pq,
+                                         const simplex_link_data *data, int64_t *conn)
+{
+    return create_short(a, user, type, pq, data, false, conn);
 }
 
 simplex_rc simplex_agent_prepare_short(simplex_agent *a, int32_t type, int32_t pq,
                                        const simplex_link_data *data, int64_t *conn)
 {
-    return create_short(a, type, pq, data, true, conn);
+    return create_short(a, SIMPLEX_USER_DEFAULT, type, pq, data, true, conn);
+}
+
+simplex_rc simplex_agent_prepare_short_as(simplex_agent *a, int64_t user, int32_t type, int32_t pq,
+                                          const simplex_link_data *data, int64_t *conn)
+{
+    return create_short(a, user, type, pq, data, true, conn);
 }
 
 static simplex_rc do_publish(struct simplex_agent *a, void *p)
@@ -358,12 +388,17 @@ static simplex_rc do_look(struct simplex_agent *a, void *p)
     struct args *x = p;
     struct sx_wish wish = { .join = false };
 
-    return sx_look(a, x->link, &wish, &x->conn);
+    return sx_look(a, x->user, x->link, &wish, &x->conn);
 }
 
 simplex_rc simplex_agent_look(simplex_agent *a, simplex_bytes link, int64_t *conn)
 {
-    struct args x = { .link = link };
+    return simplex_agent_look_as(a, SIMPLEX_USER_DEFAULT, link, conn);
+}
+
+simplex_rc simplex_agent_look_as(simplex_agent *a, int64_t user, simplex_bytes link, int64_t *conn)
+{
+    struct args x = { .user = user, .link = link };
     simplex_rc rc;
 
     CHECK(a != NULL && conn != NULL && valid(link));
@@ -524,6 +559,7 @@ static simplex_rc fill_info(struct simplex_agent *a, const struct sx_conn *c,
     out->address = c->role == SX_ADDRESS;
     out->agent_version = c->agent_version;
     out->last_msg_id = c->last_id;
+    out->user = c->user;
     out->sync_state = c->sync_state;
     rc = sx_store_rcvq_of(a->store, c->id, 0, &q);
     rt = rc == SIMPLEX_OK ? sx_rt_rcvq_by_id(a, q.id) : NULL;

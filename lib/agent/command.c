@@ -5,7 +5,7 @@
  * in the database until the server answered it (agent.md sections 6.3 and 6.4). Every key is in
  * the database before its command is sent, so that a repeat after a lost answer is the same.
  */
-#include "agent/agent.h"
+#include "agent/users.h"
 
 simplex_rc sx_command_add(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
                           int64_t queue, simplex_bytes data)
@@ -78,9 +78,14 @@ static simplex_rc send_new(struct simplex_agent *a, struct sx_rt_conn *w,
 {
     struct sx_cmd cmd = { .tag = SX_NEW };
     struct sx_request req = { .cmd = &cmd, .key = &q->auth, .corr_id = w->corr_id };
-    simplex_bytes password = sx_new_password(a, q, data);
+    simplex_bytes password;
     struct sx_link_row link;
-    simplex_rc rc;
+    int64_t user;
+    simplex_rc rc = sx_user_of(a, q->conn_id, &user);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    password = sx_new_password(a, user, q, data);
 
     cmd.new_.auth = q->auth.pub;
     cmd.new_.dh = q->dh.pub;
@@ -512,45 +517,77 @@ static simplex_rc failed(struct simplex_agent *a, struct sx_conn *c, const struc
     return rc;
 }
 
-static simplex_rc choose_other(struct simplex_agent *a, const struct sx_rcv_queue *q,
-                               struct sx_server *other)
-{
+/* Rows that the servers of a choice stand in. */
+struct used {
     struct sx_rcv_queue old;
-    simplex_rc rc;
+    struct sx_snd_queue to;
+};
 
-    if (q->replaces == 0)
-        return sx_choose_server(a, &q->server, other);
-    rc = sx_store_rcvq_get(a->store, q->replaces, &old);
+/* What the new queue should be apart from: the peer's, and the one that it replaces. */
+static simplex_rc used_servers(struct simplex_agent *a, const struct sx_rcv_queue *q,
+                               struct used *u, struct sx_choice *c)
+{
+    simplex_rc rc = sx_store_sndq_of(a->store, q->conn_id, 0, &u->to);
+
     if (rc == SIMPLEX_OK)
-        rc = sx_choose_server_beside(a, &old.server, &q->server, other);
-    sx_wipe(&old, sizeof old);
+        c->used[c->n_used++] = &u->to.server;
+    else if (rc == SIMPLEX_E_NOT_FOUND)
+        rc = SIMPLEX_OK;
+    if (rc != SIMPLEX_OK || q->replaces == 0)
+        return rc;
+    rc = sx_store_rcvq_get(a->store, q->replaces, &u->old);
+    if (rc == SIMPLEX_OK)
+        c->not_there = c->used[c->n_used++] = &u->old.server;
     return rc;
 }
 
+static simplex_rc choose_other(struct simplex_agent *a, struct sx_rt_conn *w,
+                               const struct sx_conn *conn, const struct sx_rcv_queue *q,
+                               struct sx_server *other)
+{
+    struct sx_choice c = {
+        .user = conn->user, .role = SX_SRV_STORAGE, .failed = &q->server, .tried = &w->tried
+    };
+    const struct sx_user_server *chosen;
+    struct used u;
+    simplex_rc rc;
+
+    memset(&u, 0, sizeof u);
+    rc = used_servers(a, q, &u, &c);
+    if (rc == SIMPLEX_OK) {
+        sx_tried_add(a, &c, &q->server);
+        rc = sx_choose(a, &c, &chosen);
+    }
+    if (rc == SIMPLEX_OK)
+        *other = chosen->server;
+    sx_wipe(&u, sizeof u);
+    return rc == SIMPLEX_E_NO_SERVERS ? SIMPLEX_E_NOT_FOUND : rc;
+}
+
 /* A queue that no server has yet may as well be made on another one. */
-static simplex_rc move_new(struct simplex_agent *a, const struct sx_command *cmd)
+static simplex_rc move_new(struct simplex_agent *a, struct sx_rt_conn *w,
+                           const struct sx_conn *c, const struct sx_command *cmd)
 {
     struct sx_rcv_queue q;
     struct sx_server other;
     simplex_rc rc;
 
-    if (cmd->tag != SX_C_NEW || a->n_servers < 2 || sx_link_told(a, cmd->queue_id))
+    if (cmd->tag != SX_C_NEW || sx_link_told(a, cmd->queue_id))
         return SIMPLEX_OK;
     rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
-    if (rc == SIMPLEX_OK && !sx_new_may_move(&q, cmd->data)) {
-        sx_wipe(&q, sizeof q);
-        return SIMPLEX_OK;
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (sx_new_may_move(&q, cmd->data)) {
+        rc = choose_other(a, w, c, &q, &other);
+        if (rc == SIMPLEX_OK && !sx_server_eq(&other, &q.server)) {
+            q.server = other;
+            rc = sx_rcv_queue_keys(&q);
+            if (rc == SIMPLEX_OK)
+                rc = sx_store_rcvq_update(a->store, &q);
+        }
     }
-    if (rc == SIMPLEX_OK)
-        rc = choose_other(a, &q, &other);
-    if (rc == SIMPLEX_OK && !sx_server_eq(&other, &q.server)) {
-        q.server = other;
-        rc = sx_rcv_queue_keys(&q);
-    }
-    if (rc == SIMPLEX_OK)
-        rc = sx_store_rcvq_update(a->store, &q);
     sx_wipe(&q, sizeof q);
-    return rc;
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc; /* no servers: the same one again */
 }
 
 /* A repeated NEW must not leave a second queue behind (agent.md section 6.4: the orphan queue). */
@@ -653,7 +690,7 @@ static simplex_rc not_now(struct simplex_agent *a, struct sx_rt_conn *w, struct 
         return rc;
     if (ends_queue(cmd))
         return count_delete_error(a, c, cmd, why, rsp);
-    rc = move_new(a, cmd);
+    rc = move_new(a, w, c, cmd);
     return rc == SIMPLEX_OK && cmd->tag == SX_C_NEW ? sx_link_renew(a, cmd->queue_id) : rc;
 }
 

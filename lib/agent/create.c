@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The initiator's first steps: a queue of its own and the link to it (agent.md section 6.1). */
-#include "agent/agent.h"
+#include "agent/users.h"
 
 simplex_rc sx_rcv_queue_keys(struct sx_rcv_queue *q)
 {
@@ -31,13 +31,18 @@ simplex_rc sx_new_rcv_queue_on(struct simplex_agent *a, int64_t conn,
     return rc;
 }
 
-simplex_rc sx_new_rcv_queue(struct simplex_agent *a, int64_t conn, const struct sx_server *avoid,
-                            uint16_t client_version, struct sx_rcv_queue *q)
+simplex_rc sx_new_rcv_queue(struct simplex_agent *a, const struct sx_conn *c,
+                            const struct sx_server *avoid, uint16_t client_version,
+                            struct sx_rcv_queue *q)
 {
-    struct sx_server server;
-    simplex_rc rc = sx_choose_server(a, avoid, &server);
+    struct sx_choice choice = { .user = c->user,
+                                .role = SX_SRV_STORAGE,
+                                .used = { avoid },
+                                .n_used = avoid != NULL };
+    const struct sx_user_server *s;
+    simplex_rc rc = sx_choose(a, &choice, &s);
 
-    return rc == SIMPLEX_OK ? sx_new_rcv_queue_on(a, conn, &server, client_version, 0, q) : rc;
+    return rc == SIMPLEX_OK ? sx_new_rcv_queue_on(a, c->id, &s->server, client_version, 0, q) : rc;
 }
 
 simplex_rc sx_conn_begin(struct simplex_agent *a, struct sx_conn *c)
@@ -45,12 +50,15 @@ simplex_rc sx_conn_begin(struct simplex_agent *a, struct sx_conn *c)
     struct sx_conn known;
     simplex_rc rc;
 
-    if (c->id == 0)
-        return sx_store_conn_add(a->store, c);
+    if (c->id == 0) {
+        rc = sx_user_check(a, c->user);
+        return rc == SIMPLEX_OK ? sx_store_conn_add(a->store, c) : rc;
+    }
     rc = sx_store_conn_get(a->store, c->id, &known);
     if (rc != SIMPLEX_OK)
         return rc;
     c->subscribe = known.subscribe;
+    c->user = known.user;
     return sx_store_conn_update(a->store, c);
 }
 
@@ -59,9 +67,10 @@ static bool pq_possible(int32_t pq)
     return pq != SIMPLEX_PQ_OFF && sx_kem_available();
 }
 
-simplex_rc sx_create(struct simplex_agent *a, int32_t pq, int64_t *conn)
+simplex_rc sx_create(struct simplex_agent *a, int64_t user, int32_t pq, int64_t *conn)
 {
-    struct sx_conn c = { .role = SX_INITIATOR,
+    struct sx_conn c = { .user = user,
+                         .role = SX_INITIATOR,
                          .state = SX_CONN_NEW,
                          .subscribe = true,
                          .pq_support = pq_possible(pq),
@@ -72,9 +81,9 @@ simplex_rc sx_create(struct simplex_agent *a, int32_t pq, int64_t *conn)
 
     memset(&keys, 0, sizeof keys);
     memset(&q, 0, sizeof q);
-    rc = sx_store_conn_add(a->store, &c);
+    rc = sx_conn_begin(a, &c);
     if (rc == SIMPLEX_OK)
-        rc = sx_new_rcv_queue(a, c.id, NULL, SX_CLIENT_MAX, &q);
+        rc = sx_new_rcv_queue(a, &c, NULL, SX_CLIENT_MAX, &q);
     if (rc == SIMPLEX_OK)
         rc = sx_x3dh_keys_new(pq_possible(pq) && pq == SIMPLEX_PQ_IN_LINK, &keys);
     if (rc == SIMPLEX_OK)

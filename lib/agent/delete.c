@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Deleting a connection: its queues on the servers first, the rows when they are gone (6.9). */
-#include "agent/agent.h"
+#include "agent/users.h"
 
 static simplex_rc gone(struct simplex_agent *a, int64_t conn)
 {
-    simplex_rc rc = sx_emit_simple(a, SIMPLEX_EV_DEL_CONN, conn);
+    int64_t user;
+    simplex_rc rc = sx_user_of(a, conn, &user);
 
-    return rc == SIMPLEX_OK ? sx_store_conn_delete(a->store, conn) : rc;
+    if (rc == SIMPLEX_OK)
+        rc = sx_emit_simple(a, SIMPLEX_EV_DEL_CONN, conn);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_conn_delete(a->store, conn);
+    return rc == SIMPLEX_OK ? sx_user_gone_if_empty(a, user) : rc;
 }
 
 static simplex_rc gone_if_last(struct simplex_agent *a, int64_t conn)
@@ -140,4 +145,19 @@ simplex_rc sx_delete(struct simplex_agent *a, int64_t conn)
     if (rc == SIMPLEX_OK)
         rc = drop_rcv_queues(a, conn, kept);
     return rc == SIMPLEX_OK ? gone_if_last(a, conn) : rc;
+}
+
+simplex_rc sx_forget(struct simplex_agent *a, int64_t conn)
+{
+    struct sx_rcv_queue q;
+    unsigned n = 0;
+    int64_t kept;
+    simplex_rc rc = drop_commands(a, conn, &kept);
+
+    if (rc == SIMPLEX_OK)
+        rc = drop_snd_queues(a, conn);
+    while (rc == SIMPLEX_OK && (rc = sx_store_rcvq_of(a->store, conn, n++, &q)) == SIMPLEX_OK)
+        sx_rt_rcvq_remove(a, q.id);
+    sx_wipe(&q, sizeof q);
+    return rc == SIMPLEX_E_NOT_FOUND ? sx_store_conn_delete(a->store, conn) : rc;
 }

@@ -101,7 +101,7 @@ simplex_rc sx_event_decode(simplex_bytes in, struct simplex_event *ev)
 }
 
 static const char *const names[] = {
-    [SIMPLEX_EV_INV] = "INV",           [SIMPLEX_EV_JOINED] = "JOINED",
+    [SIMPLEX_EV_DEL_USER] = "DEL_USER", [SIMPLEX_EV_INV] = "INV",           [SIMPLEX_EV_JOINED] = "JOINED",
     [SIMPLEX_EV_CONF] = "CONF",         [SIMPLEX_EV_INFO] = "INFO",
     [SIMPLEX_EV_CON] = "CON",           [SIMPLEX_EV_MSG] = "MSG",
     [SIMPLEX_EV_SENT] = "SENT",         [SIMPLEX_EV_MWARN] = "MWARN",
@@ -218,6 +218,11 @@ int64_t simplex_event_sender_id(const simplex_event *ev)
 int64_t simplex_event_server_time(const simplex_event *ev)
 {
     return ev->srv_ts;
+}
+
+int64_t simplex_event_user(const simplex_event *ev)
+{
+    return ev->kind == SIMPLEX_EV_DEL_USER ? ev->conf : ev->user;
 }
 
 const int64_t *simplex_event_conns(const simplex_event *ev, size_t *n)

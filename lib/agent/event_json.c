@@ -191,6 +191,8 @@ static bool add_common(cJSON *o, const simplex_event *ev)
 
     if (ev->conn != 0)
         ok = ok && add_int(o, "conn", ev->conn);
+    if (simplex_event_user(ev) != 0)
+        ok = ok && add_int(o, "user", simplex_event_user(ev));
     if (ev->msg_id != 0)
         ok = ok && add_int(o, "msgId", ev->msg_id);
     if (ev->server != NULL)

@@ -117,7 +117,7 @@ static simplex_rc make_queues(struct simplex_agent *a, const struct sx_conn *c,
     if (rc == SIMPLEX_OK)
         rc = use_look(a, c->id, &sq, &secured);
     if (rc == SIMPLEX_OK)
-        rc = sx_new_rcv_queue(a, c->id, &sq.server, v->client, &rq);
+        rc = sx_new_rcv_queue(a, c, &sq.server, v->client, &rq);
     if (rc == SIMPLEX_OK && secured)
         ; /* nothing more to do there */
     else if (rc == SIMPLEX_OK && sq.mode == SX_MODE_MESSAGING)
@@ -131,10 +131,11 @@ static simplex_rc make_queues(struct simplex_agent *a, const struct sx_conn *c,
     return rc;
 }
 
-simplex_rc sx_join_link(struct simplex_agent *a, const struct sx_link *l, simplex_bytes info,
-                        int32_t pq, int64_t *conn)
+simplex_rc sx_join_link(struct simplex_agent *a, int64_t user, const struct sx_link *l,
+                        simplex_bytes info, int32_t pq, int64_t *conn)
 {
-    struct sx_conn c = { .role = SX_JOINER,
+    struct sx_conn c = { .user = user,
+                         .role = SX_JOINER,
                          .state = SX_CONN_NEW,
                          .subscribe = true,
                          .created_at = sx_now_ms() };
@@ -161,8 +162,8 @@ simplex_rc sx_join_link(struct simplex_agent *a, const struct sx_link *l, simple
     return rc;
 }
 
-simplex_rc sx_join(struct simplex_agent *a, simplex_bytes link, simplex_bytes info, int32_t pq,
-                   int64_t *conn)
+simplex_rc sx_join(struct simplex_agent *a, int64_t user, simplex_bytes link, simplex_bytes info,
+                   int32_t pq, int64_t *conn)
 {
     struct sx_link l;
     simplex_rc rc;
@@ -172,14 +173,14 @@ simplex_rc sx_join(struct simplex_agent *a, simplex_bytes link, simplex_bytes in
     rc = sx_link_parse(link, &l);
     if (rc == SIMPLEX_E_LINK) {
         struct sx_wish wish = { .join = true, .pq = pq, .info = info };
-        return sx_look(a, link, &wish, conn);
+        return sx_look(a, user, link, &wish, conn);
     }
     if (rc != SIMPLEX_OK)
         return rc;
     if (l.kind == SX_LINK_CONTACT)
-        rc = sx_request(a, &l, info, pq, conn);
+        rc = sx_request(a, user, &l, info, pq, conn);
     else
-        rc = sx_join_link(a, &l, info, pq, conn);
+        rc = sx_join_link(a, user, &l, info, pq, conn);
     sx_link_free(&l);
     return rc;
 }

@@ -34,11 +34,12 @@ static simplex_rc make_keys(struct simplex_agent *a, const struct sx_conn *c)
     return rc;
 }
 
-simplex_rc sx_create_short(struct simplex_agent *a, uint8_t type, int32_t pq,
+simplex_rc sx_create_short(struct simplex_agent *a, int64_t user, uint8_t type, int32_t pq,
                            const simplex_link_data *d, bool told, int64_t *conn)
 {
     bool invitation = type == SX_SHORT_INVITATION;
-    struct sx_conn c = { .role = invitation ? SX_INITIATOR : SX_ADDRESS,
+    struct sx_conn c = { .user = user,
+                         .role = invitation ? SX_INITIATOR : SX_ADDRESS,
                          .state = SX_CONN_NEW,
                          .subscribe = true,
                          .pq_support = invitation && pq != SIMPLEX_PQ_OFF && sx_kem_available(),
@@ -47,11 +48,11 @@ simplex_rc sx_create_short(struct simplex_agent *a, uint8_t type, int32_t pq,
                              .state = told ? SX_LINK_TOLD : SX_LINK_MADE,
                              .kem_in_full = pq == SIMPLEX_PQ_IN_LINK };
     struct sx_rcv_queue q;
-    simplex_rc rc = sx_store_conn_add(a->store, &c);
+    simplex_rc rc = sx_conn_begin(a, &c);
 
     memset(&q, 0, sizeof q);
     if (rc == SIMPLEX_OK)
-        rc = sx_new_rcv_queue(a, c.id, NULL, SX_CLIENT_MAX, &q);
+        rc = sx_new_rcv_queue(a, &c, NULL, SX_CLIENT_MAX, &q);
     q.mode = invitation ? SX_MODE_MESSAGING : SX_MODE_CONTACT;
     if (rc == SIMPLEX_OK && invitation)
         rc = make_keys(a, &c);

@@ -5,7 +5,7 @@
  * before LKEY is sent and is the sender's key when the link is joined, today or after a restart:
  * whoever is read an invitation once can join it, nobody else can.
  */
-#include "agent/agent.h"
+#include "agent/users.h"
 
 /* ---- the wish that waits for the data ---- */
 
@@ -28,13 +28,16 @@ static simplex_rc decode_wish(simplex_bytes in, struct sx_wish *wish)
 
 /* ---- looking ---- */
 
-/* What tells links apart; their servers may be written in several ways. */
-static simplex_rc hash_link(const struct sx_short_link *s, uint8_t hash[32])
+/* What tells links apart; their servers may be written in several ways. Another user who looks is
+ * somebody else. */
+static simplex_rc hash_link(const struct sx_short_link *s, int64_t user, uint8_t hash[32])
 {
-    uint8_t buf[1 + SX_HOST_MAX + 1 + SX_LINK_ID_LEN + SX_LINK_KEY_LEN];
+    uint8_t buf[8 + 1 + SX_HOST_MAX + 1 + SX_LINK_ID_LEN + SX_LINK_KEY_LEN];
     struct sx_wr w;
 
     sx_wr_fixed(&w, buf, sizeof buf);
+    if (user != SX_USER_DEFAULT)
+        sx_wr_i64(&w, user);
     sx_wr_u8(&w, sx_short_link_kind(s));
     sx_wr_text(&w, s->server.hosts[0].text);
     sx_wr_u8(&w, 0);
@@ -45,14 +48,17 @@ static simplex_rc hash_link(const struct sx_short_link *s, uint8_t hash[32])
     return w.bad ? SIMPLEX_E_LINK : SIMPLEX_OK;
 }
 
-static simplex_rc parse(struct simplex_agent *a, simplex_bytes text, struct sx_short_link *s)
+static simplex_rc parse(struct simplex_agent *a, int64_t user, simplex_bytes text,
+                        struct sx_short_link *s)
 {
+    const struct sx_server_list *l = sx_user_servers(a, user);
     simplex_rc rc = sx_short_link_parse(text, s);
 
     if (rc != SIMPLEX_OK)
         return rc;
     sx_short_link_restore(s, a->presets, a->n_presets);
-    sx_short_link_restore(s, a->servers, a->n_servers);
+    for (size_t i = 0; i < l->n; i++)
+        sx_short_link_restore(s, &l->v[i].server, 1);
     return s->has_key_hash ? SIMPLEX_OK : SIMPLEX_E_LINK; /* of a server that we do not know */
 }
 
@@ -68,12 +74,14 @@ static simplex_rc add_command(struct simplex_agent *a, int64_t conn, const struc
     return rc;
 }
 
-static simplex_rc begin(struct simplex_agent *a, const struct sx_short_link *s,
+static simplex_rc begin(struct simplex_agent *a, int64_t user, const struct sx_short_link *s,
                         const uint8_t hash[32], const struct sx_wish *wish, int64_t *conn)
 {
-    struct sx_conn c = {
-        .role = SX_JOINER, .state = SX_CONN_LOOKING, .subscribe = true, .created_at = sx_now_ms()
-    };
+    struct sx_conn c = { .user = user,
+                         .role = SX_JOINER,
+                         .state = SX_CONN_LOOKING,
+                         .subscribe = true,
+                         .created_at = sx_now_ms() };
     struct sx_look l;
     struct sx_wr link;
     simplex_rc rc;
@@ -82,7 +90,7 @@ static simplex_rc begin(struct simplex_agent *a, const struct sx_short_link *s,
     memcpy(l.hash, hash, sizeof l.hash);
     sx_wr_init(&link, 4096);
     sx_short_link_encode(&link, s);
-    rc = link.bad ? SIMPLEX_E_NOMEM : sx_store_conn_add(a->store, &c);
+    rc = link.bad ? SIMPLEX_E_NOMEM : sx_conn_begin(a, &c);
     l.conn_id = c.id;
     l.link = sx_wr_bytes(&link);
     if (rc == SIMPLEX_OK && s->type == SX_SHORT_INVITATION)
@@ -109,8 +117,8 @@ static simplex_rc join(struct simplex_agent *a, int64_t conn, struct sx_link *re
     request->queues[0].mode = invitation ? SX_MODE_MESSAGING : SX_MODE_CONTACT;
     rc = sx_command_drop(a, conn, SX_C_LOOK);
     if (rc == SIMPLEX_OK)
-        rc = invitation ? sx_join_link(a, request, wish->info, wish->pq, &conn)
-                        : sx_request(a, request, wish->info, wish->pq, &conn);
+        rc = invitation ? sx_join_link(a, 0, request, wish->info, wish->pq, &conn)
+                        : sx_request(a, 0, request, wish->info, wish->pq, &conn);
     /* the next one who is sent to an address asks anew; an invitation is joined once */
     if (rc == SIMPLEX_OK)
         rc = invitation ? sx_store_look_request(a->store, conn, sx_bytes(NULL, 0))
@@ -156,26 +164,26 @@ static simplex_rc again(struct simplex_agent *a, int64_t conn, const struct sx_w
     return rc == SIMPLEX_OK && !waits ? add_command(a, conn, wish) : rc;
 }
 
-simplex_rc sx_look(struct simplex_agent *a, simplex_bytes link, const struct sx_wish *wish,
-                   int64_t *conn)
+simplex_rc sx_look(struct simplex_agent *a, int64_t user, simplex_bytes link,
+                   const struct sx_wish *wish, int64_t *conn)
 {
     bool pq = wish->pq != SIMPLEX_PQ_OFF && sx_kem_available();
     uint8_t hash[32];
     struct sx_short_link s;
-    simplex_rc rc = parse(a, link, &s);
+    simplex_rc rc = parse(a, user, link, &s);
 
     if (rc == SIMPLEX_OK && wish->join && wish->info.len > sx_info_max(SX_AGENT_MAX, pq))
         rc = SIMPLEX_E_TOO_LARGE;
-    if (rc == SIMPLEX_OK && wish->join && a->n_servers == 0)
+    if (rc == SIMPLEX_OK && wish->join && sx_user_servers(a, user)->n == 0)
         rc = SIMPLEX_E_NO_SERVERS;
     if (rc == SIMPLEX_OK)
-        rc = hash_link(&s, hash);
+        rc = hash_link(&s, user, hash);
     if (rc == SIMPLEX_OK) {
         rc = sx_store_look_find(a->store, hash, conn);
         if (rc == SIMPLEX_OK)
             rc = again(a, *conn, wish);
         else if (rc == SIMPLEX_E_NOT_FOUND)
-            rc = begin(a, &s, hash, wish, conn);
+            rc = begin(a, user, &s, hash, wish, conn);
     }
     sx_wipe(&s, sizeof s);
     return rc;

@@ -2,9 +2,9 @@
 /* Opening and closing an agent. */
 #include <stdlib.h>
 
-#include "agent/agent.h"
+#include "agent/users.h"
 
-#define SERVERS_MAX 256
+#define SERVERS_MAX SX_USER_SERVERS_MAX
 #define KEY_MAX 1024
 
 /* The structure of the first release ended here; a host built against it goes on working. */
@@ -138,18 +138,19 @@ static simplex_rc copy_servers(struct simplex_agent *a, const simplex_agent_conf
 {
     simplex_bytes password;
 
-    a->servers = sx_calloc(cfg->n_servers, sizeof *a->servers);
-    a->passwords = sx_calloc(cfg->n_servers, sizeof *a->passwords);
-    if (a->servers == NULL || a->passwords == NULL)
+    a->servers.v = sx_calloc(cfg->n_servers, sizeof *a->servers.v);
+    if (a->servers.v == NULL)
         return SIMPLEX_E_NOMEM;
     for (size_t i = 0; i < cfg->n_servers; i++) {
+        struct sx_user_server *s = &a->servers.v[i];
         if (cfg->servers[i] == NULL)
             return SIMPLEX_E_ARG;
-        simplex_rc rc = sx_server_parse(sx_str(cfg->servers[i]), &a->servers[i], &password);
+        simplex_rc rc = sx_server_parse(sx_str(cfg->servers[i]), &s->server, &password);
         if (rc != SIMPLEX_OK)
             return rc;
-        a->n_servers = i + 1;
-        if (password.len > 0 && (a->passwords[i] = (char *)sx_memdup(password)) == NULL)
+        s->flags = SX_SRV_ENABLED | SX_SRV_STORAGE | SX_SRV_PROXY;
+        a->servers.n = i + 1;
+        if (password.len > 0 && (s->password = (char *)sx_memdup(password)) == NULL)
             return SIMPLEX_E_NOMEM;
     }
     return SIMPLEX_OK;
@@ -207,12 +208,8 @@ static void free_agent(struct simplex_agent *a)
     sx_age_closed(a);
     sx_store_close(a->store);
     sx_free(a->db_path);
-    for (size_t i = 0; i < a->n_servers; i++) {
-        if (a->passwords[i] != NULL)
-            sx_free_secret(a->passwords[i], strlen(a->passwords[i]));
-    }
-    sx_free(a->passwords);
-    sx_free(a->servers);
+    sx_users_free(a);
+    sx_server_list_free(&a->servers);
     sx_free(a->presets);
     sx_free(a->isolation);
     sx_free_secret(a->scratch, SX_BLOCK);
@@ -277,6 +274,10 @@ simplex_rc sx_agent_prepare(const simplex_agent_config *host, struct simplex_age
     }
     if (rc == SIMPLEX_OK)
         rc = cfg->read_only ? SIMPLEX_OK : sx_age_opened(a);
+    if (rc == SIMPLEX_OK)
+        rc = sx_users_load(a);
+    if (rc == SIMPLEX_OK && !cfg->read_only)
+        rc = sx_users_opened(a);
     if (rc == SIMPLEX_OK)
         rc = sx_agent_load(a);
     if (rc == SIMPLEX_OK)

@@ -33,7 +33,7 @@ static simplex_rc start(struct simplex_agent *a, struct sx_conn *c, simplex_byte
     memset(&q, 0, sizeof q);
     rc = sx_conn_begin(a, c);
     if (rc == SIMPLEX_OK)
-        rc = sx_new_rcv_queue(a, c->id, address, SX_CLIENT_MAX, &q);
+        rc = sx_new_rcv_queue(a, c, address, SX_CLIENT_MAX, &q);
     if (rc == SIMPLEX_OK)
         rc = sx_x3dh_keys_new(c->pq_support, &keys); /* its reader knows the KEM (section 3.6) */
     if (rc == SIMPLEX_OK)
@@ -45,12 +45,14 @@ static simplex_rc start(struct simplex_agent *a, struct sx_conn *c, simplex_byte
     return rc;
 }
 
-simplex_rc sx_request(struct simplex_agent *a, const struct sx_link *l, simplex_bytes info,
-                      int32_t pq, int64_t *conn)
+simplex_rc sx_request(struct simplex_agent *a, int64_t user, const struct sx_link *l,
+                      simplex_bytes info, int32_t pq, int64_t *conn)
 {
-    struct sx_conn c = {
-        .role = SX_INITIATOR, .state = SX_CONN_NEW, .subscribe = true, .created_at = sx_now_ms()
-    };
+    struct sx_conn c = { .user = user,
+                         .role = SX_INITIATOR,
+                         .state = SX_CONN_NEW,
+                         .subscribe = true,
+                         .created_at = sx_now_ms() };
     struct sx_queue_addr to = l->queues[0];
     struct sx_wr target;
     simplex_rc rc;

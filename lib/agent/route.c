@@ -4,7 +4,7 @@
  * contacts go through a proxy of ours, which one, and when directly after all. A relay stays with
  * its proxy as long as that does its part, so that as few servers as possible learn of it.
  */
-#include "agent/agent.h"
+#include "agent/users.h"
 
 #include "client/hosts.h"
 #include "client/via.h"
@@ -16,26 +16,26 @@ struct sx_rt_relay {
     struct sx_rt_relay *next;
     struct simplex_agent *agent;
     struct sx_server server;
+    int64_t user;
     int64_t entity;             /* of the isolation of connections; else 0 */
     struct sx_rt_server *proxy; /* while via is open */
     struct sx_via *via;
-    size_t avoid; /* the proxy that failed last: index + 1 */
+    bool has_failed;
+    struct sx_server failed; /* the proxy that did last */
     unsigned failures;
     int64_t direct_until; /* mono ms */
 };
 
 /* ---- the rules ---- */
 
-/* No host of it is one of ours. */
-static bool is_unknown(const struct simplex_agent *a, const struct sx_server *s)
+/* No host of it is one of the user's, those that are switched off included. */
+static bool is_unknown(struct simplex_agent *a, int64_t user, const struct sx_server *s)
 {
-    for (size_t i = 0; i < a->n_servers; i++) {
-        for (size_t h = 0; h < a->servers[i].n_hosts; h++) {
-            for (size_t k = 0; k < s->n_hosts; k++) {
-                if (strcmp(a->servers[i].hosts[h].text, s->hosts[k].text) == 0)
-                    return false;
-            }
-        }
+    const struct sx_server_list *l = sx_user_servers(a, user);
+
+    for (size_t i = 0; i < l->n; i++) {
+        if (sx_shares_name(&l->v[i].server, s))
+            return false;
     }
     return true;
 }
@@ -54,15 +54,15 @@ static bool is_protected(const struct simplex_agent *a, const struct sx_server *
     return n > 0;
 }
 
-static bool through_proxy(const struct simplex_agent *a, const struct sx_server *s)
+static bool through_proxy(struct simplex_agent *a, int64_t user, const struct sx_server *s)
 {
     switch (a->cfg.proxy_mode) {
     case SIMPLEX_PROXY_ALWAYS:
         return true;
     case SIMPLEX_PROXY_UNKNOWN:
-        return is_unknown(a, s);
+        return is_unknown(a, user, s);
     case SIMPLEX_PROXY_UNPROTECTED:
-        return is_unknown(a, s) && !is_protected(a, s);
+        return is_unknown(a, user, s) && !is_protected(a, s);
     default:
         return false;
     }
@@ -105,70 +105,42 @@ bool sx_route_is_hopeless(simplex_rc rc, const struct sx_rsp *rsp)
 
 /* ---- proxies ---- */
 
-/* How well server i suits as a proxy for the relay; 0: not at all. */
-static unsigned suits(const struct simplex_agent *a, const struct sx_rt_relay *r, size_t i)
+/* Away from the relay and from the proxy that failed last: who sees both ends needs no proxy. */
+static simplex_rc choose_proxy(struct simplex_agent *a, const struct sx_rt_relay *r,
+                               const struct sx_user_server **out)
 {
-    struct sx_route routes[SX_HOSTS_MAX];
-    unsigned v = 1;
+    struct sx_choice c = { .user = r->user,
+                           .role = SX_SRV_PROXY,
+                           .used = { &r->server },
+                           .n_used = 1,
+                           .failed = r->has_failed ? &r->failed : NULL,
+                           .reachable = true };
 
-    if (sx_routes(&a->net_cfg, &a->servers[i], routes) == 0)
-        return 0;
-    if (!sx_shares_host(&a->servers[i], &r->server))
-        v += 1; /* who sees both ends needs no proxy to tell it */
-    if (r->avoid != i + 1)
-        v += 2;
-    return v;
-}
-
-/* Uniform over those that suit best. E_NO_SERVERS: none. */
-static simplex_rc choose_proxy(struct simplex_agent *a, const struct sx_rt_relay *r, size_t *out)
-{
-    unsigned best = 1;
-    uint32_t n = 0;
-
-    for (size_t i = 0; i < a->n_servers; i++) {
-        unsigned v = suits(a, r, i);
-        n = v > best ? 1 : n + (v == best);
-        best = v > best ? v : best;
-    }
-    if (n == 0)
-        return SIMPLEX_E_NO_SERVERS;
-    uint32_t pick = sx_random_below(n);
-    for (size_t i = 0; i < a->n_servers; i++) {
-        if (suits(a, r, i) == best && pick-- == 0) {
-            *out = i;
-            return SIMPLEX_OK;
-        }
-    }
-    return SIMPLEX_E_INTERNAL;
+    return sx_choose(a, &c, out);
 }
 
 static void on_answer(void *owner, const struct sx_via_answer *answer);
 
 static simplex_rc open_via(struct simplex_agent *a, struct sx_rt_relay *r)
 {
-    size_t i;
-    simplex_rc rc = choose_proxy(a, r, &i);
+    const struct sx_user_server *p;
+    simplex_rc rc = choose_proxy(a, r, &p);
 
     if (rc == SIMPLEX_OK)
-        rc = sx_rt_server_get(a, r->entity, &a->servers[i], &r->proxy);
+        rc = sx_rt_server_for(a, r->user, r->entity, &p->server, &r->proxy);
     if (rc != SIMPLEX_OK)
         return rc;
-    return sx_via_open(r->proxy->client, &r->server, sx_server_password(a, &a->servers[i]),
-                       on_answer, r, &r->via);
+    return sx_via_open(r->proxy->client, &r->server,
+                       p->password != NULL ? sx_str(p->password) : sx_bytes(NULL, 0), on_answer, r,
+                       &r->via);
 }
 
 static void leave_proxy(struct sx_rt_relay *r)
 {
-    struct simplex_agent *a = r->agent;
-
     if (r->via == NULL)
         return;
-    r->avoid = 0;
-    for (size_t i = 0; i < a->n_servers; i++) {
-        if (sx_server_eq(&a->servers[i], sx_client_server(r->proxy->client)))
-            r->avoid = i + 1;
-    }
+    r->failed = *sx_client_server(r->proxy->client);
+    r->has_failed = true;
     sx_via_close(r->via);
     r->via = NULL;
     r->proxy = NULL;
@@ -212,7 +184,8 @@ static bool send_directly(struct sx_rt_relay *r, const struct sx_request *req)
     if (!direct_allowed(a, &r->server))
         return false;
     r->direct_until = sx_mono_ms() + DIRECT_MS;
-    return sx_request_send(a, r->entity, &r->server, req, &s) == SIMPLEX_OK;
+    return sx_rt_server_for(a, r->user, r->entity, &r->server, &s) == SIMPLEX_OK &&
+           sx_client_send(s->client, req) == SIMPLEX_OK;
 }
 
 static void on_failure(struct sx_rt_relay *r, const struct sx_via_answer *answer)
@@ -248,17 +221,18 @@ static void on_answer(void *owner, const struct sx_via_answer *answer)
 
 /* ---- sending ---- */
 
-static struct sx_rt_relay *relay_of(struct simplex_agent *a, int64_t entity,
+static struct sx_rt_relay *relay_of(struct simplex_agent *a, int64_t user, int64_t entity,
                                     const struct sx_server *server)
 {
     struct sx_rt_relay *r = a->relays;
 
-    while (r != NULL && !(r->entity == entity && sx_server_eq(&r->server, server)))
+    while (r != NULL && !(r->user == user && r->entity == entity && sx_server_eq(&r->server, server)))
         r = r->next;
     if (r != NULL || (r = sx_calloc(1, sizeof *r)) == NULL)
         return r;
     r->agent = a;
     r->server = *server;
+    r->user = user;
     r->entity = entity;
     r->next = a->relays;
     a->relays = r;
@@ -281,12 +255,16 @@ simplex_rc sx_route_send(struct simplex_agent *a, int64_t conn, const struct sx_
 {
     int64_t entity = a->net_cfg.isolation == SX_ISOLATE_ENTITY ? conn : 0;
     struct sx_rt_relay *r = NULL;
+    int64_t user;
+    simplex_rc rc = sx_user_of(a, conn, &user);
 
-    if (through_proxy(a, server) && (r = relay_of(a, entity, server)) == NULL)
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (through_proxy(a, user, server) && (r = relay_of(a, user, entity, server)) == NULL)
         return SIMPLEX_E_DISCONNECTED;
     if (r == NULL || sx_mono_ms() < r->direct_until)
         return sx_request_send(a, conn, server, req, out);
-    simplex_rc rc = send_via(a, r, req, out);
+    rc = send_via(a, r, req, out);
     if (rc == SIMPLEX_E_NO_SERVERS && direct_allowed(a, server))
         rc = sx_request_send(a, conn, server, req, out);
     return rc;

@@ -172,6 +172,7 @@ static simplex_rc do_server(struct simplex_agent *a, void *p)
         return SIMPLEX_E_NOMEM;
     (void)snprintf(x->out->server, sizeof x->out->server, "%s", text);
     sx_free(text);
+    x->out->user = s->user;
     x->out->connected = sx_client_is_up(s->client);
     x->out->version = sx_client_version(s->client);
     x->out->active = (int64_t)s->n_active;

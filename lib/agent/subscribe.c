@@ -50,6 +50,7 @@ static void emit_server(struct simplex_agent *a, int32_t kind, const struct sx_r
 
     sx_event_init(&ev, kind, 0);
     ev.server = sx_server_text(sx_client_server(s->client));
+    ev.user = s->user;
     ev.rc = why;
     ev.conns = conns;
     ev.n_conns = n;

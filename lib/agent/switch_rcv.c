@@ -7,7 +7,7 @@
  *
  * Where this is stands in the row of the old queue; the new one names the one it replaces.
  */
-#include "agent/agent.h"
+#include "agent/users.h"
 
 simplex_rc sx_emit_switch(struct simplex_agent *a, int64_t conn, int32_t direction, int32_t phase,
                           const struct sx_server *server, simplex_rc why, const char *detail)
@@ -80,9 +80,16 @@ simplex_rc sx_rcv_switch_phase(struct simplex_agent *a, int64_t conn, int32_t *p
 #define ANY_SERVER 0
 #define THIS_SERVER 1
 
-static simplex_rc pick_server(struct simplex_agent *a, const struct sx_rcv_queue *old,
-                              simplex_bytes wanted, struct sx_server *server, struct sx_wr *data)
+static simplex_rc pick_server(struct simplex_agent *a, const struct sx_conn *c,
+                              const struct sx_rcv_queue *old, simplex_bytes wanted,
+                              struct sx_server *server, struct sx_wr *data)
 {
+    struct sx_choice choice = { .user = c->user,
+                                .role = SX_SRV_STORAGE,
+                                .used = { &old->server },
+                                .n_used = 1,
+                                .not_there = &old->server };
+    const struct sx_user_server *chosen;
     struct sx_snd_queue sq;
     simplex_bytes password;
     simplex_rc rc;
@@ -97,8 +104,12 @@ static simplex_rc pick_server(struct simplex_agent *a, const struct sx_rcv_queue
         return rc == SIMPLEX_OK && data->bad ? SIMPLEX_E_NOMEM : rc;
     }
     rc = sx_store_sndq_of(a->store, old->conn_id, 0, &sq);
+    if (rc == SIMPLEX_OK) {
+        choice.used[choice.n_used++] = &sq.server;
+        rc = sx_choose(a, &choice, &chosen);
+    }
     if (rc == SIMPLEX_OK)
-        rc = sx_choose_server_beside(a, &old->server, &sq.server, server);
+        *server = chosen->server;
     sx_wipe(&sq, sizeof sq);
     return rc;
 }
@@ -108,12 +119,12 @@ bool sx_new_may_move(const struct sx_rcv_queue *q, simplex_bytes data)
     return q->replaces == 0 || (data.len > 0 && data.ptr[0] == ANY_SERVER);
 }
 
-simplex_bytes sx_new_password(const struct simplex_agent *a, const struct sx_rcv_queue *q,
+simplex_bytes sx_new_password(struct simplex_agent *a, int64_t user, const struct sx_rcv_queue *q,
                               simplex_bytes data)
 {
     if (q->replaces != 0 && data.len > 1)
         return sx_bytes(data.ptr + 1, data.len - 1);
-    return sx_server_password(a, &q->server);
+    return sx_server_password(a, user, &q->server);
 }
 
 static simplex_rc begin(struct simplex_agent *a, const struct sx_conn *c, simplex_bytes server)
@@ -126,7 +137,7 @@ static simplex_rc begin(struct simplex_agent *a, const struct sx_conn *c, simple
     memset(&q, 0, sizeof q);
     sx_wr_init(&data, 1024);
     if (rc == SIMPLEX_OK)
-        rc = pick_server(a, &old, server, &s, &data);
+        rc = pick_server(a, c, &old, server, &s, &data);
     if (rc == SIMPLEX_OK)
         rc = sx_new_rcv_queue_on(a, c->id, &s, SX_CLIENT_MAX, old.id, &q);
     old.switch_state = SX_SW_STARTED;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runtime tables: what the network is doing for which queue. Small, rebuilt from the database. */
-#include "agent/agent.h"
+#include "agent/users.h"
 
 static size_t by_id(int64_t id)
 {
@@ -21,9 +21,20 @@ static size_t by_rcv_id(const struct simplex_agent *a, simplex_bytes id)
 simplex_rc sx_rt_server_get(struct simplex_agent *a, int64_t conn, const struct sx_server *server,
                             struct sx_rt_server **out)
 {
-    int64_t entity = a->net_cfg.isolation == SX_ISOLATE_ENTITY ? conn : 0;
+    int64_t user;
+    simplex_rc rc = sx_user_of(a, conn, &user);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    return sx_rt_server_for(a, user, a->net_cfg.isolation == SX_ISOLATE_ENTITY ? conn : 0, server,
+                            out);
+}
+
+simplex_rc sx_rt_server_for(struct simplex_agent *a, int64_t user, int64_t entity,
+                            const struct sx_server *server, struct sx_rt_server **out)
+{
     struct sx_client *client;
-    simplex_rc rc = sx_net_client_of(a->net, server, entity, &client);
+    simplex_rc rc = sx_net_client_of(a->net, server, user, entity, &client);
 
     if (rc != SIMPLEX_OK)
         return rc;
@@ -34,6 +45,7 @@ simplex_rc sx_rt_server_get(struct simplex_agent *a, int64_t conn, const struct 
     if (s == NULL)
         return SIMPLEX_E_NOMEM;
     s->client = client;
+    s->user = user;
     s->next = a->rt_servers;
     a->rt_servers = s;
     sx_client_set_data(client, s);

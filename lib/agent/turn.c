@@ -4,7 +4,7 @@
  * each turn. Order within a turn: rows are committed, then commands go to servers, then callers
  * return and events are shown. What the callback does starts the next transaction of the turn.
  */
-#include "agent/agent.h"
+#include "agent/users.h"
 
 #define ROUNDS 16          /* event rounds before the loop looks at its sockets again */
 #define REPORT_EVERY 60000 /* a disk that stays full is reported once a minute */
@@ -116,7 +116,9 @@ static void resume(struct simplex_agent *a)
         return;
     a->recover_at = 0;
     sx_rt_clear(a);
-    rc = sx_load_queues(a);
+    rc = sx_users_load(a);
+    if (rc == SIMPLEX_OK)
+        rc = sx_load_queues(a);
     if (rc == SIMPLEX_OK)
         rc = sx_load_work(a);
     if (rc != SIMPLEX_OK)

@@ -22,7 +22,7 @@ enum stage { STAGE_DIAL, STAGE_TCP, STAGE_SOCKS, STAGE_TLS, STAGE_HELLO, STAGE_R
 /* What is needed until the session is ready. */
 struct attempt {
     struct sx_server server; /* the owner may be gone while a resolver works */
-    int64_t entity; /* of SX_ISOLATE_ENTITY */
+    int64_t user, entity;    /* who may share the circuit */
     struct sx_dial dial;
     uv_timer_t timer;
     uv_connect_t connect;
@@ -472,7 +472,7 @@ static simplex_rc send_plain(struct sx_conn *c, simplex_bytes out)
 
 static struct sx_isolation isolation_of(const struct sx_net *n, const struct attempt *a)
 {
-    struct sx_isolation i = { .text = n->isolation };
+    struct sx_isolation i = { .text = n->isolation, .user = a->user };
 
     switch (n->cfg.isolation) {
     case SX_ISOLATE_ENTITY:
@@ -662,8 +662,8 @@ static void on_start(uv_timer_t *timer)
     next_attempt(timer->data);
 }
 
-simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server, int64_t entity,
-                        const struct sx_conn_ops *ops, void *owner, struct sx_conn **out)
+simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server, int64_t user,
+                        int64_t entity, const struct sx_conn_ops *ops, void *owner, struct sx_conn **out)
 {
     struct sx_conn *c = sx_calloc(1, sizeof(*c));
     struct attempt *a = sx_calloc(1, sizeof(*a));
@@ -676,6 +676,7 @@ simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server, int6
     a->dial.loop = net->loop;
     a->dial.cfg = &net->cfg;
     a->server = *server;
+    a->user = user;
     a->entity = entity;
     a->dial.server = &a->server;
     a->dial.owner = c;

@@ -19,7 +19,8 @@ struct sx_conn_ops { /* called from the loop; the connection may be closed insid
 };
 
 /* server is copied. No call of ops happens inside. E_HOST, E_NOMEM, E_SYSTEM. */
-simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server, int64_t entity,
+simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server, int64_t user,
+                        int64_t entity,
                         const struct sx_conn_ops *ops, void *owner,
                         struct sx_conn **out) SIMPLEX_CHECK;
 void sx_conn_close(struct sx_conn *c); /* ops are not called any more */

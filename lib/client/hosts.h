@@ -23,7 +23,8 @@ size_t sx_routes(const struct sx_net_cfg *cfg, const struct sx_server *s,
 
 /* What a SOCKS5 user name stands for: connections that differ in it use different circuits. */
 struct sx_isolation {
-    const char *text;               /* of the user */
+    const char *text;               /* of this process */
+    int64_t user;                   /* 0: of all users */
     int64_t session;                /* 0: of all times */
     const struct sx_server *server; /* NULL: of all servers */
     int64_t entity;                 /* 0: of all connections of the application */

@@ -22,6 +22,8 @@ simplex_rc sx_isolation_user(const struct sx_isolation *i, char out[SX_ISOLATION
 
     sx_wr_init(&text, TEXT_MAX);
     sx_wr_text(&text, i->text);
+    if (i->user != 0)
+        put_number(&text, '#', i->user);
     if (i->session != 0)
         put_number(&text, ':', i->session);
     if (i->server != NULL) {

@@ -204,17 +204,18 @@ void sx_net_close(struct sx_net *n, void (*closed)(void *user), void *user)
 
 simplex_rc sx_net_client(struct sx_net *n, const struct sx_server *server, struct sx_client **out)
 {
-    return sx_net_client_of(n, server, 0, out);
+    return sx_net_client_of(n, server, 0, 0, out);
 }
 
-simplex_rc sx_net_client_of(struct sx_net *n, const struct sx_server *server, int64_t entity,
-                            struct sx_client **out)
+simplex_rc sx_net_client_of(struct sx_net *n, const struct sx_server *server, int64_t user,
+                            int64_t entity, struct sx_client **out)
 {
     *out = NULL;
     if (n->closing)
         return SIMPLEX_E_CLOSED;
     for (struct sx_client *c = n->clients; c != NULL; c = c->next) {
-        if (!c->dropped && c->entity == entity && sx_server_eq(&c->server, server)) {
+        if (!c->dropped && c->user == user && c->entity == entity &&
+            sx_server_eq(&c->server, server)) {
             *out = c;
             return SIMPLEX_OK;
         }
@@ -223,6 +224,7 @@ simplex_rc sx_net_client_of(struct sx_net *n, const struct sx_server *server, in
     simplex_rc rc = sx_client_new(n, server, &c);
     if (rc != SIMPLEX_OK)
         return rc;
+    c->user = user;
     c->entity = entity;
     c->next = n->clients;
     n->clients = c;

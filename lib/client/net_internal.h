@@ -49,7 +49,7 @@ struct sx_client {
     struct sx_client *next, *next_work;
     struct sx_net *net;
     struct sx_server server;
-    int64_t entity; /* of SX_ISOLATE_ENTITY */
+    int64_t user, entity; /* who may share it: see sx_net_client_of */
     void *data;
     struct sx_conn *conn; /* while connecting or up */
     bool up, wanted, has_work;

@@ -368,7 +368,7 @@ static void connect_now(struct sx_client *c)
     c->connect_now = false;
     c->reconnect_at = SX_NO_DEADLINE;
     c->connecting_since = sx_net_now();
-    simplex_rc rc = sx_conn_open(c->net, &c->server, c->entity, &conn_ops, c, &c->conn);
+    simplex_rc rc = sx_conn_open(c->net, &c->server, c->user, c->entity, &conn_ops, c, &c->conn);
     if (rc != SIMPLEX_OK)
         go_down(c, rc, true);
 }

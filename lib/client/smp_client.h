@@ -19,8 +19,9 @@ struct sx_client;
 
 enum sx_socks_mode { SX_SOCKS_ALWAYS = 0, SX_SOCKS_ONION };
 enum sx_host_mode { SX_HOSTS_ONION_VIA_SOCKS = 0, SX_HOSTS_ONION, SX_HOSTS_PUBLIC };
-/* What shares a SOCKS5 user name: everything of the isolation text; of it, what was connected since
- * the last sx_net_reconnect; of that, each server apart; there, each entity apart (section 9). */
+/* What shares a SOCKS5 user name: everything of the isolation text and one user; of it, what was
+ * connected since the last sx_net_reconnect; of that, each server apart; there, each entity apart
+ * (section 9). */
 enum sx_isolation_mode {
     SX_ISOLATE_USER = 0,
     SX_ISOLATE_SERVER,
@@ -78,9 +79,9 @@ void sx_net_close(struct sx_net *n, void (*closed)(void *user), void *user);
 /* The client of a server: found or made. Lives as long as n, or until sx_client_drop. */
 simplex_rc sx_net_client(struct sx_net *n, const struct sx_server *server,
                          struct sx_client **out) SIMPLEX_CHECK;
-/* The same for what only `entity` may share; 0: anybody. */
-simplex_rc sx_net_client_of(struct sx_net *n, const struct sx_server *server, int64_t entity,
-                            struct sx_client **out) SIMPLEX_CHECK;
+/* The same for what only one user may share and, of it, only one entity; 0: anybody. */
+simplex_rc sx_net_client_of(struct sx_net *n, const struct sx_server *server, int64_t user,
+                            int64_t entity, struct sx_client **out) SIMPLEX_CHECK;
 const struct sx_server *sx_client_server(const struct sx_client *c);
 bool sx_client_is_up(const struct sx_client *c);
 uint16_t sx_client_version(const struct sx_client *c); /* 0 when not up */

@@ -33,6 +33,7 @@ static void put(struct sx_q *q, const struct sx_conn *c)
         q->rc = SIMPLEX_E_ARG;
         return;
     }
+    sx_q_put_i64(q, c->user != 0 ? c->user : SX_USER_DEFAULT);
     sx_q_put_text(q, role_words[role_index(c->role)]);
     sx_q_put_text(q, state_words[c->state]);
     sx_q_put_i64(q, c->agent_version);
@@ -50,6 +51,7 @@ static void put(struct sx_q *q, const struct sx_conn *c)
 
 static void get(struct sx_q *q, struct sx_conn *c)
 {
+    c->user = sx_q_i64(q);
     c->role = roles[sx_q_word(q, role_words, SX_COUNT(role_words))];
     c->state = sx_q_word(q, state_words, SX_COUNT(state_words));
     c->agent_version = (uint16_t)sx_q_uint(q, UINT16_MAX);
@@ -140,4 +142,29 @@ simplex_rc sx_store_conn_list(struct sx_store *s, int64_t after, int64_t *ids, s
     sx_q_put_i64(&q, after);
     sx_q_put_i64(&q, (int64_t)*n);
     return sx_q_ids(&q, ids, n);
+}
+
+simplex_rc sx_store_conn_list_user(struct sx_store *s, int64_t user, int64_t after, int64_t *ids,
+                                   size_t *n)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_CONN_LIST_USER);
+    sx_q_put_i64(&q, user);
+    sx_q_put_i64(&q, after);
+    sx_q_put_i64(&q, (int64_t)*n);
+    return sx_q_ids(&q, ids, n);
+}
+
+simplex_rc sx_store_conn_user(struct sx_store *s, int64_t id, int64_t *user)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_CONN_USER);
+    sx_q_put_i64(&q, id);
+    simplex_rc rc = sx_q_row(&q);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    *user = sx_q_i64(&q);
+    return sx_q_done(&q);
 }

@@ -26,8 +26,30 @@ static const char initial_queues[] =
     " age INTEGER NOT NULL\n"
     ") STRICT;\n"
 
+    "CREATE TABLE users (\n"
+    " user_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
+    " active INTEGER NOT NULL,\n"
+    " deleted INTEGER NOT NULL,\n" /* its connections are being deleted */
+    " own_servers INTEGER NOT NULL,\n" /* those of user_servers; else of the configuration */
+    " servers_hash BLOB,\n"            /* of either list, to notice a change */
+    " servers_version INTEGER NOT NULL,\n"
+    " servers_changed_at INTEGER NOT NULL,\n"
+    " created_at INTEGER NOT NULL\n"
+    ") STRICT;\n"
+    "INSERT INTO users VALUES (1, 1, 0, 0, NULL, 0, 0, 0);\n" /* SX_USER_DEFAULT */
+
+    "CREATE TABLE user_servers (\n"
+    " user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,\n"
+    " position INTEGER NOT NULL,\n"
+    " server BLOB NOT NULL,\n" /* the address as it was given, with the password */
+    " operator_id INTEGER NOT NULL,\n"
+    " flags INTEGER NOT NULL,\n" /* enum sx_server_flags */
+    " PRIMARY KEY (user_id, position)\n"
+    ") STRICT, WITHOUT ROWID;\n"
+
     "CREATE TABLE connections (\n"
     " conn_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
+    " user_id INTEGER NOT NULL REFERENCES users,\n"
     " role TEXT NOT NULL,\n"
     " state TEXT NOT NULL,\n"
     " agent_version INTEGER NOT NULL,\n"
@@ -43,6 +65,7 @@ static const char initial_queues[] =
     " created_at INTEGER NOT NULL,\n"
     " ratchet_state BLOB\n" /* last: a long one continues on other pages */
     ") STRICT;\n"
+    "CREATE INDEX connections_user ON connections (user_id, conn_id);\n"
 
     "CREATE TABLE rcv_queues (\n"
     " rcv_queue_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"

@@ -4,9 +4,12 @@
 #include "store/sql.h"
 
 #define CONN                                                                                     \
-    "role, state, agent_version, pq_support, deleted, subscribe, last_internal_msg_id, "         \
+    "user_id, role, state, agent_version, pq_support, deleted, subscribe, last_internal_msg_id, "         \
     "last_internal_snd_msg_id, last_external_snd_msg_id, last_snd_msg_hash, last_rcv_msg_hash, " \
     "ratchet_sync_state, created_at"
+#define USER                                                                               \
+    "active, deleted, own_servers, servers_hash, servers_version, servers_changed_at, " \
+    "created_at"
 #define RCVQ                                                                                    \
     "conn_id, server, rcv_id, snd_id, rcv_auth_key, rcv_dh_key, rcv_dh_secret, e2e_key, "       \
     "e2e_dh_secret, sender_key, queue_mode, smp_client_version, status, rcv_primary, deleted, " \
@@ -38,12 +41,27 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_RELEASE] = "RELEASE sx",
     [SQL_UNDO] = "ROLLBACK TO sx",
 
-    [SQL_CONN_ADD] = "INSERT INTO connections (" CONN ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [SQL_CONN_ADD] = "INSERT INTO connections (" CONN ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_CONN_GET] = "SELECT " CONN " FROM connections WHERE conn_id = ?",
     [SQL_CONN_UPDATE] =
-        "UPDATE connections SET (" CONN ") = (?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE conn_id = ?",
+        "UPDATE connections SET (" CONN ") = (?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE conn_id = ?",
     [SQL_CONN_DELETE] = "DELETE FROM connections WHERE conn_id = ?",
     [SQL_CONN_LIST] = "SELECT conn_id FROM connections WHERE conn_id > ? ORDER BY conn_id LIMIT ?",
+
+    [SQL_CONN_USER] = "SELECT user_id FROM connections WHERE conn_id = ?",
+    [SQL_CONN_LIST_USER] = "SELECT conn_id FROM connections WHERE user_id = ? AND conn_id > ?"
+                           " ORDER BY conn_id LIMIT ?",
+
+    [SQL_USER_ADD] = "INSERT INTO users (" USER ") VALUES (?,?,?,?,?,?,?)",
+    [SQL_USER_NEXT] =
+        "SELECT user_id, " USER " FROM users WHERE user_id > ? ORDER BY user_id LIMIT 1",
+    [SQL_USER_UPDATE] = "UPDATE users SET (" USER ") = (?,?,?,?,?,?,?) WHERE user_id = ?",
+    [SQL_USER_DELETE] = "DELETE FROM users WHERE user_id = ?",
+    [SQL_USER_SERVER_ADD] = "INSERT INTO user_servers (user_id, position, server, operator_id,"
+                            " flags) VALUES (?,?,?,?,?)",
+    [SQL_USER_SERVER_NEXT] = "SELECT position, server, operator_id, flags FROM user_servers"
+                             " WHERE user_id = ? AND position > ? ORDER BY position LIMIT 1",
+    [SQL_USER_SERVERS_DELETE] = "DELETE FROM user_servers WHERE user_id = ?",
 
     [SQL_RCVQ_ADD] = "INSERT INTO rcv_queues (" RCVQ ", host, port)"
                      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",

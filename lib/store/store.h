@@ -88,6 +88,45 @@ void sx_store_fault_memory(bool on);
 int64_t sx_store_pages(struct sx_store *s); /* written by commits since this was last asked */
 simplex_rc sx_store_exec(struct sx_store *s, const char *sql) SIMPLEX_CHECK;
 
+/* ---- users and their servers ---- */
+
+#define SX_USER_DEFAULT 1 /* made with the database */
+
+struct sx_user_row {
+    int64_t id;
+    bool active;                 /* its queues are subscribed first */
+    bool deleted;                /* its connections are being deleted */
+    bool own_servers;            /* it has a list of its own, perhaps an empty one */
+    bool has_hash;
+    uint8_t servers_hash[32];    /* of the list that it uses */
+    int64_t servers_version;     /* how often that became another one */
+    int64_t servers_changed_at;  /* ms */
+    int64_t created_at;          /* ms */
+};
+simplex_rc sx_store_user_add(struct sx_store *s, struct sx_user_row *u) SIMPLEX_CHECK; /* sets id */
+/* The first with an id above `after`. E_NOT_FOUND behind the last. */
+simplex_rc sx_store_user_next(struct sx_store *s, int64_t after,
+                              struct sx_user_row *u) SIMPLEX_CHECK;
+simplex_rc sx_store_user_update(struct sx_store *s, const struct sx_user_row *u) SIMPLEX_CHECK;
+/* With its list of servers. E_PROHIBITED: it has connections. */
+simplex_rc sx_store_user_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK;
+
+enum sx_server_flags { SX_SRV_ENABLED = 1, SX_SRV_STORAGE = 2, SX_SRV_PROXY = 4, SX_SRV_PRESET = 8 };
+
+struct sx_server_row {
+    int64_t user_id;
+    int64_t position;     /* from 1 */
+    simplex_bytes server; /* text with the password; next: borrowed until the next call */
+    int64_t operator_id;
+    uint8_t flags;        /* enum sx_server_flags */
+};
+simplex_rc sx_store_user_server_add(struct sx_store *s,
+                                    const struct sx_server_row *r) SIMPLEX_CHECK;
+/* The first of the user behind position `after`. E_NOT_FOUND behind the last. */
+simplex_rc sx_store_user_server_next(struct sx_store *s, int64_t user_id, int64_t after,
+                                     struct sx_server_row *r) SIMPLEX_CHECK;
+simplex_rc sx_store_user_servers_delete(struct sx_store *s, int64_t user_id) SIMPLEX_CHECK;
+
 /* ---- connections ---- */
 
 enum sx_conn_state {       /* where the handshake is (agent.md section 6.1) */
@@ -117,6 +156,7 @@ enum sx_sync_state { /* of the ratchet with the peer's (section 6.6) */
 
 struct sx_conn {
     int64_t id;
+    int64_t user;             /* id; 0 is written as SX_USER_DEFAULT */
     uint8_t role;             /* enum sx_conn_role */
     uint8_t state;            /* enum sx_conn_state */
     uint16_t agent_version;   /* 0: not agreed yet */
@@ -140,6 +180,11 @@ simplex_rc sx_store_conn_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK;
 /* ids in ascending order after `after`; fills up to *n, sets *n. */
 simplex_rc sx_store_conn_list(struct sx_store *s, int64_t after, int64_t *ids, size_t *n)
     SIMPLEX_CHECK;
+
+/* The same of one user. */
+simplex_rc sx_store_conn_list_user(struct sx_store *s, int64_t user, int64_t after, int64_t *ids,
+                                   size_t *n) SIMPLEX_CHECK;
+simplex_rc sx_store_conn_user(struct sx_store *s, int64_t id, int64_t *user) SIMPLEX_CHECK;
 
 /* ---- queues ---- */
 

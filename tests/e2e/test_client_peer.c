@@ -1336,7 +1336,7 @@ static void isolation_separates_sessions_and_entities(void **state)
         struct sx_server server;
         struct result r = { 0 };
         peer_server(&t.peer, "a.example", &server);
-        assert_int_equal(sx_net_client_of(t.net, &server, 7, &t.client), SIMPLEX_OK);
+        assert_int_equal(sx_net_client_of(t.net, &server, 0, 7, &t.client), SIMPLEX_OK);
         send_cmd(SX_SUB, "a", &r);
         RUN_UNTIL(r.done);
         assert_int_equal(r.rc, SIMPLEX_OK);

@@ -113,7 +113,7 @@ static void in_spite_of_failures(step *fn, unsigned least)
 
 static simplex_rc create(void)
 {
-    return sx_create_address(s.a, &s.address);
+    return sx_create_address(s.a, SX_USER_DEFAULT, &s.address);
 }
 
 /* What the answer to NEW brings. */
@@ -140,7 +140,7 @@ static simplex_rc print(void)
 
 static simplex_rc ask(void)
 {
-    return sx_join(s.a, sx_wr_bytes(&s.link), sx_str("may I?"), SIMPLEX_PQ_OFF, &s.asking);
+    return sx_join(s.a, SX_USER_DEFAULT, sx_wr_bytes(&s.link), sx_str("may I?"), SIMPLEX_PQ_OFF, &s.asking);
 }
 
 static simplex_rc get_command(enum sx_command_tag tag, struct sx_command *cmd)
@@ -293,7 +293,7 @@ static struct {
 
 static simplex_rc make_short(void)
 {
-    return sx_create_short(s.a, SX_SHORT_INVITATION, SIMPLEX_PQ_OFF, &l.data, false, &l.made);
+    return sx_create_short(s.a, SX_USER_DEFAULT, SX_SHORT_INVITATION, SIMPLEX_PQ_OFF, &l.data, false, &l.made);
 }
 
 static simplex_rc command_of(int64_t conn, enum sx_command_tag tag, struct sx_command *cmd)
@@ -368,7 +368,7 @@ static simplex_rc look_and_join(void)
 {
     struct sx_wish wish = { .join = true, .info = sx_str("hello") };
 
-    return sx_look(s.a, sx_wr_bytes(&l.text), &wish, &l.looked);
+    return sx_look(s.a, SX_USER_DEFAULT, sx_wr_bytes(&l.text), &wish, &l.looked);
 }
 
 static simplex_rc answer_look(void)

@@ -98,13 +98,13 @@ static void isolation_user_is_the_hash_of_user_and_server(void **state)
     assert_string_equal(user, "4HskXXnEa5eRA3ltp8Y4aecZFCWD2u2vIy/GQvxMugg=");
 }
 
-static void isolation_user_depends_on_session_and_entity(void **state)
+static void isolation_user_depends_on_user_session_and_entity(void **state)
 {
     struct sx_server a = server_of("a.example");
-    char users[5][SX_ISOLATION_USER];
+    char users[6][SX_ISOLATION_USER];
     const struct sx_isolation by[] = {
-        { "user", 0, NULL, 0 }, { "user", 1, NULL, 0 }, { "user", 2, NULL, 0 },
-        { "user", 1, &a, 0 },   { "user", 1, &a, 7 },
+        { "user", 0, 0, NULL, 0 }, { "user", 0, 1, NULL, 0 }, { "user", 0, 2, NULL, 0 },
+        { "user", 0, 1, &a, 0 },   { "user", 0, 1, &a, 7 },   { "user", 5, 1, &a, 7 },
     };
 
     (void)state;
@@ -133,7 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chooses_hosts_of_one_kind_and_the_way_to_them),
         cmocka_unit_test(isolation_user_is_the_hash_of_user_and_server),
-        cmocka_unit_test(isolation_user_depends_on_session_and_entity),
+        cmocka_unit_test(isolation_user_depends_on_user_session_and_entity),
         cmocka_unit_test(isolation_user_survives_a_failed_malloc),
     };
 

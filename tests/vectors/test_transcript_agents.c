@@ -469,13 +469,13 @@ static simplex_rc join_recorded(struct simplex_agent *a, void *arg)
 {
     const struct begin *b = arg;
 
-    TRY(sx_join(a, b->link, b->info, p.pq ? SIMPLEX_PQ_ON : SIMPLEX_PQ_OFF, &p.conn));
+    TRY(sx_join(a, SX_USER_DEFAULT, b->link, b->info, p.pq ? SIMPLEX_PQ_ON : SIMPLEX_PQ_OFF, &p.conn));
     return exchange_queue(a, b);
 }
 
 static simplex_rc create_recorded_address(struct simplex_agent *a, void *arg)
 {
-    TRY(sx_create_address(a, &p.conn));
+    TRY(sx_create_address(a, SX_USER_DEFAULT, &p.conn));
     return exchange_queue(a, arg);
 }
 

@@ -250,7 +250,7 @@ static void plays_maker(unsigned n, const char *event, uint8_t type, const char 
     recorded_links(event, &full, &small);
     must(sx_short_link_parse(small, &s));
     recorded_data(sx_short_link_kind(&s), fixed, user, &s, &d);
-    must(sx_create_short(p.a, type, SIMPLEX_PQ_ON, &data, false, &conn));
+    must(sx_create_short(p.a, SX_USER_DEFAULT, type, SIMPLEX_PQ_ON, &data, false, &conn));
     must(sx_store_conn_get(p.a->store, conn, &c));
     must(sx_store_rcvq_of(p.a->store, conn, 0, &q));
     must(sx_store_link_get(p.a->store, q.id, &l));
@@ -302,7 +302,7 @@ static void looks(simplex_bytes link, const struct sx_wish *wish, const char *ta
     struct sx_short_link s;
     struct sx_look l;
 
-    must(sx_look(p.a, link, wish, conn));
+    must(sx_look(p.a, SX_USER_DEFAULT, link, wish, conn));
     must(sx_look_send(p.a, *conn, &l, &s, &cmd, &req));
     assert_int_equal(cmd.tag, want.tag);
     vec_assert_eq(req.entity, vec_hex(t, "entity_id"), "link id");
