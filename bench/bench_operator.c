@@ -6,7 +6,9 @@
  * clients that come at once. The clients are the ones of
  * smp-load, in this process; the server is another process, and both share the cores.
  *
- * bench_operator [--full] [seconds per row]
+ * bench_operator [--full] [--memory | --disk] [--connections N] [seconds per row]
+ * --memory, --disk: nothing but the cycles a second of a server that keeps its state there.
+ * --connections: of those rows the one with so many.
  * BENCH_DIR: on the disk to be measured; default /var/tmp.
  */
 #define _XOPEN_SOURCE 700 /* nftw */
@@ -28,6 +30,11 @@
 
 static double seconds = 5;
 static long cores;
+static unsigned only_connections; /* 0: all rows */
+
+static const struct {
+    unsigned connections, window;
+} rows[] = { { 2, 16 }, { 100, 2 }, { 2000, 1 } };
 
 static struct load_options options_for(const struct served *s)
 {
@@ -153,6 +160,11 @@ static void row(const char *dir, unsigned connections, unsigned window)
     served_stop(&s);
 }
 
+static bool wanted(size_t i)
+{
+    return only_connections == 0 || rows[i].connections == only_connections;
+}
+
 static void throughput(void)
 {
     struct cycle_costs c = cycle_costs_measure();
@@ -167,9 +179,9 @@ static void throughput(void)
     printf("%11s  %9s  %9s  %12s  %7s  %13s  %7s  %30s  %8s\n", "connections", "in flight",
            "cycles/s", "cryptography", "of best", "time a cycle", "of best",
            "SEND->MSG ms p50 p99 p99.9 max", "KiB/conn");
-    row(NULL, 2, 16);
-    row(NULL, 100, 2);
-    row(NULL, 2000, 1);
+    for (size_t i = 0; i < SX_COUNT(rows); i++)
+        if (wanted(i))
+            row(NULL, rows[i].connections, rows[i].window);
 }
 
 /* ---- on disk ---- */
@@ -206,12 +218,12 @@ static double sync_us(const char *dir)
 static void durable(void)
 {
     const char *parent = getenv("BENCH_DIR");
-    static const struct {
-        unsigned connections, window;
-    } rows[] = { { 2, 16 }, { 100, 2 }, { 2000, 1 } };
     char dir[200];
+    bool said = false;
 
     for (size_t i = 0; i < SX_COUNT(rows); i++) {
+        if (!wanted(i))
+            continue;
         snprintf(dir, sizeof(dir), "%s/bench-operator-XXXXXX",
                  parent != NULL ? parent : "/var/tmp");
         if (mkdtemp(dir) == NULL) {
@@ -219,11 +231,12 @@ static void durable(void)
                     parent != NULL ? parent : "/var/tmp");
             return;
         }
-        if (i == 0)
+        if (!said)
             printf(
                 "\nthe same with every message on disk before it is answered OK (in %s, where a\n"
                 "sync of 16 KiB takes %.0f us)\n\n",
                 parent != NULL ? parent : "/var/tmp", sync_us(dir));
+        said = true;
         row(dir, rows[i].connections, rows[i].window);
         nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     }
@@ -319,17 +332,49 @@ static void storm(void)
     served_stop(&s);
 }
 
+struct choice {
+    bool memory, disk; /* the tables of cycles */
+    bool rest;
+    uint64_t messages; /* of the long run */
+};
+
+static bool read_number(const char *text, double *n)
+{
+    char *end;
+
+    *n = text == NULL ? 0 : strtod(text, &end);
+    return *n > 0 && *end == 0;
+}
+
+static bool read_options(char **arg, struct choice *c)
+{
+    double n;
+
+    for (; *arg != NULL; arg++) {
+        if (strcmp(*arg, "--full") == 0) {
+            c->messages = 1000000;
+        } else if (strcmp(*arg, "--memory") == 0) {
+            c->disk = c->rest = false;
+        } else if (strcmp(*arg, "--disk") == 0) {
+            c->memory = c->rest = false;
+        } else if (strcmp(*arg, "--connections") == 0 && read_number(arg[1], &n)) {
+            only_connections = (unsigned)n;
+            arg++;
+        } else if (!read_number(*arg, &seconds)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
-    uint64_t messages = 50000;
+    struct choice c = { .memory = true, .disk = true, .rest = true, .messages = 50000 };
 
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--full") == 0)
-            messages = 1000000;
-        else if ((seconds = strtod(argv[i], NULL)) <= 0) {
-            fprintf(stderr, "Usage: bench_operator [--full] [seconds per row]\n");
-            return 2;
-        }
+    if (argc < 1 || !read_options(argv + 1, &c)) {
+        fprintf(stderr, "Usage: bench_operator [--full] [--memory | --disk] [--connections N] "
+                        "[seconds per row]\n");
+        return 2;
     }
     cores = sysconf(_SC_NPROCESSORS_ONLN);
     cores = cores < 1 ? 1 : cores > LOAD_THREADS_MAX ? LOAD_THREADS_MAX : cores;
@@ -338,13 +383,17 @@ int main(int argc, char **argv)
                         "figure will show errors\n");
     if (sx_crypto_init() != SIMPLEX_OK)
         return 1;
-    throughput();
-    durable();
+    if (c.memory)
+        throughput();
+    if (c.disk)
+        durable();
+    if (!c.rest)
+        return 0;
     printf("\n");
     idle_connections();
     empty_queues();
     fflush(stdout);
-    long_run(messages);
+    long_run(c.messages);
     fflush(stdout);
     storm();
     return 0;
