@@ -100,11 +100,31 @@ static void on_written(uv_write_t *req, int status)
     sx_loop_settle(c->loop);
 }
 
-/* Hands what TLS made to the socket: one write at a time. */
-static void flush(struct sx_srv_conn *c)
+/*
+ * As much as the socket takes at once: usually all, without a request and without a change for
+ * epoll. Who has more to send than may be sealed at a time waits for his turn. False: the socket is
+ * broken.
+ */
+static bool write_now(struct sx_srv_conn *c)
 {
-    if (c->writing != NULL || c->closing)
-        return;
+    simplex_bytes out = sx_tls_pending(c->tls);
+
+    if (out.len == 0 || out.len >= SX_WRITE_HIGH)
+        return true;
+    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)out.ptr, (unsigned)out.len);
+    int n = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
+    if (n == UV_EAGAIN)
+        return true;
+    if (n < 0)
+        return false;
+    sx_tls_consume(c->tls, (size_t)n);
+    c->active_ms = (int64_t)uv_now(&c->loop->uv);
+    return true;
+}
+
+/* The rest waits for the socket: one write at a time. */
+static void write_later(struct sx_srv_conn *c)
+{
     c->writing = sx_tls_take(c->tls, &c->writing_len);
     if (c->writing == NULL) {
         if (c->finish || sx_tls_pending(c->tls).len > 0)
@@ -117,6 +137,17 @@ static void flush(struct sx_srv_conn *c)
     c->active_ms = c->write_ms;
     c->untaken = SIZE_MAX;
     if (uv_write(&c->write, (uv_stream_t *)&c->tcp, &buf, 1, on_written) != 0)
+        sx_srv_conn_close(c);
+}
+
+/* Hands what TLS made to the socket. */
+static void flush(struct sx_srv_conn *c)
+{
+    if (c->writing != NULL || c->closing)
+        return;
+    if (write_now(c))
+        write_later(c);
+    else
         sx_srv_conn_close(c);
 }
 
