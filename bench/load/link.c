@@ -46,10 +46,7 @@ static void on_lost(void *owner, simplex_rc rc)
     links_open(t);
 }
 
-static void on_content(void *owner, simplex_bytes content)
-{
-    work_content(owner, content);
-}
+static void on_content(void *owner, simplex_bytes content);
 
 static void on_drained(void *owner)
 {
@@ -127,6 +124,19 @@ static void flush(struct link *l)
         on_lost(l, rc);
         sx_conn_close(c);
     }
+}
+
+/*
+ * With one queue a connection an answer has nothing to wait for: it leaves while the connection is
+ * still in the cache, and an ACK, which the next message waits for, before the SENDs.
+ */
+static void on_content(void *owner, simplex_bytes content)
+{
+    struct link *l = owner;
+
+    work_content(l, content);
+    if (l->t->o->queues == 1 && l->first != NULL)
+        flush(l);
 }
 
 void links_flush(struct thread *t)
