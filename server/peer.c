@@ -224,11 +224,11 @@ void sx_answer_head(struct sx_answer *a, struct sx_sub *sub, struct sx_queue *q)
     a->rsp.msg.msg_id = sx_bytes(a->msg->id, sizeof(a->msg->id));
 }
 
-/* Encrypts the message into to, SX_MSG_BODY bytes. */
+/* Encrypts the message into to, SX_MSG_BODY bytes: encoded at its place in the box, behind the
+ * length that padding puts before it. */
 static bool seal_msg(const struct sx_queue *q, const struct sx_msg *m, uint8_t *to)
 {
     struct sx_box_key key;
-    uint8_t plain[SX_MSG_PADDED];
     struct sx_wr w;
     struct sx_rcv_msg msg = {
         .quota = m->quota,
@@ -237,7 +237,7 @@ static bool seal_msg(const struct sx_queue *q, const struct sx_msg *m, uint8_t *
         .body = sx_bytes(m->body, m->len),
     };
 
-    sx_wr_fixed(&w, plain, sizeof(plain));
+    sx_wr_fixed(&w, to + SX_BOX_TAG + 2, SX_MSG_PADDED - 2);
     sx_rcv_msg_encode(&w, &msg);
     sx_box_key_init(&key, q->secret);
     bool ok =

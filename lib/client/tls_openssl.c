@@ -300,6 +300,12 @@ simplex_rc sx_tls_start(struct sx_tls *t)
     return t->ready || t->is_server ? SIMPLEX_OK : handshake(t);
 }
 
+/* Something of what came before is not read yet. */
+static bool has_input(const struct sx_tls *t)
+{
+    return buf_left(&t->kept) > 0 || SSL_has_pending(t->ssl) == 1;
+}
+
 static simplex_rc keep(struct sx_tls *t, simplex_bytes in)
 {
     if (in.len > SX_TLS_KEPT_MAX - buf_left(&t->kept))
@@ -349,6 +355,8 @@ simplex_rc sx_tls_receive(struct sx_tls *t, simplex_bytes *in, uint8_t *to, size
     simplex_rc rc = t->failed;
 
     *got = 0;
+    if (rc == SIMPLEX_OK && t->ready && in->len == 0 && !has_input(t))
+        return SIMPLEX_OK; /* OpenSSL would take buffers for a record to find that out */
     t->in = *in;
     if (rc == SIMPLEX_OK && !t->ready)
         rc = handshake(t);
