@@ -81,6 +81,22 @@ enum { /* host_mode: which hosts of a server are used */
     SIMPLEX_HOSTS_PUBLIC = 2,
 };
 
+enum { /* kinds of noise: what they hide from whom is in docs/threat-model.md */
+    SIMPLEX_NOISE_PING = 1,   /* PINGs on sessions with servers */
+    SIMPLEX_NOISE_LOOP = 2,   /* messages to ourselves through queues made for it */
+    SIMPLEX_NOISE_REPEAT = 4, /* messages that a contact has already, which its agent drops */
+};
+
+/* Noise traffic: commands without a meaning, at random times, among which messages are less
+ * easily told apart. */
+typedef struct simplex_noise {
+    size_t size;         /* sizeof(simplex_noise) */
+    int64_t budget;      /* bytes an hour, of both directions, that are never exceeded; on average
+                          * half of it is used. 0: no noise. At least 327,680, at most 2^40 */
+    uint32_t kinds;      /* sum of SIMPLEX_NOISE_...; 0: no noise */
+    int64_t budget_metered; /* the same where the network is metered (cellular); 0: none there */
+} simplex_noise;
+
 typedef struct simplex_agent_config {
     size_t size;         /* sizeof(simplex_agent_config); new fields are added at the end */
     const char *db_path; /* file of the database; made when missing; -wal and -age beside it */
@@ -130,6 +146,8 @@ typedef struct simplex_agent_config {
      * to queues on them name the first host only, and such links are understood. */
     const char *const *preset_servers;
     size_t n_preset_servers;
+
+    const simplex_noise *noise; /* NULL: none. simplex_agent_set_noise changes it */
 } simplex_agent_config;
 
 /*
@@ -763,6 +781,34 @@ SIMPLEX_API const char *simplex_event_json(const simplex_event *ev);
 SIMPLEX_API simplex_rc simplex_agent_next_event(simplex_agent *a, int64_t timeout_ms,
                                                 simplex_event **ev) SIMPLEX_CHECK;
 SIMPLEX_API void simplex_event_free(simplex_event *ev); /* only pulled events; NULL is fine */
+
+/* ---- noise traffic ---- */
+
+/*
+ * From now on, until it is set again or the agent is closed; what was configured counts again at
+ * the next start. When loops are turned off their queues are deleted on the servers, as soon as these
+ * can be reached. noise: copied; NULL: none. Errors: ARG (a budget below the least, unknown kinds).
+ */
+SIMPLEX_API simplex_rc simplex_agent_set_noise(simplex_agent *a,
+                                               const simplex_noise *noise) SIMPLEX_CHECK;
+
+typedef struct simplex_noise_count {
+    int64_t bytes;     /* of noise: what its commands and their answers take on the wire */
+    int64_t pings, loops, repeats; /* sent; of loops also what makes and deletes their queues */
+    int64_t messages;  /* of the application and of the protocol, sent meanwhile */
+    int64_t replaced;  /* noise that was left out for them */
+} simplex_noise_count;
+
+typedef struct simplex_noise_stats {
+    size_t size;               /* set by the caller: sizeof(simplex_noise_stats) */
+    simplex_noise_count hour;  /* the last 60 minutes */
+    simplex_noise_count total; /* since the agent was opened */
+    int64_t queues;            /* that loops go through at present */
+} simplex_noise_stats;
+
+/* Errors: ARG. */
+SIMPLEX_API simplex_rc simplex_agent_noise_stats(simplex_agent *a,
+                                                 simplex_noise_stats *stats) SIMPLEX_CHECK;
 
 #ifdef __cplusplus
 }

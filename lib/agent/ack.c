@@ -5,7 +5,7 @@
  * shown again with the same id. Where an ACK is lost the server delivers the message again: it
  * cannot be decrypted twice, its hash is known, so it is acknowledged without a word.
  */
-#include "agent/agent.h"
+#include "agent/noise.h"
 
 simplex_rc sx_ack_later(struct simplex_agent *a, int64_t queue, simplex_bytes msg_id,
                         bool after_commit)
@@ -102,6 +102,7 @@ static void send_ack(struct simplex_agent *a, struct sx_ack *k)
     req.key = q->auth;
     req.entity = sx_id_bytes(q->rcv_id);
     cmd.ack.msg_id = sx_id_bytes(&k->msg_id);
+    sx_noise_acked(a, k->queue);
     if (sx_client_send(q->server->client, &req) != SIMPLEX_OK) {
         ask_again(a, k);
         sx_free(k);

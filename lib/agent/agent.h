@@ -96,6 +96,7 @@ struct sx_rt_server { /* one per user and server that a queue of theirs or of a 
     struct sx_rt_rcvq *queues; /* receiving queues there */
     size_t n_pending, n_sent, n_active;
     bool subs_changed;         /* look whether a chunk is answered when the turn ends */
+    uint32_t noise_debt;       /* messages whose place noise has not left yet: noise.h */
     bool timed_out;            /* a SUB was not answered on a living session */
     int64_t *subscribed;       /* connections for the next UP event */
     size_t n_subscribed, cap_subscribed;
@@ -244,6 +245,8 @@ struct simplex_agent {
     int64_t next_cleanup;
     uint8_t *scratch;       /* SX_BLOCK bytes: the body of the message at hand, opened in place */
     uint8_t *plain;         /* SX_BLOCK bytes: its agent message */
+    struct sx_noise *noise;    /* NULL: never had any */
+    simplex_noise noise_cfg;   /* at the start */
     const struct sx_x3dh_keys *fresh_keys; /* of the next synchronisation; NULL but in replays */
 };
 
@@ -552,6 +555,12 @@ void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w); /* sends the old
 /* SEND body of m for q, encrypting the ratchet message. */
 simplex_rc sx_seal_send(const struct sx_conn *c, const struct sx_snd_queue *q,
                         const struct sx_snd_msg *m, struct sx_wr *body) SIMPLEX_CHECK;
+/* The ratchet message of m: the same bytes each time. */
+simplex_rc sx_ratchet_message_of(const struct sx_snd_msg *m, struct sx_wr *w) SIMPLEX_CHECK;
+/* For noise: SEND body of a ratchet message that was sent before, and one of random bytes. */
+simplex_rc sx_seal_again(const struct sx_snd_queue *q, simplex_bytes ratchet_message,
+                         struct sx_wr *body) SIMPLEX_CHECK;
+simplex_rc sx_seal_nothing(struct sx_wr *body) SIMPLEX_CHECK;
 /* SEND body of an envelope for a queue that keeps no secret, under a key of its own. */
 simplex_rc sx_seal_once(const struct sx_queue_addr *to, const struct sx_envelope *env,
                         struct sx_wr *body) SIMPLEX_CHECK;

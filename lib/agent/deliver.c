@@ -4,7 +4,7 @@
  * has it the next, so that order holds whatever fails (agent.md section 6.7). The ratchet message
  * of a retry has the same bytes under a fresh per-queue nonce.
  */
-#include "agent/agent.h"
+#include "agent/noise.h"
 
 static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp);
 
@@ -27,6 +27,7 @@ static simplex_rc send_message(struct simplex_agent *a, struct sx_rt_sndq *w,
             req.key = &q->auth; /* a confirmation to a queue not secured yet is unsigned */
         w->msg_id = m->id;
         rc = sx_route_send(a, q->conn_id, &q->server, &req, &w->server);
+        sx_noise_real(a, w, m->notify);
     }
     sx_wr_free(&body);
     return rc;
@@ -335,6 +336,8 @@ static simplex_rc handle_answer(struct simplex_agent *a, struct sx_rt_sndq *w, s
         return SIMPLEX_OK; /* deleted meanwhile */
     if (rc != SIMPLEX_OK)
         return rc;
+    if (why == SIMPLEX_OK)
+        sx_noise_delivered(a, w, &m);
     if (why == SIMPLEX_OK && m.type == SX_M_MSG)
         return message_delivered(a, w, m.conn_id, m.sent);
     return handle_with_queue(a, w, why, rsp);

@@ -51,7 +51,7 @@ static simplex_rc envelope_of(const struct sx_conn *c, const struct sx_snd_msg *
     return env->has_e2e ? stored_params(m->e2e, &env->e2e) : SIMPLEX_OK;
 }
 
-static simplex_rc append_ratchet_message(const struct sx_snd_msg *m, struct sx_wr *w)
+simplex_rc sx_ratchet_message_of(const struct sx_snd_msg *m, struct sx_wr *w)
 {
     struct sx_msg_key key;
     simplex_rc rc;
@@ -84,7 +84,7 @@ static simplex_rc fill_inner(const struct sx_conn *c, const struct sx_snd_queue 
     sx_wr_fixed(&w, inner + 2, n - 2);
     sx_private_msg_encode(&w, &priv);
     sx_envelope_encode(&w, &env);
-    rc = append_ratchet_message(m, &w);
+    rc = sx_ratchet_message_of(m, &w);
     if (rc != SIMPLEX_OK || w.bad)
         return rc != SIMPLEX_OK ? rc : SIMPLEX_E_TOO_LARGE;
     pad_inner(inner, w.len, n);
@@ -111,6 +111,49 @@ simplex_rc sx_seal_send(const struct sx_conn *c, const struct sx_snd_queue *q,
     if (rc != SIMPLEX_OK)
         return rc;
     seal_in_place(q->e2e_secret, head.nonce, at, n);
+    return SIMPLEX_OK;
+}
+
+simplex_rc sx_seal_again(const struct sx_snd_queue *q, simplex_bytes ratchet_message,
+                         struct sx_wr *body)
+{
+    struct sx_client_msg head = { .version = q->client_version };
+    struct sx_private_msg priv = { 0 };
+    struct sx_envelope env = { .version = SX_AGENT_MAX,
+                               .tag = SX_ENV_MESSAGE,
+                               .body = ratchet_message };
+    struct sx_wr w;
+    uint8_t *at;
+
+    sx_wr_init(body, SEND_CAP);
+    sx_random(head.nonce, sizeof head.nonce);
+    sx_client_msg_encode(body, &head);
+    at = sx_wr_space(body, SX_BOX_TAG + SX_PAD_MESSAGE);
+    if (at == NULL)
+        return SIMPLEX_E_NOMEM;
+    sx_wr_fixed(&w, at + SX_BOX_TAG + 2, SX_PAD_MESSAGE - 2);
+    sx_private_msg_encode(&w, &priv);
+    sx_envelope_encode(&w, &env);
+    if (w.bad)
+        return SIMPLEX_E_TOO_LARGE;
+    pad_inner(at + SX_BOX_TAG, w.len, SX_PAD_MESSAGE);
+    seal_in_place(q->e2e_secret, head.nonce, at, SX_PAD_MESSAGE);
+    return SIMPLEX_OK;
+}
+
+/* Nobody has a key to it, and none is needed: it is read by its sender. */
+simplex_rc sx_seal_nothing(struct sx_wr *body)
+{
+    struct sx_client_msg head = { .version = SX_CLIENT_MAX };
+    uint8_t *at;
+
+    sx_wr_init(body, SEND_CAP);
+    sx_random(head.nonce, sizeof head.nonce);
+    sx_client_msg_encode(body, &head);
+    at = sx_wr_space(body, SX_BOX_TAG + SX_PAD_MESSAGE);
+    if (at == NULL)
+        return SIMPLEX_E_NOMEM;
+    sx_random(at, SX_BOX_TAG + SX_PAD_MESSAGE);
     return SIMPLEX_OK;
 }
 

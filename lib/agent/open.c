@@ -2,6 +2,7 @@
 /* Opening and closing an agent. */
 #include <stdlib.h>
 
+#include "agent/noise.h"
 #include "agent/users.h"
 
 #define SERVERS_MAX SX_USER_SERVERS_MAX
@@ -73,6 +74,7 @@ static void copy_numbers(struct simplex_agent *a, const simplex_agent_config *cf
     a->cfg.servers = NULL;
     a->cfg.preset_servers = NULL;
     a->cfg.socks_proxy = NULL;
+    a->cfg.noise = NULL;
     or_default(&a->cfg.retry_first, SX_RETRY_FIRST);
     or_default(&a->cfg.retry_max, SX_RETRY_MAX);
     or_default(&a->cfg.quota_retry_first, SX_QUOTA_RETRY_FIRST);
@@ -182,7 +184,9 @@ static simplex_rc copy_config(struct simplex_agent *a, const simplex_agent_confi
     simplex_rc rc;
 
     copy_numbers(a, cfg);
-    rc = parse_socks(&a->net_cfg, cfg->socks_proxy, cfg->socks_only_onion);
+    rc = sx_noise_check(cfg->noise, &a->noise_cfg);
+    if (rc == SIMPLEX_OK)
+        rc = parse_socks(&a->net_cfg, cfg->socks_proxy, cfg->socks_only_onion);
     if (rc == SIMPLEX_OK)
         rc = copy_servers(a, cfg);
     if (rc == SIMPLEX_OK)
@@ -201,6 +205,7 @@ static simplex_rc copy_config(struct simplex_agent *a, const simplex_agent_confi
 static void free_agent(struct simplex_agent *a)
 {
     sx_agent_stop(a);
+    sx_noise_free(a);
     sx_rt_free(a);
     sx_free_acks(a);
     sx_lost_drop(a, NULL);

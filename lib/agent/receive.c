@@ -4,7 +4,7 @@
  * agent.md section 2). Whatever cannot be read is shown as ERR and acknowledged: the queue must
  * not stand still for it.
  */
-#include "agent/agent.h"
+#include "agent/noise.h"
 
 static simplex_rc open_server_layer(struct simplex_agent *a, const struct sx_rcv_queue *q,
                                     const struct sx_rsp *msg, struct sx_rcv_msg *out)
@@ -113,6 +113,7 @@ static simplex_rc process(struct simplex_agent *a, struct sx_rcv_queue *q, const
     in->srv_ts = to_ms(msg.ts_s);
     in->notify = msg.notify;
     sx_wake_quota(a, c.id, msg.quota);
+    sx_noise_heard(a, c.id);
     if (msg.quota)
         return on_quota(a, &c, q);
     return by_envelope(a, &c, q, a->scratch + (msg.body.ptr - a->scratch), msg.body.len, in);
@@ -149,6 +150,7 @@ static void note_shown(struct simplex_agent *a, int64_t queue)
 {
     struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, queue);
 
+    sx_noise_shown(a, queue);
     if (rt != NULL) {
         rt->unacked = true;
         rt->on_hold = false;

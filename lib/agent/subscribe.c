@@ -4,7 +4,7 @@
  * chunks, and again after each reconnection (agent.md section 8.3). UP and DOWN tell which
  * connections receive.
  */
-#include "agent/agent.h"
+#include "agent/noise.h"
 
 /* ---- at start ---- */
 
@@ -212,6 +212,7 @@ void sx_on_up(void *user, struct sx_client *c)
     emit_server(a, SIMPLEX_EV_CONNECT, s, SIMPLEX_OK, NULL, 0);
     s->timed_out = false;
     sx_subscribe_server(a, s);
+    sx_noise_up(a, s);
     sx_wake_server(a, s);
 }
 
@@ -238,6 +239,7 @@ void sx_on_down(void *user, struct sx_client *c, simplex_rc why)
     }
     s->n_subscribed = 0;
     sx_lost_drop(a, c);
+    sx_noise_down(a, s);
     sx_client_want(c, s->n_pending > 0);
     if (n > 0)
         emit_server(a, SIMPLEX_EV_DOWN, s, why, conns, n);
@@ -271,6 +273,8 @@ void sx_on_event(void *user, struct sx_client *c, const struct sx_transmission *
         return;
     }
     q = sx_rt_rcvq_find(a, c, t->entity_id);
+    if (q == NULL && sx_noise_event(a, c, t, rsp))
+        return;
     if (q == NULL)
         return;
     switch (rsp->tag) {

@@ -4,6 +4,7 @@
  * each turn. Order within a turn: rows are committed, then commands go to servers, then callers
  * return and events are shown. What the callback does starts the next transaction of the turn.
  */
+#include "agent/noise.h"
 #include "agent/users.h"
 
 #define ROUNDS 16          /* event rounds before the loop looks at its sockets again */
@@ -103,6 +104,7 @@ static void recover(struct simplex_agent *a)
         sx_client_disconnect(s->client, SIMPLEX_E_DISCONNECTED);
     }
     sx_routes_drop(a);
+    sx_noise_reset(a);
     sx_rt_clear(a);
     a->recover_at = sx_mono_ms() + a->recover_after;
     sx_agent_wake_at(a, a->recover_at);
@@ -121,6 +123,8 @@ static void resume(struct simplex_agent *a)
         rc = sx_load_queues(a);
     if (rc == SIMPLEX_OK)
         rc = sx_load_work(a);
+    if (rc == SIMPLEX_OK)
+        rc = sx_noise_load(a);
     if (rc != SIMPLEX_OK)
         sx_agent_store_failed(a, rc);
     a->events_due = true;
@@ -261,6 +265,8 @@ static void set_alarm(struct simplex_agent *a)
         at = a->recover_at;
     if (a->held_until != 0 && a->held_until < at)
         at = a->held_until;
+    if (sx_noise_alarm(a) < at)
+        at = sx_noise_alarm(a);
     if (a->next_cleanup < at)
         at = a->next_cleanup;
     sx_agent_wake_at(a, at > now ? at : now);
@@ -305,6 +311,7 @@ static void turn_end(struct simplex_agent *a)
         sx_send_acks(a);
         sx_check_subscriptions(a);
         sx_run_work(a);
+        sx_noise_run(a);
         more = sx_show_events(a) || commit_due(a) || a->failed;
     }
     if (more)
@@ -437,6 +444,8 @@ simplex_rc sx_agent_load(struct simplex_agent *a)
         rc = sx_load_queues(a);
     if (rc == SIMPLEX_OK)
         rc = sx_load_work(a);
+    if (rc == SIMPLEX_OK)
+        rc = sx_noise_load(a);
     if (rc == SIMPLEX_OK)
         sx_store_cache(a->store, SX_CACHE_KIB);
     a->events_due = true;

@@ -255,7 +255,18 @@ static const char initial_links[] =
     " snd_auth_key BLOB,\n" /* of a 1-time link */
     " request BLOB\n"       /* the full link behind it, once it was read */
     ") STRICT;\n"
-    "CREATE UNIQUE INDEX looked_links_hash ON looked_links (link_hash);\n";
+    "CREATE UNIQUE INDEX looked_links_hash ON looked_links (link_hash);\n"
+
+    "CREATE TABLE noise_queues (\n" /* that loops of noise go through */
+    " noise_queue_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
+    " noise_state INTEGER NOT NULL,\n"
+    " server BLOB NOT NULL,\n"
+    " rcv_id BLOB,\n"
+    " snd_id BLOB,\n"
+    " rcv_auth_key BLOB NOT NULL,\n"
+    " rcv_dh_key BLOB NOT NULL,\n"
+    " snd_auth_key BLOB NOT NULL\n"
+    ") STRICT;\n";
 
 const struct sx_migration sx_migrations[] = {
     { { initial_queues, initial_messages, initial_links } },

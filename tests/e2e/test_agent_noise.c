@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Noise traffic with real servers: what it makes, what it leaves alone, and how it ends. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "agent/noise.h"
+#include "support/agents.h"
+
+#define PLENTY (INT64_C(1) << 33) /* bytes an hour: some noise every 100 ms */
+
+static simplex_noise noise_of(uint32_t kinds)
+{
+    return (simplex_noise){ .size = sizeof(simplex_noise), .budget = PLENTY, .kinds = kinds };
+}
+
+static void set_noise(struct test_agent *t, uint32_t kinds)
+{
+    simplex_noise n = noise_of(kinds);
+
+    assert_int_equal(simplex_agent_set_noise(t->a, &n), SIMPLEX_OK);
+}
+
+static simplex_noise_stats stats_of(struct test_agent *t)
+{
+    simplex_noise_stats s = { .size = sizeof s };
+
+    assert_int_equal(simplex_agent_noise_stats(t->a, &s), SIMPLEX_OK);
+    return s;
+}
+
+static int64_t field(const simplex_noise_stats *s, uint32_t kind)
+{
+    return kind == SIMPLEX_NOISE_PING   ? s->total.pings
+           : kind == SIMPLEX_NOISE_LOOP ? s->total.loops
+                                        : s->total.repeats;
+}
+
+/* Until so many more were sent; nothing of it is an event. */
+static void wait_noise(struct test_agent *t, uint32_t kind, int64_t more)
+{
+    simplex_noise_stats s = stats_of(t);
+    int64_t want = field(&s, kind) + more, end = sx_mono_ms() + WAIT_MS;
+
+    while (field(&s, kind) < want) {
+        assert_true(sx_mono_ms() < end);
+        (void)usleep(10000);
+        s = stats_of(t);
+    }
+}
+
+static uint64_t server_queues(struct test_server *s)
+{
+    simplex_server_counters c = { .size = sizeof c };
+
+    assert_int_equal(simplex_server_count(s->s, &c), SIMPLEX_OK);
+    return c.queues;
+}
+
+static void wait_queues(struct test_server *s, uint64_t n)
+{
+    int64_t end = sx_mono_ms() + WAIT_MS;
+
+    while (server_queues(s) != n) {
+        assert_true(sx_mono_ms() < end);
+        (void)usleep(10000);
+    }
+}
+
+static size_t connections(struct test_agent *t)
+{
+    int64_t ids[8];
+    size_t n = SX_COUNT(ids);
+
+    assert_int_equal(simplex_agent_connections(t->a, 0, ids, &n), SIMPLEX_OK);
+    return n;
+}
+
+static void talk_both_ways(struct duo *d)
+{
+    talk(&d->i, d->ic, &d->j, d->jc, "there");
+    talk(&d->j, d->jc, &d->i, d->ic, "and back");
+}
+
+/* ---- settings ---- */
+
+static void settings_are_checked(void **state)
+{
+    struct duo d;
+    simplex_noise n = noise_of(SIMPLEX_NOISE_PING);
+
+    (void)state;
+    duo_open(&d, NULL);
+    assert_int_equal(simplex_agent_set_noise(NULL, &n), SIMPLEX_E_ARG);
+    n.budget = SX_NOISE_BUDGET_MIN - 1;
+    assert_int_equal(simplex_agent_set_noise(d.i.a, &n), SIMPLEX_E_ARG);
+    n.budget = -1;
+    assert_int_equal(simplex_agent_set_noise(d.i.a, &n), SIMPLEX_E_ARG);
+    n.budget = SX_NOISE_BUDGET_MIN;
+    n.budget_metered = SX_NOISE_BUDGET_MAX + 1;
+    assert_int_equal(simplex_agent_set_noise(d.i.a, &n), SIMPLEX_E_ARG);
+    n.budget_metered = 0;
+    n.kinds = 8;
+    assert_int_equal(simplex_agent_set_noise(d.i.a, &n), SIMPLEX_E_ARG);
+    n.kinds = 7;
+    n.size = 8;
+    assert_int_equal(simplex_agent_set_noise(d.i.a, &n), SIMPLEX_E_ARG);
+    n.size = sizeof n;
+    assert_int_equal(simplex_agent_set_noise(d.i.a, &n), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_set_noise(d.i.a, NULL), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_noise_stats(d.i.a, NULL), SIMPLEX_E_ARG);
+    simplex_noise_stats s = { .size = 8 };
+    assert_int_equal(simplex_agent_noise_stats(d.i.a, &s), SIMPLEX_E_ARG);
+    agent_close(&d.i);
+    n.kinds = 8;
+    d.i.cfg.noise = &n;
+    assert_int_equal(simplex_agent_open(&d.i.cfg, &d.i.a), SIMPLEX_E_ARG);
+    d.i.cfg.noise = NULL;
+    duo_close(&d);
+}
+
+static void without_settings_there_is_none(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    talk_both_ways(&d);
+    (void)usleep(300000);
+    simplex_noise_stats s = stats_of(&d.i);
+    assert_int_equal(s.total.bytes, 0);
+    assert_int_equal(s.total.messages, 0);
+    assert_int_equal(server_queues(&d.srv), 2);
+    duo_close(&d);
+}
+
+/* ---- loops ---- */
+
+static void loops_run_through_a_queue_that_nobody_sees(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    talk_both_ways(&d);
+    set_noise(&d.i, SIMPLEX_NOISE_LOOP);
+    wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 8);
+    assert_int_equal(server_queues(&d.srv), 3);
+    assert_int_equal(connections(&d.i), 1);
+    assert_true(quiet(&d.i, SIMPLEX_EV_MSG, 100));
+    talk_both_ways(&d);
+    simplex_noise_stats s = stats_of(&d.i);
+    assert_int_equal(s.queues, 1);
+    assert_true(s.total.messages >= 1);
+    assert_int_equal(s.hour.loops, s.total.loops);
+    assert_int_equal(s.hour.bytes, s.total.bytes);
+    /* NEW and SKEY are two of them. */
+    assert_true(s.total.bytes >= (s.total.loops - 2) * SX_NOISE_COST_LOOP);
+    set_noise(&d.i, 0);
+    wait_queues(&d.srv, 2);
+    talk_both_ways(&d);
+    duo_close(&d);
+}
+
+static void loops_are_read_to_the_last(void **state)
+{
+    struct duo d;
+    simplex_server_counters c = { .size = sizeof c };
+    int64_t end;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    set_noise(&d.i, SIMPLEX_NOISE_LOOP);
+    wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 12);
+    simplex_noise n = noise_of(SIMPLEX_NOISE_LOOP); /* as good as none, but the queue stays */
+    n.budget = SX_NOISE_BUDGET_MIN;
+    assert_int_equal(simplex_agent_set_noise(d.i.a, &n), SIMPLEX_OK);
+    end = sx_mono_ms() + WAIT_MS;
+    do {
+        assert_true(sx_mono_ms() < end);
+        (void)usleep(10000);
+        assert_int_equal(simplex_server_count(d.srv.s, &c), SIMPLEX_OK);
+    } while (c.messages > 0);
+    assert_int_equal(c.queues, 3);
+    duo_close(&d);
+}
+
+static void loops_go_on_after_a_restart_with_the_same_queue(void **state)
+{
+    struct duo d;
+    simplex_noise n = noise_of(SIMPLEX_NOISE_LOOP);
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    d.i.cfg.noise = &n;
+    agent_reopen(&d.i);
+    wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 6);
+    for (int round = 0; round < 3; round++) {
+        agent_reopen(&d.i);
+        wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 4);
+        assert_int_equal(server_queues(&d.srv), 3);
+    }
+    talk_both_ways(&d);
+    forwarder_drop(&d.fi);
+    wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 4);
+    assert_int_equal(server_queues(&d.srv), 3);
+    /* Without settings the queue is not left behind. */
+    d.i.cfg.noise = NULL;
+    agent_reopen(&d.i);
+    wait_queues(&d.srv, 2);
+    agent_reopen(&d.i);
+    assert_int_equal(stats_of(&d.i).queues, 0);
+    talk_both_ways(&d);
+    duo_close(&d);
+}
+
+static void a_queue_is_deleted_when_its_server_is_there_again(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    d.i.cfg.retry_first = 50;
+    d.i.cfg.reconnect_first = 50;
+    agent_reopen(&d.i);
+    duo_connect(&d);
+    set_noise(&d.i, SIMPLEX_NOISE_LOOP);
+    wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 4);
+    forwarder_set(&d.fi, FORWARD_REFUSE);
+    forwarder_set(&d.fj, FORWARD_REFUSE);
+    assert_int_equal(simplex_agent_set_noise(d.i.a, NULL), SIMPLEX_OK);
+    (void)usleep(200000);
+    assert_int_equal(stats_of(&d.i).queues, 1);
+    assert_int_equal(server_queues(&d.srv), 3);
+    forwarder_set(&d.fi, FORWARD);
+    forwarder_set(&d.fj, FORWARD);
+    wait_queues(&d.srv, 2);
+    duo_close(&d);
+}
+
+/* ---- PING ---- */
+
+static void pings_need_no_queue(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    set_noise(&d.j, SIMPLEX_NOISE_PING);
+    wait_noise(&d.j, SIMPLEX_NOISE_PING, 10);
+    simplex_noise_stats s = stats_of(&d.j);
+    assert_int_equal(s.total.bytes, s.total.pings * SX_NOISE_COST_COMMAND);
+    assert_int_equal(server_queues(&d.srv), 2);
+    talk_both_ways(&d);
+    duo_close(&d);
+}
+
+/* ---- repeats ---- */
+
+static int64_t last_id(struct test_agent *t, int64_t conn)
+{
+    simplex_connection_info info = { .size = sizeof info };
+
+    assert_int_equal(simplex_agent_connection(t->a, conn, &info), SIMPLEX_OK);
+    return info.last_msg_id;
+}
+
+/* J repeats, I is silent about it: no event, no number, and nothing stays on the server. */
+static void repeats_pass_unseen(struct duo *d, int64_t how_many)
+{
+    simplex_server_counters c = { .size = sizeof c };
+    int64_t id, end;
+
+    talk_both_ways(d);
+    id = last_id(&d->i, d->ic);
+    set_noise(&d->j, SIMPLEX_NOISE_REPEAT);
+    talk(&d->j, d->jc, &d->i, d->ic, "to be repeated");
+    wait_noise(&d->j, SIMPLEX_NOISE_REPEAT, how_many);
+    set_noise(&d->j, 0);
+    end = sx_mono_ms() + WAIT_MS;
+    do {
+        assert_true(sx_mono_ms() < end);
+        (void)usleep(10000);
+        assert_int_equal(simplex_server_count(d->srv.s, &c), SIMPLEX_OK);
+    } while (c.messages > 0);
+    assert_true(quiet(&d->i, SIMPLEX_EV_MSG, 100));
+    assert_true(quiet(&d->i, SIMPLEX_EV_RSYNC, 1));
+    assert_int_equal(last_id(&d->i, d->ic), id + 1);
+    talk_both_ways(d);
+}
+
+static void a_contact_drops_repeats_without_a_word(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    repeats_pass_unseen(&d, 10);
+    agent_reopen(&d.i);
+    repeats_pass_unseen(&d, 5);
+    agent_reopen(&d.j);
+    repeats_pass_unseen(&d, 5);
+    duo_close(&d);
+}
+
+static void repeats_that_come_after_a_restart_are_known(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    set_noise(&d.j, SIMPLEX_NOISE_REPEAT);
+    talk(&d.j, d.jc, &d.i, d.ic, "once");
+    talk_both_ways(&d); /* the ratchet has moved on in both directions */
+    agent_close(&d.i);
+    wait_noise(&d.j, SIMPLEX_NOISE_REPEAT, 6);
+    set_noise(&d.j, 0);
+    agent_reopen(&d.i);
+    assert_true(quiet(&d.i, SIMPLEX_EV_MSG, 300));
+    talk_both_ways(&d);
+    duo_close(&d);
+}
+
+static void who_is_not_heard_gets_no_more_of_them(void **state)
+{
+    struct duo d;
+    simplex_noise_stats s;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    set_noise(&d.j, SIMPLEX_NOISE_REPEAT);
+    talk_both_ways(&d);
+    wait_noise(&d.j, SIMPLEX_NOISE_REPEAT, SX_NOISE_UNANSWERED_MAX);
+    (void)usleep(500000);
+    s = stats_of(&d.j);
+    assert_int_equal(s.total.repeats, SX_NOISE_UNANSWERED_MAX);
+    talk(&d.i, d.ic, &d.j, d.jc, "here");
+    wait_noise(&d.j, SIMPLEX_NOISE_REPEAT, 1);
+    duo_close(&d);
+}
+
+static void wait_sync(struct test_agent *t, int64_t conn)
+{
+    int32_t sync;
+
+    do {
+        simplex_event *ev = wait_event(t, SIMPLEX_EV_RSYNC, conn);
+        sync = simplex_event_sync_state(ev);
+        simplex_event_free(ev);
+    } while (sync != SIMPLEX_SYNC_OK);
+}
+
+static void wait_switched(struct test_agent *t, int64_t conn)
+{
+    int32_t phase;
+
+    do {
+        simplex_event *ev = wait_event(t, SIMPLEX_EV_SWITCH, conn);
+        phase = simplex_event_switch(ev, NULL);
+        simplex_event_free(ev);
+    } while (phase != SIMPLEX_SWITCH_COMPLETED);
+}
+
+static void repeats_after_a_rotation_and_a_new_ratchet_are_known(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    repeats_pass_unseen(&d, 2);
+    assert_int_equal(simplex_agent_switch(d.i.a, d.ic, sx_bytes(NULL, 0)), SIMPLEX_OK);
+    wait_switched(&d.i, d.ic);
+    repeats_pass_unseen(&d, 4);
+    set_noise(&d.j, SIMPLEX_NOISE_REPEAT);
+    talk(&d.j, d.jc, &d.i, d.ic, "before the new ratchet");
+    agent_close(&d.i); /* repeats wait for it, the keys for the new ratchet behind them */
+    wait_noise(&d.j, SIMPLEX_NOISE_REPEAT, 3);
+    assert_int_equal(simplex_agent_sync_ratchet(d.j.a, d.jc, true), SIMPLEX_OK);
+    agent_reopen(&d.i);
+    wait_sync(&d.j, d.jc);
+    wait_sync(&d.i, d.ic);
+    set_noise(&d.j, 0);
+    talk_both_ways(&d);
+    repeats_pass_unseen(&d, 4); /* among them of the old ratchet's message */
+    duo_close(&d);
+}
+
+static void all_kinds_on_both_sides_disturb_nothing(void **state)
+{
+    struct duo d;
+    char text[32];
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    set_noise(&d.i, 7);
+    set_noise(&d.j, 7);
+    for (int n = 0; n < 40; n++) {
+        (void)snprintf(text, sizeof text, "message %d", n);
+        if (n % 3 == 0)
+            talk(&d.i, d.ic, &d.j, d.jc, text);
+        else
+            talk(&d.j, d.jc, &d.i, d.ic, text);
+        (void)usleep(20000);
+    }
+    wait_noise(&d.i, SIMPLEX_NOISE_REPEAT, 1);
+    assert_true(stats_of(&d.j).total.messages >= 26);
+    assert_true(stats_of(&d.j).total.replaced > 0);
+    set_noise(&d.i, 0);
+    set_noise(&d.j, 0);
+    wait_queues(&d.srv, 2);
+    talk_both_ways(&d);
+    duo_close(&d);
+}
+
+static int init(void **state)
+{
+    (void)state;
+    return sx_crypto_init();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(settings_are_checked),
+        cmocka_unit_test(without_settings_there_is_none),
+        cmocka_unit_test(loops_run_through_a_queue_that_nobody_sees),
+        cmocka_unit_test(loops_are_read_to_the_last),
+        cmocka_unit_test(loops_go_on_after_a_restart_with_the_same_queue),
+        cmocka_unit_test(a_queue_is_deleted_when_its_server_is_there_again),
+        cmocka_unit_test(pings_need_no_queue),
+        cmocka_unit_test(a_contact_drops_repeats_without_a_word),
+        cmocka_unit_test(repeats_that_come_after_a_restart_are_known),
+        cmocka_unit_test(who_is_not_heard_gets_no_more_of_them),
+        cmocka_unit_test(repeats_after_a_rotation_and_a_new_ratchet_are_known),
+        cmocka_unit_test(all_kinds_on_both_sides_disturb_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, init, NULL);
+}
