@@ -352,6 +352,10 @@ bool sx_is_temporary(simplex_rc rc, const struct sx_rsp *rsp);
  */
 simplex_rc sx_route_send(struct simplex_agent *a, int64_t conn, const struct sx_server *server,
                          const struct sx_request *req, struct sx_rt_server **out) SIMPLEX_CHECK;
+/* The same when the user is known; entity: the connection if they are isolated, else 0. */
+simplex_rc sx_route_send_for(struct simplex_agent *a, int64_t user, int64_t entity,
+                             const struct sx_server *server, const struct sx_request *req,
+                             struct sx_rt_server **out) SIMPLEX_CHECK;
 /* A failure on the way that needs the user's settings rather than time. */
 bool sx_route_is_hopeless(simplex_rc rc, const struct sx_rsp *rsp);
 void sx_routes_drop(struct simplex_agent *a); /* what is on its way, no answers follow */

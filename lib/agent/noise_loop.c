@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Loops: messages that the agent sends to itself. For each server that it receives from there is
- * one queue of noise, a row of its own that no connection knows. It is made, secured, written to
- * and read by the same commands as a queue of a connection, by the same way (private routing
- * included); what is in its messages is random, as anything encrypted is to who has no key.
+ * Loops: messages that the agent sends to itself, apart for each user. For each server that it
+ * receives from there is one queue of noise, a row of its own that no connection knows. It is made,
+ * secured, written to and read by the same commands as a queue of a connection, by the same way
+ * (private routing included); what is in its messages is random, as anything encrypted is to who
+ * has no key.
  *
  * Every step takes a slot of the plan, so the beginning is no burst either: NEW, later SKEY, then
  * a SEND each time. What fails is tried again in a later slot.
@@ -41,10 +42,10 @@ void sx_noise_loops_free(struct sx_noise *n)
         queue_free(n, n->queues);
 }
 
-/* What a queue is to sx_rt_server_get and sx_route_send: no connection has such a number. */
-static int64_t entity(const struct sx_noise_queue *q)
+/* Where connections are isolated so is each queue: no connection has such a number. */
+static int64_t entity(const struct simplex_agent *a, const struct sx_noise_queue *q)
 {
-    return -q->row.id;
+    return a->net_cfg.isolation == SX_ISOLATE_ENTITY ? -q->row.id : 0;
 }
 
 static simplex_rc queue_add(struct simplex_agent *a, const struct sx_noise_row *row)
@@ -55,7 +56,7 @@ static simplex_rc queue_add(struct simplex_agent *a, const struct sx_noise_row *
     if (q == NULL)
         return SIMPLEX_E_NOMEM;
     q->row = *row;
-    rc = sx_rt_server_get(a, entity(q), &row->server, &q->server);
+    rc = sx_rt_server_for(a, row->user_id, entity(a, q), &row->server, &q->server);
     if (rc != SIMPLEX_OK) {
         sx_free_secret(q, sizeof *q);
         return rc;
@@ -143,20 +144,22 @@ static struct sx_rt_server *any_server(struct simplex_agent *a)
     return picked;
 }
 
-static struct sx_noise_queue *queue_on(struct sx_noise *n, const struct sx_server *server)
+static struct sx_noise_queue *queue_on(struct sx_noise *n, const struct sx_rt_server *s)
 {
     struct sx_noise_queue *q = n->queues;
 
-    while (q != NULL && (q->row.state == SX_NOISE_GOING || !sx_server_eq(&q->row.server, server)))
+    while (q != NULL && (q->row.state == SX_NOISE_GOING || q->row.user_id != s->user ||
+                         !sx_server_eq(&q->row.server, sx_client_server(s->client))))
         q = q->next;
     return q;
 }
 
 /* No connection receives from it any more. */
-static bool is_left(struct simplex_agent *a, const struct sx_server *server)
+static bool is_left(struct simplex_agent *a, const struct sx_noise_row *row)
 {
     for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
-        if (s->queues != NULL && sx_server_eq(sx_client_server(s->client), server))
+        if (s->queues != NULL && s->user == row->user_id &&
+            sx_server_eq(sx_client_server(s->client), &row->server))
             return false;
     }
     return true;
@@ -165,7 +168,7 @@ static bool is_left(struct simplex_agent *a, const struct sx_server *server)
 static void leave_servers(struct simplex_agent *a)
 {
     for (struct sx_noise_queue *q = a->noise->queues; q != NULL; q = q->next) {
-        if (q->row.state != SX_NOISE_GOING && is_left(a, &q->row.server))
+        if (q->row.state != SX_NOISE_GOING && is_left(a, &q->row))
             leave(a, q);
     }
 }
@@ -173,9 +176,11 @@ static void leave_servers(struct simplex_agent *a)
 /* ---- steps ---- */
 
 /* The keys are on disk before NEW leaves. */
-static void begin(struct simplex_agent *a, const struct sx_server *server)
+static void begin(struct simplex_agent *a, const struct sx_rt_server *s)
 {
-    struct sx_noise_row row = { .state = SX_NOISE_NEW, .server = *server };
+    struct sx_noise_row row = { .user_id = s->user,
+                                .state = SX_NOISE_NEW,
+                                .server = *sx_client_server(s->client) };
     simplex_rc rc = sx_handler_begin(a);
 
     if (rc != SIMPLEX_OK)
@@ -213,7 +218,7 @@ static simplex_rc command(struct sx_noise_queue *q, const struct sx_cmd *cmd, sx
 static void send_new(struct simplex_agent *a, struct sx_noise_queue *q)
 {
     struct sx_cmd cmd = { .tag = SX_NEW };
-    simplex_bytes password = sx_server_password(a, &q->row.server);
+    simplex_bytes password = sx_server_password(a, q->row.user_id, &q->row.server);
 
     cmd.new_.auth = q->row.auth.pub;
     cmd.new_.dh = q->row.dh.pub;
@@ -233,7 +238,7 @@ static simplex_rc route(struct simplex_agent *a, struct sx_noise_queue *q, const
                               .done = done,
                               .ctx = ctx_of(q) };
 
-    return sx_route_send(a, entity(q), &q->row.server, &req, &q->path);
+    return sx_route_send_for(a, q->row.user_id, entity(a, q), &q->row.server, &req, &q->path);
 }
 
 static void send_skey(struct simplex_agent *a, struct sx_noise_queue *q)
@@ -303,11 +308,11 @@ void sx_noise_loop(struct simplex_agent *a)
     leave_servers(a);
     if (s == NULL || a->failed)
         return;
-    q = queue_on(n, sx_client_server(s->client));
+    q = queue_on(n, s);
     if (q != NULL)
         step(a, q);
     else if (n->n_queues < SX_NOISE_QUEUES_MAX)
-        begin(a, sx_client_server(s->client));
+        begin(a, s);
 }
 
 /* ---- answers ---- */

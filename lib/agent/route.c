@@ -253,20 +253,40 @@ static simplex_rc send_via(struct simplex_agent *a, struct sx_rt_relay *r,
 simplex_rc sx_route_send(struct simplex_agent *a, int64_t conn, const struct sx_server *server,
                          const struct sx_request *req, struct sx_rt_server **out)
 {
-    int64_t entity = a->net_cfg.isolation == SX_ISOLATE_ENTITY ? conn : 0;
-    struct sx_rt_relay *r = NULL;
     int64_t user;
     simplex_rc rc = sx_user_of(a, conn, &user);
 
     if (rc != SIMPLEX_OK)
         return rc;
+    return sx_route_send_for(a, user, a->net_cfg.isolation == SX_ISOLATE_ENTITY ? conn : 0, server,
+                             req, out);
+}
+
+static simplex_rc send_here(struct simplex_agent *a, int64_t user, int64_t entity,
+                            const struct sx_server *server, const struct sx_request *req,
+                            struct sx_rt_server **out)
+{
+    simplex_rc rc = sx_rt_server_for(a, user, entity, server, out);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_client_send((*out)->client, req);
+    return rc == SIMPLEX_E_NOMEM ? SIMPLEX_E_DISCONNECTED : rc;
+}
+
+simplex_rc sx_route_send_for(struct simplex_agent *a, int64_t user, int64_t entity,
+                             const struct sx_server *server, const struct sx_request *req,
+                             struct sx_rt_server **out)
+{
+    struct sx_rt_relay *r = NULL;
+    simplex_rc rc;
+
     if (through_proxy(a, user, server) && (r = relay_of(a, user, entity, server)) == NULL)
         return SIMPLEX_E_DISCONNECTED;
     if (r == NULL || sx_mono_ms() < r->direct_until)
-        return sx_request_send(a, conn, server, req, out);
+        return send_here(a, user, entity, server, req, out);
     rc = send_via(a, r, req, out);
     if (rc == SIMPLEX_E_NO_SERVERS && direct_allowed(a, server))
-        rc = sx_request_send(a, conn, server, req, out);
+        rc = send_here(a, user, entity, server, req, out);
     return rc;
 }
 

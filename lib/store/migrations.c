@@ -259,6 +259,7 @@ static const char initial_links[] =
 
     "CREATE TABLE noise_queues (\n" /* that loops of noise go through */
     " noise_queue_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
+    " user_id INTEGER NOT NULL,\n" /* no reference: a queue outlives its user until its DEL */
     " noise_state INTEGER NOT NULL,\n"
     " server BLOB NOT NULL,\n"
     " rcv_id BLOB,\n"

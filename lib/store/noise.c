@@ -15,6 +15,7 @@ simplex_rc sx_store_noise_add(struct sx_store *s, struct sx_noise_row *r)
     if (w.bad)
         return SIMPLEX_E_ENCODE;
     sx_q_start(&q, s, SQL_NOISE_ADD);
+    sx_q_put_i64(&q, r->user_id);
     sx_q_put_i64(&q, r->state);
     sx_q_put_blob(&q, sx_wr_bytes(&w));
     sx_q_put_pair(&q, &r->auth, auth);
@@ -62,6 +63,7 @@ simplex_rc sx_store_noise_next(struct sx_store *s, int64_t after, struct sx_nois
         return rc;
     memset(r, 0, sizeof *r);
     r->id = sx_q_i64(&q);
+    r->user_id = sx_q_i64(&q);
     r->state = (uint8_t)sx_q_uint(&q, SX_NOISE_GOING);
     server = sx_rd_init(sx_q_blob(&q));
     sx_server_decode(&server, &r->server);

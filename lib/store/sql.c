@@ -247,13 +247,13 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_LOOK_REQUEST] = "UPDATE looked_links SET request = ? WHERE conn_id = ?",
     [SQL_LOOK_DELETE] = "DELETE FROM looked_links WHERE conn_id = ?",
 
-    [SQL_NOISE_ADD] = "INSERT INTO noise_queues (noise_state, server, rcv_auth_key, rcv_dh_key,"
-                      " snd_auth_key) VALUES (?,?,?,?,?)",
+    [SQL_NOISE_ADD] = "INSERT INTO noise_queues (user_id, noise_state, server, rcv_auth_key,"
+                      " rcv_dh_key, snd_auth_key) VALUES (?,?,?,?,?,?)",
     [SQL_NOISE_UPDATE] = "UPDATE noise_queues SET noise_state = ?, rcv_id = ?, snd_id = ?"
                          " WHERE noise_queue_id = ?",
     [SQL_NOISE_DELETE] = "DELETE FROM noise_queues WHERE noise_queue_id = ?",
-    [SQL_NOISE_NEXT] = "SELECT noise_queue_id, noise_state, server, rcv_id, snd_id, rcv_auth_key,"
-                       " rcv_dh_key, snd_auth_key FROM noise_queues WHERE noise_queue_id > ?"
+    [SQL_NOISE_NEXT] = "SELECT noise_queue_id, user_id, noise_state, server, rcv_id, snd_id,"
+                       " rcv_auth_key, rcv_dh_key, snd_auth_key FROM noise_queues WHERE noise_queue_id > ?"
                        " ORDER BY noise_queue_id LIMIT 1",
 
     [SQL_COMMAND_ADD] = "INSERT INTO commands"

@@ -502,6 +502,7 @@ enum sx_noise_state {
 
 struct sx_noise_row {
     int64_t id;
+    int64_t user_id;
     uint8_t state;              /* enum sx_noise_state */
     struct sx_server server;
     struct sx_id rcv_id, snd_id; /* empty until IDS arrived */
