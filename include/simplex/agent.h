@@ -427,6 +427,55 @@ SIMPLEX_API simplex_rc simplex_agent_switch(simplex_agent *a, int64_t conn,
  */
 SIMPLEX_API simplex_rc simplex_agent_abort_switch(simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 
+/*
+ * When receiving queues move by themselves, to a server chosen as for a new queue. Every time is
+ * drawn at random for each connection, and between two starts of one user is a pause of random
+ * length, so that who watches the servers does not see which queues are one user's. All 0: never.
+ */
+typedef struct simplex_rotation {
+    size_t size;      /* set by the caller: sizeof(simplex_rotation) */
+    int64_t every;    /* ms after the last rotation, or after connecting; 0: not by time */
+    int32_t jitter;   /* per cent by which `every` and `messages` vary either way; 0: 25 */
+    int64_t messages; /* after so many messages of the peer; 0: not by number */
+    bool server_list; /* when its server is not one of the user's any more */
+    int64_t spread;   /* ms over which what became due by messages or server is spread; 0: 3,600,000 */
+    int32_t per_day;  /* budget: rotations of a user that may start in 24 hours; 0: 24. That of a
+                       * connection's own policy counts when its user has none */
+} simplex_rotation;
+
+typedef struct simplex_rotation_status {
+    size_t size;       /* set by the caller: sizeof(simplex_rotation_status) */
+    int64_t started, completed;
+    int64_t failed;    /* aborted for want of a server or of the peer, who has 7 days; tried again
+                        * after an hour, then after twice as long each time, at most 7 days */
+    int64_t next_at;   /* ms since 1970: not before; 0: none is due, or one is running */
+    bool running;      /* of a connection */
+} simplex_rotation_status;
+
+/*
+ * Sets the policy for all connections of a user, present and to come, that have none of their own.
+ * policy NULL: none. The first time of each connection is drawn from 0 to `every`. What is running
+ * goes on. SWITCH events tell of each rotation, as if simplex_agent_switch had been called. Errors:
+ * NOT_FOUND (no such user), ARG.
+ */
+SIMPLEX_API simplex_rc simplex_agent_set_rotation(simplex_agent *a, int64_t user,
+                                                  const simplex_rotation *policy) SIMPLEX_CHECK;
+/* The same for one connection. NULL: as its user's. Errors: NOT_FOUND, PROHIBITED (a contact address
+ * cannot be moved), ARG. */
+SIMPLEX_API simplex_rc simplex_agent_set_conn_rotation(simplex_agent *a, int64_t conn,
+                                                       const simplex_rotation *policy) SIMPLEX_CHECK;
+
+/* The policy of a user, and what became of the rotations of its connections. Either may be NULL;
+ * their size is set by the caller. Errors: NOT_FOUND, ARG. */
+SIMPLEX_API simplex_rc simplex_agent_rotation(simplex_agent *a, int64_t user,
+                                              simplex_rotation *policy,
+                                              simplex_rotation_status *status) SIMPLEX_CHECK;
+/* The policy that holds for a connection, its own or its user's. Errors: NOT_FOUND, PROHIBITED (a
+ * contact address), ARG. */
+SIMPLEX_API simplex_rc simplex_agent_conn_rotation(simplex_agent *a, int64_t conn,
+                                                   simplex_rotation *policy,
+                                                   simplex_rotation_status *status) SIMPLEX_CHECK;
+
 /* ---- looking ---- */
 
 enum {

@@ -243,6 +243,14 @@ struct simplex_agent {
     bool work;              /* some worker is dirty */
     int64_t next_retry;     /* mono ms: no retry is due before; INT64_MAX: none */
     int64_t next_cleanup;
+    struct { /* rotation.c */
+        int64_t at;          /* mono ms: something is due; INT64_MAX: nothing will be */
+        bool changed;        /* rows changed: look when the turn ends */
+        bool by_count;       /* some connections count messages */
+        bool check;          /* servers are compared with the lists of users */
+        bool checking;       /* those of check_user, behind check_conn */
+        int64_t check_user, check_conn, check_version;
+    } rotation;
     uint8_t *scratch;       /* SX_BLOCK bytes: the body of the message at hand, opened in place */
     uint8_t *plain;         /* SX_BLOCK bytes: its agent message */
     struct sx_noise *noise;    /* NULL: never had any */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Confirmations, HELLO, and when a connection is ready (agent.md section 6.1, steps 7 to 14). */
 #include "agent/agent.h"
+#include "agent/rotation.h"
 
 static simplex_rc decrypt_info(struct simplex_agent *a, struct sx_ratchet *r,
                                const struct sx_opened *o, struct sx_agent_msg *msg,
@@ -213,6 +214,8 @@ simplex_rc sx_connected(struct simplex_agent *a, struct sx_conn *c)
         c->state = SX_CONN_READY;
         rc = sx_store_conn_update(a->store, c);
     }
+    if (rc == SIMPLEX_OK)
+        rc = sx_rotation_connected(a, c);
     sx_event_init(&ev, SIMPLEX_EV_CON, c->id);
     ev.pq = r.snd_kem || r.rcv_kem;
     sx_ratchet_wipe(&r);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages of a connection: ratchet, numbers, integrity, and what each kind does (section 6.8). */
 #include "agent/agent.h"
+#include "agent/rotation.h"
 
 /* ---- the ratchet ---- */
 
@@ -188,6 +189,8 @@ static simplex_rc accepted(struct simplex_agent *a, struct sx_conn *c, struct sx
     rc = sx_sync_read(a, c);
     if (rc == SIMPLEX_OK)
         rc = sx_store_conn_update(a->store, c);
+    if (rc == SIMPLEX_OK)
+        rc = sx_rotation_message(a, c);
     sx_held_release(a, c->id);
     return rc == SIMPLEX_OK ? by_kind(a, c, q, &m, &row, d->had_chain, in) : rc;
 }

@@ -7,13 +7,20 @@
  *
  * Where this is stands in the row of the old queue; the new one names the one it replaces.
  */
+#include "agent/rotation.h"
 #include "agent/users.h"
 
 simplex_rc sx_emit_switch(struct simplex_agent *a, int64_t conn, int32_t direction, int32_t phase,
                           const struct sx_server *server, simplex_rc why, const char *detail)
 {
     struct simplex_event ev;
+    simplex_rc rc = SIMPLEX_OK;
 
+    if (direction == SIMPLEX_SWITCH_RCV &&
+        (phase == SIMPLEX_SWITCH_COMPLETED || phase == SIMPLEX_SWITCH_ABORTED))
+        rc = sx_rotation_ended(a, conn, phase == SIMPLEX_SWITCH_COMPLETED, why);
+    if (rc != SIMPLEX_OK)
+        return rc;
     sx_event_init(&ev, SIMPLEX_EV_SWITCH, conn);
     ev.direction = direction;
     ev.phase = phase;

@@ -5,6 +5,7 @@
  * return and events are shown. What the callback does starts the next transaction of the turn.
  */
 #include "agent/noise.h"
+#include "agent/rotation.h"
 #include "agent/users.h"
 
 #define ROUNDS 16          /* event rounds before the loop looks at its sockets again */
@@ -125,6 +126,8 @@ static void resume(struct simplex_agent *a)
         rc = sx_load_work(a);
     if (rc == SIMPLEX_OK)
         rc = sx_noise_load(a);
+    if (rc == SIMPLEX_OK)
+        rc = sx_rotation_load(a);
     if (rc != SIMPLEX_OK)
         sx_agent_store_failed(a, rc);
     a->events_due = true;
@@ -269,6 +272,8 @@ static void set_alarm(struct simplex_agent *a)
         at = sx_noise_alarm(a);
     if (a->next_cleanup < at)
         at = a->next_cleanup;
+    if (sx_rotation_alarm(a) < at)
+        at = sx_rotation_alarm(a);
     sx_agent_wake_at(a, at > now ? at : now);
 }
 
@@ -300,6 +305,7 @@ static void turn_end(struct simplex_agent *a)
     resume(a);
     cleanup(a);
     sx_held_check(a);
+    sx_rotation_run(a);
     sx_events_freed(a);
     for (int round = 0; more && round < ROUNDS; round++) {
         if (commit_due(a))
@@ -437,7 +443,7 @@ simplex_rc sx_agent_load(struct simplex_agent *a)
     if (rc == SIMPLEX_OK)
         rc = sx_net_open(&a->loop, &a->net_cfg, &callbacks, a, a->isolation, &a->net);
     if (rc == SIMPLEX_OK && a->cfg.read_only) {
-        a->next_cleanup = INT64_MAX;
+        a->next_cleanup = a->rotation.at = INT64_MAX;
         return rc;
     }
     if (rc == SIMPLEX_OK)
@@ -446,6 +452,8 @@ simplex_rc sx_agent_load(struct simplex_agent *a)
         rc = sx_load_work(a);
     if (rc == SIMPLEX_OK)
         rc = sx_noise_load(a);
+    if (rc == SIMPLEX_OK)
+        rc = sx_rotation_load(a);
     if (rc == SIMPLEX_OK)
         sx_store_cache(a->store, SX_CACHE_KIB);
     a->events_due = true;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Making, changing and deleting users. Rows first; what is in memory follows as the last step. */
+#include "agent/rotation.h"
 #include "agent/users.h"
 
 struct args {
@@ -119,6 +120,7 @@ static simplex_rc do_set_servers(struct simplex_agent *a, void *p)
         u->own = l;
         u->row = row;
         l = old;
+        sx_rotation_servers_changed(a);
     }
     sx_server_list_free(&l);
     return rc;

@@ -8,7 +8,7 @@
 struct sx_store;
 
 struct sx_migration {
-    const char *sql[3]; /* one text in parts; those behind the first may be NULL */
+    const char *sql[12]; /* one text in parts; those behind the first may be NULL */
 };
 extern const struct sx_migration sx_migrations[];
 extern const size_t sx_migrations_count;

@@ -87,7 +87,7 @@ static const char initial_queues[] =
     " rcv_primary INTEGER NOT NULL,\n"
     " deleted INTEGER NOT NULL,\n"
     " delete_errors INTEGER NOT NULL,\n"
-    " switch_status TEXT NOT NULL,\n" /* where the rotation of this queue is */
+    " switch_status TEXT NOT NULL,\n"          /* where the rotation of this queue is */
     " replace_rcv_queue_id INTEGER NOT NULL\n" /* what this one replaces; 0: nothing */
     ") STRICT;\n"
     "CREATE UNIQUE INDEX rcv_queues_address ON rcv_queues (rcv_id, port, host);\n"
@@ -211,7 +211,7 @@ static const char initial_messages[] =
     " link_hash BLOB NOT NULL,\n"
     " created_at INTEGER NOT NULL,\n"
     " accepted_conn_id INTEGER NOT NULL,\n" /* no reference: only remembered */
-    " cr_invitation BLOB,\n"               /* NULL once it was accepted or rejected */
+    " cr_invitation BLOB,\n"                /* NULL once it was accepted or rejected */
     " recipient_conn_info BLOB\n"
     ") STRICT;\n"
     "CREATE UNIQUE INDEX conn_invitations_hash ON conn_invitations (conn_id, link_hash);\n"
@@ -269,7 +269,35 @@ static const char initial_links[] =
     " snd_auth_key BLOB NOT NULL\n"
     ") STRICT;\n";
 
+#define POLICY_COLUMNS                 \
+    " every INTEGER NOT NULL,\n"       \
+    " jitter INTEGER NOT NULL,\n"      \
+    " messages INTEGER NOT NULL,\n"    \
+    " spread INTEGER NOT NULL,\n"      \
+    " server_list INTEGER NOT NULL,\n" \
+    " per_day INTEGER NOT NULL,\n"
+
+static const char initial_rotation[] =
+    "CREATE TABLE user_rotations (\n" /* of all connections of a user */
+    " user_id INTEGER PRIMARY KEY REFERENCES users ON DELETE CASCADE,\n" POLICY_COLUMNS
+    " next_at INTEGER NOT NULL,\n"
+    " checked_version INTEGER NOT NULL\n"
+    ") STRICT;\n"
+
+    "CREATE TABLE rotations (\n"
+    " conn_id INTEGER PRIMARY KEY REFERENCES connections ON DELETE CASCADE,\n"
+    " own INTEGER NOT NULL,\n" POLICY_COLUMNS " due_at INTEGER NOT NULL,\n"
+    " count_at INTEGER NOT NULL,\n"
+    " unlisted INTEGER NOT NULL,\n"
+    " running INTEGER NOT NULL,\n"
+    " attempts INTEGER NOT NULL,\n"
+    " started INTEGER NOT NULL,\n"
+    " completed INTEGER NOT NULL,\n"
+    " failed INTEGER NOT NULL\n"
+    ") STRICT;\n"
+    "CREATE INDEX rotations_due ON rotations (due_at);\n";
+
 const struct sx_migration sx_migrations[] = {
-    { { initial_queues, initial_messages, initial_links } },
+    { { initial_queues, initial_messages, initial_links, initial_rotation } },
 };
 const size_t sx_migrations_count = SX_COUNT(sx_migrations);

@@ -26,6 +26,10 @@
 #define LINK                                                                             \
     "link_type, link_state, kem_in_full, corr_id, link_id, link_key, root_key, fixed_data, " \
     "user_data"
+#define POLICY "every, jitter, messages, spread, server_list, per_day"
+#define ROTATION                                                                           \
+    "own, " POLICY ", due_at, count_at, unlisted, running, attempts, started, completed, " \
+    "failed"
 /* Rows that a repeat is looked for in; older ones are removed. */
 #define HASH_WINDOW "200000"
 /* The other deliveries of message ?2 of connection ?1 than that to queue ?3. */
@@ -276,4 +280,20 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_EVENT_COUNT] =
         "SELECT count(*) FROM (SELECT 1 FROM events WHERE conn_id = ? LIMIT ?)",
     [SQL_EVENT_DELETE_CONN] = "DELETE FROM events WHERE conn_id = ?",
+
+    [SQL_USER_ROTATION_PUT] = "INSERT OR REPLACE INTO user_rotations (user_id, " POLICY
+                              ", next_at, checked_version) VALUES (?,?,?,?,?,?,?,?,?)",
+    [SQL_USER_ROTATION_GET] = "SELECT " POLICY ", next_at, checked_version FROM user_rotations WHERE user_id = ?",
+    [SQL_ROTATION_PUT] = "INSERT OR REPLACE INTO rotations (conn_id, " ROTATION ")"
+                         " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [SQL_ROTATION_GET] = "SELECT " ROTATION " FROM rotations WHERE conn_id = ?",
+    [SQL_ROTATION_FIRST] = "SELECT conn_id, due_at FROM rotations"
+                           " WHERE due_at < 9223372036854775807 ORDER BY due_at LIMIT 1",
+    [SQL_ROTATION_OVERDUE] = "SELECT count(*) FROM rotations r JOIN connections c"
+                             " ON c.conn_id = r.conn_id WHERE r.due_at <= ? AND c.user_id = ?",
+    [SQL_ROTATION_BY_COUNT] = "SELECT 1 FROM rotations WHERE count_at > 0 LIMIT 1",
+    [SQL_ROTATION_SUMS] =
+        "SELECT ifnull(sum(started), 0), ifnull(sum(completed), 0), ifnull(sum(failed), 0),"
+        " ifnull(min(due_at), 9223372036854775807) FROM rotations r JOIN connections c"
+        " ON c.conn_id = r.conn_id WHERE c.user_id = ?",
 };

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Policies: after a time, after a number of messages, or when the user has other servers now, the
+ * receiving queue of a connection moves to a server chosen as for a new one.
+ *
+ * Who watches servers must not see that two queues belong to one user. So every time is drawn for
+ * each connection by itself, at the first time over the whole interval; between two starts of one
+ * user there is a pause of random length, longer the smaller the user's budget is; and what could
+ * not start because of it is spread over the time that all who wait will need. Nothing happens on
+ * a common beat: the alarm is set to the millisecond that was drawn.
+ *
+ * Times are those of the wall clock, in rows (SQL tables rotations and user_rotations): a device
+ * that was off for a week goes on as if it had not been.
+ */
+#include "agent/rotation.h"
+#include "agent/agent.h"
+
+#define DAY (24 * 3600 * 1000LL)
+#define DEFAULT_SPREAD (3600 * 1000LL)
+#define DEFAULT_PER_DAY 24
+#define PATIENCE (7 * DAY) /* with a peer that is away; then a new server is tried */
+#define RETRY_FIRST (3600 * 1000LL)
+#define RETRY_MAX (7 * DAY)
+#define LOOK_AGAIN (3600 * 1000LL) /* a clock that was set does not stop us for longer */
+
+/* ---- chance ---- */
+
+int64_t sx_up_to(int64_t max)
+{
+    uint64_t r;
+
+    sx_random(&r, sizeof r);
+    return max <= 0 ? 0 : (int64_t)(r % ((uint64_t)max + 1));
+}
+
+static int64_t around(int64_t middle, uint32_t percent)
+{
+    int64_t by = percent > 0 ? middle / 100 * percent + middle % 100 * percent / 100 : 0;
+
+    return middle - by + sx_up_to(2 * by);
+}
+
+static int64_t pause_of(const struct sx_rotation_policy *p)
+{
+    return around(DAY / (p->per_day > 0 ? p->per_day : DEFAULT_PER_DAY), 50);
+}
+
+int64_t sx_rotation_spread(const struct sx_rotation_policy *p)
+{
+    return p->spread > 0 ? p->spread : DEFAULT_SPREAD;
+}
+
+static int64_t retry_after(uint32_t attempts)
+{
+    int64_t t = RETRY_FIRST;
+
+    for (uint32_t n = 1; n < attempts && t < RETRY_MAX; n++)
+        t *= 2;
+    return around(t < RETRY_MAX ? t : RETRY_MAX, 50);
+}
+
+/* ---- rows ---- */
+
+bool sx_rotates(const struct sx_rotation_policy *p)
+{
+    return p->every > 0 || p->messages > 0 || p->server_list;
+}
+
+simplex_rc sx_rotation_put(struct simplex_agent *a, const struct sx_rotation *r)
+{
+    a->rotation.changed = true;
+    if (r->count_at > 0)
+        a->rotation.by_count = true;
+    return sx_store_rotation_put(a->store, r);
+}
+
+simplex_rc sx_rotation_policy(struct simplex_agent *a, int64_t user, const struct sx_rotation *r,
+                              struct sx_rotation_policy *p)
+{
+    struct sx_user_rotation u = { .user = user };
+    simplex_rc rc = SIMPLEX_OK;
+
+    if (!r->own)
+        rc = sx_store_user_rotation_get(a->store, user, &u);
+    *p = r->own ? r->policy : u.policy;
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
+void sx_rotation_draw(struct sx_rotation *r, const struct sx_rotation_policy *p,
+                      const struct sx_conn *c, bool spread)
+{
+    r->due_at = SX_ROTATION_NEVER;
+    r->count_at = 0;
+    r->running = false;
+    r->unlisted = false;
+    r->attempts = 0;
+    if (p->every > 0)
+        r->due_at = sx_now_ms() + (spread ? sx_up_to(p->every) : around(p->every, p->jitter));
+    if (p->messages > 0 && c->last_rcv_ext_id < INT64_MAX / 2) /* numbers are the peer's: any */
+        r->count_at = c->last_rcv_ext_id + 1 + around(p->messages, p->jitter);
+}
+
+bool sx_rotation_possible(const struct sx_conn *c)
+{
+    return !c->deleted && c->role != SX_ADDRESS && c->state == SX_CONN_READY;
+}
+
+/* ---- what happens to connections ---- */
+
+simplex_rc sx_rotation_connected(struct simplex_agent *a, const struct sx_conn *c)
+{
+    struct sx_rotation_policy p;
+    struct sx_rotation r;
+    simplex_rc rc = sx_store_rotation_get(a->store, c->id, &r); /* one of its own, set before */
+
+    if (rc == SIMPLEX_E_NOT_FOUND) {
+        r = (struct sx_rotation){ .conn_id = c->id };
+        rc = SIMPLEX_OK;
+    }
+    if (rc == SIMPLEX_OK)
+        rc = sx_rotation_policy(a, c->user, &r, &p);
+    if (rc != SIMPLEX_OK || !sx_rotates(&p))
+        return rc;
+    sx_rotation_draw(&r, &p, c, false);
+    return sx_rotation_put(a, &r);
+}
+
+simplex_rc sx_rotation_message(struct simplex_agent *a, const struct sx_conn *c)
+{
+    struct sx_rotation r;
+    struct sx_rotation_policy p;
+    simplex_rc rc;
+
+    if (!a->rotation.by_count)
+        return SIMPLEX_OK;
+    rc = sx_store_rotation_get(a->store, c->id, &r);
+    if (rc == SIMPLEX_OK && (r.running || r.count_at == 0 || c->last_rcv_ext_id < r.count_at))
+        return SIMPLEX_OK;
+    if (rc == SIMPLEX_OK)
+        rc = sx_rotation_policy(a, c->user, &r, &p);
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    r.count_at = 0; /* the peer, who counts along, does not say when */
+    int64_t at = sx_now_ms() + sx_up_to(sx_rotation_spread(&p));
+    if (at < r.due_at)
+        r.due_at = at;
+    return sx_rotation_put(a, &r);
+}
+
+simplex_rc sx_rotation_ended(struct simplex_agent *a, int64_t conn, bool completed, simplex_rc why)
+{
+    struct sx_rotation r;
+    struct sx_rotation_policy p;
+    struct sx_conn c;
+    simplex_rc rc = sx_store_rotation_get(a->store, conn, &r);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_conn_get(a->store, conn, &c);
+    if (rc == SIMPLEX_OK)
+        rc = sx_rotation_policy(a, c.user, &r, &p);
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    if (completed && r.running)
+        r.counts.completed++;
+    if (completed || (r.running && why == SIMPLEX_OK)) { /* the application's word counts too */
+        sx_rotation_draw(&r, &p, &c, false);
+    } else if (r.running) {
+        r.counts.failed++;
+        r.attempts++;
+        r.running = false;
+        r.due_at = sx_now_ms() + retry_after(r.attempts);
+    } else {
+        return SIMPLEX_OK;
+    }
+    return sx_rotation_put(a, &r);
+}
+
+/* ---- what is due ---- */
+
+/* False: another rotation of this user has started not long ago, and r waits for its turn. */
+static simplex_rc take_turn(struct simplex_agent *a, int64_t user,
+                            const struct sx_rotation_policy *p, struct sx_rotation *r, bool *mine)
+{
+    struct sx_user_rotation u;
+    int64_t now = sx_now_ms(), waiting = 0;
+    simplex_rc rc = sx_store_user_rotation_get(a->store, user, &u);
+
+    *mine = true;
+    if (rc == SIMPLEX_E_NOT_FOUND) { /* only connections have policies: the pause is theirs */
+        u = (struct sx_user_rotation){ .user = user };
+        rc = SIMPLEX_OK;
+    }
+    int64_t pause = pause_of(sx_rotates(&u.policy) ? &u.policy : p);
+    /* Further ahead than any pause: the clock was set back. */
+    if (rc == SIMPLEX_OK && u.next_at > now && u.next_at - now <= 2 * DAY) {
+        *mine = false;
+        rc = sx_store_rotation_overdue(a->store, user, now, &waiting);
+        r->due_at = u.next_at + sx_up_to(pause * (waiting < 1000 ? waiting : 1000));
+        return rc;
+    }
+    u.next_at = now + pause;
+    return rc == SIMPLEX_OK ? sx_store_user_rotation_put(a->store, &u) : rc;
+}
+
+static simplex_rc start(struct simplex_agent *a, const struct sx_conn *c, struct sx_rotation *r)
+{
+    struct sx_rotation_policy p;
+    bool mine;
+    simplex_rc rc = sx_rotation_policy(a, c->user, r, &p);
+
+    if (rc == SIMPLEX_OK && !sx_rotates(&p)) { /* its user's was taken back */
+        r->due_at = SX_ROTATION_NEVER;
+        return sx_rotation_put(a, r);
+    }
+    if (rc == SIMPLEX_OK)
+        rc = take_turn(a, c->user, &p, r, &mine);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (!mine)
+        return sx_rotation_put(a, r);
+    rc = sx_switch_start(a, r->conn_id, sx_bytes(NULL, 0));
+    if (rc == SIMPLEX_OK) {
+        r->running = true;
+        r->unlisted = false;
+        r->counts.started++;
+        r->due_at = sx_now_ms() + PATIENCE;
+    } else if (sx_rc_is_store(rc)) {
+        return rc;
+    } else { /* one is under way, the ratchet is out of step, or there are no servers: later */
+        r->due_at = sx_now_ms() + around(sx_rotation_spread(&p), 50);
+    }
+    return sx_rotation_put(a, r);
+}
+
+/* The peer did not come for its new queue, or the new server is gone: the old one stays until the
+ * next try. Not once the sender was told to use the new one: then it only takes its time. */
+static simplex_rc give_up(struct simplex_agent *a, struct sx_rotation *r)
+{
+    int32_t phase;
+    simplex_rc rc = sx_rcv_switch_phase(a, r->conn_id, &phase);
+
+    if (rc == SIMPLEX_OK && phase > 0 && phase < SIMPLEX_SWITCH_SECURED)
+        return sx_switch_failed(a, r->conn_id, SIMPLEX_E_TIMEOUT, NULL);
+    r->due_at = sx_now_ms() + PATIENCE;
+    return rc == SIMPLEX_OK ? sx_rotation_put(a, r) : rc;
+}
+
+static simplex_rc due(struct simplex_agent *a, int64_t conn)
+{
+    struct sx_rotation r;
+    struct sx_conn c;
+    simplex_rc rc = sx_store_rotation_get(a->store, conn, &r);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_conn_get(a->store, conn, &c);
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
+    if (!sx_rotation_possible(
+            &c)) { /* being deleted, or not connected yet: sx_rotation_connected */
+        r.due_at = SX_ROTATION_NEVER;
+        return sx_rotation_put(a, &r);
+    }
+    return r.running ? give_up(a, &r) : start(a, &c, &r);
+}
+
+static simplex_rc run_due(struct simplex_agent *a)
+{
+    int64_t conn, at, now = sx_now_ms();
+    simplex_rc rc = SIMPLEX_OK;
+
+    a->rotation.at = INT64_MAX;
+    for (int n = 0; rc == SIMPLEX_OK && n < SX_ROTATION_BATCH; n++) {
+        rc = sx_store_rotation_first(a->store, &conn, &at);
+        if (rc == SIMPLEX_OK && at > now)
+            break;
+        if (rc == SIMPLEX_OK)
+            rc = due(a, conn);
+    }
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_rotation_first(a->store, &conn, &at);
+    if (rc == SIMPLEX_OK) {
+        int64_t in = at > now ? at - now : 0;
+        a->rotation.at = sx_mono_ms() + (in < LOOK_AGAIN ? in : LOOK_AGAIN);
+    }
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
+void sx_rotation_run(struct simplex_agent *a)
+{
+    simplex_rc rc;
+
+    if ((!a->rotation.changed && sx_mono_ms() < a->rotation.at) || a->recover_at != 0 ||
+        a->cfg.read_only)
+        return;
+    rc = sx_handler_begin(a);
+    if (rc != SIMPLEX_OK)
+        return;
+    rc = a->rotation.check ? sx_rotation_check_servers(a) : SIMPLEX_OK;
+    if (rc == SIMPLEX_OK)
+        rc = run_due(a);
+    sx_handler_end(a, rc);
+    a->rotation.changed = a->rotation.check; /* what was written here has been seen */
+    if (sx_store_dirty(a->store))
+        sx_agent_lazy(a);
+}
+
+int64_t sx_rotation_alarm(const struct simplex_agent *a)
+{
+    return a->rotation.at;
+}
+
+simplex_rc sx_rotation_load(struct simplex_agent *a)
+{
+    a->rotation.at = INT64_MAX;
+    a->rotation.changed = true;
+    sx_rotation_servers_changed(a);
+    return sx_store_rotation_by_count(a->store, &a->rotation.by_count);
+}
