@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* When queues rotate: the times that are drawn, by an agent without thread and network. */
+#include "support/agents.h"
+
+#include "agent/rotation.h"
+
+#define CONNS 300
+#define HOUR (3600 * 1000LL)
+#define DAY (24 * HOUR)
+
+static char dir[256];
+static struct simplex_agent *a;
+static int64_t conns[CONNS];
+
+static void must(simplex_rc rc)
+{
+    if (rc != SIMPLEX_OK)
+        fail_msg("%s", simplex_rc_name(rc));
+}
+
+static int64_t add_conn(void)
+{
+    struct sx_conn c = { .role = SX_INITIATOR, .state = SX_CONN_READY, .last_rcv_ext_id = 100 };
+
+    must(sx_store_conn_add(a->store, &c));
+    return c.id;
+}
+
+static int setup(void **state)
+{
+    static const char *const servers[] = {
+        "smp://LcJUMfVhwD8yxjAiSaDzzGF3-kLG4Uh0Fl_ZIjrRwjI=@localhost:1"
+    };
+    char path[300];
+    simplex_agent_config cfg = { .size = sizeof cfg, .servers = servers, .n_servers = 1 };
+
+    (void)state;
+    tmp_make(dir);
+    (void)snprintf(path, sizeof path, "%s/db", dir);
+    cfg.db_path = path;
+    cfg.db_key = sx_str(AGENT_KEY);
+    cfg.db_raw_key = true;
+    must(sx_agent_prepare(&cfg, &a));
+    for (size_t n = 0; n < CONNS; n++)
+        conns[n] = add_conn();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    (void)simplex_agent_close(a);
+    tmp_remove(dir);
+    return 0;
+}
+
+static void set(const simplex_rotation *policy)
+{
+    a->thread = uv_thread_self(); /* calls run inline */
+    a->thread_ready = true;
+    must(simplex_agent_set_rotation(a, SIMPLEX_USER_DEFAULT, policy));
+    a->thread_ready = false;
+}
+
+static struct sx_rotation row_of(int64_t conn)
+{
+    struct sx_rotation r;
+
+    must(sx_store_rotation_get(a->store, conn, &r));
+    return r;
+}
+
+static void turn(void)
+{
+    a->rotation.changed = true;
+    for (int n = 0; n < 100 && a->rotation.changed; n++)
+        sx_rotation_run(a);
+}
+
+static void the_first_times_are_all_over_the_interval(void **state)
+{
+    static const simplex_rotation weekly = { .size = sizeof weekly, .every = 7 * DAY };
+    int64_t now = sx_now_ms();
+    size_t in[7] = { 0 };
+
+    (void)state;
+    set(&weekly);
+    for (size_t n = 0; n < CONNS; n++) {
+        int64_t in_ms = row_of(conns[n]).due_at - now;
+        assert_true(in_ms >= 0 && in_ms <= 7 * DAY + 60000);
+        in[in_ms >= 7 * DAY ? 6 : in_ms / DAY]++;
+    }
+    for (size_t day = 0; day < 7; day++) /* 43 expected: less than 15 in one of 10^6 runs */
+        assert_true(in[day] >= 15);
+}
+
+static void later_times_vary_by_the_jitter(void **state)
+{
+    struct sx_rotation_policy p = { .every = 10 * DAY, .jitter = 10, .messages = 1000 };
+    struct sx_conn c = { .last_rcv_ext_id = 5 };
+    int64_t least = INT64_MAX, most = 0;
+
+    (void)state;
+    for (int n = 0; n < 500; n++) {
+        struct sx_rotation r = { .conn_id = 1 };
+        int64_t now = sx_now_ms();
+        sx_rotation_draw(&r, &p, &c, false);
+        int64_t t = r.due_at - now;
+        assert_true(t >= 9 * DAY && t <= 11 * DAY + 60000);
+        assert_true(r.count_at >= 6 + 900 && r.count_at <= 6 + 1100);
+        least = t < least ? t : least;
+        most = t > most ? t : most;
+    }
+    assert_true(most - least > DAY); /* of two days */
+}
+
+/* Whatever number the peer gives its messages. */
+static void the_largest_number_of_a_message_is_no_trouble(void **state)
+{
+    struct sx_rotation_policy p = { .messages = INT32_MAX, .jitter = 100 };
+    struct sx_conn c = { .last_rcv_ext_id = INT64_MAX };
+    struct sx_rotation r = { .conn_id = 1 };
+
+    (void)state;
+    sx_rotation_draw(&r, &p, &c, false);
+    assert_int_equal(r.count_at, 0);
+    assert_true(r.due_at == SX_ROTATION_NEVER);
+}
+
+static void what_waits_for_its_turn_is_spread(void **state)
+{
+    static const simplex_rotation policy = { .size = sizeof policy, .every = 1, .per_day = 24 };
+    int64_t now = sx_now_ms(), last = 0;
+    struct sx_user_rotation u;
+
+    (void)state;
+    set(&policy);
+    for (int n = 0; n < 20; n++)
+        turn();
+    must(sx_store_user_rotation_get(a->store, SX_USER_DEFAULT, &u));
+    assert_true(u.next_at >= now + HOUR / 2 && u.next_at <= now + 2 * HOUR);
+    size_t later = 0;
+    for (size_t n = 0; n < CONNS; n++) {
+        struct sx_rotation r = row_of(conns[n]);
+        later += r.due_at >= u.next_at;
+        last = r.due_at > last ? r.due_at : last;
+    }
+    assert_true(later >= CONNS - 1); /* one had its turn */
+    assert_true(last > now + 100 * HOUR);
+}
+
+static void a_failure_waits_longer_each_time(void **state)
+{
+    static const simplex_rotation weekly = { .size = sizeof weekly, .every = 7 * DAY };
+    int64_t expected = HOUR;
+
+    (void)state;
+    set(&weekly);
+    for (int n = 1; n <= 12; n++) {
+        struct sx_rotation r = row_of(conns[0]);
+        r.running = true;
+        must(sx_store_rotation_put(a->store, &r));
+        int64_t now = sx_now_ms();
+        must(sx_rotation_ended(a, conns[0], false, SIMPLEX_E_SERVER));
+        r = row_of(conns[0]);
+        assert_false(r.running);
+        assert_int_equal(r.attempts, n);
+        assert_true(r.due_at - now >= expected / 2 && r.due_at - now <= expected * 3 / 2 + 60000);
+        expected = expected * 2 < 7 * DAY ? expected * 2 : 7 * DAY;
+    }
+    assert_int_equal(row_of(conns[0]).counts.failed, 12);
+    struct sx_rotation r = row_of(conns[0]);
+    r.running = true;
+    must(sx_store_rotation_put(a->store, &r));
+    must(sx_rotation_ended(a, conns[0], true, SIMPLEX_OK));
+    assert_int_equal(row_of(conns[0]).attempts, 0);
+    assert_int_equal(row_of(conns[0]).counts.completed, 1);
+}
+
+/* A pause that ends in three weeks is of a clock that was wrong. */
+static void a_clock_that_was_set_back_does_not_stop_rotation(void **state)
+{
+    static const simplex_rotation policy = { .size = sizeof policy, .every = 1, .per_day = 24 };
+    struct sx_user_rotation u;
+    int64_t now = sx_now_ms();
+
+    (void)state;
+    set(&policy);
+    must(sx_store_user_rotation_get(a->store, SX_USER_DEFAULT, &u));
+    u.next_at = now + 21 * DAY;
+    must(sx_store_user_rotation_put(a->store, &u));
+    turn();
+    must(sx_store_user_rotation_get(a->store, SX_USER_DEFAULT, &u));
+    assert_true(u.next_at < now + DAY);
+}
+
+static void values_that_we_never_wrote_are_damage(void **state)
+{
+    static const char *const wrong[] = {
+        "UPDATE rotations SET every = -1",      "UPDATE rotations SET jitter = 101",
+        "UPDATE rotations SET messages = -1",   "UPDATE rotations SET spread = -5",
+        "UPDATE rotations SET server_list = 2", "UPDATE rotations SET per_day = -1",
+        "UPDATE rotations SET own = 7",         "UPDATE rotations SET attempts = -1",
+        "UPDATE rotations SET started = -1",    "UPDATE rotations SET every = 9223372036854775807",
+    };
+    static const simplex_rotation weekly = { .size = sizeof weekly, .every = 7 * DAY };
+
+    (void)state;
+    for (size_t n = 0; n < SX_COUNT(wrong); n++) {
+        struct sx_rotation r;
+        set(&weekly);
+        must(sx_store_begin(a->store));
+        must(sx_store_exec(a->store, wrong[n]));
+        assert_int_equal(sx_store_rotation_get(a->store, conns[0], &r), SIMPLEX_E_DB_DAMAGED);
+        sx_store_rollback(a->store);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_first_times_are_all_over_the_interval, setup, teardown),
+        cmocka_unit_test_setup_teardown(later_times_vary_by_the_jitter, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_largest_number_of_a_message_is_no_trouble, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(what_waits_for_its_turn_is_spread, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failure_waits_longer_each_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_clock_that_was_set_back_does_not_stop_rotation, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(values_that_we_never_wrote_are_damage, setup, teardown),
+    };
+
+    return cmocka_run_group_tests_name("agent_rotation_policy", tests, NULL, NULL);
+}
