@@ -76,7 +76,7 @@ void links_open(struct thread *t)
         struct link *l = &t->links[t->opened++];
         l->since_us = sx_mono_us();
         l->state = LINK_CONNECTING;
-        simplex_rc rc = sx_conn_open(t->net, &t->o->server, 0, &ops, l, &l->conn);
+        simplex_rc rc = sx_conn_open(t->net, &t->o->server, 0, 0, &ops, l, &l->conn);
         if (rc != SIMPLEX_OK) {
             l->state = LINK_OVER;
             t->resolved++;
