@@ -94,6 +94,7 @@ enum { /* its options */
        SX_OPT_PASSWORD,
        SX_OPT_THREADS,
        SX_OPT_QUOTA,
+       SX_OPT_COMPACT,
        SX_OPT_NO_NEW,
        SX_OPT_IN_MEMORY
 };

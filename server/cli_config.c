@@ -54,6 +54,11 @@ static void set_limits(const struct sx_config *c, simplex_server_config *cfg)
     cfg->memory_per_client = (size_t)c->limits.memory_per_client;
     cfg->max_message_memory = (size_t)c->limits.max_message_memory;
     cfg->commands_per_block = (unsigned)c->limits.commands_per_block;
+    cfg->compact_growth = (unsigned)c->limits.store_log_growth;
+    cfg->compact_bytes = (uint64_t)c->limits.store_log_compact;
+    cfg->services = (unsigned)c->limits.services;
+    cfg->new_services = (unsigned)c->limits.new_services;
+    cfg->new_services_ms = c->limits.new_services_interval_ms;
 }
 
 static void set_proxy(const struct sx_config *c, simplex_server_config *cfg)

@@ -24,7 +24,7 @@ static int option_number(const char *name, const char *arg, unsigned long min, u
 
 int sx_cli_quick_option(struct sx_cli_quick *q, int opt, const char *arg)
 {
-    unsigned port;
+    unsigned port, kib;
     int status = SX_CLI_GO_ON;
 
     if (!q->wanted) {
@@ -56,6 +56,13 @@ int sx_cli_quick_option(struct sx_cli_quick *q, int opt, const char *arg)
         break;
     case SX_OPT_QUOTA:
         status = option_number("--quota", arg, 1, 10000, &q->cfg.quota);
+        break;
+    case SX_OPT_COMPACT:
+        status = option_number("--compact-kib", arg, 1, 1u << 30, &kib);
+        if (status == SX_CLI_GO_ON) {
+            q->cfg.compact_bytes = (uint64_t)kib << 10;
+            q->cfg.compact_growth = 1; /* with every change: a test */
+        }
         break;
     case SX_OPT_NO_NEW:
         q->cfg.new_queues = false;

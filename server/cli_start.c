@@ -29,6 +29,7 @@ static const char usage[] =
     "  --password TEXT       only clients that know it can create queues\n"
     "  --threads N           threads (default: processor cores)\n"
     "  --quota N             messages that wait in a queue (default 128)\n"
+    "  --compact-kib N       from this size on the store log is compacted all the time\n"
     "  --no-new-queues       refuse to create queues\n"
     "  --messages-in-memory  with --state: write messages only when stopped; a kill loses them\n";
 
@@ -47,6 +48,7 @@ static const struct option options[] = {
     { "password", required_argument, NULL, SX_OPT_PASSWORD },
     { "threads", required_argument, NULL, SX_OPT_THREADS },
     { "quota", required_argument, NULL, SX_OPT_QUOTA },
+    { "compact-kib", required_argument, NULL, SX_OPT_COMPACT },
     { "no-new-queues", no_argument, NULL, SX_OPT_NO_NEW },
     { "messages-in-memory", no_argument, NULL, SX_OPT_IN_MEMORY },
     SX_CLI_OPTIONS,

@@ -102,6 +102,10 @@ struct sx_config {
         int64_t subscriptions_per_client; /* 1048576 */
         int64_t threads;                  /* 0: one a processor core */
         int64_t max_message_memory;       /* bytes of all waiting messages; 0: no limit */
+        int64_t store_log_growth;         /* 4 */
+        int64_t store_log_compact;        /* bytes; 64 MiB */
+        int64_t services, new_services;   /* 16384; 2048 in */
+        int64_t new_services_interval_ms; /* 1 hour */
     } limits;
     bool names_enable; /* [NAMES]: accepted with a warning, names are not resolved */
     uint8_t log_level; /* [LOG] level, ours: enum sx_log_level */

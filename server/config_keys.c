@@ -206,6 +206,23 @@ const struct sx_key sx_keys[] = {
     { "LIMITS", "max_message_memory_mib", "0", AT(limits.max_message_memory), .type = SX_KEY_NUMBER,
       RANGE(0, 16777216), IN(1048576, "MiB"), .name = "memory of all waiting messages at most",
       .doc = "Memory of all waiting messages, in MiB; 0: no limit." },
+    { "LIMITS", "store_log_growth", "4", AT(limits.store_log_growth), .type = SX_KEY_NUMBER,
+      RANGE(2, 1000000), .name = "growth of the store log until it is compacted",
+      .doc =
+          "The store log is compacted when it is so many times as large as after the last time," },
+    { "LIMITS", "store_log_compact_kib", "65536", AT(limits.store_log_compact),
+      .type = SX_KEY_NUMBER, RANGE(16, 1073741824), IN(1024, "KiB"),
+      .name = "size of the store log that is not compacted",
+      .doc = "and larger than this, in KiB." },
+    { "LIMITS", "services", "16384", AT(limits.services), .type = SX_KEY_NUMBER, RANGE(1, 1000000),
+      .name = "services at most",
+      .doc = "Certificates of services that have queues, or had; the oldest without queues make "
+             "room." },
+    { "LIMITS", "new_services", "2048", AT(limits.new_services), .type = SX_KEY_NUMBER,
+      RANGE(1, 1000000), .name = "new services in the interval",
+      .doc = "Further ones among them in new_services_interval_seconds." },
+    { "LIMITS", "new_services_interval_seconds", "3600", AT(limits.new_services_interval_ms),
+      .type = SX_KEY_SECONDS, RANGE(1, 30LL * DAY_MS), .name = "interval of new_services" },
 
     { "LOG", "level", "info", AT(log_level), .type = SX_KEY_WORD, .words = words_log, LIVE,
       .name = "log level",

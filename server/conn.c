@@ -259,18 +259,6 @@ static simplex_rc start_session(struct sx_srv_conn *c)
     return sx_tls_write(c->tls, sx_bytes(c->loop->sealed, SX_BLOCK));
 }
 
-/* The answer to a hello. The id of a new service is told when it will not change any more. */
-static simplex_rc send_reply(struct sx_srv_conn *c)
-{
-    const struct sx_service *svc = c->peer.service;
-    struct sx_store *st = c->loop->hub.srv->store;
-
-    if (svc == NULL || sx_persist_state(st, svc->stamp) == SX_COMMIT_DURABLE)
-        return sx_tls_write(c->tls, sx_bytes(c->loop->sealed, SX_BLOCK));
-    sx_peer_send_block(&c->peer, c->loop->sealed, svc->stamp);
-    return SIMPLEX_OK;
-}
-
 static simplex_rc handle_block(struct sx_srv_conn *c, uint8_t *block)
 {
     bool was_ready = c->session.state == SX_S_READY;
@@ -279,7 +267,7 @@ static simplex_rc handle_block(struct sx_srv_conn *c, uint8_t *block)
 
     simplex_rc rc = sx_session_input(&c->session, block, c->loop->sealed, &has_reply, &content);
     if (has_reply) {
-        simplex_rc sent = send_reply(c);
+        simplex_rc sent = sx_tls_write(c->tls, sx_bytes(c->loop->sealed, SX_BLOCK));
         rc = rc == SIMPLEX_OK ? sent : rc;
     }
     if (rc == SIMPLEX_OK && was_ready)

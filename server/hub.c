@@ -4,7 +4,9 @@
 #include "errand.h"
 #include "persist.h"
 
-#define RUN_MAX 1024    /* subscriptions handled before the loop looks at its sockets again */
+#define RUN_MAX 1024 /* subscriptions handled before the loop looks at its sockets again */
+#define COMPACT_GROWTH 4
+#define COMPACT_BYTES (64u << 20)
 #define SERVICE_COST 32 /* of them: what a look at some queues of a service takes */
 
 /* A commit was made, or failed: those who wait for one look again. By the committing thread. */
@@ -29,6 +31,8 @@ static simplex_rc open_state(struct sx_srv *s, const struct sx_srv_cfg *cfg)
                     : cfg->messages_not_saved ? SX_KEEP_NOT
                                               : SX_KEEP_MEMORY,
         .skip_damage = cfg->skip_damage,
+        .compact_factor = cfg->compact_growth == 0 ? COMPACT_GROWTH : cfg->compact_growth,
+        .compact_min = cfg->compact_bytes == 0 ? COMPACT_BYTES : cfg->compact_bytes,
         .done = committed,
         .user = s,
     };

@@ -38,6 +38,8 @@ struct sx_srv_cfg {
     bool messages_in_memory;    /* not in the journal: lost when the process is killed */
     bool messages_not_saved;    /* with the former: a stop loses them as well */
     bool skip_damage;           /* leave out damaged records of the state */
+    unsigned compact_growth;    /* of the store log; 0: 4 */
+    uint64_t compact_bytes;     /* 0: 64 MiB */
     struct sx_errtext *err;     /* what went wrong with the state; or NULL */
     int64_t (*now)(void *user); /* NULL: sx_now_ms; ms since 1970 */
     void *now_user;

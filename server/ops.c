@@ -57,6 +57,11 @@ static void report_persistence(struct sx_store *store, struct sx_report *r)
     r->commit_total_us = f.commits.total_us;
     r->journal_bytes = f.journal_bytes;
     r->journal_live_bytes = f.journal_live_bytes;
+    r->log_bytes = f.log_bytes;
+    r->log_base_bytes = f.log_base_bytes;
+    r->compactions = f.compactions;
+    r->compaction_failures = f.compaction_failures;
+    r->compaction_ms = f.compaction_ms;
 }
 
 void sx_ops_report(struct sx_ops *o, struct sx_report *r)
@@ -70,6 +75,9 @@ void sx_ops_report(struct sx_ops *o, struct sx_report *r)
         r->service_queues[i] = r->s.services.queues[i];
         r->service_subscribed[i] = r->s.services.subscribed[i];
     }
+    r->services_recorded = r->s.services.recorded;
+    r->services_forgotten = r->s.services.forgotten;
+    r->services_refused = r->s.services.refused;
     r->started_ms = (uint64_t)o->started_ms;
     report_persistence(cfg->srv->store, r);
     r->relays = cfg->proxy == NULL ? 0 : sx_proxy_relays(cfg->proxy);

@@ -3,6 +3,7 @@
 #include "commands.h"
 #include "errand.h"
 #include "persist.h"
+#include "services.h"
 
 struct sx_out { /* the content of a block; at most one MSG fits into one */
     struct sx_out *next;
@@ -388,4 +389,6 @@ void sx_peer_close(struct sx_peer *p)
     p->n_ended = p->ended_size = 0;
     leave_waiting(p);
     leave_ready(p);
+    sx_service_release(p->hub->srv->store, p->service);
+    p->service = NULL;
 }

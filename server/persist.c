@@ -6,6 +6,7 @@
 #include "services.h"
 #include "store_index.h"
 #include "store_load.h"
+#include "store_log_compact.h"
 
 #define DAY_MS (24 * 3600 * INT64_C(1000))
 
@@ -52,7 +53,7 @@ static bool works(const struct sx_persist *p)
 
 static bool record(struct sx_store *st, struct sx_queue *q, const struct sx_slog_record *r)
 {
-    if (!works(st->persist) || !sx_slog_write(st->persist->log, r))
+    if (!works(st->persist) || !sx_slog_write_marked(st->persist->log, r, &q->logged))
         return false;
     q->staged = true;
     return true;
@@ -163,20 +164,20 @@ void sx_persist_used(struct sx_store *st, struct sx_queue *q, int64_t now_ms)
     struct sx_slog_record r = start(SX_SLOG_TIME, q);
     r.has_updated_at = true;
     r.day = day;
-    if (works(st->persist) && sx_slog_write(st->persist->log, &r)) /* no answer waits for it */
-        q->used_day = day;
+    if (works(st->persist) && sx_slog_write_marked(st->persist->log, &r, &q->logged))
+        q->used_day = day; /* no answer waits for it */
 }
 
 /* ---- services ---- */
 
-bool sx_persist_service(struct sx_store *st, const struct sx_service *svc)
+bool sx_persist_service(struct sx_store *st, struct sx_service *svc)
 {
     struct sx_slog_record r = { .tag = SX_SLOG_NEW_SERVICE };
 
     if (st->persist == NULL)
         return true;
     sx_load_service_record(svc, &r);
-    return works(st->persist) && sx_slog_write(st->persist->log, &r);
+    return works(st->persist) && sx_slog_write_marked(st->persist->log, &r, &svc->logged);
 }
 
 bool sx_persist_queue_service(struct sx_store *st, struct sx_queue *q, bool ntf,
@@ -242,5 +243,9 @@ bool sx_persist_figures(struct sx_store *st, struct sx_persist_figures *out)
     if (journal(st) != NULL)
         sx_journal_size(journal(st), &out->journal_bytes, &out->journal_live_bytes);
     out->loaded_ntfs = st->persist->loaded_ntfs;
+    sx_slog_growth(st->persist->log, &out->log_bytes, &out->log_base_bytes);
+    out->compactions = atomic_load(&st->persist->compact.done);
+    out->compaction_failures = atomic_load(&st->persist->compact.failures);
+    out->compaction_ms = atomic_load(&st->persist->compact.total_ms);
     return true;
 }

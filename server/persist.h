@@ -30,6 +30,11 @@ enum sx_keep_messages {
 struct sx_persist_cfg {
     const char *dir; /* the state directory; made when it is missing */
     enum sx_keep_messages messages;
+    /* The store log is written anew when it is larger than compact_min and has grown so many times
+     * since it last was. 0: only by a start. */
+    unsigned compact_factor;
+    uint64_t compact_min;
+    size_t compact_slice; /* bytes written between two commits, about; 0: 256 KiB */
     bool skip_damage;         /* damaged records are left out with a warning, not refused */
     void (*done)(void *user); /* the state of stamps has changed; from the committing thread */
     void (*warn)(void *user, const char *text); /* one sentence for the operator; any thread */
@@ -60,6 +65,8 @@ struct sx_persist_figures {
     struct sx_commit_figures commits;
     uint64_t journal_bytes, journal_live_bytes; /* of messages on disk; live: that still wait */
     uint64_t loaded_ntfs;                       /* notifications found at the start */
+    uint64_t log_bytes, log_base_bytes; /* of the store log; when it was last written anew */
+    uint64_t compactions, compaction_failures, compaction_ms; /* of it, while the server ran */
 };
 /* False: nothing is kept. */
 bool sx_persist_figures(struct sx_store *st, struct sx_persist_figures *out);
@@ -84,8 +91,8 @@ bool sx_persist_delete(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;
 /* The queue was used: recorded at most once a day. Never fails a command. */
 void sx_persist_used(struct sx_store *st, struct sx_queue *q, int64_t now_ms);
 
-/* A new service; the queue (its notifier when ntf) is associated with svc, or with none: NULL. */
-bool sx_persist_service(struct sx_store *st, const struct sx_service *svc) SIMPLEX_CHECK;
+/* A service, with its lock held; the queue (its notifier when ntf) is associated with svc, or with none: NULL. */
+bool sx_persist_service(struct sx_store *st, struct sx_service *svc) SIMPLEX_CHECK;
 bool sx_persist_queue_service(struct sx_store *st, struct sx_queue *q, bool ntf,
                               const struct sx_service *svc) SIMPLEX_CHECK;
 

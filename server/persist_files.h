@@ -15,6 +15,17 @@ enum sx_state_file {
     SX_STATE_FILES
 };
 
+enum sx_compact_stage { SX_COMPACT_IDLE, SX_COMPACT_SERVICES, SX_COMPACT_QUEUES };
+
+struct sx_compacting { /* of the committing thread (persist_compact.c) */
+    enum sx_compact_stage stage;
+    unsigned shard;
+    size_t cursor; /* of services, or within the shard */
+    uint64_t before;
+    int64_t started_ms, retry_ms;
+    atomic_uint_fast64_t done, failures, total_ms; /* read by any thread */
+};
+
 struct sx_persist {
     struct sx_store *st;
     struct sx_slog *log;
@@ -23,6 +34,7 @@ struct sx_persist {
     struct sx_persist_cfg cfg; /* without dir, which is the caller's */
     char *path[SX_STATE_FILES];
     uint64_t loaded_ntfs; /* notifications found at the start */
+    struct sx_compacting compact;
 };
 
 #endif

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "msg_log.h"
+#include "persist_compact.h"
 #include "persist_files.h"
 #include "store_index.h"
 #include "store_load.h"
@@ -70,7 +71,8 @@ static bool tidy(void *user)
 {
     struct sx_persist *p = user;
 
-    return p->journal != NULL && sx_journal_tidy(p->journal);
+    bool more = sx_persist_compact(p);
+    return (p->journal != NULL && sx_journal_tidy(p->journal)) || more;
 }
 
 static void done(void *user)

@@ -156,6 +156,9 @@ static const struct metric {
     { "loaded_queues_ntf_count", R(s.notifiers), "Notifiers in memory", NULL, GAUGE },
 
     /* ours */
+    { "services_recorded", R(services_recorded), "Services in the store log", NULL, GAUGE },
+    { "services_forgotten_total", R(services_forgotten), "Services without queues that made room" },
+    { "services_refused_total", R(services_refused), "Queues that no new service could take" },
     { "relays_total", R(relays), "Relays remembered, connected or failed", NULL, GAUGE },
     { "start_time_seconds", R(started_ms), "When the server was started, since 1970", NULL, GAUGE,
       MILLISECONDS },
@@ -171,6 +174,12 @@ static const struct metric persistence[] = {
     { "commit_seconds_total", R(commit_total_us), "Time it took", NULL, COUNTER, MICROSECONDS },
     { "journal_bytes", R(journal_bytes), "Bytes of messages on disk", "state=\"all\"", GAUGE },
     { "journal_bytes", R(journal_live_bytes), NULL, "state=\"live\"", GAUGE },
+    { "store_log_bytes", R(log_bytes), "Bytes of the store log", NULL, GAUGE },
+    { "store_log_compacted_bytes", R(log_base_bytes), "After it was last compacted", NULL, GAUGE },
+    { "store_log_compactions_total", R(compactions), "Compactions since the start" },
+    { "store_log_compaction_failures_total", R(compaction_failures), "Of them: given up" },
+    { "store_log_compaction_seconds_total", R(compaction_ms), "Time they took", NULL, COUNTER,
+      MILLISECONDS },
 };
 
 static void write_value(struct sx_wr *w, uint64_t v, unsigned unit)

@@ -15,6 +15,7 @@
 struct sx_report {
     struct sx_snapshot s;
     uint64_t services[2], service_queues[2], service_subscribed[2]; /* struct sx_services_count */
+    uint64_t services_recorded, services_forgotten, services_refused;
     /* the process */
     uint64_t started_ms;
     uint64_t threads, connections, accepted, closed, relays;
@@ -29,6 +30,8 @@ struct sx_report {
     bool persistent;
     uint64_t commits, commit_failures, commit_total_us;
     uint64_t journal_bytes, journal_live_bytes;
+    uint64_t log_bytes, log_base_bytes; /* of queues; after the last compaction */
+    uint64_t compactions, compaction_failures, compaction_ms;
 };
 
 void sx_prometheus(struct sx_wr *to, const struct sx_report *r);

@@ -120,8 +120,15 @@ struct sx_queue {
     struct sx_sub *gets; /* connections that use GET */
     uint32_t used_day;   /* when it was last used, in days since 1970; 0: not known */
     uint8_t notice;      /* with `blocked`: enum sx_notice */
+    uint16_t logged;     /* the mark of the store log: store_log_compact.h */
     int64_t notice_ttl;  /* seconds */
     struct sx_served served;
+};
+
+struct sx_services_cfg { /* of those that are recorded (services.h); 0: the default */
+    unsigned max;        /* SX_SERVICES_MAX */
+    unsigned max_new;    /* in the interval: SX_SERVICES_NEW */
+    int64_t interval_ms; /* 1 hour */
 };
 
 struct sx_qstore_cfg {
@@ -129,7 +136,8 @@ struct sx_qstore_cfg {
     int64_t ttl_ms;     /* 0: SX_STORE_TTL_MS; negative: messages do not expire */
     bool not_on_send;   /* SEND does not look for old messages in its queue */
     int64_t ntf_ttl_ms; /* of notifications; 0: SX_STORE_NTF_TTL_MS */
-    size_t memory;      /* of all messages; with more, sx_queue_push is QUOTA. 0: no limit */
+    struct sx_services_cfg services;
+    size_t memory; /* of all messages; with more, sx_queue_push is QUOTA. 0: no limit */
 };
 
 /* As ttl_ms of the configuration; any thread, while the store is in use. */
@@ -240,7 +248,10 @@ struct sx_msg *sx_msg_ref(struct sx_msg *m);
 void sx_msg_unref(struct sx_msg *m);
 
 /* Up to `max` queues of a shard from *cursor on (0 first; back at 0 when the shard is done), each
- * referenced. For walks over everything, like expiry. */
+ * referenced. For walks over everything, like expiry. With this bit in *cursor some
+ * were left out, because the index has found no memory for so long that more than `max` share a
+ * place in it. */
+#define SX_WALK_SHORT (SIZE_MAX / 2 + 1)
 size_t sx_qstore_walk(struct sx_store *st, unsigned shard, size_t *cursor, struct sx_queue **out,
                       size_t max);
 

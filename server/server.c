@@ -151,6 +151,9 @@ static struct sx_qstore_cfg store_config(const simplex_server_config *cfg)
         .not_on_send = !cfg->expire_on_send,
         .ntf_ttl_ms = cfg->ntf_ttl_ms,
         .memory = cfg->max_message_memory,
+        .services = { .max = cfg->services,
+                      .max_new = cfg->new_services,
+                      .interval_ms = cfg->new_services_ms },
     };
 }
 
@@ -170,6 +173,8 @@ static simplex_rc open_state(struct simplex_server *s, const simplex_server_conf
         .messages_in_memory = cfg->messages_in_memory,
         .messages_not_saved = cfg->messages_not_saved,
         .skip_damage = cfg->skip_damage,
+        .compact_growth = cfg->compact_growth,
+        .compact_bytes = cfg->compact_bytes,
         .err = err,
     };
 

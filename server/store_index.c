@@ -195,18 +195,21 @@ size_t sx_qstore_walk(struct sx_store *st, unsigned shard, size_t *cursor, struc
     size_t n = 0;
 
     pthread_mutex_lock(&sh->lock);
-    size_t i = *cursor;
+    size_t i = *cursor & ~SX_WALK_SHORT, missed = *cursor & SX_WALK_SHORT;
     for (; i < t->size; i++) {
         /* A chain that does not fit is left for the next call, unless it is longer than all of
          * `out`, which random ids do not make happen. */
         if (n > 0 && chain_length(t->bucket[i]) > max - n)
             break;
-        for (struct sx_node *node = t->bucket[i]; node != NULL && n < max; node = node->next) {
+        struct sx_node *node = t->bucket[i];
+        for (; node != NULL && n < max; node = node->next) {
             out[n] = queue_of(SX_BY_RCV, node);
             sx_queue_ref(out[n++]);
         }
+        if (node != NULL)
+            missed = SX_WALK_SHORT;
     }
-    *cursor = i < t->size ? i : 0;
+    *cursor = i < t->size || (missed != 0 && n > 0) ? (i | missed) : 0;
     pthread_mutex_unlock(&sh->lock);
     return n;
 }

@@ -231,7 +231,7 @@ void sx_load_create_record(const struct sx_queue *q, struct sx_slog_record *r)
         memcpy(r->rsrv, svc->id, sizeof(r->rsrv));
 }
 
-static bool put_queue(struct sx_store *st, struct sx_queue *q, sx_slog_put *put, void *to)
+bool sx_load_put_queue(struct sx_store *st, struct sx_queue *q, sx_slog_mark_put *put, void *to)
 {
     struct sx_slog_record r;
     bool ok = true;
@@ -239,7 +239,7 @@ static bool put_queue(struct sx_store *st, struct sx_queue *q, sx_slog_put *put,
     sx_queue_lock(st, q);
     if (!q->deleted) {
         sx_load_create_record(q, &r);
-        ok = put(to, &r);
+        ok = put(to, &r, &q->logged);
         sx_wipe(r.rdh, sizeof(r.rdh));
         sx_wipe(r.ntf_secret, sizeof(r.ntf_secret));
     }
@@ -247,7 +247,7 @@ static bool put_queue(struct sx_store *st, struct sx_queue *q, sx_slog_put *put,
     return ok;
 }
 
-static bool put_shard(struct sx_store *st, unsigned shard, sx_slog_put *put, void *to)
+static bool put_shard(struct sx_store *st, unsigned shard, sx_slog_mark_put *put, void *to)
 {
     struct sx_queue *found[WALK];
     size_t cursor = 0;
@@ -256,25 +256,38 @@ static bool put_shard(struct sx_store *st, unsigned shard, sx_slog_put *put, voi
     do {
         size_t n = sx_qstore_walk(st, shard, &cursor, found, WALK);
         for (size_t i = 0; i < n; i++) {
-            ok = ok && put_queue(st, found[i], put, to);
+            ok = ok && sx_load_put_queue(st, found[i], put, to);
             sx_queue_unref(found[i]);
         }
+        ok = ok && (cursor & SX_WALK_SHORT) == 0;
     } while (cursor != 0 && ok);
     return ok;
 }
 
+struct plain { /* who does not look at marks */
+    sx_slog_put *put;
+    void *to;
+};
+
+static bool put_plain(void *to, const struct sx_slog_record *r, uint16_t *mark)
+{
+    const struct plain *p = to;
+
+    (void)mark;
+    return p->put(p->to, r);
+}
+
 bool sx_load_rewrite(struct sx_store *st, sx_slog_put *put, void *to)
 {
-    struct sx_slog_record r;
-    bool ok = true;
+    struct plain p = { put, to };
+    size_t at = 0;
+    bool ok;
 
-    for (struct sx_service *svc = sx_service_next(st, NULL); ok && svc != NULL;
-         svc = sx_service_next(st, svc)) {
-        sx_load_service_record(svc, &r);
-        ok = put(to, &r);
-    }
+    do {
+        ok = sx_services_put(st, &at, put_plain, &p);
+    } while (ok && at != 0);
     for (unsigned shard = 0; ok && shard < SX_STORE_SHARDS; shard++)
-        ok = put_shard(st, shard, put, to);
+        ok = put_shard(st, shard, put_plain, &p);
     return ok;
 }
 
@@ -307,6 +320,7 @@ static bool on_rewrite(void *user, sx_slog_put *put, void *to)
 {
     const struct load *l = user;
 
+    sx_services_trim(l->st);
     return sx_load_rewrite(l->st, put, to);
 }
 

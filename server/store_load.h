@@ -6,6 +6,7 @@
 #ifndef SX_STORE_LOAD_H
 #define SX_STORE_LOAD_H
 
+#include "services.h"
 #include "store_log.h"
 
 struct sx_load_counts {
@@ -36,7 +37,9 @@ simplex_rc sx_load_record(struct sx_store *st, const struct sx_slog_record *r) S
  * change meanwhile, and those that come or go may be left out. False when put answered false. */
 bool sx_load_rewrite(struct sx_store *st, sx_slog_put *put, void *to) SIMPLEX_CHECK;
 
-struct sx_service;
+/* Puts the record of one queue, with its lock held, unless it is deleted. */
+bool sx_load_put_queue(struct sx_store *st, struct sx_queue *q, sx_slog_mark_put *put, void *to);
+
 /* The records of a queue (with its lock held) and of a service. They borrow from them. */
 void sx_load_create_record(const struct sx_queue *q, struct sx_slog_record *r);
 void sx_load_service_record(const struct sx_service *svc, struct sx_slog_record *r);

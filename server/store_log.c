@@ -3,6 +3,7 @@
 #if defined(__linux__)
 #define _GNU_SOURCE /* fallocate */
 #endif
+#include "store_log_compact.h"
 #include "store_log_internal.h"
 
 #include <errno.h>
@@ -76,6 +77,25 @@ simplex_rc sx_slog_pwrite(const struct sx_slog_sys *sys, int fd, simplex_bytes b
     return SIMPLEX_OK;
 }
 
+simplex_rc sx_slog_sync_dir(const struct sx_slog_sys *sys, const char *path)
+{
+    char dir[SX_SLOG_PATH];
+    const char *slash = strrchr(path, '/');
+    simplex_rc rc = SIMPLEX_OK;
+
+    (void)snprintf(dir, sizeof(dir), "%.*s", slash == NULL ? 1 : (int)(slash - path + 1),
+                   slash == NULL ? "." : path);
+    int fd = sys->open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return sx_slog_errno();
+    if (fsync(fd) != 0 && errno != EINVAL) /* file systems that cannot say EINVAL */
+        rc = sx_slog_errno();
+    int e = errno;
+    (void)close(fd);
+    errno = e;
+    return rc;
+}
+
 /* ---- with the lock held ---- */
 
 static uint64_t end_of(const struct sx_slog *l)
@@ -97,8 +117,7 @@ static bool reserve(struct sx_slog *l, uint64_t step)
     return true;
 }
 
-/* Room on disk for all that is kept. False: there is none. */
-static bool take_room(struct sx_slog *l)
+bool sx_slog_take_room(struct sx_slog *l)
 {
     if (!l->reserves || end_of(l) <= l->room || reserve(l, SX_SLOG_ROOM))
         return true;
@@ -153,7 +172,7 @@ static bool write_at_once(struct sx_slog *l, size_t before)
 static bool end_line(struct sx_slog *l, size_t before)
 {
     sx_wr_u8(&l->kept, '\n');
-    bool ok = !l->kept.bad && take_room(l) && (l->reserves || write_at_once(l, before));
+    bool ok = !l->kept.bad && sx_slog_take_room(l) && (l->reserves || write_at_once(l, before));
     if (ok) {
         l->lines++;
         return true;
@@ -178,12 +197,14 @@ bool sx_slog_append(struct sx_slog *l, simplex_bytes line)
         size_t before = l->kept.len;
         sx_wr_raw(&l->kept, line);
         ok = end_line(l, before);
+        if (ok && l->compacts != NULL)
+            sx_slog_compact_copy(l, NULL, NULL, before);
     }
     pthread_mutex_unlock(&l->lock);
     return ok;
 }
 
-bool sx_slog_write(struct sx_slog *l, const struct sx_slog_record *r)
+bool sx_slog_write_marked(struct sx_slog *l, const struct sx_slog_record *r, uint16_t *mark)
 {
     bool ok = false;
 
@@ -192,9 +213,16 @@ bool sx_slog_write(struct sx_slog *l, const struct sx_slog_record *r)
         size_t before = l->kept.len;
         sx_slog_encode(&l->kept, r);
         ok = end_line(l, before);
+        if (ok && l->compacts != NULL)
+            sx_slog_compact_copy(l, r, mark, before);
     }
     pthread_mutex_unlock(&l->lock);
     return ok;
+}
+
+bool sx_slog_write(struct sx_slog *l, const struct sx_slog_record *r)
+{
+    return sx_slog_write_marked(l, r, NULL);
 }
 
 simplex_rc sx_slog_flush(struct sx_slog *l)
@@ -250,17 +278,24 @@ static simplex_rc write_again(struct sx_slog *l)
         return sx_slog_errno();
     l->room = l->durable;
     l->written = 0;
-    if (!take_room(l))
+    if (!sx_slog_take_room(l))
         return sx_slog_errno();
     return sx_slog_pwrite(&l->sys, l->fd, sx_wr_bytes(&l->kept), l->durable);
 }
 
 simplex_rc sx_slog_recover(struct sx_slog *l)
 {
+    simplex_rc rc = SIMPLEX_OK;
+
     if (!sx_slog_failed(l))
         return sx_slog_sync(l);
+    if (l->renamed) /* by this thread: sx_slog_compact_end */
+        rc = sx_slog_sync_dir(&l->sys, l->path);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    l->renamed = false;
     pthread_mutex_lock(&l->lock);
-    simplex_rc rc = write_again(l);
+    rc = write_again(l);
     pthread_mutex_unlock(&l->lock);
     if (rc == SIMPLEX_OK && l->sys.sync(l->fd) != 0)
         rc = sx_slog_errno();
@@ -276,15 +311,18 @@ simplex_rc sx_slog_recover(struct sx_slog *l)
 
 /* ---- life ---- */
 
-simplex_rc sx_slog_new(const struct sx_slog_sys *sys, int fd, int lock_fd, uint64_t size,
-                       struct sx_slog **out)
+simplex_rc sx_slog_new(const struct sx_slog_sys *sys, const char *path, int fd, int lock_fd,
+                       uint64_t size, struct sx_slog **out)
 {
     struct sx_slog *l = sx_calloc(1, sizeof(*l));
 
     *out = NULL;
-    if (l == NULL)
+    if (l == NULL || (l->path = sx_strdup(path)) == NULL) {
+        sx_free(l);
         return SIMPLEX_E_NOMEM;
+    }
     if (pthread_mutex_init(&l->lock, NULL) != 0) {
+        sx_free(l->path);
         sx_free(l);
         return SIMPLEX_E_SYSTEM;
     }
@@ -292,8 +330,7 @@ simplex_rc sx_slog_new(const struct sx_slog_sys *sys, int fd, int lock_fd, uint6
     l->fd = fd;
     l->lock_fd = lock_fd;
     sx_wr_init(&l->kept, SX_SLOG_KEPT);
-    l->durable = size;
-    l->room = size;
+    l->durable = l->room = l->base = size;
     l->reserves = true;
     *out = l;
     return SIMPLEX_OK;
@@ -303,6 +340,7 @@ simplex_rc sx_slog_close(struct sx_slog *l)
 {
     if (l == NULL)
         return SIMPLEX_OK;
+    sx_slog_compact_abort(l);
     simplex_rc rc = sx_slog_recover(l);
     if (l->room > l->durable && rc == SIMPLEX_OK)
         (void)l->sys.ftruncate(l->fd,
@@ -312,6 +350,7 @@ simplex_rc sx_slog_close(struct sx_slog *l)
     (void)close(l->lock_fd); /* ends the lock */
     sx_wr_free(&l->kept);
     pthread_mutex_destroy(&l->lock);
+    sx_free(l->path);
     sx_free(l);
     return rc;
 }

@@ -72,6 +72,10 @@ simplex_rc sx_slog_close(struct sx_slog *l);
  * for it, the log is failed, there is no memory, or the record does not fit its encoding. */
 bool sx_slog_append(struct sx_slog *l, simplex_bytes line) SIMPLEX_CHECK;
 bool sx_slog_write(struct sx_slog *l, const struct sx_slog_record *r) SIMPLEX_CHECK;
+/* The same for a record of the queue or service whose mark this is (store_log_compact.h), with its
+ * lock held. */
+bool sx_slog_write_marked(struct sx_slog *l, const struct sx_slog_record *r,
+                          uint16_t *mark) SIMPLEX_CHECK;
 /* Hands what is staged to the system. E_DB_FULL or E_DB_IO: the log is failed. */
 simplex_rc sx_slog_flush(struct sx_slog *l) SIMPLEX_CHECK;
 bool sx_slog_failed(struct sx_slog *l);
@@ -83,7 +87,7 @@ simplex_rc sx_slog_sync(struct sx_slog *l) SIMPLEX_CHECK;
 /* After a failure: writes again and makes durable all that is kept. OK: the log works again. */
 simplex_rc sx_slog_recover(struct sx_slog *l) SIMPLEX_CHECK;
 
-/* Bytes of the file, and lines appended since it was opened; for statistics. */
+/* Bytes of the file, and lines appended since it was opened. */
 void sx_slog_size(struct sx_slog *l, uint64_t *bytes, uint64_t *lines);
 
 #endif

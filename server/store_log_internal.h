@@ -7,8 +7,11 @@
 
 #include "store_log.h"
 
+struct sx_slog_compaction; /* store_log_compact.c */
+
 struct sx_slog {
     struct sx_slog_sys sys;
+    char *path;
     int fd;
     int lock_fd;
     pthread_mutex_t lock;
@@ -19,6 +22,10 @@ struct sx_slog {
     bool reserves;     /* the file system can; otherwise lines are written at once */
     simplex_rc failed; /* OK, or why the last write or sync failed */
     uint64_t lines;
+    uint64_t base; /* size when it was last written anew; 0: not known */
+    bool renamed;  /* the directory is not yet known to be on disk */
+    uint16_t generation;                 /* of the last compaction */
+    struct sx_slog_compaction *compacts; /* NULL: none is under way */
 };
 
 extern const struct sx_slog_sys sx_slog_system;
@@ -30,8 +37,16 @@ simplex_rc sx_slog_pwrite(const struct sx_slog_sys *sys, int fd, simplex_bytes b
                           uint64_t at) SIMPLEX_CHECK;
 
 /* Makes the log over an open file of this size. Takes over both descriptors. */
-simplex_rc sx_slog_new(const struct sx_slog_sys *sys, int fd, int lock_fd, uint64_t size,
-                       struct sx_slog **out) SIMPLEX_CHECK;
+simplex_rc sx_slog_new(const struct sx_slog_sys *sys, const char *path, int fd, int lock_fd,
+                       uint64_t size, struct sx_slog **out) SIMPLEX_CHECK;
+/* The directory of path: renames become durable with it. E_DB_FULL, E_DB_IO (errno). */
+simplex_rc sx_slog_sync_dir(const struct sx_slog_sys *sys, const char *path) SIMPLEX_CHECK;
+/* Room on disk for all that is kept, with the lock held. False: there is none. */
+bool sx_slog_take_room(struct sx_slog *l) SIMPLEX_CHECK;
+/* The line that was put behind the first `before` bytes of `kept`, as the compaction wants it; with
+ * the lock held. */
+void sx_slog_compact_copy(struct sx_slog *l, const struct sx_slog_record *r, uint16_t *mark,
+                          size_t before);
 
 /* ---- reading (store_log_read.c) ---- */
 

@@ -7,6 +7,7 @@
  * the old one becomes <log>.<time>. Who finds a <log>.start uses that, because the log itself may
  * be half written.
  */
+#include "store_log_compact.h"
 #include "store_log_internal.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@ struct opening {
     const struct sx_slog_sys *sys;
     struct sx_errtext *err;
     char start[SX_SLOG_PATH], bak[SX_SLOG_PATH];
+    bool used_old; /* it could not be written anew */
 };
 
 static simplex_rc system_error(const struct opening *o, const char *what, const char *path)
@@ -33,22 +35,11 @@ static simplex_rc system_error(const struct opening *o, const char *what, const 
     return SIMPLEX_E_SYSTEM;
 }
 
-/* Renames become durable with their directory. */
 static simplex_rc sync_dir(const struct opening *o)
 {
-    char dir[SX_SLOG_PATH];
-    const char *slash = strrchr(o->cfg->path, '/');
-
-    (void)snprintf(dir, sizeof(dir), "%.*s", slash == NULL ? 1 : (int)(slash - o->cfg->path + 1),
-                   slash == NULL ? "." : o->cfg->path);
-    int fd = o->sys->open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return system_error(o, "open", dir);
-    simplex_rc result = SIMPLEX_OK;
-    if (fsync(fd) != 0 && errno != EINVAL) /* file systems that cannot say EINVAL */
-        result = system_error(o, "sync", dir);
-    (void)close(fd);
-    return result;
+    return sx_slog_sync_dir(o->sys, o->cfg->path) == SIMPLEX_OK
+               ? SIMPLEX_OK
+               : system_error(o, "sync the directory of", o->cfg->path);
 }
 
 static simplex_rc move(const struct opening *o, const char *from, const char *to)
@@ -226,7 +217,7 @@ static simplex_rc keep_backup(const struct opening *o)
     return rc;
 }
 
-static simplex_rc compact(const struct opening *o, const struct sx_slog_found *found, int *fd,
+static simplex_rc compact(struct opening *o, const struct sx_slog_found *found, int *fd,
                           uint64_t *size)
 {
     simplex_rc rc = move(o, o->cfg->path, o->start);
@@ -236,7 +227,8 @@ static simplex_rc compact(const struct opening *o, const struct sx_slog_found *f
     if (rc != SIMPLEX_OK)
         return rc;
     rc = write_new(o, fd, size);
-    if (rc == SIMPLEX_E_DB_FULL)
+    o->used_old = rc == SIMPLEX_E_DB_FULL;
+    if (o->used_old)
         return use_old(o, found->good_end, fd, size);
     if (rc != SIMPLEX_OK) {
         (void)o->sys->rename(o->start, o->cfg->path); /* if not, the next start does it */
@@ -264,22 +256,25 @@ static simplex_rc create(const struct opening *o, int *fd, uint64_t *size)
     return rc;
 }
 
-static simplex_rc open_locked(const struct opening *o, int lock_fd, struct sx_slog **out)
+static simplex_rc open_locked(struct opening *o, int lock_fd, struct sx_slog **out)
 {
     struct sx_slog_found found;
     uint64_t size;
     int fd;
 
     simplex_rc rc = use_start(o);
+    sx_slog_compact_remove(o->sys, o->cfg->path);
     if (rc == SIMPLEX_OK)
         rc = sx_slog_read(o->cfg, o->err, &found);
     if (rc == SIMPLEX_OK)
         rc = found.exists ? compact(o, &found, &fd, &size) : create(o, &fd, &size);
     if (rc != SIMPLEX_OK)
         return rc;
-    rc = sx_slog_new(o->sys, fd, lock_fd, size, out);
+    rc = sx_slog_new(o->sys, o->cfg->path, fd, lock_fd, size, out);
     if (rc != SIMPLEX_OK)
         (void)close(fd);
+    else if (o->used_old)
+        (*out)->base = 0;
     return rc;
 }
 

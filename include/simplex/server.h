@@ -7,8 +7,8 @@
  * disk, whatever happens to the process or the machine. Without one they are held in memory and are
  * gone when it stops. SMP versions 6..19. Services are offered (clients with a certificate that
  * subscribe all their queues with one command: SUBS, NSUBS), and both roles of private routing,
- * relay (RFWD) and proxy (PRXY, PFWD). Name resolution is not: clients that ask for it get the error
- * of a server that has it switched off.
+ * relay (RFWD) and proxy (PRXY, PFWD). Name resolution is not: clients that ask for it get the
+ * error of a server that has it switched off.
  *
  * All functions may be called from any thread, except from the server's own (there is no
  * callback, so no call can come from there).
@@ -50,9 +50,9 @@ typedef struct simplex_server_config {
     /* Further ones are closed at once; 0: 100000. Never more than the limit of open files has room
      * for, as it is at the start. */
     unsigned max_connections;
-    char *error;                  /* receives one English sentence when start fails; may be NULL */
-    size_t error_size;            /* bytes at `error` */
-    const uint16_t *more_ports;   /* to listen on besides `port`; at most 15 */
+    char *error;                /* receives one English sentence when start fails; may be NULL */
+    size_t error_size;          /* bytes at `error` */
+    const uint16_t *more_ports; /* to listen on besides `port`; at most 15 */
     size_t n_more_ports;
     bool no_new_identity;    /* start fails when dir has no certificates */
     int64_t inactive_ttl_ms; /* a client that is subscribed to nothing and silent for so long is
@@ -122,6 +122,15 @@ typedef struct simplex_server_config {
                                     < 0: none */
     size_t max_message_memory;   /* bytes of all waiting messages; then SEND answers QUOTA; 0: no
                                     limit */
+
+    /* What clients can make the server keep. */
+    unsigned compact_growth; /* the log of queues is written anew when it is so many times as
+                                large as it was after the last time, 2 or more; 0: 4 */
+    uint64_t compact_bytes;  /* and larger than this; 0: 64 MiB */
+    unsigned services;       /* certificates of services with queues, or that had some; the oldest
+                                without make room, then commands answer QUOTA; 0: 16384 */
+    unsigned new_services;   /* so many further ones in new_services_ms; 0: 2048 */
+    int64_t new_services_ms; /* 0: 1 hour */
 } simplex_server_config;
 
 /* Sets every field to its default, `new_queues` to true and `size`. */

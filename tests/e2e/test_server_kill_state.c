@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "support/agents.h"
 #include "support/blocking_client.h"
@@ -290,6 +291,16 @@ static void load(struct world *w, int64_t ms)
     }
 }
 
+/* Another one: it was compacted. */
+static ino_t store_log_file(const struct world *w)
+{
+    char path[400];
+    struct stat st;
+
+    (void)snprintf(path, sizeof path, "%s/state/smp-server-store.log", w->server.dir);
+    return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
 /* What the server had answered before it was killed counts, although it is read only now. */
 static void take_rest(struct world *w)
 {
@@ -423,17 +434,22 @@ static void nothing_answered_is_lost_or_repeated_when_the_server_is_killed(void 
     const char *text = getenv("SIMPLEX_SEED"), *rounds = getenv("SIMPLEX_ROUNDS");
     unsigned seed = text != NULL ? (unsigned)strtoul(text, NULL, 10) : (unsigned)sx_now_ms();
     int n_rounds = rounds != NULL ? atoi(rounds) : ROUNDS;
+    unsigned compacted = 0;
 
     (void)state;
     print_message("SIMPLEX_SEED=%u\n", seed);
     srandom(seed);
     tmp_make(w.server.dir);
     memcpy(w.server.port, "0", 2);
+    w.server.option[0] = "--compact-kib"; /* all the time, so that it is killed meanwhile */
+    w.server.option[1] = "1";
     server_process_run(&w.server);
     for (int i = 0; i < n_rounds; i++) {
         connect_both(&w);
         subscribe_all(&w);
+        ino_t before = store_log_file(&w);
         load(&w, random() % LOAD_MS);
+        compacted += store_log_file(&w) != before;
         server_process_kill(&w.server);
         take_rest(&w);
         server_process_run(&w.server);
@@ -444,9 +460,10 @@ static void nothing_answered_is_lost_or_repeated_when_the_server_is_killed(void 
     }
     print_message(
         "%d kills: %lu queues made, %lu deleted, %lu messages sent, %lu delivered, %lu of "
-        "them again\n",
-        n_rounds, w.created, w.deleted, w.sent, w.delivered, w.redelivered);
-    assert_true(n_rounds < 20 || (w.created > QUEUES && w.delivered > 100 && w.deleted > 0));
+        "them again; the store log was compacted in %u rounds\n",
+        n_rounds, w.created, w.deleted, w.sent, w.delivered, w.redelivered, compacted);
+    assert_true(n_rounds < 20 ||
+                (w.created > QUEUES && w.delivered > 100 && w.deleted > 0 && compacted > 0));
     server_process_kill(&w.server);
     tmp_remove(w.server.dir);
 }

@@ -29,6 +29,14 @@ static struct sx_report sample(void)
     snprintf(r.ports, sizeof(r.ports), "5223,443");
     r.loop[1].late_us = 1500000;
     r.journal_live_bytes = 7;
+    r.log_bytes = 9000;
+    r.log_base_bytes = 4000;
+    r.compactions = 2;
+    r.compaction_failures = 1;
+    r.compaction_ms = 1500;
+    r.services_recorded = 3;
+    r.services_forgotten = 4;
+    r.services_refused = 5;
     return r;
 }
 
@@ -210,6 +218,14 @@ static void uses_the_names_of_the_reference(void **state)
     assert_sample(text, "start_time_seconds 1700000000.123");
     assert_sample(text, "loop_late_seconds{loop=\"1\"} 1.500000");
     assert_sample(text, "journal_bytes{state=\"live\"} 7");
+    assert_sample(text, "store_log_bytes 9000");
+    assert_sample(text, "store_log_compacted_bytes 4000");
+    assert_sample(text, "store_log_compactions_total 2");
+    assert_sample(text, "store_log_compaction_failures_total 1");
+    assert_sample(text, "store_log_compaction_seconds_total 1.500");
+    assert_sample(text, "services_recorded 3");
+    assert_sample(text, "services_forgotten_total 4");
+    assert_sample(text, "services_refused_total 5");
     free(text);
 }
 

@@ -2,6 +2,8 @@
 /* A service says hello (protocol/smp.md section 4), and what is refused; the registry behind it. */
 #include "support/mem_service.h"
 
+#include <unistd.h>
+
 #include "store_index.h"
 
 static void free_client(struct mem_client *c)
@@ -54,7 +56,7 @@ static void services_have_their_ids_for_good(void **state)
     }
     struct sx_services_count count;
     sx_services_count(m.srv->store, &count);
-    assert_int_equal(count.services[0], 4);
+    assert_int_equal(count.services[0], 0); /* none of them has done anything */
     mem_close(&m);
 }
 
@@ -294,33 +296,144 @@ static void the_client_takes_only_a_real_answer(void **state)
 
 /* ---- the registry ---- */
 
-static void the_registry_has_a_limit(void **state)
+static struct sx_service *enter(struct mem_server *m, uint32_t number, uint8_t role)
 {
-    struct mem_server m;
-    uint8_t der[4] = { 0 }, hash[32] = { 0 };
+    static const uint8_t der[4] = { 0 };
     struct sx_chain chain = { .cert = { { der, sizeof(der) } }, .count = 1 };
-    struct sx_service *first = NULL;
+    uint8_t hash[32] = { 0 };
+
+    memcpy(hash, &number, sizeof(number));
+    struct sx_service *svc = sx_service_enter(m->srv->store, role, hash, &chain, 86400);
+    assert_non_null(svc);
+    return svc;
+}
+
+static enum sx_err join(struct mem_server *m, struct sx_queue *q, struct sx_service *svc)
+{
+    sx_queue_lock(m->srv->store, q);
+    enum sx_err e = sx_queue_set_service(m->srv->store, q, false, svc);
+    sx_queue_unlock(m->srv->store, q);
+    return e;
+}
+
+static struct sx_queue *make_queue(struct mem_server *m)
+{
+    struct sx_queue_new n = { .rcv_key = { .alg = SX_ED25519 } };
+    struct sx_queue *q;
+
+    assert_int_equal(sx_qstore_create(m->srv->store, &n, &q), SX_ERR_NONE);
+    return q;
+}
+
+static void hellos_with_fresh_certificates_leave_nothing_behind(void **state)
+{
+    struct sx_services_count c;
+    struct mem_server m;
+    uint8_t id[24];
 
     (void)state;
     mem_open(&m, NULL);
-    for (uint32_t i = 0; i < SX_SERVICES_MAX; i++) {
-        memcpy(hash, &i, sizeof(i));
-        struct sx_service *svc = sx_service_enter(m.srv->store, 'M', hash, &chain, 86400);
-        assert_non_null(svc);
-        first = i == 0 ? svc : first;
-        assert_ptr_equal(sx_service_find(m.srv->store, sx_bytes(svc->id, 24)), svc);
+    for (uint32_t i = 0; i < 3 * SX_SERVICES_MAX; i++)
+        sx_service_release(m.srv->store, enter(&m, i, 'M'));
+    sx_services_count(m.srv->store, &c);
+    assert_int_equal(c.services[0] + c.recorded + c.forgotten + c.refused, 0);
+    struct sx_service *svc = enter(&m, 5, 'M');
+    memcpy(id, svc->id, 24);
+    assert_ptr_equal(enter(&m, 5, 'M'), svc);
+    sx_service_release(m.srv->store, svc);
+    assert_ptr_equal(sx_service_find(m.srv->store, sx_bytes(id, 24)), svc); /* one is still there */
+    sx_service_release(m.srv->store, svc);
+    assert_null(sx_service_find(m.srv->store, sx_bytes(id, 24)));
+    svc = enter(&m, 5, 'M');
+    assert_memory_equal(svc->id, id, 24); /* what it was told */
+    assert_null(sx_service_enter(m.srv->store, 'N', svc->cert_hash, &svc->chain, 0));
+    sx_service_release(m.srv->store, svc);
+    svc = enter(&m, 5, 'N');
+    assert_memory_not_equal(svc->id, id, 24);
+    sx_service_release(m.srv->store, svc);
+    mem_close(&m);
+}
+
+static void the_oldest_without_queues_make_room(void **state)
+{
+    struct sx_srv_cfg cfg = { .new_queues = true };
+    struct sx_services_count c;
+    struct mem_server m;
+    struct sx_queue *q[3];
+    struct sx_service *svc;
+
+    (void)state;
+    cfg.store.services = (struct sx_services_cfg){ .max = 4, .max_new = 1000 };
+    mem_open(&m, &cfg);
+    for (size_t i = 0; i < SX_COUNT(q); i++)
+        q[i] = make_queue(&m);
+    for (uint32_t i = 0; i < 500; i++) { /* each has a queue for a moment */
+        assert_int_equal(join(&m, q[0], svc = enter(&m, 100 + i, 'M')), SX_ERR_NONE);
+        assert_int_equal(join(&m, q[0], NULL), SX_ERR_NONE);
+        sx_service_release(m.srv->store, svc);
     }
-    hash[31] = 1;
-    assert_null(sx_service_enter(m.srv->store, 'M', hash, &chain, 86400));
-    memset(hash, 0, sizeof(hash));
-    assert_ptr_equal(sx_service_enter(m.srv->store, 'M', hash, &chain, 0), first);
-    assert_null(sx_service_enter(m.srv->store, 'N', hash, &chain, 0));
-    assert_ptr_equal(sx_service_next(m.srv->store, NULL), first);
-    assert_int_equal(first->created_s, 86400);
-    size_t n = 0;
-    for (struct sx_service *s = NULL; (s = sx_service_next(m.srv->store, s)) != NULL; n++)
-        ;
-    assert_int_equal(n, SX_SERVICES_MAX);
+    sx_services_count(m.srv->store, &c);
+    assert_true(c.recorded <= 4);
+    assert_int_equal(c.recorded + c.forgotten, 500);
+    assert_int_equal(c.refused, 0);
+
+    for (uint32_t i = 0; i < 3; i++) { /* in use by a queue */
+        assert_int_equal(join(&m, q[i], svc = enter(&m, i, 'M')), SX_ERR_NONE);
+        sx_service_release(m.srv->store, svc);
+    }
+    struct sx_queue *r = make_queue(&m), *s = make_queue(&m);
+    struct sx_service *open = enter(&m, 3, 'M'); /* by a connection */
+    assert_int_equal(join(&m, r, open), SX_ERR_NONE);
+    assert_int_equal(join(&m, r, NULL), SX_ERR_NONE);
+    svc = enter(&m, 4, 'M');
+    assert_int_equal(join(&m, s, svc), SX_ERR_QUOTA);
+    assert_int_equal(join(&m, s, svc), SX_ERR_QUOTA);
+    assert_null(s->served.svc);
+    sx_services_count(m.srv->store, &c);
+    assert_int_equal(c.refused, 2);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(join(&m, q[i], q[i]->served.svc), SX_ERR_NONE); /* they are all there */
+    sx_service_release(m.srv->store, open);
+    sx_service_release(m.srv->store, svc);
+    for (size_t i = 0; i < SX_COUNT(q); i++)
+        sx_queue_unref(q[i]);
+    sx_queue_unref(r);
+    sx_queue_unref(s);
+    mem_close(&m);
+}
+
+static void there_are_so_many_new_ones_in_an_interval(void **state)
+{
+    struct sx_srv_cfg cfg = { .new_queues = true };
+    struct mem_service svc[3];
+    struct mem_client c[3];
+    struct mem_queue q;
+    struct mem_server m;
+
+    (void)state;
+    cfg.store.services = (struct sx_services_cfg){ .max_new = 2, .interval_ms = 100 };
+    mem_open(&m, &cfg);
+    for (size_t i = 0; i < 3; i++) {
+        mem_service_make(&svc[i], 'M', 2);
+        mem_connect_service(&m, &c[i], 0, 0, &svc[i].cert); /* nobody is refused yet */
+    }
+    mem_new(&c[0], &q, SX_MODE_MESSAGING, true);
+    mem_new(&c[0], &q, SX_MODE_MESSAGING, true);
+    mem_new(&c[1], &q, SX_MODE_MESSAGING, true);
+    struct sx_queue *before = make_queue(&m);
+    size_t queues = sx_qstore_queues(m.srv->store);
+    mem_keys(&q, SX_ED25519);
+    struct sx_cmd new_ = mem_new_cmd(&q, SX_MODE_MESSAGING, true);
+    mem_assert_err(mem_cmd(&c[2], &q.rcv, sx_bytes(NULL, 0), &new_), SX_ERR_QUOTA);
+    assert_int_equal(sx_qstore_queues(m.srv->store), queues); /* no queue is left over */
+    mem_new(&c[1], &q, SX_MODE_MESSAGING, true);
+    usleep(110000);
+    mem_new(&c[2], &q, SX_MODE_MESSAGING, true);
+    sx_queue_unref(before);
+    for (size_t i = 0; i < 3; i++) {
+        mem_disconnect(&c[i]);
+        mem_service_free(&svc[i]);
+    }
     mem_close(&m);
 }
 
@@ -333,17 +446,26 @@ static void loads_only_what_can_be(void **state)
                                   .cert_hash = { 2 },
                                   .created_s = 7,
                                   .chain = { .cert = { { der, sizeof(der) } }, .count = 1 } };
+    struct sx_services_count count;
     struct mem_client a;
     struct mem_queue q;
 
     (void)state;
     mem_open(&m, NULL);
     struct sx_store *st = m.srv->store;
+    rec.id[0] = 9;
     assert_int_equal(sx_service_load(st, &rec), SIMPLEX_OK);
-    assert_int_equal(sx_service_load(st, &rec), SIMPLEX_E_ARG); /* both are there */
-    rec.id[0] = 3;
-    assert_int_equal(sx_service_load(st, &rec), SIMPLEX_E_ARG); /* the certificate is there */
+    rec.id[0] = 1; /* it was forgotten without queues, and recorded anew: with another id */
+    assert_int_equal(sx_service_load(st, &rec), SIMPLEX_OK);
+    assert_int_equal(sx_service_load(st, &rec), SIMPLEX_OK); /* or the same */
+    sx_services_count(st, &count);
+    assert_int_equal(count.recorded, 1);
+    rec.role = 'N';
+    assert_int_equal(sx_service_load(st, &rec), SIMPLEX_E_ARG);
+    rec.role = 'M';
     rec.cert_hash[0] = 3;
+    assert_int_equal(sx_service_load(st, &rec), SIMPLEX_E_ARG); /* the id is there */
+    rec.id[0] = 3;
     rec.role = 'X';
     assert_int_equal(sx_service_load(st, &rec), SIMPLEX_E_ARG);
     rec.role = 'N';
@@ -367,6 +489,9 @@ static void loads_only_what_can_be(void **state)
     assert_int_equal(sx_queue_load_service(stored, true, notifier), SIMPLEX_E_ARG); /* has none */
     assert_int_equal(sx_queue_load_service(stored, false, messaging), SIMPLEX_OK);
     assert_int_equal(messaging->n_queues, 1);
+    memset(rec.id, 5, sizeof(rec.id));
+    memcpy(rec.cert_hash, messaging->cert_hash, 32);
+    assert_int_equal(sx_service_load(st, &rec), SIMPLEX_E_ARG); /* it has a queue */
     assert_int_equal(sx_queue_load_service(stored, false, NULL), SIMPLEX_OK);
     assert_int_equal(messaging->n_queues, 0);
     sx_queue_unref(stored);
@@ -385,7 +510,9 @@ int main(void)
         cmocka_unit_test(the_session_key_must_be_signed_by_the_leaf),
         cmocka_unit_test(every_changed_byte_is_refused),
         cmocka_unit_test(the_client_takes_only_a_real_answer),
-        cmocka_unit_test(the_registry_has_a_limit),
+        cmocka_unit_test(hellos_with_fresh_certificates_leave_nothing_behind),
+        cmocka_unit_test(the_oldest_without_queues_make_room),
+        cmocka_unit_test(there_are_so_many_new_ones_in_an_interval),
         cmocka_unit_test(loads_only_what_can_be),
     };
 
