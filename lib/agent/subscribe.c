@@ -5,10 +5,22 @@
  * connections receive.
  */
 #include "agent/noise.h"
+#include "agent/users.h"
 
 /* ---- at start ---- */
 
-static simplex_rc load_queue(struct simplex_agent *a, const struct sx_rcv_queue *q)
+/* In two rounds when there are several users: whoever looks at the screen comes first. */
+enum round { ALL, ACTIVE_USER, OTHER_USERS };
+
+static bool in_round(struct simplex_agent *a, const struct sx_conn *c, enum round round)
+{
+    const struct sx_user *u = round == ALL ? NULL : sx_user_find(a, c->user);
+
+    return round == ALL || (u != NULL && u->row.active) == (round == ACTIVE_USER);
+}
+
+static simplex_rc load_queue(struct simplex_agent *a, const struct sx_rcv_queue *q,
+                             enum round round)
 {
     struct sx_conn c;
     bool want;
@@ -19,11 +31,13 @@ static simplex_rc load_queue(struct simplex_agent *a, const struct sx_rcv_queue 
     rc = sx_store_conn_get(a->store, q->conn_id, &c);
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
+    if (!in_round(a, &c, round))
+        return SIMPLEX_OK;
     want = c.subscribe && !c.deleted && !q->deleted;
     return sx_rt_rcvq_add(a, q, want, want ? SX_SUB_PENDING : SX_SUB_NONE);
 }
 
-simplex_rc sx_load_queues(struct simplex_agent *a)
+static simplex_rc load_round(struct simplex_agent *a, enum round round)
 {
     struct sx_rcv_queue q;
     simplex_rc rc;
@@ -31,7 +45,7 @@ simplex_rc sx_load_queues(struct simplex_agent *a)
     for (int64_t after = 0;; after = q.id) {
         rc = sx_store_rcvq_next(a->store, after, &q);
         if (rc == SIMPLEX_OK)
-            rc = load_queue(a, &q);
+            rc = load_queue(a, &q, round);
         if (rc != SIMPLEX_OK)
             break;
     }
@@ -39,6 +53,16 @@ simplex_rc sx_load_queues(struct simplex_agent *a)
     if (rc != SIMPLEX_E_NOT_FOUND)
         return rc;
     return SIMPLEX_OK;
+}
+
+simplex_rc sx_load_queues(struct simplex_agent *a)
+{
+    simplex_rc rc;
+
+    if (a->users == NULL || a->users->next == NULL)
+        return load_round(a, ALL);
+    rc = load_round(a, ACTIVE_USER);
+    return rc == SIMPLEX_OK ? load_round(a, OTHER_USERS) : rc;
 }
 
 /* ---- events ---- */

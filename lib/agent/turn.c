@@ -98,6 +98,7 @@ static void recover(struct simplex_agent *a)
     if (a->cfg.on_event != NULL)
         a->shown = a->handled; /* what the callback did was lost: it sees those events again */
     sx_store_rollback(a->store);
+    (void)!sx_users_load(a); /* what was not committed did not happen; tried again by resume */
     finish_calls(a, a->failed_rc);
     sx_drop_acks(a);
     for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {

@@ -18,13 +18,19 @@ static void user_free(struct sx_user *u)
     sx_free(u);
 }
 
+static void free_all(struct sx_user *u)
+{
+    while (u != NULL) {
+        struct sx_user *next = u->next;
+        user_free(u);
+        u = next;
+    }
+}
+
 void sx_users_free(struct simplex_agent *a)
 {
-    while (a->users != NULL) {
-        struct sx_user *next = a->users->next;
-        user_free(a->users);
-        a->users = next;
-    }
+    free_all(a->users);
+    a->users = NULL;
 }
 
 /* ---- reading ---- */
@@ -97,20 +103,23 @@ static simplex_rc read_user(struct simplex_agent *a, int64_t after, struct sx_us
 
 simplex_rc sx_users_load(struct simplex_agent *a)
 {
-    struct sx_user *u, **end;
+    struct sx_user *all = NULL, **end = &all, *u;
     int64_t last = 0;
     simplex_rc rc;
 
-    sx_users_free(a);
-    end = &a->users;
     while ((rc = read_user(a, last, &u)) == SIMPLEX_OK) {
         last = u->row.id;
         *end = u;
         end = &u->next;
     }
     if (rc == SIMPLEX_E_NOT_FOUND)
-        rc = a->users != NULL && a->users->row.id == SX_USER_DEFAULT ? SIMPLEX_OK
-                                                                     : SIMPLEX_E_DB_DAMAGED;
+        rc = all != NULL && all->row.id == SX_USER_DEFAULT ? SIMPLEX_OK : SIMPLEX_E_DB_DAMAGED;
+    if (rc == SIMPLEX_OK) {
+        u = a->users;
+        a->users = all;
+        all = u;
+    }
+    free_all(all);
     return rc;
 }
 

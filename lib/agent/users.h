@@ -24,7 +24,7 @@ struct sx_user {
     struct sx_server_list own; /* with row.own_servers */
 };
 
-simplex_rc sx_users_load(struct simplex_agent *a) SIMPLEX_CHECK;
+simplex_rc sx_users_load(struct simplex_agent *a) SIMPLEX_CHECK; /* or all stays as it is */
 void sx_users_free(struct simplex_agent *a);
 /* At start: has the list of servers in the configuration become another one? Writes rows. */
 simplex_rc sx_users_opened(struct simplex_agent *a) SIMPLEX_CHECK;

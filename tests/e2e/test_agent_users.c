@@ -1,0 +1,838 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Several users in one agent: their servers, their sessions, their connections and their end. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "agent/users.h"
+#include "support/agents.h"
+
+/* `t` is the agent with several users, `p` a peer with one; one and two are servers. */
+static struct world {
+    char dir[256];
+    struct test_server one, two;
+    struct forwarder to_one, to_two; /* of t */
+    char one_address[512], two_address[512];
+    struct test_agent t, p;
+    int64_t user;
+} w;
+
+static simplex_user_server entry(const char *address, int64_t op)
+{
+    return (simplex_user_server){ .size = sizeof(simplex_user_server),
+                                  .address = address,
+                                  .operator_id = op,
+                                  .enabled = true,
+                                  .storage = true,
+                                  .proxy = true };
+}
+
+static int64_t make_user(const char *address)
+{
+    simplex_user_server s = entry(address, 0);
+    int64_t user;
+
+    assert_int_equal(simplex_agent_create_user(w.t.a, &s, 1, &user), SIMPLEX_OK);
+    return user;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    memset(&w, 0, sizeof w);
+    tmp_make(w.dir);
+    server_start(&w.one, NULL);
+    server_start(&w.two, NULL);
+    forwarder_start(&w.to_one, simplex_server_port(w.one.s));
+    forwarder_start(&w.to_two, simplex_server_port(w.two.s));
+    forwarder_address(&w.to_one, w.one.address, w.one_address, sizeof w.one_address);
+    forwarder_address(&w.to_two, w.two.address, w.two_address, sizeof w.two_address);
+    agent_open(&w.t, w.dir, "t", w.one_address);
+    agent_open(&w.p, w.dir, "p", w.one.address);
+    w.user = make_user(w.two_address);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    agent_close(&w.t);
+    agent_close(&w.p);
+    forwarder_stop(&w.to_one);
+    forwarder_stop(&w.to_two);
+    server_stop(&w.one);
+    server_stop(&w.two);
+    tmp_remove(w.dir);
+    return 0;
+}
+
+/* ---- helpers ---- */
+
+/* A connection of a user of t (who invites) with the peer. */
+static void connect_user(int64_t user, int64_t *tc, int64_t *pc)
+{
+    simplex_event *ev;
+
+    assert_int_equal(simplex_agent_create_as(w.t.a, user, SIMPLEX_PQ_OFF, tc), SIMPLEX_OK);
+    ev = wait_event(&w.t, SIMPLEX_EV_INV, *tc);
+    assert_int_equal(
+        simplex_agent_join(w.p.a, simplex_event_data(ev), sx_str("peer"), SIMPLEX_PQ_OFF, pc),
+        SIMPLEX_OK);
+    simplex_event_free(ev);
+    ev = wait_event(&w.t, SIMPLEX_EV_CONF, *tc);
+    assert_int_equal(simplex_agent_allow(w.t.a, *tc, simplex_event_conf(ev), sx_str("")),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(&w.p, SIMPLEX_EV_CON, *pc);
+    expect(&w.t, SIMPLEX_EV_CON, *tc);
+}
+
+static unsigned port_of(const char *server)
+{
+    return (unsigned)strtoul(strrchr(server, ':') + 1, NULL, 10);
+}
+
+/* The port of the server that has the receiving queue. */
+static unsigned queue_port(struct test_agent *t, int64_t conn)
+{
+    assert_int_equal(simplex_agent_query_queues(t->a, conn), SIMPLEX_OK);
+    simplex_event *ev = wait_event(t, SIMPLEX_EV_QINFO, conn);
+    unsigned port = port_of(simplex_event_server(ev));
+    simplex_event_free(ev);
+    return port;
+}
+
+static int64_t user_of(int64_t conn)
+{
+    simplex_connection_info i = { .size = sizeof i };
+
+    assert_int_equal(simplex_agent_connection(w.t.a, conn, &i), SIMPLEX_OK);
+    return i.user;
+}
+
+static simplex_user_info info_of(int64_t user)
+{
+    simplex_user_info i = { .size = sizeof i };
+
+    assert_int_equal(simplex_agent_user(w.t.a, user, &i), SIMPLEX_OK);
+    return i;
+}
+
+/* What is known of the session of a user with a server; false: there is none. */
+static bool session_of(int64_t user, unsigned port, simplex_server_status *out)
+{
+    for (size_t i = 0;; i++) {
+        *out = (simplex_server_status){ .size = sizeof *out };
+        simplex_rc rc = simplex_agent_server(w.t.a, i, out);
+        if (rc == SIMPLEX_E_NOT_FOUND)
+            return false;
+        assert_int_equal(rc, SIMPLEX_OK);
+        if (out->user == user && port_of(out->server) == port)
+            return true;
+    }
+}
+
+static void expect_user_deleted(int64_t user)
+{
+    simplex_event *ev = wait_event(&w.t, SIMPLEX_EV_DEL_USER, 0);
+
+    assert_string_equal(simplex_event_name(ev), "DEL_USER");
+    assert_int_equal(simplex_event_user(ev), user);
+    assert_non_null(strstr(simplex_event_json(ev), "\"user\":"));
+    simplex_event_free(ev);
+}
+
+/* ---- users and lists ---- */
+
+static void a_user_has_its_own_servers_and_sessions(void **state)
+{
+    int64_t a, pa, b, pb, c, pc;
+    simplex_server_status s;
+
+    (void)state;
+    connect_user(SIMPLEX_USER_DEFAULT, &a, &pa);
+    connect_user(w.user, &b, &pb);
+    assert_int_equal(user_of(a), SIMPLEX_USER_DEFAULT);
+    assert_int_equal(user_of(b), w.user);
+    assert_int_equal(queue_port(&w.t, a), w.to_one.port);
+    assert_int_equal(queue_port(&w.t, b), w.to_two.port);
+    assert_true(session_of(SIMPLEX_USER_DEFAULT, w.to_one.port, &s));
+    assert_int_equal(s.active, 1);
+    assert_true(session_of(w.user, w.to_two.port, &s));
+    assert_int_equal(s.active, 1);
+    assert_false(session_of(w.user, w.to_one.port, &s));
+    /* on the same server they still are strangers */
+    int64_t third = make_user(w.one_address);
+    unsigned before = forwarder_accepted(&w.to_one);
+    connect_user(third, &c, &pc);
+    assert_int_equal(queue_port(&w.t, c), w.to_one.port);
+    assert_int_equal(forwarder_accepted(&w.to_one), before + 1);
+    assert_true(session_of(third, w.to_one.port, &s));
+    assert_int_equal(s.queues, 1);
+    talk(&w.t, a, &w.p, pa, "one");
+    talk(&w.t, b, &w.p, pb, "two");
+    talk(&w.p, pc, &w.t, c, "three");
+}
+
+static void two_users_of_an_agent_can_be_connected(void **state)
+{
+    simplex_event *ev;
+    int64_t a, b;
+
+    (void)state;
+    assert_int_equal(simplex_agent_create_as(w.t.a, w.user, SIMPLEX_PQ_OFF, &a), SIMPLEX_OK);
+    ev = wait_event(&w.t, SIMPLEX_EV_INV, a);
+    assert_int_equal(
+        simplex_agent_join(w.t.a, simplex_event_data(ev), sx_str("me"), SIMPLEX_PQ_OFF, &b),
+        SIMPLEX_OK);
+    simplex_event_free(ev);
+    ev = wait_event(&w.t, SIMPLEX_EV_CONF, a);
+    assert_int_equal(simplex_agent_allow(w.t.a, a, simplex_event_conf(ev), sx_str("too")),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(&w.t, SIMPLEX_EV_CON, a);
+    expect(&w.t, SIMPLEX_EV_CON, b);
+    talk(&w.t, a, &w.t, b, "to myself");
+    talk(&w.t, b, &w.t, a, "and back");
+}
+
+static void up_and_down_tell_the_user(void **state)
+{
+    int64_t a, pa, b, pb;
+    size_t n;
+
+    (void)state;
+    connect_user(SIMPLEX_USER_DEFAULT, &a, &pa);
+    connect_user(w.user, &b, &pb);
+    forwarder_set(&w.to_two, FORWARD_REFUSE);
+    simplex_event *ev = wait_event(&w.t, SIMPLEX_EV_DOWN, 0);
+    assert_int_equal(simplex_event_user(ev), w.user);
+    assert_int_equal(simplex_event_conns(ev, &n)[0], b);
+    assert_int_equal(n, 1);
+    simplex_event_free(ev);
+    forwarder_set(&w.to_two, FORWARD);
+    ev = wait_event(&w.t, SIMPLEX_EV_UP, 0);
+    assert_int_equal(simplex_event_user(ev), w.user);
+    assert_non_null(strstr(simplex_event_json(ev), "\"user\":2"));
+    simplex_event_free(ev);
+    talk(&w.p, pb, &w.t, b, "again");
+}
+
+/* The session that was made first comes last. */
+static int64_t user_of_first_session(void)
+{
+    simplex_server_status s = { .size = sizeof s };
+    int64_t user = 0;
+
+    for (size_t i = 0; simplex_agent_server(w.t.a, i, &s) == SIMPLEX_OK; i++)
+        user = s.user;
+    return user;
+}
+
+static void the_active_user_is_subscribed_first(void **state)
+{
+    int64_t a, pa, b, pb;
+
+    (void)state;
+    connect_user(SIMPLEX_USER_DEFAULT, &a, &pa);
+    connect_user(w.user, &b, &pb);
+    agent_reopen(&w.t);
+    assert_int_equal(user_of_first_session(), SIMPLEX_USER_DEFAULT);
+    assert_int_equal(simplex_agent_activate_user(w.t.a, w.user), SIMPLEX_OK);
+    agent_reopen(&w.t);
+    assert_int_equal(user_of_first_session(), w.user);
+    talk(&w.p, pa, &w.t, a, "both");
+    talk(&w.p, pb, &w.t, b, "are there");
+}
+
+static void users_and_their_lists_survive_a_restart(void **state)
+{
+    simplex_user_server list[2] = { entry(w.one_address, 7), entry(w.two_address, -8) };
+    simplex_user_server out = { .size = sizeof out };
+    char text[600];
+    size_t len = sizeof text, n = 4;
+    int64_t ids[4], b, pb;
+
+    (void)state;
+    list[0].proxy = false;
+    list[1].enabled = false;
+    list[1].preset = true;
+    assert_int_equal(simplex_agent_set_servers(w.t.a, w.user, list, 2), SIMPLEX_OK);
+    connect_user(w.user, &b, &pb);
+    agent_reopen(&w.t);
+    assert_int_equal(simplex_agent_users(w.t.a, 0, ids, &n), SIMPLEX_OK);
+    assert_int_equal(n, 2);
+    assert_int_equal(ids[0], SIMPLEX_USER_DEFAULT);
+    assert_int_equal(ids[1], w.user);
+    n = 4;
+    assert_int_equal(simplex_agent_users(w.t.a, SIMPLEX_USER_DEFAULT, ids, &n), SIMPLEX_OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(simplex_agent_user_server(w.t.a, w.user, 0, text, &len, &out), SIMPLEX_OK);
+    assert_string_equal(text, w.one_address);
+    assert_ptr_equal(out.address, text);
+    assert_true(out.operator_id == 7 && out.enabled && out.storage && !out.proxy && !out.preset);
+    len = sizeof text;
+    assert_int_equal(simplex_agent_user_server(w.t.a, w.user, 1, text, &len, &out), SIMPLEX_OK);
+    assert_string_equal(text, w.two_address);
+    assert_int_equal(len, strlen(text) + 1);
+    assert_true(out.operator_id == -8 && !out.enabled && out.proxy && out.preset);
+    assert_int_equal(simplex_agent_user_server(w.t.a, w.user, 2, text, &len, &out),
+                     SIMPLEX_E_NOT_FOUND);
+    len = 3;
+    assert_int_equal(simplex_agent_user_server(w.t.a, w.user, 1, text, &len, &out),
+                     SIMPLEX_E_BUFFER);
+    assert_int_equal(len, strlen(w.two_address) + 1);
+    talk(&w.p, pb, &w.t, b, "after the restart");
+    assert_int_equal(user_of(b), w.user);
+}
+
+static void each_change_of_a_list_is_counted(void **state)
+{
+    simplex_user_server s = entry(w.two_address, 0);
+    simplex_user_info i = info_of(w.user), d = info_of(SIMPLEX_USER_DEFAULT);
+
+    (void)state;
+    assert_int_equal(i.servers_version, 1);
+    assert_true(i.own_servers && !i.active && i.n_servers == 1 && i.created_at > 0);
+    assert_int_equal(d.servers_version, 1);
+    assert_true(!d.own_servers && d.active && d.n_servers == 1);
+    assert_int_equal(simplex_agent_set_servers(w.t.a, w.user, &s, 1), SIMPLEX_OK); /* the same */
+    assert_int_equal(info_of(w.user).servers_version, 1);
+    s.operator_id = 4;
+    assert_int_equal(simplex_agent_set_servers(w.t.a, w.user, &s, 1), SIMPLEX_OK);
+    assert_int_equal(info_of(w.user).servers_version, 2);
+    assert_true(info_of(w.user).servers_changed_at >= i.servers_changed_at);
+    assert_int_equal(simplex_agent_set_servers(w.t.a, w.user, NULL, 0), SIMPLEX_OK);
+    assert_int_equal(info_of(w.user).servers_version, 3);
+    assert_false(info_of(w.user).own_servers);
+    agent_reopen(&w.t);
+    assert_int_equal(info_of(w.user).servers_version, 3);
+    assert_int_equal(info_of(SIMPLEX_USER_DEFAULT).servers_version, 1);
+    w.t.servers[w.t.n_servers++] = w.two_address; /* another configuration: for both */
+    agent_reopen(&w.t);
+    assert_int_equal(info_of(w.user).servers_version, 4);
+    assert_int_equal(info_of(SIMPLEX_USER_DEFAULT).servers_version, 2);
+    assert_int_equal(info_of(SIMPLEX_USER_DEFAULT).n_servers, 2);
+}
+
+static void a_changed_list_is_for_new_queues_only(void **state)
+{
+    simplex_user_server s = entry(w.one_address, 0);
+    int64_t a, pa, b, pb;
+
+    (void)state;
+    connect_user(w.user, &a, &pa);
+    assert_int_equal(simplex_agent_set_servers(w.t.a, w.user, &s, 1), SIMPLEX_OK);
+    connect_user(w.user, &b, &pb);
+    assert_int_equal(queue_port(&w.t, a), w.to_two.port);
+    assert_int_equal(queue_port(&w.t, b), w.to_one.port);
+    talk(&w.p, pa, &w.t, a, "stays");
+    assert_int_equal(simplex_agent_switch(w.t.a, a, sx_bytes(NULL, 0)), SIMPLEX_OK);
+    simplex_event *ev;
+    do {
+        ev = wait_event(&w.t, SIMPLEX_EV_SWITCH, a);
+        int32_t phase = simplex_event_switch(ev, NULL);
+        simplex_event_free(ev);
+        if (phase == SIMPLEX_SWITCH_COMPLETED)
+            break;
+    } while (true);
+    assert_int_equal(queue_port(&w.t, a), w.to_one.port); /* a rotation goes by the list */
+    talk(&w.p, pa, &w.t, a, "moved");
+    assert_int_equal(simplex_agent_set_servers(w.t.a, w.user, &s, 0), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_create_as(w.t.a, w.user, SIMPLEX_PQ_OFF, &b),
+                     SIMPLEX_E_NO_SERVERS);
+    talk(&w.p, pa, &w.t, a, "still");
+}
+
+static void the_reply_queue_is_made_by_another_operator(void **state)
+{
+    simplex_user_server list[3] = { entry(w.one.address, 1), entry(w.one_address, 1),
+                                    entry(w.two_address, 2) };
+    simplex_event *ev;
+    int64_t pc, tc;
+
+    (void)state;
+    /* all are on one machine, so the peer's server has a name of its own for this */
+    char renamed[512];
+    (void)snprintf(renamed, sizeof renamed, "%.*slocalhost%s",
+                   (int)(strrchr(w.one.address, '@') + 1 - w.one.address), w.one.address,
+                   strrchr(w.one.address, ':'));
+    list[0].address = renamed;
+    list[0].enabled = false; /* only tells whose it is */
+    assert_int_equal(simplex_agent_set_servers(w.t.a, w.user, list, 3), SIMPLEX_OK);
+    w.p.servers[0] = renamed;
+    agent_reopen(&w.p);
+    for (int n = 0; n < 4; n++) {
+        assert_int_equal(simplex_agent_create(w.p.a, SIMPLEX_PQ_OFF, &pc), SIMPLEX_OK);
+        ev = wait_event(&w.p, SIMPLEX_EV_INV, pc);
+        assert_int_equal(simplex_agent_join_as(w.t.a, w.user, simplex_event_data(ev), sx_str(""),
+                                               SIMPLEX_PQ_OFF, &tc),
+                         SIMPLEX_OK);
+        simplex_event_free(ev);
+        expect(&w.t, SIMPLEX_EV_JOINED, tc);
+        assert_int_equal(queue_port(&w.t, tc), w.to_two.port);
+    }
+}
+
+static void a_queue_is_made_on_the_next_server_when_one_is_away(void **state)
+{
+    simplex_user_server list[2] = { entry(w.one_address, 0), entry(w.two_address, 0) };
+    int64_t a, pa;
+
+    (void)state;
+    assert_int_equal(simplex_agent_set_servers(w.t.a, w.user, list, 2), SIMPLEX_OK);
+    forwarder_set(&w.to_one, FORWARD_REFUSE);
+    for (int n = 0; n < 3; n++) {
+        connect_user(w.user, &a, &pa);
+        assert_int_equal(queue_port(&w.t, a), w.to_two.port);
+    }
+}
+
+/* ---- addresses, links ---- */
+
+static void an_accepted_request_belongs_to_the_user_of_the_address(void **state)
+{
+    simplex_event *ev;
+    int64_t address, pc, tc;
+
+    (void)state;
+    assert_int_equal(simplex_agent_create_address_as(w.t.a, w.user, &address), SIMPLEX_OK);
+    ev = wait_event(&w.t, SIMPLEX_EV_INV, address);
+    assert_int_equal(
+        simplex_agent_join(w.p.a, simplex_event_data(ev), sx_str("?"), SIMPLEX_PQ_OFF, &pc),
+        SIMPLEX_OK);
+    simplex_event_free(ev);
+    ev = wait_event(&w.t, SIMPLEX_EV_REQ, address);
+    assert_int_equal(
+        simplex_agent_accept(w.t.a, simplex_event_request(ev), sx_str("!"), SIMPLEX_PQ_OFF, &tc),
+        SIMPLEX_OK);
+    simplex_event_free(ev);
+    ev = wait_event(&w.p, SIMPLEX_EV_CONF, pc);
+    assert_int_equal(simplex_agent_allow(w.p.a, pc, simplex_event_conf(ev), sx_str("")),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(&w.t, SIMPLEX_EV_CON, tc);
+    expect(&w.p, SIMPLEX_EV_CON, pc);
+    assert_int_equal(user_of(tc), w.user);
+    assert_int_equal(queue_port(&w.t, tc), w.to_two.port);
+    talk(&w.t, tc, &w.p, pc, "welcome");
+}
+
+static void an_invitation_that_one_user_looked_at_is_not_for_another(void **state)
+{
+    simplex_link_data data = { .size = sizeof data, .data = sx_str("hello") };
+    int64_t pc, mine, other, again;
+    simplex_event *ev;
+
+    (void)state;
+    assert_int_equal(
+        simplex_agent_create_short(w.p.a, SIMPLEX_LINK_INVITATION, SIMPLEX_PQ_OFF, &data, &pc),
+        SIMPLEX_OK);
+    simplex_event *link = wait_event(&w.p, SIMPLEX_EV_LINK, pc);
+    assert_int_equal(simplex_agent_look_as(w.t.a, w.user, simplex_event_data(link), &mine),
+                     SIMPLEX_OK);
+    expect(&w.t, SIMPLEX_EV_LDATA, mine);
+    w.t.errors_ok = true;
+    assert_int_equal(simplex_agent_look(w.t.a, simplex_event_data(link), &other), SIMPLEX_OK);
+    assert_int_not_equal(mine, other);
+    ev = wait_event(&w.t, SIMPLEX_EV_ERR, other);
+    assert_int_equal(simplex_event_error(ev), SIMPLEX_E_SERVER);
+    assert_string_equal(simplex_event_detail(ev), "AUTH");
+    simplex_event_free(ev);
+    assert_int_equal(simplex_agent_join_as(w.t.a, w.user, simplex_event_data(link), sx_str("it"),
+                                           SIMPLEX_PQ_OFF, &again),
+                     SIMPLEX_OK);
+    assert_int_equal(again, mine);
+    simplex_event_free(link);
+    ev = wait_event(&w.p, SIMPLEX_EV_CONF, pc);
+    assert_int_equal(simplex_agent_allow(w.p.a, pc, simplex_event_conf(ev), sx_str("")),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(&w.t, SIMPLEX_EV_CON, mine);
+    assert_int_equal(user_of(mine), w.user);
+    assert_int_equal(queue_port(&w.t, mine), w.to_two.port);
+}
+
+static void an_invitation_can_be_given_to_another_user(void **state)
+{
+    simplex_server_status s;
+    simplex_event *ev;
+    int64_t tc, pc;
+
+    (void)state;
+    assert_int_equal(simplex_agent_create(w.t.a, SIMPLEX_PQ_OFF, &tc), SIMPLEX_OK);
+    simplex_event *inv = wait_event(&w.t, SIMPLEX_EV_INV, tc);
+    assert_int_equal(simplex_agent_change_user(w.t.a, tc, w.user), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_change_user(w.t.a, tc, w.user), SIMPLEX_OK); /* a repeat */
+    assert_int_equal(user_of(tc), w.user);
+    agent_reopen(&w.t);
+    assert_int_equal(user_of(tc), w.user);
+    assert_int_equal(simplex_agent_change_user(w.t.a, tc, SIMPLEX_USER_DEFAULT), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_change_user(w.t.a, tc, w.user), SIMPLEX_OK);
+    assert_int_equal(
+        simplex_agent_join(w.p.a, simplex_event_data(inv), sx_str("p"), SIMPLEX_PQ_OFF, &pc),
+        SIMPLEX_OK);
+    simplex_event_free(inv);
+    ev = wait_event(&w.t, SIMPLEX_EV_CONF, tc);
+    assert_int_equal(simplex_agent_change_user(w.t.a, tc, SIMPLEX_USER_DEFAULT),
+                     SIMPLEX_E_PROHIBITED);
+    assert_int_equal(simplex_agent_allow(w.t.a, tc, simplex_event_conf(ev), sx_str("")),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(&w.t, SIMPLEX_EV_CON, tc);
+    expect(&w.p, SIMPLEX_EV_CON, pc);
+    talk(&w.p, pc, &w.t, tc, "to the other");
+    assert_true(session_of(w.user, w.to_one.port, &s));
+    assert_int_equal(s.active, 1);
+    assert_true(session_of(SIMPLEX_USER_DEFAULT, w.to_one.port, &s));
+    assert_int_equal(s.queues, 0);
+}
+
+/* ---- the end of a user ---- */
+
+static void assert_gone_at_the_peer(int64_t pc)
+{
+    int64_t id = send_text(&w.p, pc, "anybody?");
+    simplex_event *ev = wait_event(&w.p, SIMPLEX_EV_MERR, pc);
+
+    assert_int_equal(simplex_event_msg_id(ev), id);
+    assert_string_equal(simplex_event_detail(ev), "AUTH");
+    simplex_event_free(ev);
+}
+
+static void a_deleted_user_leaves_nothing_on_its_servers(void **state)
+{
+    int64_t a, pa, b, pb, c, pc, ids[4];
+    size_t n = 4;
+    simplex_server_status s;
+    simplex_user_info info = { .size = sizeof info };
+
+    (void)state;
+    connect_user(SIMPLEX_USER_DEFAULT, &a, &pa);
+    connect_user(w.user, &b, &pb);
+    connect_user(w.user, &c, &pc);
+    assert_int_equal(simplex_agent_delete_user(w.t.a, w.user, true), SIMPLEX_OK);
+    expect(&w.t, SIMPLEX_EV_DEL_CONN, b);
+    expect(&w.t, SIMPLEX_EV_DEL_CONN, c);
+    expect_user_deleted(w.user);
+    assert_gone_at_the_peer(pb);
+    assert_gone_at_the_peer(pc);
+    assert_int_equal(simplex_agent_users(w.t.a, 0, ids, &n), SIMPLEX_OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(simplex_agent_user(w.t.a, w.user, &info), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_create_as(w.t.a, w.user, SIMPLEX_PQ_OFF, &c),
+                     SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_delete_user(w.t.a, w.user, true), SIMPLEX_E_NOT_FOUND);
+    if (session_of(w.user, w.to_two.port, &s))
+        assert_false(s.connected);
+    talk(&w.t, a, &w.p, pa, "the other one lives");
+    int64_t next = make_user(w.two_address);
+    assert_true(next > w.user); /* ids are not used again */
+}
+
+static void a_user_without_connections_goes_at_once(void **state)
+{
+    (void)state;
+    assert_int_equal(simplex_agent_delete_user(w.t.a, w.user, true), SIMPLEX_OK);
+    expect_user_deleted(w.user);
+    int64_t user = make_user(w.two_address);
+    assert_int_equal(simplex_agent_delete_user(w.t.a, user, false), SIMPLEX_OK);
+    expect_user_deleted(user);
+}
+
+static void a_user_can_be_forgotten_without_its_servers(void **state)
+{
+    int64_t a, pa, b, pb;
+
+    (void)state;
+    connect_user(SIMPLEX_USER_DEFAULT, &a, &pa);
+    connect_user(w.user, &b, &pb);
+    send_text(&w.t, b, "on its way"); /* something is out when it happens */
+    assert_int_equal(simplex_agent_delete_user(w.t.a, w.user, false), SIMPLEX_OK);
+    expect_user_deleted(w.user);
+    assert_int_equal(simplex_agent_delete(w.t.a, b), SIMPLEX_E_NOT_FOUND);
+    send_text(&w.p, pb, "nobody reads this"); /* its queue is still there */
+    expect(&w.p, SIMPLEX_EV_SENT, pb);
+    talk(&w.p, pa, &w.t, a, "but this");
+    agent_reopen(&w.t);
+    talk(&w.p, pa, &w.t, a, "and this");
+}
+
+static void deleting_waits_for_a_server_that_is_away(void **state)
+{
+    int64_t b, pb;
+
+    (void)state;
+    connect_user(w.user, &b, &pb);
+    forwarder_set(&w.to_two, FORWARD_REFUSE);
+    expect(&w.t, SIMPLEX_EV_DOWN, 0);
+    assert_int_equal(simplex_agent_delete_user(w.t.a, w.user, true), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_create_as(w.t.a, w.user, SIMPLEX_PQ_OFF, &b),
+                     SIMPLEX_E_NOT_FOUND);
+    assert_true(quiet(&w.t, SIMPLEX_EV_DEL_USER, 300));
+    agent_reopen(&w.t); /* a restart does not forget it */
+    assert_true(quiet(&w.t, SIMPLEX_EV_DEL_USER, 300));
+    forwarder_set(&w.to_two, FORWARD);
+    expect_user_deleted(w.user);
+    assert_gone_at_the_peer(pb);
+}
+
+static void waiting_for_a_server_can_be_ended(void **state)
+{
+    int64_t b, pb;
+
+    (void)state;
+    connect_user(w.user, &b, &pb);
+    forwarder_set(&w.to_two, FORWARD_REFUSE);
+    expect(&w.t, SIMPLEX_EV_DOWN, 0);
+    assert_int_equal(simplex_agent_delete_user(w.t.a, w.user, true), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_delete_user(w.t.a, w.user, true), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_delete_user(w.t.a, w.user, false), SIMPLEX_OK);
+    expect_user_deleted(w.user);
+    assert_int_equal(simplex_agent_delete_user(w.t.a, w.user, false), SIMPLEX_E_NOT_FOUND);
+}
+
+static void the_default_user_stays(void **state)
+{
+    (void)state;
+    assert_int_equal(simplex_agent_activate_user(w.t.a, w.user), SIMPLEX_OK);
+    assert_false(info_of(SIMPLEX_USER_DEFAULT).active);
+    agent_reopen(&w.t);
+    assert_true(info_of(w.user).active);
+    assert_int_equal(simplex_agent_delete_user(w.t.a, SIMPLEX_USER_DEFAULT, true),
+                     SIMPLEX_E_PROHIBITED);
+    assert_int_equal(simplex_agent_delete_user(w.t.a, w.user, true), SIMPLEX_OK);
+    expect_user_deleted(w.user);
+    assert_true(info_of(SIMPLEX_USER_DEFAULT).active); /* somebody has to be */
+}
+
+/* ---- wrong calls, faults ---- */
+
+static void wrong_calls_change_nothing(void **state)
+{
+    static simplex_user_server many[SX_USER_SERVERS_MAX + 1];
+    simplex_user_server s = entry(w.one_address, 0), out = { .size = sizeof out };
+    simplex_user_info i = { .size = 4 };
+    int64_t id, ids[2];
+    size_t n = 2;
+    char text[600];
+    simplex_agent *a = w.t.a;
+
+    (void)state;
+    for (size_t k = 0; k < SX_COUNT(many); k++)
+        many[k] = s;
+    assert_int_equal(simplex_agent_create_user(NULL, &s, 1, &id), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_agent_create_user(a, &s, 1, NULL), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_agent_create_user(a, NULL, 1, &id), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_agent_create_user(a, many, SX_COUNT(many), &id), SIMPLEX_E_ARG);
+    s.address = NULL;
+    assert_int_equal(simplex_agent_create_user(a, &s, 1, &id), SIMPLEX_E_ARG);
+    s.address = "smp://nonsense";
+    assert_int_equal(simplex_agent_create_user(a, &s, 1, &id), SIMPLEX_E_ADDRESS);
+    assert_int_equal(simplex_agent_set_servers(a, w.user, &s, 1), SIMPLEX_E_ADDRESS);
+    s.size = 8;
+    assert_int_equal(simplex_agent_set_servers(a, w.user, &s, 1), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_agent_set_servers(NULL, w.user, NULL, 0), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_agent_set_servers(a, 77, NULL, 0), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_delete_user(NULL, w.user, true), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_agent_delete_user(a, 0, true), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_user(a, w.user, &i), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_agent_user(a, w.user, NULL), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_agent_users(NULL, 0, ids, &n), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_agent_users(a, 0, NULL, &n), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_agent_user_connections(a, 77, 0, ids, &n), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_user_connections(a, w.user, 0, NULL, &n), SIMPLEX_E_ARG);
+    n = sizeof text;
+    assert_int_equal(simplex_agent_user_server(a, w.user, 0, NULL, &n, &out), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_agent_user_server(a, 77, 0, text, &n, &out), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_activate_user(a, 77), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_activate_user(NULL, 77), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_agent_change_user(a, 12345, w.user), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_change_user(a, 12345, 77), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_create_as(a, 77, SIMPLEX_PQ_OFF, &id), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_create_address_as(a, 77, &id), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(info_of(w.user).servers_version, 1);
+    n = 2;
+    assert_int_equal(simplex_agent_users(a, 0, ids, &n), SIMPLEX_OK);
+    assert_int_equal(n, 2);
+}
+
+struct fault {
+    bool memory, fired;
+    unsigned nth;
+};
+
+static simplex_rc arm(struct simplex_agent *a, void *arg)
+{
+    const struct fault *f = arg;
+
+    a->recover_after = 1;
+    if (!f->memory)
+        sx_store_fault(a->store, f->nth, SIMPLEX_E_DB_FULL);
+    return SIMPLEX_OK;
+}
+
+static simplex_rc disarm(struct simplex_agent *a, void *arg)
+{
+    struct fault *f = arg;
+
+    if (!f->memory)
+        f->fired = sx_store_fault_disarm(a->store);
+    return SIMPLEX_OK;
+}
+
+static void on_loop(simplex_rc (*fn)(struct simplex_agent *, void *), struct fault *f)
+{
+    (void)!sx_agent_run(w.t.a, fn, f,
+                        false); /* a failing commit of the same turn is its result too */
+}
+
+/* All that changes users, once; OK or why not. */
+static simplex_rc change_all(int64_t *user)
+{
+    simplex_user_server list[2] = { entry(w.one_address, 1), entry(w.two_address, 2) };
+    simplex_rc rc = *user == 0 ? simplex_agent_create_user(w.t.a, list, 1, user) : SIMPLEX_OK;
+
+    if (rc == SIMPLEX_OK)
+        rc = simplex_agent_set_servers(w.t.a, *user, list, 2);
+    if (rc == SIMPLEX_OK)
+        rc = simplex_agent_activate_user(w.t.a, *user);
+    if (rc == SIMPLEX_OK)
+        rc = simplex_agent_activate_user(w.t.a, SIMPLEX_USER_DEFAULT);
+    if (rc == SIMPLEX_OK)
+        rc = simplex_agent_set_servers(w.t.a, *user, list, 1);
+    return rc;
+}
+
+static void check_after_fault(int64_t user)
+{
+    int64_t ids[256], id;
+    size_t n = SX_COUNT(ids);
+
+    assert_int_equal(simplex_agent_users(w.t.a, 0, ids, &n), SIMPLEX_OK);
+    for (size_t k = 0; k < n; k++)
+        assert_int_equal(info_of(ids[k]).active, ids[k] == SIMPLEX_USER_DEFAULT);
+    assert_int_equal(info_of(user).n_servers, 1);
+    assert_int_equal(simplex_agent_create_as(w.t.a, user, SIMPLEX_PQ_OFF, &id), SIMPLEX_OK);
+    expect(&w.t, SIMPLEX_EV_INV, id);
+    assert_int_equal(simplex_agent_delete_user(w.t.a, user, true), SIMPLEX_OK);
+    expect_user_deleted(user);
+}
+
+static void every_statement_may_fail(void **state)
+{
+    struct fault f = { .fired = true };
+
+    (void)state;
+    w.t.errors_ok = true;
+    for (f.nth = 0; f.fired; f.nth++) {
+        int64_t user = 0;
+        simplex_rc rc;
+        on_loop(arm, &f);
+        rc = change_all(&user);
+        on_loop(disarm, &f);
+        assert_true(rc == SIMPLEX_OK || f.fired);
+        while (rc != SIMPLEX_OK) { /* the agent recovers, and the calls are repeated */
+            assert_int_equal(rc, SIMPLEX_E_DB_FULL);
+            rc = change_all(&user);
+        }
+        check_after_fault(user);
+    }
+}
+
+/* A deletion is interrupted at every statement: it ends all the same. */
+static void a_deletion_survives_every_failure(void **state)
+{
+    struct fault f = { .fired = true };
+
+    (void)state;
+    w.t.errors_ok = w.p.errors_ok = true;
+    for (f.nth = 0; f.fired; f.nth += 3) {
+        int64_t user = make_user(w.two_address), b, pb;
+        simplex_rc rc;
+        connect_user(user, &b, &pb);
+        on_loop(arm, &f);
+        rc = simplex_agent_delete_user(w.t.a, user, true);
+        if (rc != SIMPLEX_OK) {
+            assert_int_equal(rc, SIMPLEX_E_DB_FULL);
+            while ((rc = simplex_agent_delete_user(w.t.a, user, true)) == SIMPLEX_E_DB_FULL)
+                continue;
+            assert_int_equal(rc, SIMPLEX_OK); /* the first call did nothing */
+        }
+        expect_user_deleted(user);
+        on_loop(disarm, &f);
+        if (f.nth % 2 == 0)
+            agent_reopen(&w.t);
+    }
+}
+
+static simplex_rc under_failing_malloc(struct simplex_agent *a, void *arg)
+{
+    struct fault *f = arg;
+    int64_t user;
+    simplex_rc rc;
+
+    (void)a;
+    sx_fault_malloc(f->nth);
+    user = 0;
+    rc = change_all(&user); /* runs at once: this is the agent's thread */
+    if (rc == SIMPLEX_OK)
+        rc = simplex_agent_delete_user(w.t.a, user, false);
+    f->fired = sx_fault_disarm();
+    return rc;
+}
+
+static void every_malloc_may_fail(void **state)
+{
+    struct fault f = { .memory = true, .fired = true };
+    int64_t ids[4];
+
+    (void)state;
+    w.t.errors_ok = true;
+    for (f.nth = 0; f.fired; f.nth++) {
+        on_loop(arm, &f);
+        simplex_rc rc = sx_agent_run(w.t.a, under_failing_malloc, &f, false);
+        if (rc != SIMPLEX_OK && !(f.fired && rc == SIMPLEX_E_NOMEM))
+            fail_msg("at malloc %u: %s", f.nth, simplex_rc_name(rc));
+        size_t n;
+        do { /* a rolled back user is out of memory, too, when the agent has recovered */
+            n = SX_COUNT(ids);
+            assert_int_equal(simplex_agent_users(w.t.a, 0, ids, &n), SIMPLEX_OK);
+        } while (n != 2);
+    }
+    assert_true(f.nth > 5);
+    int64_t b, pb;
+    connect_user(w.user, &b, &pb);
+}
+
+int main(int argc, char **argv)
+{
+#define WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        WORLD(a_user_has_its_own_servers_and_sessions),
+        WORLD(two_users_of_an_agent_can_be_connected),
+        WORLD(up_and_down_tell_the_user),
+        WORLD(the_active_user_is_subscribed_first),
+        WORLD(users_and_their_lists_survive_a_restart),
+        WORLD(each_change_of_a_list_is_counted),
+        WORLD(a_changed_list_is_for_new_queues_only),
+        WORLD(the_reply_queue_is_made_by_another_operator),
+        WORLD(a_queue_is_made_on_the_next_server_when_one_is_away),
+        WORLD(an_accepted_request_belongs_to_the_user_of_the_address),
+        WORLD(an_invitation_that_one_user_looked_at_is_not_for_another),
+        WORLD(an_invitation_can_be_given_to_another_user),
+        WORLD(a_deleted_user_leaves_nothing_on_its_servers),
+        WORLD(a_user_without_connections_goes_at_once),
+        WORLD(a_user_can_be_forgotten_without_its_servers),
+        WORLD(deleting_waits_for_a_server_that_is_away),
+        WORLD(waiting_for_a_server_can_be_ended),
+        WORLD(the_default_user_stays),
+        WORLD(wrong_calls_change_nothing),
+        WORLD(every_statement_may_fail),
+        WORLD(a_deletion_survives_every_failure),
+        WORLD(every_malloc_may_fail),
+    };
+
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
