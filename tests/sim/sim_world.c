@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Devices and time. Databases are files on a file system in memory where there is one, and are not
+ * encrypted: sqlite3_key does nothing here (wrapped at link time). New ones are copies of a
+ * template, since making the tables takes longer than most runs.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sim/sim.h"
+#include "store/store.h"
+
+#define DB_KEY "0123456789abcdef0123456789abcdef"
+
+static char dir[256];
+static struct sim_copy empty; /* the template */
+void sim_env_open(uint64_t seed);
+
+/* ---- files ---- */
+
+static const char *const suffixes[] = { "", "-wal" };
+
+static void make_dir(void)
+{
+    const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : getenv("TMPDIR");
+
+    (void)snprintf(dir, sizeof dir, "%s/simplex-sim-XXXXXX", base != NULL ? base : "/tmp");
+    SIM_CHECK(mkdtemp(dir) != NULL);
+}
+
+static void remove_files(void)
+{
+    DIR *d = opendir(dir);
+    const struct dirent *e;
+    char path[600];
+
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        (void)snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        (void)unlink(path);
+    }
+    if (d != NULL)
+        (void)closedir(d);
+}
+
+void sim_end(void)
+{
+    sim_copy_free(&empty);
+    sim_keys_clear();
+    if (dir[0] == 0)
+        return;
+    remove_files();
+    (void)rmdir(dir);
+    dir[0] = 0;
+}
+
+static void read_file(const char *path, uint8_t **bytes, size_t *len)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    *bytes = NULL;
+    *len = 0;
+    if (fd < 0)
+        return;
+    SIM_CHECK(fstat(fd, &st) == 0);
+    *len = (size_t)st.st_size;
+    *bytes = malloc(*len + 1);
+    SIM_CHECK(*bytes != NULL && read(fd, *bytes, *len) == (ssize_t)*len);
+    (void)close(fd);
+}
+
+static void write_file(const char *path, const uint8_t *bytes, size_t len)
+{
+    if (bytes == NULL) {
+        (void)unlink(path);
+        return;
+    }
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    SIM_CHECK(fd >= 0 && write(fd, bytes, len) == (ssize_t)len && close(fd) == 0);
+}
+
+void sim_copy_make(struct sim_node *n, struct sim_copy *c)
+{
+    char path[320];
+
+    sim_copy_free(c);
+    for (size_t i = 0; i < SX_COUNT(suffixes); i++) {
+        (void)snprintf(path, sizeof path, "%s%s", n->db, suffixes[i]);
+        read_file(path, &c->file[i], &c->len[i]);
+    }
+    c->run = n->runs;
+    c->open = n->a != NULL;
+}
+
+void sim_copy_put(struct sim_node *n, const struct sim_copy *c)
+{
+    char path[320];
+
+    SIM_CHECK(n->a == NULL);
+    for (size_t i = 0; i < SX_COUNT(suffixes); i++) {
+        (void)snprintf(path, sizeof path, "%s%s", n->db, suffixes[i]);
+        write_file(path, c->file[i], c->len[i]);
+    }
+}
+
+void sim_copy_free(struct sim_copy *c)
+{
+    for (size_t i = 0; i < SX_COUNT(suffixes); i++)
+        free(c->file[i]);
+    memset(c, 0, sizeof *c);
+}
+
+int __wrap_sqlite3_key(void *db, const void *key, int len);
+
+int __wrap_sqlite3_key(void *db, const void *key, int len)
+{
+    (void)db;
+    (void)key;
+    (void)len;
+    return 0;
+}
+
+static void make_template(void)
+{
+    struct sim_node n = { 0 };
+    struct sx_store_cfg cfg = { .path = n.db, .key = sx_str(DB_KEY), .raw_key = true };
+    struct sx_store *s;
+
+    (void)snprintf(n.db, sizeof n.db, "%s/template", dir);
+    SIM_CHECK(sx_store_open(&cfg, &s) == SIMPLEX_OK);
+    sx_store_close(s);
+    sim_copy_make(&n, &empty);
+}
+
+/* ---- devices ---- */
+
+static void open_agent(struct sim_node *n, void *arg)
+{
+    simplex_rc *rc = arg;
+    struct simplex_agent *a;
+
+    *rc = simplex_agent_open(&n->cfg, &a);
+    if (*rc != SIMPLEX_OK)
+        return;
+    n->a = a;
+    sim_turn(n, NULL, NULL);
+}
+
+simplex_rc sim_start(struct sim_node *n)
+{
+    simplex_rc rc = SIMPLEX_E_CLOSED;
+
+    SIM_CHECK(n->a == NULL);
+    n->cfg.db_path = n->db;
+    n->runs++;
+    if (!sim_app(n, open_agent, &rc))
+        return SIMPLEX_E_CLOSED;
+    sim_trace("%u opens: %s", n->n, simplex_rc_name(rc));
+    return rc;
+}
+
+static void close_agent(struct sim_node *n, void *arg)
+{
+    struct simplex_agent *a = n->a;
+
+    (void)arg;
+    SIM_CHECK(simplex_agent_close(a) == SIMPLEX_OK);
+    n->a = NULL;
+}
+
+void sim_stop(struct sim_node *n)
+{
+    if (n->a == NULL || !sim_app(n, close_agent, NULL))
+        return;
+    sim_trace("%u closes", n->n);
+    if (n->blocks != NULL)
+        sim_fail("device %u: %zu blocks were not freed", n->n, sim_heap_used(n));
+}
+
+/* The process ends; the system closes its files. Only the database library must be told. */
+static struct sx_store *stores[SIM_NODES];
+
+simplex_rc __real_sx_store_open(const struct sx_store_cfg *cfg, struct sx_store **out);
+simplex_rc __wrap_sx_store_open(const struct sx_store_cfg *cfg, struct sx_store **out);
+void __real_sx_store_close(struct sx_store *s);
+void __wrap_sx_store_close(struct sx_store *s);
+simplex_rc __real_sx_store_commit(struct sx_store *s);
+simplex_rc __wrap_sx_store_commit(struct sx_store *s);
+
+simplex_rc __wrap_sx_store_open(const struct sx_store_cfg *cfg, struct sx_store **out)
+{
+    simplex_rc rc = __real_sx_store_open(cfg, out);
+
+    if (rc == SIMPLEX_OK && sim.at != NULL)
+        stores[sim.at->n] = *out;
+    return rc;
+}
+
+void __wrap_sx_store_close(struct sx_store *s)
+{
+    if (sim.at != NULL)
+        stores[sim.at->n] = NULL;
+    __real_sx_store_close(s);
+}
+
+simplex_rc __wrap_sx_store_commit(struct sx_store *s)
+{
+    sim_point();
+    simplex_rc rc = __real_sx_store_commit(s);
+    sim_point();
+    return rc;
+}
+
+void sim_kill(struct sim_node *n)
+{
+    n->kills++;
+    if (stores[n->n] != NULL)
+        __real_sx_store_close(stores[n->n]);
+    stores[n->n] = NULL;
+    n->a = NULL;
+    sim_loop_forget(n);
+    sim_net_forget(n);
+    sim_heap_drop(n);
+}
+
+/* ---- time ---- */
+
+static void only_turn(struct sim_node *n, void *arg)
+{
+    (void)arg;
+    sim_turn(n, NULL, NULL);
+}
+
+bool sim_step(int64_t until)
+{
+    int64_t first = sim_net_due();
+    struct sim_node *who = NULL;
+
+    for (unsigned i = 0; i < sim.n_nodes; i++) {
+        int64_t due = sim_due(&sim.nodes[i]);
+        if (due < first) {
+            first = due;
+            who = &sim.nodes[i];
+        }
+    }
+    if (first > until)
+        return false;
+    if (first > sim.now)
+        sim.now = first;
+    if (who != NULL)
+        (void)sim_app(who, only_turn, NULL);
+    else
+        sim_net_step();
+    return true;
+}
+
+bool sim_run(int64_t ms, bool (*done)(void))
+{
+    int64_t until = sim.now + ms;
+
+    do {
+        if (done != NULL && done())
+            return true;
+    } while (sim_step(until));
+    sim.now = until;
+    return done != NULL && done();
+}
+
+/* ---- the world ---- */
+
+static void set_up(struct sim_node *n, unsigned i, unsigned servers)
+{
+    static const char *addresses[SIM_SERVERS];
+    char age[320];
+
+    memset(n, 0, sizeof *n);
+    n->n = i;
+    (void)snprintf(n->db, sizeof n->db, "%s/%u.db", dir, i);
+    (void)snprintf(age, sizeof age, "%s-age", n->db);
+    (void)unlink(age);
+    sim_copy_put(n, &empty);
+    for (unsigned s = 0; s < servers; s++)
+        addresses[s] = sim_server_address(s);
+    n->cfg = (simplex_agent_config){ .size = sizeof n->cfg,
+                                     .db_key = sx_str(DB_KEY),
+                                     .db_raw_key = true,
+                                     .servers = addresses,
+                                     .n_servers = servers };
+}
+
+void sim_open(uint64_t seed, unsigned nodes, unsigned servers)
+{
+    sim.seed = seed;
+    sim_env_open(seed);
+    SIM_CHECK(sx_crypto_init() == SIMPLEX_OK);
+    if (dir[0] == 0) {
+        make_dir();
+        make_template();
+    }
+    sim_keys_clear();
+    sim_net_open(servers);
+    sim.n_nodes = nodes;
+    for (unsigned i = 0; i < nodes; i++)
+        set_up(&sim.nodes[i], i, servers);
+}
+
+void sim_close(void)
+{
+    for (unsigned i = 0; i < sim.n_nodes; i++)
+        sim_stop(&sim.nodes[i]);
+    sim_net_close();
+    if (sim_heap_total() != 0)
+        sim_fail("%zu blocks of the servers were not freed", sim_heap_total());
+}
