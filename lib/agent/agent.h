@@ -406,6 +406,8 @@ simplex_rc sx_command_drop(struct simplex_agent *a, int64_t conn,
 simplex_rc sx_command_waits(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
                             bool *yes) SIMPLEX_CHECK; /* one that is not being sent */
 void sx_run_command(struct simplex_agent *a, struct sx_rt_conn *w); /* sends the oldest */
+/* At the start: what may have been sent before is made fit for a repeat. */
+simplex_rc sx_commands_again(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 /* IDS that no request waits for: deletes the queue if it was ours. */
 void sx_late_ids(struct simplex_agent *a, struct sx_client *c, const struct sx_transmission *t,
                  const struct sx_rsp *rsp);

@@ -694,6 +694,20 @@ static simplex_rc not_now(struct simplex_agent *a, struct sx_rt_conn *w, struct 
     return rc == SIMPLEX_OK && cmd->tag == SX_C_NEW ? sx_link_renew(a, cmd->queue_id) : rc;
 }
 
+/* Whether an earlier run sent a NEW is not known: with a link it may have taken its ids already. */
+simplex_rc sx_commands_again(struct simplex_agent *a, int64_t conn)
+{
+    struct sx_command cmd;
+
+    for (int64_t after = 0;; after = cmd.id) {
+        simplex_rc rc = sx_store_command_next(a->store, conn, after, &cmd);
+        if (rc == SIMPLEX_OK && cmd.tag == SX_C_NEW)
+            rc = sx_link_renew(a, cmd.queue_id);
+        if (rc != SIMPLEX_OK)
+            return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    }
+}
+
 /* A NEW whose queue nobody wants any more. */
 static simplex_rc is_unwanted(struct simplex_agent *a, const struct sx_conn *c,
                               const struct sx_command *cmd, bool *yes)

@@ -186,6 +186,7 @@ static simplex_rc load_commands(struct simplex_agent *a)
         n = SX_COUNT(ids);
         rc = sx_store_command_conns(a->store, after, ids, &n);
         for (size_t i = 0; rc == SIMPLEX_OK && i < n; i++) {
+            rc = sx_commands_again(a, ids[i]);
             sx_wake_commands(a, ids[i]);
             after = ids[i];
         }
@@ -213,11 +214,17 @@ static simplex_rc load_deliveries(struct simplex_agent *a)
 
 simplex_rc sx_load_work(struct simplex_agent *a)
 {
-    bool due = a->must_commit; /* by others: looking for work writes nothing */
-    simplex_rc rc = load_commands(a);
+    bool due = a->must_commit; /* by others: what is written here is committed here */
+    simplex_rc rc = sx_store_begin(a->store);
 
     if (rc == SIMPLEX_OK)
+        rc = load_commands(a);
+    if (rc == SIMPLEX_OK)
         rc = load_deliveries(a);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_commit(a->store);
+    if (rc != SIMPLEX_OK)
+        sx_store_rollback(a->store);
     a->must_commit = due;
     return rc;
 }

@@ -46,29 +46,32 @@ struct sim_copy { /* of a database, made while its agent ran or not */
 
 extern struct sim {
     uint64_t seed;
-    int64_t now;           /* ms since it began: the monotonic clock */
+    int64_t now; /* ms since it began: the monotonic clock */
     struct sim_node nodes[SIM_NODES];
     unsigned n_nodes;
-    struct sim_node *at;   /* whose code runs; NULL: the world's */
-    bool looping;          /* it is the device's loop, not its application */
+    struct sim_node *at; /* whose code runs; NULL: the world's */
+    bool looping;        /* it is the device's loop, not its application */
     bool trace;
     const uint8_t *script; /* choices come from here instead of the seed; NULL: from the seed */
     size_t script_left;
-    void (*failed)(void);  /* after the report; NULL: the process ends */
-    const char *how;       /* to reproduce, part of the report */
+    void (*committed)(struct sim_node *n); /* its database has what it wrote; NULL: nobody asks */
+    void (*undone)(struct sim_node *n);    /* what it wrote since is gone */
+    void (*failed)(void);                  /* after the report; NULL: the process ends */
+    const char *how;                       /* to reproduce, part of the report */
 } sim;
 
-void sim_open(uint64_t seed, unsigned nodes, unsigned servers);
+void sim_seed(uint64_t seed); /* before the first choice */
+void sim_open(unsigned nodes, unsigned servers);
 void sim_close(void);
 void sim_end(void); /* of the process: temporary files */
 
 /* The report of what went wrong, with the seed; does not return. */
 void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 void sim_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-#define SIM_CHECK(cond)                                                        \
-    do {                                                                       \
-        if (!(cond))                                                           \
-            sim_fail("%s:%d: %s", __FILE__, __LINE__, #cond);                  \
+#define SIM_CHECK(cond)                                       \
+    do {                                                      \
+        if (!(cond))                                          \
+            sim_fail("%s:%d: %s", __FILE__, __LINE__, #cond); \
     } while (0)
 
 /* ---- choices ---- */
@@ -115,8 +118,8 @@ void sim_loop_forget(struct sim_node *n);  /* it was killed */
 
 void sim_net_open(unsigned servers);
 void sim_net_close(void);
-int64_t sim_net_due(void); /* the next thing on the way; INT64_MAX: none */
-void sim_net_step(void);   /* lets it arrive */
+int64_t sim_net_due(void);               /* the next thing on the way; INT64_MAX: none */
+void sim_net_step(void);                 /* lets it arrive */
 void sim_net_forget(struct sim_node *n); /* it was killed: its connections break */
 const char *sim_server_address(unsigned s);
 void sim_server_down(unsigned s, bool down);
@@ -125,16 +128,16 @@ void sim_server_restart(unsigned s); /* all sessions break, the state stays */
 void sim_server_expire(unsigned s);  /* old messages, as its timer does */
 
 /* What may happen to the connection of a device to a server. */
-unsigned sim_conns(const struct sim_node *n); /* how many it has */
-void sim_conn_break(const struct sim_node *n, unsigned i); /* answers on the way are lost */
-void sim_conn_deaf(const struct sim_node *n, unsigned i);  /* nothing passes from now on */
+unsigned sim_conns(const struct sim_node *n);               /* how many it has */
+void sim_conn_break(const struct sim_node *n, unsigned i);  /* answers on the way are lost */
+void sim_conn_deaf(const struct sim_node *n, unsigned i);   /* nothing passes from now on */
 void sim_conn_repeat(const struct sim_node *n, unsigned i); /* the last MSG comes again */
 void sim_net_heal(void); /* all servers are there, deaf connections break */
 struct sim_net_cfg {
-    uint32_t latency;      /* ms, at most, one way */
+    uint32_t latency;       /* ms, at most, one way */
     uint32_t break_percent; /* of blocks that arrive: the connection breaks after or before it */
-    uint16_t version;      /* of SMP; 0: the newest */
-    unsigned quota;        /* messages in a queue; 0: the server's default */
+    uint16_t version;       /* of SMP; 0: the newest */
+    unsigned quota;         /* messages in a queue; 0: the server's default */
 };
 extern struct sim_net_cfg sim_net_cfg;
 

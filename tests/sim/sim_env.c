@@ -318,10 +318,9 @@ void sim_fail(const char *fmt, ...)
 
 /* ---- beginning ---- */
 
-void sim_env_open(uint64_t seed);
-
-void sim_env_open(uint64_t seed)
+void sim_seed(uint64_t seed)
 {
+    sim.seed = seed;
     seed_all(seed);
     sim_kill_in(0);
     sim.now = 0;

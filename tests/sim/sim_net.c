@@ -22,10 +22,10 @@ struct sx_conn {
     void *owner;
     struct sim_node *node;
     unsigned server;
-    unsigned packets;            /* on the way */
+    unsigned packets; /* on the way */
     bool client_open, srv_open;
     bool ready, broken, deaf;
-    int64_t up_at, down_at;      /* when the last packet arrives there */
+    int64_t up_at, down_at; /* when the last packet arrives there */
     struct sx_session session, srv_session;
     struct sx_peer peer;
     uint8_t *msg; /* the last block that brought a message */

@@ -18,7 +18,6 @@
 
 static char dir[256];
 static struct sim_copy empty; /* the template */
-void sim_env_open(uint64_t seed);
 
 /* ---- files ---- */
 
@@ -190,6 +189,8 @@ void __real_sx_store_close(struct sx_store *s);
 void __wrap_sx_store_close(struct sx_store *s);
 simplex_rc __real_sx_store_commit(struct sx_store *s);
 simplex_rc __wrap_sx_store_commit(struct sx_store *s);
+void __real_sx_store_abandon(struct sx_store *s, simplex_rc why);
+void __wrap_sx_store_abandon(struct sx_store *s, simplex_rc why);
 
 simplex_rc __wrap_sx_store_open(const struct sx_store_cfg *cfg, struct sx_store **out)
 {
@@ -209,15 +210,30 @@ void __wrap_sx_store_close(struct sx_store *s)
 
 simplex_rc __wrap_sx_store_commit(struct sx_store *s)
 {
+    struct sim_node *n = sim.at;
+
     sim_point();
     simplex_rc rc = __real_sx_store_commit(s);
+    if (n != NULL && rc == SIMPLEX_OK && sim.committed != NULL)
+        sim.committed(n);
+    if (n != NULL && rc != SIMPLEX_OK && sim.undone != NULL)
+        sim.undone(n);
     sim_point();
     return rc;
+}
+
+void __wrap_sx_store_abandon(struct sx_store *s, simplex_rc why)
+{
+    if (sim.at != NULL && sim.undone != NULL && sx_store_in_transaction(s))
+        sim.undone(sim.at);
+    __real_sx_store_abandon(s, why);
 }
 
 void sim_kill(struct sim_node *n)
 {
     n->kills++;
+    if (sim.undone != NULL)
+        sim.undone(n);
     if (stores[n->n] != NULL)
         __real_sx_store_close(stores[n->n]);
     stores[n->n] = NULL;
@@ -292,10 +308,8 @@ static void set_up(struct sim_node *n, unsigned i, unsigned servers)
                                      .n_servers = servers };
 }
 
-void sim_open(uint64_t seed, unsigned nodes, unsigned servers)
+void sim_open(unsigned nodes, unsigned servers)
 {
-    sim.seed = seed;
-    sim_env_open(seed);
     SIM_CHECK(sx_crypto_init() == SIMPLEX_OK);
     if (dir[0] == 0) {
         make_dir();

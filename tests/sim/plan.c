@@ -1,0 +1,641 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What happens in a run: actions in the order and number that the choices have, then the end of all
+ * faults, after which everything must come to an end and every connection work.
+ *
+ * To add an action, write a function and a row of the table.
+ */
+#include <stdio.h>
+
+#include "agent/agent.h"
+#include "sim/app.h"
+
+#define HOUR (3600 * INT64_C(1000))
+#define STEPS 60
+
+enum group { /* what a run may contain, chosen for each */
+             G_ALWAYS = 0,
+             G_KILL = 1,   /* devices die and start again */
+             G_NET = 2,    /* sessions break, are deaf, repeat */
+             G_SERVER = 4, /* servers go and come */
+             G_SWITCH = 8, /* queues move */
+             G_SYNC = 16,  /* ratchets are made anew */
+             G_DELETE = 32,
+             G_ADDRESS = 64, /* contact addresses and short links */
+             G_COPY = 128,   /* old copies of databases */
+             G_TIME = 256,   /* clocks jump, hours pass */
+             G_FAULT = 512,  /* no memory, full disk */
+             G_GROUPS = 10,
+};
+
+static struct plan {
+    unsigned groups;
+    bool pq;
+    struct sim_copy copies[SIM_NODES];
+    uint64_t copy_tick[SIM_NODES];
+    unsigned copy_kills[SIM_NODES];
+    unsigned n_servers;
+} plan;
+
+struct call { /* arguments and results, for code that runs on a device */
+    struct app_end *e;
+    char link[APP_LINK];
+    char info[16];
+    int32_t pq;
+    int32_t type;
+    bool on;
+    simplex_rc rc;
+    int64_t id;
+};
+
+static struct call call;
+
+unsigned plan_groups = ~(unsigned)(G_SYNC | G_COPY | G_FAULT);
+
+static bool ok_or_fault(simplex_rc rc)
+{
+    if (rc != SIMPLEX_OK && !(app.faults && sx_rc_is_store(rc)))
+        sim_fail("a call failed: %s", simplex_rc_name(rc));
+    return rc == SIMPLEX_OK;
+}
+
+/* Runs fn, which makes call.e; what does not come about is forgotten. */
+static void make_end(struct sim_node *n, void (*fn)(struct sim_node *, void *))
+{
+    struct app_end *e = call.e;
+
+    app_making(e);
+    if (!sim_app(n, fn, NULL))
+        return; /* found at the next start */
+    if (ok_or_fault(call.rc)) {
+        app_made(e, call.id);
+    } else {
+        app_made(e, 0);
+        e->lost = true;
+    }
+}
+
+/* ---- connections ---- */
+
+static bool room(void)
+{
+    return app.n_ends + 4 < APP_ENDS;
+}
+
+static int32_t any_pq(void)
+{
+    return plan.pq ? (int32_t)sim_below(3) : SIMPLEX_PQ_OFF;
+}
+
+static void run_create(struct sim_node *n, void *arg)
+{
+    (void)arg;
+    call.rc = simplex_agent_create(n->a, call.pq, &call.id);
+}
+
+static bool act_create(struct sim_node *n)
+{
+    if (!room())
+        return false;
+    call.e = app_new_end(n, APP_INVITER);
+    call.pq = any_pq();
+    make_end(n, run_create);
+    return true;
+}
+
+static void run_create_short(struct sim_node *n, void *arg)
+{
+    simplex_link_data data = { .size = sizeof data, .data = sx_str("of the application") };
+
+    (void)arg;
+    call.rc = simplex_agent_create_short(n->a, call.type, call.pq, &data, &call.id);
+}
+
+static bool act_create_short(struct sim_node *n)
+{
+    bool address = sim_chance(30);
+
+    if (!room())
+        return false;
+    call.e = app_new_end(n, address ? APP_ADDRESS : APP_INVITER);
+    call.type = address ? SIMPLEX_LINK_CONTACT : SIMPLEX_LINK_INVITATION;
+    call.pq = any_pq();
+    make_end(n, run_create_short);
+    return true;
+}
+
+static void run_create_address(struct sim_node *n, void *arg)
+{
+    (void)arg;
+    call.rc = simplex_agent_create_address(n->a, &call.id);
+}
+
+static bool act_address(struct sim_node *n)
+{
+    if (!room())
+        return false;
+    call.e = app_new_end(n, APP_ADDRESS);
+    make_end(n, run_create_address);
+    return true;
+}
+
+/* Joining a link that was looked at continues that connection: one at a time. */
+static bool looked_at(const struct sim_node *n, const struct app_end *offer)
+{
+    for (unsigned i = 0; i < app.n_ends; i++) {
+        if (app.ends[i].node == n && app.ends[i].offer == offer && app.ends[i].looking)
+            return true;
+    }
+    return false;
+}
+
+/* An offer of another device that can be used. */
+static struct app_end *find_offer(const struct sim_node *n)
+{
+    struct app_end *found[APP_ENDS];
+    uint32_t count = 0;
+
+    for (unsigned i = 0; i < app.n_ends; i++) {
+        struct app_end *e = &app.ends[i];
+        bool address = e->role == APP_ADDRESS;
+        if (e->node != n && (address || (e->role == APP_INVITER && e->used == 0)) &&
+            e->link[0] != 0 && !e->deleted && !e->lost && !e->dead && !looked_at(n, e))
+            found[count++] = e;
+    }
+    return count == 0 ? NULL : found[sim_below(count)];
+}
+
+static void run_join(struct sim_node *n, void *arg)
+{
+    (void)arg;
+    call.rc = simplex_agent_join(n->a, sx_str(call.link), sx_str(call.info), call.pq, &call.id);
+}
+
+static void run_look(struct sim_node *n, void *arg)
+{
+    (void)arg;
+    call.rc = simplex_agent_look(n->a, sx_str(call.link), &call.id);
+}
+
+static bool act_join(struct sim_node *n)
+{
+    struct app_end *offer = find_offer(n), *e;
+    bool with_short;
+
+    if (!room() || offer == NULL)
+        return false;
+    with_short = offer->short_link[0] != 0 && sim_chance(70);
+    e = app_new_end(n, offer->role == APP_ADDRESS ? APP_REQUESTER : APP_JOINER);
+    e->offer = offer;
+    offer->used = ++app.tick;
+    e->looking = with_short && sim_chance(50);
+    e->wants_join = e->looking && sim_chance(80);
+    call.e = e;
+    call.pq = any_pq();
+    memcpy(call.link, with_short ? offer->short_link : offer->link, sizeof call.link);
+    (void)snprintf(call.info, sizeof call.info, "J%u", e->n);
+    make_end(n, e->looking ? run_look : run_join);
+    return true;
+}
+
+static struct app_end *any_end(const struct sim_node *n, bool (*fits)(const struct app_end *e))
+{
+    struct app_end *found[APP_ENDS];
+    uint32_t count = 0;
+
+    for (unsigned i = 0; i < app.n_ends; i++) {
+        struct app_end *e = &app.ends[i];
+        if (e->node == n && fits(e))
+            found[count++] = e;
+    }
+    return count == 0 ? NULL : found[sim_below(count)];
+}
+
+static bool deletable(const struct app_end *e)
+{
+    return e->id != 0 && !e->deleted && !e->lost;
+}
+
+static void run_delete(struct sim_node *n, void *arg)
+{
+    (void)arg;
+    call.rc = simplex_agent_delete(n->a, call.e->id);
+}
+
+static bool act_delete(struct sim_node *n)
+{
+    struct app_end *e = any_end(n, deletable);
+
+    if (e == NULL)
+        return false;
+    call.e = e;
+    app_connection_ended(e); /* whether it is deleted or the device dies before */
+    e->deleted = true;
+    e->deleted_at = ++app.tick;
+    sim_trace("%u/%u is deleted", n->n, e->n);
+    if (!sim_app(n, run_delete, NULL))
+        e->doubtful = true; /* nobody knows */
+    else if (!ok_or_fault(call.rc))
+        e->deleted = false;
+    return true;
+}
+
+/* ---- messages ---- */
+
+static bool act_send(struct sim_node *n)
+{
+    struct app_end *e = any_end(n, app_usable);
+
+    if (e == NULL)
+        return false;
+    for (uint32_t i = sim_below(4); e->node->a != NULL; i--) {
+        app_send(e, HOUR > 0 && sim_chance(5) ? 13000 : 20, false);
+        if (i == 0)
+            break;
+    }
+    return true;
+}
+
+static void run_subscribe(struct sim_node *n, void *arg)
+{
+    (void)arg;
+    call.rc = simplex_agent_subscribe(n->a, call.e->id, call.on);
+}
+
+static bool act_subscribe(struct sim_node *n)
+{
+    call.e = any_end(n, deletable);
+    if (call.e == NULL)
+        return false;
+    call.on = call.e->off;
+    if (sim_app(n, run_subscribe, NULL) && ok_or_fault(call.rc))
+        call.e->off = !call.on;
+    else if (n->a == NULL)
+        call.e->off = true; /* perhaps */
+    return true;
+}
+
+/* ---- rotation and synchronisation ---- */
+
+static bool allowed(simplex_rc rc, simplex_rc also)
+{
+    return rc == also || ok_or_fault(rc);
+}
+
+static void run_switch(struct sim_node *n, void *arg)
+{
+    (void)arg;
+    call.rc = call.on ? simplex_agent_switch(n->a, call.e->id, sx_bytes(NULL, 0))
+                      : simplex_agent_abort_switch(n->a, call.e->id);
+}
+
+static bool act_switch(struct sim_node *n)
+{
+    call.e = any_end(n, app_usable);
+    if (call.e == NULL)
+        return false;
+    call.on = sim_chance(85);
+    call.e->aborted = call.e->aborted || !call.on;
+    if (sim_app(n, run_switch, NULL) && allowed(call.rc, SIMPLEX_E_PROHIBITED))
+        sim_trace("%u/%u %s: %s", n->n, call.e->n, call.on ? "switch" : "abort",
+                  simplex_rc_name(call.rc));
+    return true;
+}
+
+static void run_sync(struct sim_node *n, void *arg)
+{
+    (void)arg;
+    call.rc = simplex_agent_sync_ratchet(n->a, call.e->id, true);
+}
+
+static bool act_sync(struct sim_node *n)
+{
+    call.e = any_end(n, app_usable);
+    if (call.e == NULL)
+        return false;
+    call.e->synced = true;
+    if (call.e->peer != NULL)
+        call.e->peer->synced = true;
+    if (sim_app(n, run_sync, NULL) && ok_or_fault(call.rc)) {
+        sim_trace("%u/%u synchronises", n->n, call.e->n);
+        call.e->sync = SIMPLEX_SYNC_STARTED;
+    }
+    return true;
+}
+
+/* ---- devices ---- */
+
+static bool act_close(struct sim_node *n)
+{
+    sim_stop(n);
+    if (sim_chance(70))
+        app_start(n);
+    return true;
+}
+
+static bool act_kill(struct sim_node *n)
+{
+    (void)n;
+    sim_kill_in(1 + sim_below(sim_chance(30) ? 20000 : 2000));
+    return true;
+}
+
+static bool act_copy(struct sim_node *n)
+{
+    sim_copy_make(n, &plan.copies[n->n]);
+    plan.copy_tick[n->n] = ++app.tick;
+    plan.copy_kills[n->n] = n->kills;
+    sim_trace("%u is copied", n->n);
+    return true;
+}
+
+/* A copy that was made in the run it replaces, when that was killed, cannot be known (restored.c).
+ */
+static bool act_roll_back(struct sim_node *n)
+{
+    const struct sim_copy *c = &plan.copies[n->n];
+
+    if (c->file[0] == NULL || (c->run == n->runs && plan.copy_kills[n->n] != n->kills))
+        return false;
+    sim_stop(n);
+    if (c->run == n->runs && plan.copy_kills[n->n] != n->kills)
+        return true;
+    sim_copy_put(n, c);
+    sim_trace("%u goes back to a copy", n->n);
+    app_rolled_back(n, plan.copy_tick[n->n]);
+    app_start(n);
+    return true;
+}
+
+static void run_fault(struct sim_node *n, void *arg)
+{
+    (void)arg;
+    if (call.on)
+        sx_store_fault(n->a->store, 1 + sim_below(50),
+                       sim_chance(50) ? SIMPLEX_E_DB_FULL : SIMPLEX_E_DB_IO);
+    else
+        sx_fault_malloc(sim_below(300));
+}
+
+static bool act_fault(struct sim_node *n)
+{
+    call.on = sim_chance(60);
+    return sim_app(n, run_fault, NULL);
+}
+
+/* ---- time ---- */
+
+static bool act_clock(struct sim_node *n)
+{
+    int64_t by = (int64_t)sim_below(200) * 60000;
+
+    n->skew += sim_chance(50) ? by : -by;
+    sim_trace("the clock of %u is off by %" PRId64 " s", n->n, n->skew / 1000);
+    return true;
+}
+
+static bool pump(void)
+{
+    app_pump();
+    return false;
+}
+
+static bool act_wait(struct sim_node *n)
+{
+    (void)n;
+    (void)sim_run((int64_t)sim_below(120) * 60000, pump);
+    return true;
+}
+
+/* ---- servers and sessions ---- */
+
+static bool act_break(struct sim_node *n)
+{
+    unsigned conns = sim_conns(n);
+
+    if (conns == 0)
+        return false;
+    sim_conn_break(n, sim_below(conns));
+    return true;
+}
+
+static bool act_deaf(struct sim_node *n)
+{
+    unsigned conns = sim_conns(n);
+
+    if (conns == 0)
+        return false;
+    sim_conn_deaf(n, sim_below(conns));
+    return true;
+}
+
+static bool act_repeat(struct sim_node *n)
+{
+    unsigned conns = sim_conns(n);
+
+    if (conns == 0)
+        return false;
+    sim_conn_repeat(n, sim_below(conns));
+    return true;
+}
+
+static bool act_server(struct sim_node *n)
+{
+    unsigned s = sim_below(plan.n_servers);
+
+    (void)n;
+    if (sim_chance(40)) {
+        sim_server_restart(s);
+        sim_trace("server %u restarts", s);
+    } else {
+        sim_server_down(s, !sim_server_is_down(s));
+        sim_trace("server %u is %s", s, sim_server_is_down(s) ? "down" : "up");
+    }
+    return true;
+}
+
+/* ---- the table ---- */
+
+static const struct action {
+    const char *name;
+    uint8_t weight;
+    bool stopped; /* also on a device whose agent does not run */
+    unsigned group;
+    bool (*run)(struct sim_node *n); /* false: not possible now */
+} actions[] = {
+    { "create", 8, false, G_ALWAYS, act_create },
+    { "join", 16, false, G_ALWAYS, act_join },
+    { "send", 40, false, G_ALWAYS, act_send },
+    { "subscribe", 3, false, G_ALWAYS, act_subscribe },
+    { "close", 3, false, G_ALWAYS, act_close },
+    { "create short", 6, false, G_ADDRESS, act_create_short },
+    { "address", 4, false, G_ADDRESS, act_address },
+    { "switch", 10, false, G_SWITCH, act_switch },
+    { "synchronise", 6, false, G_SYNC, act_sync },
+    { "delete", 4, false, G_DELETE, act_delete },
+    { "kill", 12, false, G_KILL, act_kill },
+    { "copy", 6, true, G_COPY, act_copy },
+    { "roll back", 6, true, G_COPY, act_roll_back },
+    { "fault", 8, false, G_FAULT, act_fault },
+    { "clock", 4, true, G_TIME, act_clock },
+    { "wait", 3, true, G_TIME, act_wait },
+    { "break", 8, true, G_NET, act_break },
+    { "deaf", 4, true, G_NET, act_deaf },
+    { "repeat", 6, true, G_NET, act_repeat },
+    { "server", 6, true, G_SERVER, act_server },
+};
+
+static const struct action *pick(void)
+{
+    uint32_t sum = 0, at;
+
+    for (size_t i = 0; i < SX_COUNT(actions); i++)
+        sum += (actions[i].group & ~plan.groups) == 0 ? actions[i].weight : 0u;
+    at = sim_below(sum);
+    for (size_t i = 0;; i++) {
+        uint32_t w = (actions[i].group & ~plan.groups) == 0 ? actions[i].weight : 0u;
+        if (at < w)
+            return &actions[i];
+        at -= w;
+    }
+}
+
+static void act(void)
+{
+    struct sim_node *n = &sim.nodes[sim_below(sim.n_nodes)];
+    const struct action *a = pick();
+
+    app.tick++;
+    if (n->a == NULL && (!a->stopped || sim_chance(50)))
+        app_start(n);
+    else if ((n->a != NULL || a->stopped) && a->run(n))
+        sim_trace("%u: %s", n->n, a->name);
+}
+
+/* ---- a run ---- */
+
+/* With two actions in five nothing but time passes that matters, so gaps differ a lot. */
+static int64_t gap(void)
+{
+    switch (sim_below(4)) {
+    case 0:
+        return 0;
+    case 1:
+        return sim_below(100);
+    case 2:
+        return sim_below(2000);
+    default:
+        return (int64_t)sim_below(200) * 150;
+    }
+}
+
+static void choose(unsigned *nodes, unsigned *servers)
+{
+    static const uint32_t latencies[] = { 5, 100, 3000 };
+    static const uint32_t breaks[] = { 0, 0, 1, 5 };
+
+    app_open();
+    plan.groups = 0;
+    for (unsigned g = 0; g < G_GROUPS; g++)
+        plan.groups |= sim_chance(g == 9 ? 20 : 40) ? 1u << g : 0;
+    plan.groups &= plan_groups;
+    plan.pq = sim_below(16) == 0;
+    *nodes = sim_chance(70) ? 2 : 3;
+    *servers = plan.n_servers = sim_chance(80) ? 2 : 1 + sim_below(3);
+    sim_net_cfg.latency = latencies[sim_below(SX_COUNT(latencies))];
+    sim_net_cfg.break_percent = (plan.groups & G_NET) != 0 ? breaks[sim_below(4)] : 0;
+    sim_net_cfg.version = sim_chance(80) ? 0 : (uint16_t)(6 + sim_below(14));
+    sim_net_cfg.quota = sim_chance(85) ? 0 : 2 + sim_below(4);
+    app.faults = (plan.groups & G_FAULT) != 0;
+    app.expiry = (plan.groups & G_TIME) != 0;
+    app.replies = sim_chance(40);
+    app.max_wait = sim_chance(50) ? 200 : 20000;
+    for (unsigned i = 0; i < *nodes; i++)
+        app.calls_back[i] = sim_chance(40);
+}
+
+static void run_settings(struct sim_node *n, void *arg)
+{
+    (void)arg;
+    for (unsigned i = 0; i < app.n_ends; i++) {
+        struct app_end *e = &app.ends[i];
+        if (e->node != n || !e->off || !deletable(e))
+            continue;
+        SIM_CHECK(simplex_agent_subscribe(n->a, e->id, true) == SIMPLEX_OK);
+        e->off = false;
+    }
+}
+
+/* Faults end: all devices run, all servers are there, applications do their tasks at once. */
+static void heal(void)
+{
+    sim_kill_in(0);
+    (void)sx_fault_disarm();
+    sim_net_heal();
+    sim_trace("faults end");
+    app.prompt = true;
+    for (unsigned i = 0; i < sim.n_nodes; i++) {
+        struct sim_node *n = &sim.nodes[i];
+        if (n->a == NULL)
+            app_start(n);
+        SIM_CHECK(n->a != NULL);
+        (void)sx_store_fault_disarm(n->a->store);
+    }
+    (void)sim_run(5000, pump); /* a store that failed recovers */
+    for (unsigned i = 0; i < sim.n_nodes; i++)
+        (void)sim_app(&sim.nodes[i], run_settings, NULL);
+}
+
+static bool settled(void)
+{
+    static unsigned skipped;
+
+    app_pump();
+    if (++skipped % 8 != 0)
+        return false;
+    return app_settled();
+}
+
+static void settle(void)
+{
+    if (sim_run(14 * 24 * HOUR, settled) || app_settled())
+        return;
+    app_describe();
+    sim_fail("it does not come to an end");
+}
+
+static void probe(void)
+{
+    for (unsigned i = 0; i < app.n_ends; i++) {
+        struct app_end *e = &app.ends[i];
+        if (app_usable(e) && !e->dead)
+            app_send(e, 20, true);
+    }
+}
+
+void plan_run(void)
+{
+    unsigned nodes, servers, steps;
+
+    choose(&nodes, &servers);
+    sim_trace("%u devices, %u servers, groups %x, latency %u, breaks %u%%, version %u, quota %u",
+              nodes, servers, plan.groups, sim_net_cfg.latency, sim_net_cfg.break_percent,
+              sim_net_cfg.version, sim_net_cfg.quota);
+    sim_open(nodes, servers);
+    for (unsigned i = 0; i < nodes; i++)
+        app_start(&sim.nodes[i]);
+    steps = 10 + sim_below(STEPS);
+    for (unsigned i = 0; i < steps && (sim.script == NULL || sim.script_left > 0); i++) {
+        act();
+        (void)sim_run(gap(), pump);
+    }
+    heal();
+    settle();
+    probe();
+    settle();
+    (void)sim_run(10000, pump); /* receipts */
+    app_check_end();
+    sim_close();
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        sim_copy_free(&plan.copies[i]);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random runs of the model, one a seed.
+ *
+ *     SEEDS=n        how many (default below)
+ *     FIRST_SEED=n   from which on (0)
+ *     SIM_GROUPS=n     bits of the groups of actions that may be chosen (plan.c)
+ *     TRACE=1        tells on stderr what happens
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sim/app.h"
+
+#define SEEDS 300
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text != NULL ? strtoull(text, NULL, 10) : otherwise;
+}
+
+int main(int argc, char **argv)
+{
+    static char how[512];
+    uint64_t first = number("FIRST_SEED", 0), seeds = number("SEEDS", SEEDS);
+    uint64_t shown = 0, kills = 0, connected = 0;
+
+    (void)argc;
+    sim.trace = number("TRACE", 0) != 0;
+    sim.how = how;
+    plan_groups = (unsigned)number("SIM_GROUPS", plan_groups);
+    for (uint64_t seed = first; seed < first + seeds; seed++) {
+        (void)snprintf(how, sizeof how, "TRACE=1 SEEDS=1 FIRST_SEED=%" PRIu64 " %s", seed, argv[0]);
+        sim_seed(seed);
+        plan_run();
+        shown += app.shown;
+        for (unsigned i = 0; i < sim.n_nodes; i++)
+            kills += sim.nodes[i].kills;
+        for (unsigned i = 0; i < app.n_ends; i++)
+            connected += app.ends[i].ready != 0;
+    }
+    sim_end();
+    (void)printf("%" PRIu64 " runs: %" PRIu64 " ends of connections, %" PRIu64 " messages, %" PRIu64
+                 " kills\n",
+                 seeds, connected, shown, kills);
+    return shown > 0 || seeds < 10 ? 0 : 1;
+}
