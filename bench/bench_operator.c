@@ -139,8 +139,8 @@ static void row(const char *dir, unsigned connections, unsigned window)
     double before = served_memory(&s);
     o.connections = connections;
     o.window = window;
-    if (o.threads > connections / 2)
-        o.threads = connections / 2;
+    if (o.threads > connections)
+        o.threads = connections;
     struct cycle_costs c1 = cycle_costs_measure();
     run(&s, &o);
     struct cycle_costs c2 = cycle_costs_measure();

@@ -54,8 +54,7 @@ static bool prepared(struct thread *t)
         return false;
     if (t->keyed)
         return true;
-    t->keyed = true;
-    work_skey(t);
+    t->keyed = work_skey(t);
     return false;
 }
 
@@ -70,7 +69,7 @@ static bool phase_done(struct thread *t)
         if (t->o->mode == LOAD_STORM)
             return storm_over(t);
         return t->o->mode == LOAD_CYCLE && t->o->messages > 0 &&
-               (uint64_t)atomic_load(&t->done) >= t->o->messages / t->o->threads;
+               (uint64_t)atomic_load(&t->owner->done) >= t->o->messages / t->groups;
     case LOAD_DRAIN:
         return work_pending(t) == 0;
     default:
@@ -84,6 +83,10 @@ static void close_thread(struct thread *t)
     t->r.unanswered = work_pending(t);
     links_close(t);
     sx_net_close(t->net, NULL, NULL);
+    pthread_mutex_lock(&t->lock);
+    t->deaf = true;
+    pthread_mutex_unlock(&t->lock);
+    uv_close((uv_handle_t *)&t->asks, NULL);
     uv_close((uv_handle_t *)&t->tick, NULL);
     uv_close((uv_handle_t *)&t->check, NULL);
     uv_close((uv_handle_t *)&t->prepare, NULL);
@@ -116,6 +119,11 @@ static void on_prepare(uv_prepare_t *h)
     links_flush(h->data);
 }
 
+static void on_asks(uv_async_t *h)
+{
+    work_asked(h->data);
+}
+
 static void thread_main(void *arg)
 {
     struct thread *t = arg;
@@ -126,10 +134,11 @@ static void thread_main(void *arg)
     uv_loop_close(&t->loop);
 }
 
-static bool start_thread(struct thread *t, struct load_control *control,
-                         const struct load_options *o, unsigned links)
+/* With its links and queues made. */
+static bool open_loop(struct thread *t)
 {
     static const struct sx_net_callbacks none;
+    const struct load_options *o = t->o;
     struct sx_net_cfg net = {
         .connect_timeout = o->timeout_ms,
         .has_socks = o->socks,
@@ -138,32 +147,33 @@ static bool start_thread(struct thread *t, struct load_control *control,
         .max_version = o->max,
     };
 
-    t->o = o;
-    t->control = control;
-    atomic_store(&t->finished, -1);
-    if (!links_make(t, links) || !queues_make(t) || uv_loop_init(&t->loop) != 0)
+    if (uv_loop_init(&t->loop) != 0)
         return false;
     if (sx_net_open(&t->loop, &net, &none, NULL, NULL, &t->net) != SIMPLEX_OK)
+        return false;
+    if (uv_async_init(&t->loop, &t->asks, on_asks) != 0)
         return false;
     uv_timer_init(&t->loop, &t->tick);
     uv_check_init(&t->loop, &t->check);
     uv_prepare_init(&t->loop, &t->prepare);
-    t->tick.data = t->check.data = t->prepare.data = t;
+    t->asks.data = t->tick.data = t->check.data = t->prepare.data = t;
     uv_timer_start(&t->tick, on_tick, TICK_MS, TICK_MS);
     uv_check_start(&t->check, on_check);
     uv_prepare_start(&t->prepare, on_prepare);
-    return uv_thread_create(&t->id, thread_main, t) == 0;
+    return true;
 }
 
 static void free_thread(struct thread *t)
 {
-    for (unsigned i = 0; i < t->n_queues; i++)
+    for (unsigned i = 0; i < t->n_queues && !t->senders; i++)
         sx_free(t->queues[i].sent_us);
-    sx_free(t->queues);
+    if (!t->senders)
+        sx_free(t->queues);
     sx_free(t->links);
     sx_keypair_wipe(&t->rcv_key);
     sx_keypair_wipe(&t->snd_key);
     sx_keypair_wipe(&t->dh);
+    pthread_mutex_destroy(&t->lock);
 }
 
 /* ---- all of them ---- */
@@ -252,12 +262,41 @@ static void collect(struct load_result *out, const struct thread *t)
         errors_add(&out->errors, "", r->errors.kind[i].kind, r->errors.kind[i].n);
 }
 
-/* Both ends of a cycle belong to one thread, so a thread has whole pairs. */
-static unsigned share(const struct load_options *o, unsigned i)
+/* The connections of each of `groups`: whole pairs, when they make cycles. */
+static unsigned share(const struct load_options *o, unsigned groups, unsigned i)
 {
     unsigned unit = o->mode == LOAD_CYCLE ? 2 : 1, units = o->connections / unit;
 
-    return (units / o->threads + (i < units % o->threads ? 1 : 0)) * unit;
+    return (units / groups + (i < units % groups ? 1 : 0)) * unit;
+}
+
+/*
+ * Both ends of a cycle belong to one thread. With more threads than pairs senders and recipients
+ * have threads of their own, as they are on machines of their own elsewhere: two threads a group.
+ */
+static bool make_threads(struct run *r)
+{
+    const struct load_options *o = r->o;
+    bool apart = o->mode == LOAD_CYCLE && o->threads > o->connections / 2;
+    unsigned each = apart ? 2 : 1, groups = o->threads / each;
+    bool ok = true;
+
+    r->n = groups * each;
+    for (unsigned i = 0; i < r->n; i++) {
+        struct thread *t = &r->threads[i];
+        t->o = o;
+        t->control = &r->control;
+        t->groups = groups;
+        t->owner = &r->threads[i - i % each];
+        t->senders = t->owner != t;
+        t->other = apart && !t->senders ? t + 1 : NULL;
+        atomic_store(&t->finished, -1);
+        ok = pthread_mutex_init(&t->lock, NULL) == 0 && ok;
+        ok = links_make(t, share(o, groups, i / each) / each) && ok;
+    }
+    for (unsigned i = 0; ok && i < r->n; i++)
+        ok = queues_make(&r->threads[i]) && open_loop(&r->threads[i]);
+    return ok;
 }
 
 bool load_run(const struct load_options *o,
@@ -266,19 +305,21 @@ bool load_run(const struct load_options *o,
 {
     struct run r = { .o = o, .progress = progress, .user = user };
     bool ok = sx_crypto_init() == SIMPLEX_OK;
+    unsigned started = 0;
 
     memset(out, 0, sizeof(*out));
     r.threads = sx_calloc(o->threads, sizeof(*r.threads));
-    ok = ok && r.threads != NULL;
-    while (ok && r.n < o->threads) {
-        ok = start_thread(&r.threads[r.n], &r.control, o, share(o, r.n));
-        r.n += ok ? 1 : 0;
+    ok = ok && r.threads != NULL && make_threads(&r);
+    while (ok && started < r.n) {
+        ok = uv_thread_create(&r.threads[started].id, thread_main, &r.threads[started]) == 0;
+        started += ok ? 1 : 0;
     }
     if (ok)
         run_phases(&r, out);
     atomic_store(&r.control.phase, (int)LOAD_CLOSE);
-    for (unsigned i = 0; i < r.n; i++) {
+    for (unsigned i = 0; i < started; i++)
         uv_thread_join(&r.threads[i].id);
+    for (unsigned i = 0; i < r.n; i++) {
         collect(out, &r.threads[i]);
         free_thread(&r.threads[i]);
     }

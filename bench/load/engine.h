@@ -3,6 +3,7 @@
 #ifndef BENCH_LOAD_ENGINE_H
 #define BENCH_LOAD_ENGINE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <uv.h>
 
@@ -20,17 +21,25 @@ struct todo { /* what one connection has to send for a queue */
     bool listed;
 };
 
+/*
+ * Belongs to the thread of its recipient. Where the sender has a thread of its own, each thread
+ * touches what is marked with its side, and both what is atomic.
+ */
 struct queue {
     struct link *link[2]; /* by enum side */
     struct todo todo[2];
     uint8_t rcv_id[SX_ID_LEN], snd_id[SX_ID_LEN], msg_id[SX_ID_LEN];
-    uint8_t secret[32]; /* --check */
-    bool made, stopped; /* has ids; an error ended its traffic */
-    unsigned in_flight; /* SENDs whose cycle is not over */
-    unsigned to_send;   /* of them, not yet sent */
-    unsigned block;     /* the last block of the sender that has a SEND of this queue */
-    uint64_t sent, got; /* messages */
-    int64_t *sent_us;   /* ring of `window` */
+    uint8_t secret[32];     /* --check */
+    bool made;              /* has ids; phases of the run apart */
+    atomic_bool stopped;    /* an error ended its traffic */
+    atomic_uint in_flight;  /* SENDs whose cycle is not over */
+    unsigned to_send;       /* of them, not yet sent [sender] */
+    unsigned block;         /* [sender] its last block that has a SEND of this queue */
+    atomic_ullong sent;     /* messages */
+    uint64_t got;           /* [recipient] */
+    int64_t *sent_us;       /* ring of `window`: a slot is the sender's while it is not in flight */
+    struct queue *ask_next; /* [asked] */
+    bool asked;
 };
 
 enum link_state { LINK_NONE, LINK_CONNECTING, LINK_READY, LINK_OVER };
@@ -51,6 +60,9 @@ struct link { /* a connection */
 struct thread {
     const struct load_options *o;
     struct load_control *control;
+    struct thread *owner; /* of the queues: the thread of the recipients */
+    bool senders;         /* only senders are here, the recipients are the owner's */
+    unsigned groups;      /* threads that own queues, in all */
     uv_loop_t loop;
     uv_timer_t tick;
     uv_check_t check;
@@ -72,7 +84,14 @@ struct thread {
     struct load_result r;
     uint8_t block[SX_BLOCK], body[SX_BLOCK], text[2 * SX_BLOCK];
 
-    atomic_int finished; /* the phase it has done with */
+    struct thread *other; /* of an owner: where its senders are, if not here */
+    uv_async_t asks;      /* of `senders`: queues that may send more */
+    pthread_mutex_t lock; /* of the next two and of `asked`, `ask_next` in the queues */
+    struct queue *asked;
+    bool deaf; /* nothing is asked any more */
+
+    atomic_bool queues_made; /* of an owner */
+    atomic_int finished;     /* the phase it has done with */
     atomic_uint ready;
     atomic_ullong done, errors;
 };
@@ -94,7 +113,9 @@ void count_error(struct thread *t, const char *what, const char *detail);
 bool queues_make(struct thread *t);
 void work_add(struct queue *q, enum side s, enum op op);
 void work_prepare(struct thread *t); /* puts the commands of the phase onto the links */
-void work_skey(struct thread *t);
+/* The keys of the senders; false: the queues are not all made yet. */
+bool work_skey(struct thread *t);
+void work_asked(struct thread *t); /* cycles have ended elsewhere: sends more */
 void work_run(struct thread *t);
 void work_ping(struct thread *t);
 void work_lost(struct link *l);

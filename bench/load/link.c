@@ -63,7 +63,8 @@ bool links_make(struct thread *t, unsigned n)
     t->n_links = t->links == NULL ? 0 : n;
     for (unsigned i = 0; i < t->n_links; i++) {
         t->links[i].t = t;
-        t->links[i].side = t->o->mode == LOAD_CYCLE && i % 2 == 1 ? SENDER : RECIPIENT;
+        bool sends = t->other == NULL && t->o->mode == LOAD_CYCLE && i % 2 == 1;
+        t->links[i].side = t->senders || sends ? SENDER : RECIPIENT;
     }
     return t->links != NULL;
 }

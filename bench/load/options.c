@@ -24,7 +24,8 @@ static const char usage[] =
     "  -d, --duration S     seconds of the run itself; default 10\n"
     "  -n, --messages N     cycle: ends after so many messages too\n"
     "  -s, --size BYTES     of a message, at least 16; default: the most that the version allows\n"
-    "  -t, --threads N      threads of this program; default 1\n"
+    "  -t, --threads N      threads of this program; default 1. cycle, more than pairs: senders\n"
+    "                       and recipients on threads of their own\n"
     "  -j, --parallel N     connections being made at a time; default 100; 0: all; storm: all\n"
     "  -T, --timeout S      for a connection, and for answers at the end; default 45\n"
     "  -p, --password TEXT  for creating queues, when it is not part of the address\n"
@@ -215,9 +216,8 @@ static int check(struct load_options *o)
         fputs("smp-load: cycles need pairs: give an even number of --connections\n", stderr);
         return 2;
     }
-    unsigned units = o->mode == LOAD_CYCLE ? o->connections / 2 : o->connections;
-    if (o->threads > units)
-        o->threads = units;
+    if (o->threads > o->connections)
+        o->threads = o->connections;
     return -1;
 }
 

@@ -11,28 +11,53 @@
 
 /* ---- queues ---- */
 
+static bool keys_make(struct thread *t)
+{
+    return sx_keypair_new(SX_ED25519, &t->rcv_key) == SIMPLEX_OK &&
+           sx_keypair_new(SX_ED25519, &t->snd_key) == SIMPLEX_OK &&
+           sx_keypair_new(SX_X25519, &t->dh) == SIMPLEX_OK;
+}
+
+static bool both_sides(const struct thread *t)
+{
+    return t->o->mode == LOAD_CYCLE && t->other == NULL;
+}
+
+static void queue_join(struct thread *t, struct queue *q, unsigned at)
+{
+    bool both = both_sides(t);
+
+    q->link[RECIPIENT] = &t->links[both ? 2 * at : at];
+    if (both)
+        q->link[SENDER] = &t->links[2 * at + 1];
+    else if (t->other != NULL)
+        q->link[SENDER] = &t->other->links[at];
+}
+
+/* The links of `other`, if there is one, are made. */
 bool queues_make(struct thread *t)
 {
     const struct load_options *o = t->o;
-    bool cycle = o->mode == LOAD_CYCLE;
     unsigned n = o->mode == LOAD_IDLE || o->mode == LOAD_STORM ? 0 : o->queues;
-    unsigned receivers = cycle ? t->n_links / 2 : t->n_links;
+    unsigned receivers = both_sides(t) ? t->n_links / 2 : t->n_links;
 
+    if (t->senders) {
+        t->queues = t->owner->queues;
+        t->n_queues = t->owner->n_queues;
+        return keys_make(t);
+    }
     t->n_queues = receivers * n;
     t->queues = sx_calloc(t->n_queues + 1u, sizeof(*t->queues));
     if (t->queues == NULL)
         return false;
     for (unsigned i = 0; i < t->n_queues; i++) {
         struct queue *q = &t->queues[i];
-        unsigned at = i % receivers; /* neighbours are on different connections */
-        q->link[RECIPIENT] = &t->links[cycle ? 2 * at : at];
-        q->link[SENDER] = cycle ? &t->links[2 * at + 1] : NULL;
-        if (cycle && (q->sent_us = sx_calloc(o->window, sizeof(*q->sent_us))) == NULL)
+        queue_join(t, q, i % receivers); /* neighbours are on different connections */
+        q->sent_us = sx_calloc(o->window, sizeof(*q->sent_us));
+        if (q->sent_us == NULL)
             return false;
     }
-    return sx_keypair_new(SX_ED25519, &t->rcv_key) == SIMPLEX_OK &&
-           sx_keypair_new(SX_ED25519, &t->snd_key) == SIMPLEX_OK &&
-           sx_keypair_new(SX_X25519, &t->dh) == SIMPLEX_OK;
+    return keys_make(t);
 }
 
 void work_add(struct queue *q, enum side s, enum op op)
@@ -56,6 +81,8 @@ void work_add(struct queue *q, enum side s, enum op op)
 
 void work_prepare(struct thread *t)
 {
+    if (t->senders)
+        return;
     for (unsigned i = 0; i < t->n_queues; i++) {
         if (t->queues[i].link[RECIPIENT]->state != LINK_READY)
             continue;
@@ -65,35 +92,79 @@ void work_prepare(struct thread *t)
 }
 
 /* Senders secure their queues themselves since version 9, recipients did it before. */
-void work_skey(struct thread *t)
+bool work_skey(struct thread *t)
 {
     enum side side = t->r.version >= SKEY_VERSION ? SENDER : RECIPIENT;
 
+    if (t->senders && !atomic_load(&t->owner->queues_made))
+        return false;
+    atomic_store(&t->queues_made, true);
     for (unsigned i = 0; t->o->mode == LOAD_CYCLE && i < t->n_queues; i++) {
         struct queue *q = &t->queues[i];
-        if (!q->made || q->link[SENDER]->state != LINK_READY)
+        if (q->link[side]->t != t || !q->made || q->link[side]->state != LINK_READY)
             continue;
         work_add(q, side, OP_SKEY);
         t->wanted++;
     }
+    return true;
 }
 
 static bool may_send(const struct thread *t)
 {
-    uint64_t limit = t->o->messages / t->o->threads;
+    uint64_t limit = t->o->messages / t->groups;
 
-    return t->phase == LOAD_RUN && (t->o->messages == 0 || (uint64_t)atomic_load(&t->done) < limit);
+    return t->phase == LOAD_RUN &&
+           (t->o->messages == 0 || (uint64_t)atomic_load(&t->owner->done) < limit);
 }
 
+/* On the thread of the sender. */
 static void send_more(struct queue *q)
 {
     struct thread *t = q->link[SENDER]->t;
 
-    while (!q->stopped && q->in_flight < t->o->window && may_send(t)) {
-        q->in_flight++;
+    while (!atomic_load(&q->stopped) && atomic_load(&q->in_flight) < t->o->window && may_send(t)) {
+        atomic_fetch_add(&q->in_flight, 1);
         q->to_send++;
         work_add(q, SENDER, OP_SEND);
     }
+}
+
+/* Leaves the queue to the thread of its sender. */
+static void ask(struct queue *q)
+{
+    struct thread *t = q->link[SENDER]->t;
+
+    pthread_mutex_lock(&t->lock);
+    bool first = t->asked == NULL;
+    if (!q->asked) {
+        q->asked = true;
+        q->ask_next = t->asked;
+        t->asked = q;
+    }
+    if (first && !t->deaf) /* under the lock: the handle is open */
+        uv_async_send(&t->asks);
+    pthread_mutex_unlock(&t->lock);
+}
+
+static struct queue *take_asked(struct thread *t)
+{
+    pthread_mutex_lock(&t->lock);
+    struct queue *q = t->asked;
+    if (q != NULL) {
+        t->asked = q->ask_next;
+        q->asked = false;
+    }
+    pthread_mutex_unlock(&t->lock);
+    return q;
+}
+
+void work_asked(struct thread *t)
+{
+    struct queue *q;
+
+    while ((q = take_asked(t)) != NULL)
+        if (q->link[SENDER]->state == LINK_READY)
+            send_more(q);
 }
 
 void work_run(struct thread *t)
@@ -104,8 +175,8 @@ void work_run(struct thread *t)
             continue;
         if (t->o->mode == LOAD_SUBSCRIBE)
             work_add(q, RECIPIENT, OP_SUB);
-        else if (q->link[RECIPIENT]->state == LINK_READY && q->link[SENDER]->state == LINK_READY)
-            send_more(q);
+        else if (q->link[SENDER]->t == t && q->link[SENDER]->state == LINK_READY)
+            send_more(q); /* unless the recipient was lost: then it has been stopped */
     }
 }
 
@@ -130,7 +201,7 @@ void work_lost(struct link *l)
         struct queue *q = &t->queues[i];
         if (q->link[l->side] != l)
             continue;
-        q->stopped = true;
+        atomic_store(&q->stopped, true);
         q->todo[l->side] = (struct todo){ .ops = 0 };
     }
 }
@@ -142,8 +213,8 @@ uint64_t work_pending(const struct thread *t)
     for (unsigned i = 0; i < t->n_links; i++)
         n += t->links[i].pending + (t->links[i].ping ? 1 : 0);
     /* A message that was accepted and did not come is missing as well. */
-    for (unsigned i = 0; i < t->n_queues; i++)
-        n += t->queues[i].stopped ? 0 : t->queues[i].in_flight;
+    for (unsigned i = 0; i < t->n_queues && !t->senders; i++)
+        n += atomic_load(&t->queues[i].stopped) ? 0 : atomic_load(&t->queues[i].in_flight);
     return n;
 }
 
@@ -182,7 +253,7 @@ static struct sx_cmd send_cmd(struct thread *t, struct queue *q)
     struct sx_wr w;
 
     sx_wr_fixed(&w, t->body, MARK_LEN);
-    sx_wr_i64(&w, (int64_t)q->sent);
+    sx_wr_i64(&w, (int64_t)atomic_load(&q->sent));
     sx_wr_i64(&w, q - t->queues);
     c.send.body = sx_bytes(t->body, t->o->size < max ? t->o->size : max);
     return c;
@@ -216,7 +287,7 @@ static struct piece make_piece(struct thread *t, struct queue *q, enum op op, en
             p.entity = sx_bytes(q->snd_id, SX_ID_LEN);
         }
         p.cmd.tag = side == SENDER ? SX_SKEY : SX_KEY;
-        p.cmd.key.key = t->snd_key.pub;
+        p.cmd.key.key = q->link[SENDER] == NULL ? t->snd_key.pub : q->link[SENDER]->t->snd_key.pub;
         if (op == OP_SEND)
             p.cmd = send_cmd(t, q);
         break;
@@ -252,7 +323,8 @@ static bool put(struct link *l, struct sx_wr *w, struct queue *q, enum op op)
 
 static void sent_one(struct link *l, struct queue *q)
 {
-    q->sent_us[q->sent++ % l->t->o->window] = sx_mono_us();
+    q->sent_us[atomic_load(&q->sent) % l->t->o->window] = sx_mono_us();
+    atomic_fetch_add(&q->sent, 1);
     q->to_send--;
     q->block = l->blocks;
 }
@@ -312,7 +384,7 @@ size_t work_block(struct link *l)
 
 static void stop_queue(struct queue *q)
 {
-    q->stopped = true;
+    atomic_store(&q->stopped, true);
 }
 
 static void check_body(struct thread *t, struct queue *q, const struct sx_rsp *r)
@@ -340,8 +412,8 @@ static void check_body(struct thread *t, struct queue *q, const struct sx_rsp *r
 static struct queue *by_recipient(struct link *l, simplex_bytes id)
 {
     struct thread *t = l->t;
-    unsigned step = t->o->mode == LOAD_CYCLE ? t->n_links / 2 : t->n_links;
-    unsigned at = (unsigned)(l - t->links) / (t->o->mode == LOAD_CYCLE ? 2 : 1);
+    unsigned step = both_sides(t) ? t->n_links / 2 : t->n_links;
+    unsigned at = (unsigned)(l - t->links) / (both_sides(t) ? 2 : 1);
 
     for (unsigned i = at; i < t->n_queues; i += step)
         if (t->queues[i].made && sx_bytes_eq(id, sx_bytes(t->queues[i].rcv_id, SX_ID_LEN)))
@@ -354,7 +426,7 @@ static void on_msg(struct link *l, simplex_bytes entity, const struct sx_rsp *r)
     struct thread *t = l->t;
     struct queue *q = l->side == RECIPIENT ? by_recipient(l, entity) : NULL;
 
-    if (q == NULL || r->msg.msg_id.len != SX_ID_LEN || q->got >= q->sent) {
+    if (q == NULL || r->msg.msg_id.len != SX_ID_LEN || q->got >= atomic_load(&q->sent)) {
         count_error(t, "message", "nobody asked for");
         return;
     }
@@ -383,11 +455,14 @@ static void on_ids(struct thread *t, struct queue *q, const struct sx_rsp *r)
 
 static void cycle_done(struct thread *t, struct queue *q)
 {
-    if (q->in_flight > 0)
-        q->in_flight--;
+    if (atomic_load(&q->in_flight) > 0)
+        atomic_fetch_sub(&q->in_flight, 1);
     if (t->phase == LOAD_RUN)
         atomic_fetch_add(&t->done, 1);
-    send_more(q);
+    if (t->other == NULL)
+        send_more(q);
+    else
+        ask(q);
 }
 
 static void on_answer(struct link *l, struct queue *q, enum op op, uint64_t us,
