@@ -219,11 +219,13 @@ static void arrive_in_turn(struct sim_node *n, void *arg)
     sim_turn(n, arrive, arg);
 }
 
-simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server, int64_t entity,
-                        const struct sx_conn_ops *ops, void *owner, struct sx_conn **out)
+simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server, int64_t user,
+                        int64_t entity, const struct sx_conn_ops *ops, void *owner,
+                        struct sx_conn **out)
 {
     struct sx_conn *c = calloc(1, sizeof *c);
 
+    (void)user;
     (void)entity;
     SIM_CHECK(c != NULL && server->key_hash[0] < n_servers);
     *c = (struct sx_conn){ .net = net,
