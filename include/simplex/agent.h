@@ -148,6 +148,11 @@ typedef struct simplex_agent_config {
     size_t n_preset_servers;
 
     const simplex_noise *noise; /* NULL: none. simplex_agent_set_noise changes it */
+    /* For a short run after a push: nothing is subscribed, neither when the agent is opened nor for
+     * new connections; messages come with simplex_agent_fetch. All else works as usual. */
+    bool fetch_only;
+    /* New connections and addresses have notifications from the start: simplex_agent_notify. */
+    bool notifications;
 } simplex_agent_config;
 
 /*
@@ -374,6 +379,72 @@ SIMPLEX_API simplex_rc simplex_agent_ack_receipt(simplex_agent *a, int64_t conn,
  * off the server keeps the messages. Errors: NOT_FOUND. */
 SIMPLEX_API simplex_rc simplex_agent_subscribe(simplex_agent *a, int64_t conn,
                                                bool on) SIMPLEX_CHECK;
+
+/* ---- push notifications (section 8.5; smp.md section 7) ---- */
+
+/*
+ * Switches notifications of a connection or contact address on or off; kept over restarts, and over
+ * moves to other servers. On: each of its receiving queues gets a notifier, with which a
+ * notification server can ask to be told when a message waits (sent with SIMPLEX_SEND_NOTIFY, or a
+ * step of the connection). NOTIFIER follows for each queue, also for one that comes later. Off: it
+ * is deleted, NOTIFIER without data follows; on again makes a new one, with other keys. A repeat
+ * changes nothing. Errors: NOT_FOUND, PROHIBITED (there is no receiving queue yet).
+ */
+SIMPLEX_API simplex_rc simplex_agent_notify(simplex_agent *a, int64_t conn,
+                                            bool on) SIMPLEX_CHECK;
+
+typedef struct simplex_notifier {
+    size_t size;             /* set by the caller: sizeof(simplex_notifier) */
+    char server[2400];       /* smp://fingerprint@host[,host...][:port] */
+    uint8_t id[255];         /* of the notifier, 24 bytes as a rule */
+    size_t id_len;
+    uint8_t private_key[48]; /* Ed25519, PKCS #8: with it the notification server subscribes */
+    uint8_t secret[32];      /* stays here: opens what is in a push. simplex_agent_open_push has it */
+} simplex_notifier;
+
+/* What a notification server has to be given for the receiving queue number `nth` (from 0) of those
+ * that have a notifier: server, id and private_key. Wipe out when it has served. Errors: NOT_FOUND
+ * (behind the last, or none is set yet), ARG. */
+SIMPLEX_API simplex_rc simplex_agent_notifier(simplex_agent *a, int64_t conn, unsigned nth,
+                                              simplex_notifier *out) SIMPLEX_CHECK;
+
+typedef struct simplex_push {
+    size_t size;         /* set by the caller: sizeof(simplex_push) */
+    int64_t conn;        /* whose message waits */
+    uint8_t msg_id[255]; /* the server's id of it: MSGNTF names the same */
+    size_t msg_id_len;
+    int64_t server_time; /* ms since 1970, of the second when the server took the message */
+    bool received;       /* this agent has, or had, the message: there is nothing to fetch */
+    int64_t waiting;     /* its id while it waits here to be acknowledged; 0 otherwise */
+} simplex_push;
+
+/*
+ * Opens what a notification server passed on: the id of the notifier, and nonce (24 bytes) and
+ * encrypted metadata (144 bytes) as the SMP server made them. Reads only, so it works with
+ * read_only. Errors: NOT_FOUND (no such notifier), CRYPTO (not meant for it, or changed), DECODE,
+ * PADDING, ARG.
+ */
+SIMPLEX_API simplex_rc simplex_agent_open_push(simplex_agent *a, simplex_bytes notifier,
+                                               simplex_bytes nonce, simplex_bytes meta,
+                                               simplex_push *out) SIMPLEX_CHECK;
+
+/*
+ * Fetches the message that waits in each of these connections, without subscribing. It is shown as
+ * any other (MSG, to be acknowledged); then, or when there is none, FETCHED follows for each
+ * connection. What the agent handles by itself is acknowledged and the next one fetched, up to 32
+ * times. When the ACK of a fetched message has reached the server, also of one that had been
+ * received before, MSGNTF tells. Fetching again before that brings the same message, which is not
+ * shown again. FETCHED has PROHIBITED for a connection that is subscribed or has no queue yet,
+ * NOT_FOUND for one that does not exist, and why the server could not be asked (nothing is tried
+ * again). Errors: PROHIBITED (read_only: see simplex_agent_peek), ARG.
+ */
+SIMPLEX_API simplex_rc simplex_agent_fetch(simplex_agent *a, const int64_t *conns,
+                                           size_t n) SIMPLEX_CHECK;
+
+/* While on, connections and addresses that are made, joined or accepted are not subscribed, as if
+ * simplex_agent_subscribe(conn, false) had been called before their server is asked. Until the
+ * agent is closed. */
+SIMPLEX_API simplex_rc simplex_agent_only_create(simplex_agent *a, bool on) SIMPLEX_CHECK;
 
 /* ---- a new ratchet (section 6.6) ---- */
 
@@ -724,6 +795,13 @@ enum {
     SIMPLEX_EV_LINK = 40,       /* durable; conn, data = short link; empty: it was deleted */
     SIMPLEX_EV_LDATA = 41,      /* durable; conn, data = the application's, server, link info */
     SIMPLEX_EV_DEL_USER = 50,   /* durable; user: nothing is left of it */
+    SIMPLEX_EV_NOTIFIER = 60,   /* durable; conn, server, data = id of a notifier that was made;
+                                 * empty: it was deleted, or (error, detail) refused */
+    SIMPLEX_EV_FETCHED = 61,    /* conn, msg_id of the message (0: there is none for the
+                                 * application), count of all that came, error, detail; behind
+                                 * its MSG and durable when there is one */
+    SIMPLEX_EV_MSGNTF = 62,     /* conn, data = the server's id of a message, server time (0:
+                                 * unknown): it was fetched, and its ACK has reached the server */
 };
 
 enum { /* simplex_event_receipt */
@@ -760,6 +838,7 @@ SIMPLEX_API int64_t simplex_event_conn(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_msg_id(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_conf(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_request(const simplex_event *ev);
+SIMPLEX_API int64_t simplex_event_count(const simplex_event *ev);      /* FETCHED */
 SIMPLEX_API int32_t simplex_event_sync_state(const simplex_event *ev); /* SIMPLEX_SYNC_... */
 SIMPLEX_API simplex_bytes simplex_event_data(const simplex_event *ev); /* lives as long as ev */
 SIMPLEX_API simplex_rc simplex_event_error(const simplex_event *ev);

@@ -6,6 +6,7 @@
  * cannot be decrypted twice, its hash is known, so it is acknowledged without a word.
  */
 #include "agent/noise.h"
+#include "agent/push.h"
 
 simplex_rc sx_ack_later(struct simplex_agent *a, int64_t queue, simplex_bytes msg_id,
                         bool after_commit)
@@ -85,6 +86,8 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
         ask_again(a, k); /* otherwise the server does not know it (any more): NO_MSG, AUTH */
     if (why == SIMPLEX_OK && rsp->tag == SX_R_MSG && wanted(a, k->queue))
         sx_receive(a, k->queue, rsp);
+    else
+        sx_fetch_acked(a, k, why, rsp);
     sx_free(k);
 }
 
@@ -105,6 +108,7 @@ static void send_ack(struct simplex_agent *a, struct sx_ack *k)
     sx_noise_acked(a, k->queue);
     if (sx_client_send(q->server->client, &req) != SIMPLEX_OK) {
         ask_again(a, k);
+        sx_fetch_acked(a, k, SIMPLEX_E_DISCONNECTED, NULL);
         sx_free(k);
         return;
     }

@@ -14,7 +14,7 @@ simplex_rc sx_create_address(struct simplex_agent *a, int64_t user, int64_t *con
     struct sx_conn c = { .user = user,
                          .role = SX_ADDRESS,
                          .state = SX_CONN_NEW,
-                         .subscribe = true,
+                         .subscribe = !a->only_create,
                          .created_at = sx_now_ms() };
     struct sx_rcv_queue q;
     simplex_rc rc = sx_conn_begin(a, &c);

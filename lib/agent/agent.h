@@ -112,8 +112,16 @@ struct sx_rt_rcvq { /* a receiving queue that has an id on its server */
     bool on_hold;              /* that message is not wanted yet (hold.c) */
     bool again;                /* subscribed again for that: no news to the application */
     bool draining;             /* a drain waits for an ACK */
+    bool subscribed_here;      /* in this session, wanted or not */
+    bool got;                  /* GET was used in this session (these five: fetch.c) */
+    bool fetched;              /* a message that was fetched waits for its ACK */
+    bool asked_twice;
+    uint8_t fetch;             /* enum sx_fetch_state */
+    uint8_t rounds;            /* of this fetch */
+    bool notifier;             /* has a row of notifiers */
     uint8_t quiet;             /* SUBs of a drain without a message since */
     int64_t held_since;        /* mono ms; 0: not */
+    int64_t fetched_ts;        /* ms: of the message that was fetched */
     struct sx_id *rcv_id;      /* trimmed copy */
     struct sx_keypair *auth;   /* for SUB and ACK */
     struct sx_id *held;        /* of an address that is full: the message to acknowledge later */
@@ -144,6 +152,7 @@ struct sx_rt_conn { /* command worker of a connection, while it has commands */
     int64_t skip;              /* a deletion that waits for its server; others go on. 0: none */
     int64_t drain;             /* queue of a DRAIN in flight; 0: something else is */
     uint8_t corr_id[SX_ID_LEN]; /* of a NEW in flight */
+    bool subscribes;           /* and whether it subscribes */
     struct sx_rt_server *server; /* of the last attempt */
     struct sx_tried tried;       /* servers that a NEW was sent to in vain */
     int64_t elapsed, delay, retry_at;
@@ -238,6 +247,8 @@ struct simplex_agent {
     const struct sx_rt_server *routed;
     int64_t held_until;     /* mono ms: look at messages that were held; 0: there are none */
     bool quota_waits;       /* some delivery worker may be waiting for a full queue */
+    struct sx_fetch *fetches; /* under way: fetch.c */
+    bool only_create;       /* connections made now are not subscribed */
     struct sx_lost_new *lost;
     size_t n_lost;
     bool work;              /* some worker is dirty */
@@ -398,6 +409,8 @@ enum sx_command_tag {
     SX_C_LSET,    /* the link data of rcv queue as it is in its row then */
     SX_C_LDEL,    /* the link data of rcv queue */
     SX_C_LOOK,    /* LKEY or LGET of the link that the connection looks at; data: look.c */
+    SX_C_NKEY,    /* a notifier for rcv queue; data: its public key (notifier.c) */
+    SX_C_NDEL,    /* takes it away */
 };
 simplex_rc sx_command_add(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
                           int64_t queue, simplex_bytes data) SIMPLEX_CHECK;

@@ -5,6 +5,7 @@
  * in the database until the server answered it (agent.md sections 6.3 and 6.4). Every key is in
  * the database before its command is sent, so that a repeat after a lost answer is the same.
  */
+#include "agent/push.h"
 #include "agent/users.h"
 
 simplex_rc sx_command_add(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
@@ -76,6 +77,7 @@ static simplex_rc route_to(struct simplex_agent *a, struct sx_rt_conn *w,
 static simplex_rc send_new(struct simplex_agent *a, struct sx_rt_conn *w,
                            const struct sx_rcv_queue *q, simplex_bytes data)
 {
+    struct sx_conn c;
     struct sx_cmd cmd = { .tag = SX_NEW };
     struct sx_request req = { .cmd = &cmd, .key = &q->auth, .corr_id = w->corr_id };
     simplex_bytes password;
@@ -83,15 +85,20 @@ static simplex_rc send_new(struct simplex_agent *a, struct sx_rt_conn *w,
     int64_t user;
     simplex_rc rc = sx_user_of(a, q->conn_id, &user);
 
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_conn_get(a->store, w->id, &c);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_notifier_new(a, q->id, &cmd);
     if (rc != SIMPLEX_OK)
         return rc;
     password = sx_new_password(a, user, q, data);
-
+    w->subscribes = c.subscribe && !a->cfg.fetch_only;
     cmd.new_.auth = q->auth.pub;
     cmd.new_.dh = q->dh.pub;
     cmd.new_.has_password = password.len > 0;
     cmd.new_.password = password;
-    cmd.new_.subscribe = true;
+    cmd.new_.subscribe = w->subscribes;
     cmd.new_.mode = q->mode == SX_MODE_CONTACT ? SX_MODE_CONTACT : SX_MODE_MESSAGING;
     rc = sx_link_new(a, q, &link, &cmd);
     if (rc == SIMPLEX_OK && cmd.new_.has_link)
@@ -144,6 +151,19 @@ static simplex_rc send_look(struct simplex_agent *a, struct sx_rt_conn *w)
     sx_wipe(&l, sizeof l);
     sx_wipe(&s, sizeof s);
     return rc;
+}
+
+static simplex_rc send_notifier(struct simplex_agent *a, struct sx_rt_conn *w,
+                                const struct sx_rcv_queue *q, const struct sx_command *c)
+{
+    struct sx_cmd cmd = { .tag = SX_NDEL };
+    struct sx_request req = { .cmd = &cmd, .key = &q->auth, .entity = sx_id_bytes(&q->rcv_id) };
+    bool moot;
+    simplex_rc rc = sx_notifier_cmd(a, c, &cmd, &moot);
+
+    if (rc != SIMPLEX_OK || moot)
+        return rc != SIMPLEX_OK ? rc : SIMPLEX_E_NO_EVENT;
+    return send_to(a, w, &q->server, &req);
 }
 
 static simplex_rc send_key(struct simplex_agent *a, struct sx_rt_conn *w,
@@ -241,6 +261,13 @@ static simplex_rc send_command(struct simplex_agent *a, struct sx_rt_conn *w,
     case SX_C_LDEL:
         rc = send_ldel(a, w, &q);
         break;
+    case SX_C_NKEY:
+    case SX_C_NDEL: {
+        struct sx_command own = *cmd; /* its data as copied above */
+        own.data = sx_bytes(data, len);
+        rc = send_notifier(a, w, &q, &own);
+        break;
+    }
     default:
         rc = SIMPLEX_E_DB_DAMAGED;
     }
@@ -291,7 +318,13 @@ static bool ends_queue(const struct sx_command *cmd)
     return cmd->tag == SX_C_DEL || cmd->tag == SX_C_DRAIN;
 }
 
-/* The end of a queue is no step to anything: what is behind it need not wait for its server. */
+static bool is_notifier(const struct sx_command *cmd)
+{
+    return cmd->tag == SX_C_NKEY || cmd->tag == SX_C_NDEL;
+}
+
+/* The end of a queue and its notifier are no steps to anything: what is behind them need not wait
+ * for their server. */
 static simplex_rc step_over(struct simplex_agent *a, struct sx_rt_conn *w,
                             const struct sx_command *cmd)
 {
@@ -300,7 +333,7 @@ static simplex_rc step_over(struct simplex_agent *a, struct sx_rt_conn *w,
 
     retry_later(a, w);
     w->skip = 0;
-    if (!ends_queue(cmd))
+    if (!ends_queue(cmd) && !is_notifier(cmd))
         return SIMPLEX_OK;
     rc = sx_store_command_next(a->store, w->id, cmd->id, &next);
     if (rc == SIMPLEX_OK) {
@@ -329,6 +362,20 @@ static simplex_rc next_command(struct simplex_agent *a, struct sx_rt_conn *w,
     return sx_store_command_next(a->store, w->id, 0, cmd);
 }
 
+/* There is nothing to send: what it was for has changed. */
+static void drop_moot(struct simplex_agent *a, struct sx_rt_conn *w, int64_t command)
+{
+    simplex_rc rc = sx_handler_begin(a);
+
+    if (rc != SIMPLEX_OK)
+        return;
+    rc = sx_store_command_delete(a->store, command);
+    sx_handler_end(a, rc);
+    sx_agent_lazy(a);
+    w->dirty = true;
+    a->work = true;
+}
+
 void sx_run_command(struct simplex_agent *a, struct sx_rt_conn *w)
 {
     struct sx_command cmd;
@@ -353,6 +400,8 @@ void sx_run_command(struct simplex_agent *a, struct sx_rt_conn *w)
     }
     if (rc == SIMPLEX_OK) {
         w->in_flight = true;
+    } else if (rc == SIMPLEX_E_NO_EVENT) {
+        drop_moot(a, w, cmd.id);
     } else if (sx_rc_is_store(rc)) {
         sx_agent_store_failed(a, rc);
     } else {
@@ -449,6 +498,9 @@ static simplex_rc succeeded(struct simplex_agent *a, struct sx_conn *c,
         return sx_link_deleted(a, c, cmd->queue_id);
     case SX_C_LOOK:
         return sx_look_answered(a, c, cmd, rsp);
+    case SX_C_NKEY:
+    case SX_C_NDEL:
+        return sx_notifier_answered(a, cmd, rsp);
     }
     return rc;
 }
@@ -485,7 +537,7 @@ static simplex_rc drop_commands(struct simplex_agent *a, int64_t conn)
         rc = sx_store_command_next(a->store, conn, after, &cmd);
         if (rc != SIMPLEX_OK)
             return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
-        if (cmd.tag == SX_C_DEL)
+        if (cmd.tag == SX_C_DEL || is_notifier(&cmd))
             continue;
         rc = sx_store_command_delete(a->store, cmd.id);
         if (rc != SIMPLEX_OK)
@@ -507,6 +559,8 @@ static simplex_rc failed(struct simplex_agent *a, struct sx_conn *c, const struc
     if (ends_queue(cmd)) {
         bool gone = rsp != NULL && rsp->err.err == SX_ERR_AUTH; /* a repeat: it was deleted */
         rc = gone ? del_answered(a, cmd, SIMPLEX_OK, NULL) : del_answered(a, cmd, why, detail);
+    } else if (is_notifier(cmd)) {
+        rc = sx_notifier_refused(a, cmd, why, detail);
     } else {
         bool link = cmd->tag == SX_C_LSET || cmd->tag == SX_C_LDEL; /* no step of a handshake */
         rc = link ? sx_link_refused(a, cmd) : drop_commands(a, c->id);
@@ -582,6 +636,8 @@ static simplex_rc move_new(struct simplex_agent *a, struct sx_rt_conn *w,
         if (rc == SIMPLEX_OK && !sx_server_eq(&other, &q.server)) {
             q.server = other;
             rc = sx_rcv_queue_keys(&q);
+            if (rc == SIMPLEX_OK)
+                rc = sx_notifier_renew(a, q.id);
             if (rc == SIMPLEX_OK)
                 rc = sx_store_rcvq_update(a->store, &q);
         }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The initiator's first steps: a queue of its own and the link to it (agent.md section 6.1). */
+#include "agent/push.h"
 #include "agent/users.h"
 
 simplex_rc sx_rcv_queue_keys(struct sx_rcv_queue *q)
@@ -28,7 +29,7 @@ simplex_rc sx_new_rcv_queue_on(struct simplex_agent *a, int64_t conn,
         rc = sx_keypair_new(SX_X25519, &q->e2e);
     if (rc == SIMPLEX_OK)
         rc = sx_store_rcvq_add(a->store, q);
-    return rc;
+    return rc == SIMPLEX_OK ? sx_notifier_for_queue(a, q) : rc;
 }
 
 simplex_rc sx_new_rcv_queue(struct simplex_agent *a, const struct sx_conn *c,
@@ -72,7 +73,7 @@ simplex_rc sx_create(struct simplex_agent *a, int64_t user, int32_t pq, int64_t 
     struct sx_conn c = { .user = user,
                          .role = SX_INITIATOR,
                          .state = SX_CONN_NEW,
-                         .subscribe = true,
+                         .subscribe = !a->only_create,
                          .pq_support = pq_possible(pq),
                          .created_at = sx_now_ms() };
     struct sx_rcv_queue q;
@@ -174,6 +175,23 @@ static bool set_id(struct sx_id *id, simplex_bytes from)
     return true;
 }
 
+/* NEW may have subscribed it, whether or not that is wanted by now. */
+static simplex_rc into_tables(struct simplex_agent *a, const struct sx_conn *c,
+                              const struct sx_rcv_queue *q)
+{
+    const struct sx_rt_conn *w = sx_rt_conn_get(a, c->id, false);
+    bool subscribed = w != NULL && w->subscribes;
+    bool want = c->subscribe && !a->cfg.fetch_only;
+    enum sx_sub_state sub = subscribed ? SX_SUB_ACTIVE : SX_SUB_PENDING;
+    struct sx_rt_rcvq *rt;
+    simplex_rc rc = sx_rt_rcvq_add(a, q, want, (uint8_t)(want ? sub : SX_SUB_NONE));
+
+    rt = sx_rt_rcvq_by_id(a, q->id);
+    if (rt != NULL)
+        rt->subscribed_here = subscribed;
+    return rc;
+}
+
 static simplex_rc store_ids(struct simplex_agent *a, const struct sx_conn *c,
                             struct sx_rcv_queue *q, const struct sx_rsp *rsp)
 {
@@ -193,9 +211,7 @@ static simplex_rc store_ids(struct simplex_agent *a, const struct sx_conn *c,
     rc = sx_store_rcvq_update(a->store, q);
     if (rc == SIMPLEX_E_PROHIBITED) /* this server gave that id to another queue of ours */
         rc = SIMPLEX_E_RESPONSE;
-    if (rc == SIMPLEX_OK)
-        rc = sx_rt_rcvq_add(a, q, c->subscribe, SX_SUB_ACTIVE);
-    return rc;
+    return rc == SIMPLEX_OK ? into_tables(a, c, q) : rc;
 }
 
 static simplex_rc invite(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q)
@@ -228,6 +244,8 @@ simplex_rc sx_new_answered(struct simplex_agent *a, struct sx_conn *c,
 
     if (rc == SIMPLEX_OK)
         rc = store_ids(a, c, &q, rsp);
+    if (rc == SIMPLEX_OK && !c->deleted && !q.deleted)
+        rc = sx_notifier_made(a, &q, rsp);
     if (rc == SIMPLEX_OK && !c->deleted)
         rc = sx_link_made(a, c, &q, rsp, &on);
     if (rc == SIMPLEX_OK) {

@@ -115,6 +115,8 @@ static const char *const names[] = {
     [SIMPLEX_EV_SWITCH] = "SWITCH",     [SIMPLEX_EV_LINK] = "LINK",
     [SIMPLEX_EV_LDATA] = "LDATA",
     [SIMPLEX_EV_QINFO] = "QINFO",
+    [SIMPLEX_EV_NOTIFIER] = "NOTIFIER", [SIMPLEX_EV_FETCHED] = "FETCHED",
+    [SIMPLEX_EV_MSGNTF] = "MSGNTF",
 };
 
 int32_t simplex_event_kind(const simplex_event *ev)
@@ -142,6 +144,11 @@ int64_t simplex_event_msg_id(const simplex_event *ev)
 int64_t simplex_event_conf(const simplex_event *ev)
 {
     return ev->kind == SIMPLEX_EV_CONF ? ev->conf : 0;
+}
+
+int64_t simplex_event_count(const simplex_event *ev)
+{
+    return ev->kind == SIMPLEX_EV_FETCHED ? ev->conf : 0;
 }
 
 int64_t simplex_event_request(const simplex_event *ev)

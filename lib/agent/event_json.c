@@ -177,6 +177,13 @@ static bool add_kind(cJSON *o, const simplex_event *ev)
                add_data(o, "info", sx_wr_bytes(&ev->data));
     case SIMPLEX_EV_SWITCH:
         return add_switch(o, ev);
+    case SIMPLEX_EV_NOTIFIER:
+        return add_data(o, "notifier", sx_wr_bytes(&ev->data));
+    case SIMPLEX_EV_FETCHED:
+        return add_int(o, "count", ev->conf);
+    case SIMPLEX_EV_MSGNTF:
+        return add_data(o, "serverMsgId", sx_wr_bytes(&ev->data)) &&
+               (ev->srv_ts == 0 || add_int(o, "serverTime", ev->srv_ts));
     case SIMPLEX_EV_UP:
     case SIMPLEX_EV_DOWN:
         return add_conns(o, ev);

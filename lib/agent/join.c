@@ -137,7 +137,7 @@ simplex_rc sx_join_link(struct simplex_agent *a, int64_t user, const struct sx_l
     struct sx_conn c = { .user = user,
                          .role = SX_JOINER,
                          .state = SX_CONN_NEW,
-                         .subscribe = true,
+                         .subscribe = !a->only_create,
                          .created_at = sx_now_ms() };
     struct agreed v;
     struct sx_wr data;

@@ -41,7 +41,7 @@ simplex_rc sx_create_short(struct simplex_agent *a, int64_t user, uint8_t type, 
     struct sx_conn c = { .user = user,
                          .role = invitation ? SX_INITIATOR : SX_ADDRESS,
                          .state = SX_CONN_NEW,
-                         .subscribe = true,
+                         .subscribe = !a->only_create,
                          .pq_support = invitation && pq != SIMPLEX_PQ_OFF && sx_kem_available(),
                          .created_at = sx_now_ms() };
     struct sx_link_row l = { .type = type,

@@ -80,7 +80,7 @@ static simplex_rc begin(struct simplex_agent *a, int64_t user, const struct sx_s
     struct sx_conn c = { .user = user,
                          .role = SX_JOINER,
                          .state = SX_CONN_LOOKING,
-                         .subscribe = true,
+                         .subscribe = !a->only_create,
                          .created_at = sx_now_ms() };
     struct sx_look l;
     struct sx_wr link;

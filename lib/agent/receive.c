@@ -5,6 +5,7 @@
  * not stand still for it.
  */
 #include "agent/noise.h"
+#include "agent/push.h"
 
 static simplex_rc open_server_layer(struct simplex_agent *a, const struct sx_rcv_queue *q,
                                     const struct sx_rsp *msg, struct sx_rcv_msg *out)
@@ -112,6 +113,9 @@ static simplex_rc process(struct simplex_agent *a, struct sx_rcv_queue *q, const
         return rc;
     in->srv_ts = to_ms(msg.ts_s);
     in->notify = msg.notify;
+    rc = sx_notifier_seen(a, q->id, in->srv_msg_id, in->srv_ts);
+    if (rc != SIMPLEX_OK)
+        return rc;
     sx_wake_quota(a, c.id, msg.quota);
     sx_noise_heard(a, c.id);
     if (msg.quota)

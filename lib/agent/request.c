@@ -51,7 +51,7 @@ simplex_rc sx_request(struct simplex_agent *a, int64_t user, const struct sx_lin
     struct sx_conn c = { .user = user,
                          .role = SX_INITIATOR,
                          .state = SX_CONN_NEW,
-                         .subscribe = true,
+                         .subscribe = !a->only_create,
                          .created_at = sx_now_ms() };
     struct sx_queue_addr to = l->queues[0];
     struct sx_wr target;

@@ -5,6 +5,7 @@
  * connections receive.
  */
 #include "agent/noise.h"
+#include "agent/push.h"
 #include "agent/users.h"
 
 /* ---- at start ---- */
@@ -33,7 +34,7 @@ static simplex_rc load_queue(struct simplex_agent *a, const struct sx_rcv_queue 
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
     if (!in_round(a, &c, round))
         return SIMPLEX_OK;
-    want = c.subscribe && !c.deleted && !q->deleted;
+    want = c.subscribe && !c.deleted && !q->deleted && !a->cfg.fetch_only;
     return sx_rt_rcvq_add(a, q, want, want ? SX_SUB_PENDING : SX_SUB_NONE);
 }
 
@@ -57,12 +58,13 @@ static simplex_rc load_round(struct simplex_agent *a, enum round round)
 
 simplex_rc sx_load_queues(struct simplex_agent *a)
 {
+    bool one = a->users == NULL || a->users->next == NULL;
     simplex_rc rc;
 
-    if (a->users == NULL || a->users->next == NULL)
-        return load_round(a, ALL);
-    rc = load_round(a, ACTIVE_USER);
-    return rc == SIMPLEX_OK ? load_round(a, OTHER_USERS) : rc;
+    rc = load_round(a, one ? ALL : ACTIVE_USER);
+    if (rc == SIMPLEX_OK && !one)
+        rc = load_round(a, OTHER_USERS);
+    return rc == SIMPLEX_OK ? sx_notifiers_load(a) : rc;
 }
 
 /* ---- events ---- */
@@ -142,6 +144,7 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     s = q->server;
     if (why == SIMPLEX_OK) {
         sx_rt_sub_set(q, SX_SUB_ACTIVE);
+        q->subscribed_here = true;
         if (!q->again)
             note_subscribed(s, q->conn);
         q->again = false;
@@ -188,7 +191,7 @@ void sx_subscribe_server(struct simplex_agent *a, struct sx_rt_server *s)
         return;
     for (struct sx_rt_rcvq *q = s->queues; q != NULL && s->n_sent < SX_SUB_CHUNK;
          q = q->next_server) {
-        if (q->sub != SX_SUB_PENDING)
+        if (q->sub != SX_SUB_PENDING || q->got) /* which needs a new session */
             continue;
         if (!send_sub(s, q))
             return;
@@ -215,7 +218,9 @@ simplex_rc sx_set_subscribed(struct simplex_agent *a, int64_t conn, bool on)
             continue;
         rt->want = on;
         sx_rt_sub_set(rt, on ? SX_SUB_PENDING : SX_SUB_NONE);
-        if (on) {
+        if (on && rt->got) {
+            sx_fetch_new_session(rt->server);
+        } else if (on) {
             sx_client_want(rt->server->client, true);
             sx_subscribe_server(a, rt->server);
         }
@@ -256,6 +261,7 @@ void sx_on_down(void *user, struct sx_client *c, simplex_rc why)
             conns[n++] = q->conn;
         q->unacked = q->on_hold = q->again = false; /* what was shown will be shown again */
         q->quiet = 0;
+        sx_fetch_lost(a, q, why);
         if (q->sub == SX_SUB_NONE || !q->want)
             sx_rt_sub_set(q, SX_SUB_NONE);
         else if (q->sub != SX_SUB_PENDING)
@@ -275,6 +281,7 @@ static void unsubscribed(struct simplex_agent *a, struct sx_rt_rcvq *q, int32_t 
 {
     simplex_rc rc;
 
+    q->subscribed_here = false;
     if (q->sub == SX_SUB_NONE)
         return; /* told already */
     sx_rt_sub_set(q, SX_SUB_NONE);
@@ -303,8 +310,10 @@ void sx_on_event(void *user, struct sx_client *c, const struct sx_transmission *
         return;
     switch (rsp->tag) {
     case SX_R_MSG:
-        if (q->want) /* else it stays on the server: nobody acknowledges it */
+        if (q->want)
             sx_receive(a, q->id, rsp);
+        else /* unless it is being fetched it stays on the server: nobody acknowledges it */
+            (void)sx_fetch_takes(a, q, rsp);
         break;
     case SX_R_END:
         unsubscribed(a, q, SIMPLEX_EV_END);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runtime tables: what the network is doing for which queue. Small, rebuilt from the database. */
+#include "agent/push.h"
 #include "agent/users.h"
 
 static size_t by_id(int64_t id)
@@ -182,6 +183,7 @@ void sx_rt_rcvq_remove(struct simplex_agent *a, int64_t id)
 
     if (q == NULL)
         return;
+    sx_fetch_gone(a, q);
     sx_rt_sub_set(q, SX_SUB_NONE);
     for (p = &q->server->queues; *p != q; p = &(*p)->next_server)
         continue;
@@ -281,6 +283,7 @@ void sx_rt_clear(struct simplex_agent *a)
 void sx_rt_free(struct simplex_agent *a)
 {
     sx_rt_clear(a);
+    sx_fetches_free(a);
     sx_routes_free(a);
     while (a->rt_servers != NULL) {
         struct sx_rt_server *next = a->rt_servers->next;

@@ -297,7 +297,20 @@ static const char initial_rotation[] =
     ") STRICT;\n"
     "CREATE INDEX rotations_due ON rotations (due_at);\n";
 
+static const char initial_notifiers[] =
+    "CREATE TABLE notifiers (\n"
+    " rcv_queue_id INTEGER PRIMARY KEY REFERENCES rcv_queues ON DELETE CASCADE,\n"
+    " state INTEGER NOT NULL,\n"
+    " ntf_auth_key BLOB NOT NULL,\n"
+    " ntf_dh_key BLOB,\n" /* until there is the secret */
+    " ntf_id BLOB,\n"
+    " ntf_dh_secret BLOB,\n"
+    " last_broker_id BLOB,\n" /* of the message received last */
+    " last_broker_ts INTEGER NOT NULL\n"
+    ") STRICT;\n"
+    "CREATE INDEX notifiers_id ON notifiers (ntf_id);\n";
+
 const struct sx_migration sx_migrations[] = {
-    { { initial_queues, initial_messages, initial_links, initial_rotation } },
+    { { initial_queues, initial_messages, initial_links, initial_rotation, initial_notifiers } },
 };
 const size_t sx_migrations_count = SX_COUNT(sx_migrations);

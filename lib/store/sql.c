@@ -30,6 +30,9 @@
 #define ROTATION                                                                           \
     "own, " POLICY ", due_at, count_at, unlisted, running, attempts, started, completed, " \
     "failed"
+#define NOTIFIER \
+    "rcv_queue_id, state, ntf_auth_key, ntf_dh_key, ntf_id, ntf_dh_secret, last_broker_id, " \
+    "last_broker_ts"
 /* Rows that a repeat is looked for in; older ones are removed. */
 #define HASH_WINDOW "200000"
 /* The other deliveries of message ?2 of connection ?1 than that to queue ?3. */
@@ -259,6 +262,16 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_NOISE_NEXT] = "SELECT noise_queue_id, user_id, noise_state, server, rcv_id, snd_id,"
                        " rcv_auth_key, rcv_dh_key, snd_auth_key FROM noise_queues WHERE noise_queue_id > ?"
                        " ORDER BY noise_queue_id LIMIT 1",
+    [SQL_NOTIFIER_PUT] =
+        "INSERT OR REPLACE INTO notifiers (" NOTIFIER ") VALUES (?,?,?,?,?,?,?,?)",
+    [SQL_NOTIFIER_GET] = "SELECT " NOTIFIER " FROM notifiers WHERE rcv_queue_id = ?",
+    [SQL_NOTIFIER_FIND] = "SELECT " NOTIFIER " FROM notifiers WHERE ntf_id = ?"
+                          " AND rcv_queue_id > ? ORDER BY rcv_queue_id LIMIT 1",
+    [SQL_NOTIFIER_QUEUES] = "SELECT rcv_queue_id FROM notifiers WHERE rcv_queue_id > ?"
+                            " ORDER BY rcv_queue_id LIMIT ?",
+    [SQL_NOTIFIER_SEEN] = "UPDATE notifiers SET last_broker_id = ?, last_broker_ts = ?"
+                          " WHERE rcv_queue_id = ?",
+    [SQL_NOTIFIER_DELETE] = "DELETE FROM notifiers WHERE rcv_queue_id = ?",
 
     [SQL_COMMAND_ADD] = "INSERT INTO commands"
                         " (command_id, conn_id, command_tag, queue_id, command, created_at)"

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fetching: messages of a connection that is not subscribed, asked for with GET (smp.md section 7,
+ * agent.md section 8.3). What comes goes the way of every message: decrypted, stored, shown, and
+ * acknowledged by the application; what is none of the application's is acknowledged here, and
+ * the next one is asked for.
+ *
+ * Servers do not allow GET and SUB for one queue in one session. Where this session has subscribed
+ * the queue before (and does not want it any more), SUB again brings the message just the same.
+ * Where it has used GET, subscribing needs a new session.
+ */
+#include "agent/push.h"
+
+#define ROUNDS_MAX 32 /* messages that are not the application's, in one fetch of one queue */
+
+struct sx_fetch { /* of one connection, while it lasts */
+    struct sx_fetch *next;
+    int64_t conn;
+    unsigned left;  /* queues that have not answered */
+    int64_t count;  /* messages that came */
+    int64_t msg_id; /* the last one for the application */
+    simplex_rc rc;
+    char *detail;
+};
+
+static struct sx_fetch *job_of(struct simplex_agent *a, int64_t conn)
+{
+    struct sx_fetch *f = a->fetches;
+
+    while (f != NULL && f->conn != conn)
+        f = f->next;
+    return f;
+}
+
+static void free_job(struct simplex_agent *a, struct sx_fetch *f)
+{
+    struct sx_fetch **p = &a->fetches;
+
+    while (*p != f)
+        p = &(*p)->next;
+    *p = f->next;
+    sx_free(f->detail);
+    sx_free(f);
+}
+
+void sx_fetches_free(struct simplex_agent *a)
+{
+    while (a->fetches != NULL)
+        free_job(a, a->fetches);
+}
+
+/* Behind the MSG that it announces, if there is one: then it is as durable as that. */
+static void tell(struct simplex_agent *a, const struct sx_fetch *f)
+{
+    struct simplex_event ev;
+    simplex_rc rc;
+
+    sx_event_init(&ev, SIMPLEX_EV_FETCHED, f->conn);
+    ev.msg_id = f->msg_id;
+    ev.conf = f->count;
+    ev.rc = f->rc;
+    if (f->detail != NULL)
+        ev.detail = sx_strdup(f->detail);
+    if (f->msg_id == 0 || sx_handler_begin(a) != SIMPLEX_OK) {
+        sx_emit_now(a, &ev);
+        return;
+    }
+    rc = sx_emit(a, &ev);
+    sx_handler_end(a, rc);
+}
+
+/* One queue less to wait for. */
+static void finished(struct simplex_agent *a, struct sx_rt_rcvq *q, simplex_rc why,
+                     const struct sx_rsp *rsp)
+{
+    struct sx_fetch *f = job_of(a, q->conn);
+
+    q->fetch = SX_FETCH_NONE;
+    if (f == NULL)
+        return;
+    if (why != SIMPLEX_OK && f->rc == SIMPLEX_OK) {
+        f->rc = why;
+        f->detail = sx_smp_err_text(rsp);
+    }
+    if (--f->left > 0)
+        return;
+    tell(a, f);
+    free_job(a, f);
+}
+
+/* ---- asking ---- */
+
+static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp);
+
+static void ask(struct simplex_agent *a, struct sx_rt_rcvq *q)
+{
+    struct sx_cmd cmd = { .tag = q->subscribed_here ? SX_SUB : SX_GET };
+    struct sx_request req = { .cmd = &cmd,
+                              .entity = sx_id_bytes(q->rcv_id),
+                              .key = q->auth,
+                              .done = on_answer,
+                              .ctx = (void *)(intptr_t)q->id };
+    simplex_rc rc = sx_client_send(q->server->client, &req);
+
+    q->fetch = SX_FETCH_ASKED;
+    if (rc != SIMPLEX_OK)
+        finished(a, q, rc == SIMPLEX_E_NOMEM ? SIMPLEX_E_DISCONNECTED : rc, NULL);
+    else if (!q->subscribed_here)
+        q->got = true;
+}
+
+/* An old queue of a rotation that is empty: what waits for its end need not ask again. */
+static void drained(struct simplex_agent *a, int64_t conn, int64_t queue)
+{
+    struct sx_command cmd;
+    simplex_rc rc = sx_handler_begin(a);
+
+    if (rc != SIMPLEX_OK)
+        return;
+    for (int64_t after = 0; rc == SIMPLEX_OK; after = cmd.id) {
+        rc = sx_store_command_next(a->store, conn, after, &cmd);
+        if (rc != SIMPLEX_OK || cmd.tag != SX_C_DRAIN || cmd.queue_id != queue)
+            continue;
+        rc = sx_store_command_delete(a->store, cmd.id);
+        if (rc == SIMPLEX_OK)
+            rc = sx_drain_done(a, queue);
+        break;
+    }
+    sx_handler_end(a, rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc);
+}
+
+static void nothing_there(struct simplex_agent *a, struct sx_rt_rcvq *q)
+{
+    if (q->draining && !q->want) {
+        q->draining = false;
+        drained(a, q->conn, q->id);
+    }
+    finished(a, q, SIMPLEX_OK, NULL);
+}
+
+static bool is_prohibited(simplex_rc why, const struct sx_rsp *rsp)
+{
+    return why == SIMPLEX_E_SERVER && rsp != NULL && rsp->err.err == SX_ERR_CMD &&
+           rsp->err.cmd == SX_CMD_PROHIBITED;
+}
+
+/* ---- what came ---- */
+
+static bool will_be_acked(const struct simplex_agent *a, int64_t queue)
+{
+    const struct sx_ack *k = a->acks;
+
+    while (k != NULL && k->queue != queue)
+        k = k->next;
+    return k != NULL;
+}
+
+static void came(struct simplex_agent *a, struct sx_rt_rcvq *q, const struct sx_rsp *rsp)
+{
+    struct sx_fetch *f = job_of(a, q->conn);
+    struct sx_rcv_msg_row m;
+    int64_t id = q->id;
+    simplex_rc rc;
+
+    q->fetched = true;
+    sx_receive(a, id, rsp);
+    q = sx_rt_rcvq_by_id(a, id);
+    if (q == NULL || f == NULL)
+        return;
+    if (a->failed) {
+        finished(a, q, a->failed_rc, NULL);
+        return;
+    }
+    f->count++;
+    rc = sx_store_rcv_msg_find(a->store, q->conn, id, rsp->msg.msg_id, &m);
+    if (rc == SIMPLEX_OK) {
+        f->msg_id = m.id;
+        q->fetched_ts = m.srv_ts;
+        finished(a, q, SIMPLEX_OK, NULL);
+    } else if (rc == SIMPLEX_E_NOT_FOUND && will_be_acked(a, id)) {
+        q->fetch = SX_FETCH_CLEARING;
+    } else { /* left on the server: not its turn, or no room for it here */
+        finished(a, q, rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc, NULL);
+    }
+}
+
+static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp)
+{
+    struct simplex_agent *a = user;
+    struct sx_rt_rcvq *q = sx_rt_rcvq_by_id(a, (int64_t)(intptr_t)ctx);
+
+    if (q == NULL || q->fetch != SX_FETCH_ASKED)
+        return;
+    if (why == SIMPLEX_OK && rsp->tag == SX_R_MSG) {
+        came(a, q, rsp);
+    } else if (is_prohibited(why, rsp) && q->rounds++ == 0) {
+        q->subscribed_here = !q->subscribed_here; /* the server knows better */
+        ask(a, q);
+    } else if (why != SIMPLEX_OK) {
+        finished(a, q, why, rsp);
+    } else if (q->subscribed_here && !q->asked_twice) {
+        q->asked_twice = true; /* the message would come behind the answer, before the next one */
+        ask(a, q);
+    } else {
+        nothing_there(a, q);
+    }
+}
+
+bool sx_fetch_takes(struct simplex_agent *a, struct sx_rt_rcvq *q, const struct sx_rsp *rsp)
+{
+    if (q->fetch != SX_FETCH_ASKED || !q->subscribed_here)
+        return false;
+    came(a, q, rsp);
+    return true;
+}
+
+/* ---- acknowledged ---- */
+
+static void tell_acked(struct simplex_agent *a, const struct sx_rt_rcvq *q, const struct sx_ack *k)
+{
+    struct simplex_event ev;
+
+    sx_event_init(&ev, SIMPLEX_EV_MSGNTF, q->conn);
+    sx_wr_raw(&ev.data, sx_id_bytes(&k->msg_id));
+    ev.srv_ts = q->fetched_ts;
+    sx_emit_now(a, &ev);
+}
+
+void sx_fetch_acked(struct simplex_agent *a, const struct sx_ack *k, simplex_rc why,
+                    const struct sx_rsp *rsp)
+{
+    struct sx_rt_rcvq *q = sx_rt_rcvq_by_id(a, k->queue);
+    bool gone = why == SIMPLEX_OK || (why == SIMPLEX_E_SERVER && !sx_is_temporary(why, rsp));
+
+    if (q == NULL || !q->fetched)
+        return;
+    if (gone) {
+        tell_acked(a, q, k);
+        q->fetched = false;
+        q->fetched_ts = 0;
+    }
+    if (q->fetch != SX_FETCH_CLEARING)
+        return;
+    q->asked_twice = false;
+    if (!gone || q->rounds++ >= ROUNDS_MAX)
+        finished(a, q, gone ? SIMPLEX_OK : why, rsp);
+    else if (why == SIMPLEX_OK && rsp->tag == SX_R_MSG)
+        came(a, q, rsp);
+    else
+        ask(a, q);
+}
+
+void sx_fetch_lost(struct simplex_agent *a, struct sx_rt_rcvq *q, simplex_rc why)
+{
+    q->got = q->subscribed_here = q->fetched = false;
+    if (q->fetch == SX_FETCH_CLEARING) /* what was asked is answered by the client itself */
+        finished(a, q, why, NULL);
+}
+
+void sx_fetch_gone(struct simplex_agent *a, struct sx_rt_rcvq *q)
+{
+    if (q->fetch != SX_FETCH_NONE)
+        finished(a, q, a->failed ? a->failed_rc : SIMPLEX_OK, NULL);
+}
+
+void sx_fetch_new_session(struct sx_rt_server *s)
+{
+    sx_client_want(s->client, false);
+    sx_client_disconnect(s->client, SIMPLEX_E_DISCONNECTED);
+    sx_client_want(s->client, true);
+}
+
+/* ---- beginning ---- */
+
+static simplex_rc count_queues(struct simplex_agent *a, int64_t conn, unsigned *queues)
+{
+    struct sx_rcv_queue q;
+    struct sx_conn c;
+    simplex_rc rc = sx_store_conn_get(a->store, conn, &c);
+
+    *queues = 0;
+    if (rc == SIMPLEX_OK && c.deleted)
+        rc = SIMPLEX_E_NOT_FOUND;
+    if (rc != SIMPLEX_OK)
+        return rc;
+    for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
+        rc = sx_store_rcvq_of(a->store, conn, n, &q);
+        const struct sx_rt_rcvq *rt = rc == SIMPLEX_OK ? sx_rt_rcvq_by_id(a, q.id) : NULL;
+        if (rt == NULL || q.deleted)
+            continue;
+        if (rt->want) /* its messages come by themselves */
+            rc = SIMPLEX_E_PROHIBITED;
+        ++*queues;
+    }
+    sx_wipe(&q, sizeof q);
+    if (rc != SIMPLEX_E_NOT_FOUND)
+        return rc;
+    return *queues > 0 ? SIMPLEX_OK : SIMPLEX_E_PROHIBITED;
+}
+
+static void ask_queues(struct simplex_agent *a, int64_t conn)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc = SIMPLEX_OK;
+
+    for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
+        rc = sx_store_rcvq_of(a->store, conn, n, &q);
+        struct sx_rt_rcvq *rt = rc == SIMPLEX_OK ? sx_rt_rcvq_by_id(a, q.id) : NULL;
+        if (rt == NULL || q.deleted)
+            continue;
+        rt->rounds = 0;
+        rt->asked_twice = false;
+        ask(a, rt);
+    }
+    sx_wipe(&q, sizeof q);
+}
+
+void sx_fetch(struct simplex_agent *a, int64_t conn)
+{
+    struct sx_fetch *f, failed = { .conn = conn };
+    unsigned queues;
+
+    if (job_of(a, conn) != NULL) /* its answer is this one's as well */
+        return;
+    failed.rc = count_queues(a, conn, &queues);
+    f = failed.rc == SIMPLEX_OK ? sx_calloc(1, sizeof *f) : NULL;
+    if (f == NULL) {
+        if (failed.rc == SIMPLEX_OK)
+            failed.rc = SIMPLEX_E_NOMEM;
+        tell(a, &failed);
+        return;
+    }
+    f->conn = conn;
+    f->left = queues;
+    f->next = a->fetches;
+    a->fetches = f;
+    ask_queues(a, conn);
+}
+
+/* ---- the public functions ---- */
+
+struct args {
+    const int64_t *conns;
+    size_t n;
+    bool on;
+};
+
+static simplex_rc do_fetch(struct simplex_agent *a, void *p)
+{
+    const struct args *x = p;
+
+    if (a->cfg.read_only)
+        return SIMPLEX_E_PROHIBITED;
+    for (size_t i = 0; i < x->n; i++)
+        sx_fetch(a, x->conns[i]);
+    return SIMPLEX_OK;
+}
+
+simplex_rc simplex_agent_fetch(simplex_agent *a, const int64_t *conns, size_t n)
+{
+    struct args x = { .conns = conns, .n = n };
+
+    if (a == NULL || (conns == NULL && n > 0))
+        return SIMPLEX_E_ARG;
+    return sx_agent_run(a, do_fetch, &x, false);
+}
+
+static simplex_rc do_only_create(struct simplex_agent *a, void *p)
+{
+    a->only_create = ((const struct args *)p)->on;
+    return SIMPLEX_OK;
+}
+
+simplex_rc simplex_agent_only_create(simplex_agent *a, bool on)
+{
+    struct args x = { .on = on };
+
+    return a == NULL ? SIMPLEX_E_ARG : sx_agent_run(a, do_only_create, &x, false);
+}
