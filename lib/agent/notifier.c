@@ -261,8 +261,8 @@ static simplex_rc is_set(struct simplex_agent *a, const struct sx_rcv_queue *q,
     return rc == SIMPLEX_OK ? tell(a, q, ntf_id, SIMPLEX_OK, NULL) : rc;
 }
 
-static simplex_rc made(struct simplex_agent *a, const struct sx_rcv_queue *q,
-                       struct sx_notifier *n, const struct sx_rsp *rsp)
+static simplex_rc made(struct simplex_agent *a, const struct sx_rcv_queue *q, struct sx_notifier *n,
+                       const struct sx_rsp *rsp)
 {
     if (n->state == SX_NTF_WANTED) {
         if (!rsp->ids.has_ntf)

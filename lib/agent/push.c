@@ -48,8 +48,8 @@ static simplex_rc find(struct simplex_agent *a, const struct args *x, struct sx_
         simplex_rc rc = sx_store_notifier_find(a->store, x->notifier, after, n);
         if (rc != SIMPLEX_OK)
             return rc == SIMPLEX_E_NOT_FOUND ? opened : rc;
-        opened = n->has_secret ? sx_push_open(n->secret, x->nonce, x->meta, push)
-                               : SIMPLEX_E_NOT_FOUND;
+        opened =
+            n->has_secret ? sx_push_open(n->secret, x->nonce, x->meta, push) : SIMPLEX_E_NOT_FOUND;
         if (opened == SIMPLEX_OK)
             return SIMPLEX_OK;
     }
@@ -58,9 +58,8 @@ static simplex_rc find(struct simplex_agent *a, const struct args *x, struct sx_
 /* A queue delivers in the order of its server's clock. */
 static bool was_received(const struct sx_notifier *n, const struct sx_push *push)
 {
-    return push->ts < n->last_ts ||
-           (n->last_id.len > 0 &&
-            sx_bytes_eq(sx_id_bytes(&n->last_id), sx_id_bytes(&push->msg_id)));
+    return push->ts < n->last_ts || (n->last_id.len > 0 && sx_bytes_eq(sx_id_bytes(&n->last_id),
+                                                                       sx_id_bytes(&push->msg_id)));
 }
 
 static simplex_rc describe(struct simplex_agent *a, const struct sx_notifier *n,

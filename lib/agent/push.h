@@ -12,16 +12,17 @@
 /* ---- notifier.c ---- */
 
 simplex_rc sx_notify_conn(struct simplex_agent *a, int64_t conn, bool on) SIMPLEX_CHECK;
-simplex_rc sx_notifiers_load(struct simplex_agent *a) SIMPLEX_CHECK; /* marks queues in the tables */
+simplex_rc sx_notifiers_load(struct simplex_agent *a)
+    SIMPLEX_CHECK; /* marks queues in the tables */
 /* A row of a receiving queue was added: it gets a notifier if its connection has one, or if it is
  * the first of it and new connections are to have one. */
-simplex_rc sx_notifier_for_queue(struct simplex_agent *a, const struct sx_rcv_queue *q)
-    SIMPLEX_CHECK;
+simplex_rc sx_notifier_for_queue(struct simplex_agent *a,
+                                 const struct sx_rcv_queue *q) SIMPLEX_CHECK;
 /* It moves to another server before it was made. */
 simplex_rc sx_notifier_renew(struct simplex_agent *a, int64_t queue) SIMPLEX_CHECK;
 /* For NEW: its keys, if there are any. */
-simplex_rc sx_notifier_new(struct simplex_agent *a, int64_t queue, struct sx_cmd *cmd)
-    SIMPLEX_CHECK;
+simplex_rc sx_notifier_new(struct simplex_agent *a, int64_t queue,
+                           struct sx_cmd *cmd) SIMPLEX_CHECK;
 /* IDS, when the queue has been stored. */
 simplex_rc sx_notifier_made(struct simplex_agent *a, const struct sx_rcv_queue *q,
                             const struct sx_rsp *rsp) SIMPLEX_CHECK;

@@ -12,15 +12,15 @@ enum sx_ntf_state {
 };
 
 struct sx_notifier {
-    int64_t queue_id;        /* of the receiving queue */
-    uint8_t state;           /* enum sx_ntf_state */
-    struct sx_keypair auth;  /* Ed25519: for the notification server */
-    struct sx_keypair dh;    /* X25519 with the server; SX_NO_KEY once there is a secret */
-    struct sx_id ntf_id;     /* empty until it is set */
+    int64_t queue_id;       /* of the receiving queue */
+    uint8_t state;          /* enum sx_ntf_state */
+    struct sx_keypair auth; /* Ed25519: for the notification server */
+    struct sx_keypair dh;   /* X25519 with the server; SX_NO_KEY once there is a secret */
+    struct sx_id ntf_id;    /* empty until it is set */
     bool has_secret;
-    uint8_t secret[32];      /* opens the metadata of notifications */
-    struct sx_id last_id;    /* the server's id of the message received last */
-    int64_t last_ts;         /* ms: its time; 0: none yet */
+    uint8_t secret[32];   /* opens the metadata of notifications */
+    struct sx_id last_id; /* the server's id of the message received last */
+    int64_t last_ts;      /* ms: its time; 0: none yet */
 };
 /* Inserts or replaces. E_NOT_FOUND: there is no such queue. */
 simplex_rc sx_store_notifier_put(struct sx_store *s, const struct sx_notifier *n) SIMPLEX_CHECK;
