@@ -87,7 +87,6 @@ static simplex_rc send_new(struct simplex_agent *a, struct sx_rt_conn *w,
 
     if (rc == SIMPLEX_OK)
         rc = sx_store_conn_get(a->store, w->id, &c);
-
     if (rc == SIMPLEX_OK)
         rc = sx_notifier_new(a, q->id, &cmd);
     if (rc != SIMPLEX_OK)
