@@ -358,6 +358,25 @@ enum { /* flags of simplex_agent_send */
 SIMPLEX_API simplex_rc simplex_agent_send(simplex_agent *a, int64_t conn, simplex_bytes body,
                                           uint32_t flags, int64_t *msg_id) SIMPLEX_CHECK;
 
+/* One message of a batch. */
+typedef struct simplex_batch_message {
+    int64_t conn;
+    simplex_bytes body;
+    uint32_t flags; /* as of simplex_agent_send */
+    simplex_rc rc;  /* out: what simplex_agent_send would have returned */
+    int64_t msg_id; /* out: 0 unless rc is OK */
+} simplex_batch_message;
+
+/*
+ * Sends to many connections in one transaction. Each message succeeds or fails by itself: look at
+ * its rc. A body with the same ptr and len as the one before it in the list is stored once for all
+ * of them. *n_sent (may be NULL): how many are OK. size: sizeof(simplex_batch_message). Errors of the whole,
+ * with which nothing was sent: ARG, and those of the database.
+ */
+SIMPLEX_API simplex_rc simplex_agent_send_batch(simplex_agent *a, simplex_batch_message *messages,
+                                                size_t n, size_t size,
+                                                size_t *n_sent) SIMPLEX_CHECK;
+
 /*
  * Acknowledges the message of a MSG event: the application has it and will not see it again.
  * The next message of the connection comes only after it. Repeating the call is fine.

@@ -560,6 +560,7 @@ struct sx_outgoing {
     bool notify;
     enum sx_pq_flag pq;
     simplex_bytes e2e;  /* encoded parameters in the joiner's confirmation */
+    int64_t body_id;    /* the body of the message is stored already, for others as well; 0: not */
 };
 /* msg: its M fields (snd_msg_id, prev_hash) are filled in here. Updates c (and stores it). */
 simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agent_msg *msg,

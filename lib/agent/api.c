@@ -409,44 +409,6 @@ simplex_rc simplex_agent_look_as(simplex_agent *a, int64_t user, simplex_bytes l
 
 /* ---- messages ---- */
 
-static simplex_rc do_send(struct simplex_agent *a, void *p)
-{
-    struct args *x = p;
-    struct sx_conn c;
-    struct sx_snd_queue q;
-    struct sx_agent_msg msg = { .tag = SX_AM_MESSAGE, .msg = SX_M_MSG, .body = x->info };
-    struct sx_outgoing o = { .type = SX_M_MSG, .notify = (x->flags & SIMPLEX_SEND_NOTIFY) != 0 };
-    simplex_rc rc = get_conn(a, x->conn, &c);
-
-    if (rc == SIMPLEX_OK && sx_sync_blocks(&c))
-        rc = SIMPLEX_E_PROHIBITED;
-    if (rc == SIMPLEX_OK && c.state != SX_CONN_READY) {
-        rc = sx_first_snd_queue(a, &c, &q);
-        if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && !sx_can_send(&c, &q)))
-            rc = SIMPLEX_E_PROHIBITED;
-        sx_wipe(&q, sizeof q);
-    }
-    if ((x->flags & SIMPLEX_SEND_PQ_ON) != 0)
-        o.pq = SX_PQ_ON;
-    else if ((x->flags & SIMPLEX_SEND_PQ_OFF) != 0)
-        o.pq = SX_PQ_OFF;
-    return rc == SIMPLEX_OK ? sx_enqueue(a, &c, &msg, &o, &x->id) : rc;
-}
-
-simplex_rc simplex_agent_send(simplex_agent *a, int64_t conn, simplex_bytes body, uint32_t flags,
-                              int64_t *msg_id)
-{
-    struct args x = { .conn = conn, .info = body, .flags = flags };
-    simplex_rc rc;
-
-    CHECK(a != NULL && msg_id != NULL && valid(body) && flags < 8);
-    CHECK((flags & (SIMPLEX_SEND_PQ_ON | SIMPLEX_SEND_PQ_OFF)) !=
-          (SIMPLEX_SEND_PQ_ON | SIMPLEX_SEND_PQ_OFF));
-    rc = run(a, do_send, &x, true);
-    *msg_id = rc == SIMPLEX_OK ? x.id : 0;
-    return rc;
-}
-
 static simplex_rc do_ack(struct simplex_agent *a, void *p)
 {
     struct args *x = p;

@@ -72,6 +72,7 @@ static simplex_rc store_message(struct simplex_agent *a, const struct sx_conn *c
                             .notify = o->notify,
                             .padded = (uint16_t)padded,
                             .plain = plain,
+                            .body_id = o->body_id,
                             .key = sx_wr_bytes(&encoded),
                             .e2e = o->e2e,
                             .created_at = sx_now_ms() };
@@ -129,7 +130,9 @@ simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agen
     sx_sha256(sx_wr_bytes(&plain), c->last_snd_hash);
     c->has_snd_hash = true;
     *msg_id = c->last_id;
-    rc = store_message(a, c, o, sx_wr_bytes(&plain), padded);
+    /* The body is the tail of the message: what is stored for many is left out here. */
+    rc = store_message(a, c, o,
+                       sx_bytes(plain.p, plain.len - (o->body_id != 0 ? msg->body.len : 0)), padded);
     sx_wr_free(&plain);
     if (rc == SIMPLEX_OK)
         rc = expect_receipt(a, c, o);

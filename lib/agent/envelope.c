@@ -51,6 +51,22 @@ static simplex_rc envelope_of(const struct sx_conn *c, const struct sx_snd_msg *
     return env->has_e2e ? stored_params(m->e2e, &env->e2e) : SIMPLEX_OK;
 }
 
+static simplex_rc encrypt(const struct sx_msg_key *key, const struct sx_snd_msg *m, struct sx_wr *w)
+{
+    struct sx_wr whole;
+    simplex_rc rc;
+
+    if (m->shared.len == 0)
+        return sx_ratchet_encrypt_body(key, m->plain, m->padded, w);
+    sx_wr_init(&whole, m->plain.len + m->shared.len);
+    sx_wr_raw(&whole, m->plain);
+    sx_wr_raw(&whole, m->shared);
+    rc = whole.bad ? SIMPLEX_E_NOMEM
+                   : sx_ratchet_encrypt_body(key, sx_wr_bytes(&whole), m->padded, w);
+    sx_wr_free(&whole);
+    return rc;
+}
+
 simplex_rc sx_ratchet_message_of(const struct sx_snd_msg *m, struct sx_wr *w)
 {
     struct sx_msg_key key;
@@ -60,7 +76,7 @@ simplex_rc sx_ratchet_message_of(const struct sx_snd_msg *m, struct sx_wr *w)
         return SIMPLEX_OK;
     if (sx_msg_key_decode(m->key, &key) != SIMPLEX_OK)
         return SIMPLEX_E_DB_DAMAGED;
-    rc = sx_ratchet_encrypt_body(&key, m->plain, m->padded, w);
+    rc = encrypt(&key, m, w);
     sx_msg_key_wipe(&key);
     return rc;
 }

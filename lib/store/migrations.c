@@ -145,10 +145,21 @@ static const char initial_messages[] =
     " retry_delay INTEGER NOT NULL,\n"
     " quota_seen INTEGER NOT NULL,\n"
     " sent INTEGER NOT NULL,\n" /* to one of several queues */
+    " body_id INTEGER NOT NULL,\n" /* of snd_bodies; 0: none */
     " e2e_params BLOB,\n"
     " msg_key BLOB NOT NULL,\n"
     " msg_body BLOB NOT NULL\n" /* last: what stands before it is read without its pages */
     ") STRICT;\n"
+
+    "CREATE TABLE snd_bodies (\n" /* the end of messages that went to many at once */
+    " body_id INTEGER PRIMARY KEY,\n"
+    " body BLOB NOT NULL\n"
+    ") STRICT;\n"
+    "CREATE INDEX snd_messages_body ON snd_messages (body_id) WHERE body_id <> 0;\n"
+    "CREATE TRIGGER snd_bodies_unused AFTER DELETE ON snd_messages WHEN old.body_id <> 0 BEGIN\n"
+    " DELETE FROM snd_bodies WHERE body_id = old.body_id AND NOT EXISTS\n"
+    "  (SELECT 1 FROM snd_messages m WHERE m.body_id = old.body_id AND m.body_id <> 0);\n"
+    "END;\n"
 
     "CREATE TABLE snd_message_deliveries (\n"
     " snd_queue_id INTEGER NOT NULL REFERENCES snd_queues ON DELETE CASCADE,\n"

@@ -17,10 +17,32 @@ simplex_rc sx_store_snd_msg_add(struct sx_store *s, const struct sx_snd_msg *m)
     sx_q_put_i64(&q, m->retry_delay);
     sx_q_put_i64(&q, m->quota_seen);
     sx_q_put_i64(&q, m->sent);
+    sx_q_put_i64(&q, m->body_id);
     sx_q_put_some(&q, m->e2e);
     sx_q_put_blob(&q, m->key);
     sx_q_put_blob(&q, m->plain);
     return sx_q_run_one(&q);
+}
+
+simplex_rc sx_store_snd_body_add(struct sx_store *s, simplex_bytes body, int64_t *id)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_SND_BODY_ADD);
+    sx_q_put_blob(&q, body);
+    simplex_rc rc = sx_q_run(&q);
+    if (rc == SIMPLEX_OK)
+        *id = sqlite3_last_insert_rowid(s->db);
+    return rc;
+}
+
+simplex_rc sx_store_snd_body_trim(struct sx_store *s, int64_t id)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_SND_BODY_TRIM);
+    sx_q_put_i64(&q, id);
+    return sx_q_run(&q);
 }
 
 simplex_rc sx_store_delivery_add(struct sx_store *s, int64_t snd_queue_id, int64_t conn_id,
@@ -56,9 +78,13 @@ simplex_rc sx_store_delivery_next(struct sx_store *s, int64_t snd_queue_id, int6
     m->retry_delay = sx_q_i64(&q);
     m->quota_seen = sx_q_bool(&q);
     m->sent = sx_q_bool(&q);
+    m->body_id = sx_q_i64(&q);
     m->e2e = sx_q_blob(&q);
     m->key = sx_q_blob(&q);
     m->plain = sx_q_blob(&q);
+    m->shared = sx_q_blob(&q);
+    if (m->body_id != 0 && m->shared.len == 0)
+        q.bad = true;
     return sx_q_lend(&q);
 }
 

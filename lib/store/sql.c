@@ -19,7 +19,7 @@
     "smp_client_version, status, snd_primary, switch_status, replace_snd_queue_id"
 #define SND_MSG                                                                         \
     "conn_id, internal_id, external_snd_id, msg_type, notify, padded_len, created_at, " \
-    "retry_delay, quota_seen, sent, e2e_params, msg_key, msg_body"
+    "retry_delay, quota_seen, sent, body_id, e2e_params, msg_key, msg_body"
 #define RCV_MSG                                                                           \
     "conn_id, internal_id, rcv_queue_id, external_snd_id, broker_id, broker_ts, rcv_ts, " \
     "msg_type, integrity, gap_first, gap_last, notify, pq, attempts, msg_hash, msg_body"
@@ -130,7 +130,7 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_AGE_PUT] = "INSERT OR REPLACE INTO database_age (one, database_id, age) VALUES (1,?,?)",
 
     [SQL_SND_MSG_ADD] = "INSERT INTO snd_messages (" SND_MSG ") SELECT"
-                        " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13 FROM connections"
+                        " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14 FROM connections"
                         " WHERE conn_id = ?1",
     [SQL_SND_MSG_RETRY] = "UPDATE snd_messages SET retry_delay = ?, quota_seen = ? WHERE msg_row ="
                           " (SELECT d.msg_row FROM snd_queues q JOIN snd_message_deliveries d"
@@ -147,7 +147,11 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_DELIVERY_ADD] = "INSERT INTO snd_message_deliveries (snd_queue_id, internal_id, msg_row)"
                          " SELECT ?1, ?3, msg_row FROM snd_messages WHERE conn_id = ?2"
                          " AND internal_id = ?3 ORDER BY msg_row DESC LIMIT 1",
-    [SQL_DELIVERY_NEXT] = "SELECT " SND_MSG " FROM snd_messages WHERE msg_row ="
+    [SQL_SND_BODY_ADD] = "INSERT INTO snd_bodies (body) VALUES (?)",
+    [SQL_SND_BODY_TRIM] = "DELETE FROM snd_bodies WHERE body_id = ?1 AND NOT EXISTS"
+                          " (SELECT 1 FROM snd_messages WHERE body_id = ?1 AND body_id <> 0)",
+    [SQL_DELIVERY_NEXT] = "SELECT " SND_MSG ", (SELECT body FROM snd_bodies b"
+                          " WHERE b.body_id = m.body_id) FROM snd_messages m WHERE msg_row ="
                           " (SELECT msg_row FROM snd_message_deliveries"
                           "  WHERE snd_queue_id = ? AND internal_id > ?"
                           "  ORDER BY internal_id LIMIT 1)",

@@ -60,6 +60,8 @@ enum sx_sql {
     SQL_AGE_GET,
     SQL_AGE_PUT,
 
+    SQL_SND_BODY_ADD,
+    SQL_SND_BODY_TRIM,
     SQL_SND_MSG_ADD,
     SQL_SND_MSG_RETRY,
     SQL_SND_MSG_DELETE_SENT,

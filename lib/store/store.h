@@ -317,6 +317,8 @@ struct sx_snd_msg {
     bool notify;
     uint16_t padded;          /* length the plaintext is padded to */
     simplex_bytes plain;      /* get: borrowed until the next call on the store */
+    int64_t body_id;          /* of what follows plain and is the same in other messages; 0: nothing */
+    simplex_bytes shared;     /* get: that; same lifetime */
     simplex_bytes key;        /* encoded sx_msg_key; same lifetime */
     simplex_bytes e2e;        /* confirmation: encoded e2e params; empty otherwise */
     int64_t created_at;       /* ms */
@@ -326,6 +328,11 @@ struct sx_snd_msg {
 };
 /* It lives as long as a delivery of it: the first is added in the same transaction. */
 simplex_rc sx_store_snd_msg_add(struct sx_store *s, const struct sx_snd_msg *m) SIMPLEX_CHECK;
+/* What several messages end with (body_id); it goes with the last of them. _trim: if there is none,
+ * to be called when all were added. */
+simplex_rc sx_store_snd_body_add(struct sx_store *s, simplex_bytes body,
+                                 int64_t *id) SIMPLEX_CHECK;
+simplex_rc sx_store_snd_body_trim(struct sx_store *s, int64_t id) SIMPLEX_CHECK;
 /* A delivery of message id to a queue of its connection; both must be there. */
 simplex_rc sx_store_delivery_add(struct sx_store *s, int64_t snd_queue_id, int64_t conn_id,
                                  int64_t msg_id) SIMPLEX_CHECK;

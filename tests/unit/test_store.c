@@ -445,6 +445,60 @@ static void assert_snd_equal(const struct sx_snd_msg *a, const struct sx_snd_msg
     assert_int_equal(a->quota_seen, b->quota_seen);
 }
 
+/* Readable only through a message: what is left over is seen as the id that comes next. */
+static int64_t next_body(struct sx_store *s)
+{
+    int64_t id;
+
+    ok(sx_store_snd_body_add(s, sx_str("probe"), &id));
+    ok(sx_store_snd_body_trim(s, id));
+    return id;
+}
+
+static void a_shared_body_goes_with_the_last_message_that_has_it(void **state)
+{
+    struct sx_store *s = store_of(state);
+    int64_t conn = add_conn(s), other = add_conn(s), id;
+    struct sx_snd_queue q = make_sndq(conn), q2 = make_sndq(other);
+    struct sx_snd_msg m, got;
+    bool last;
+
+    ok(sx_store_sndq_add(s, &q));
+    ok(sx_store_sndq_add(s, &q2));
+    ok(sx_store_snd_body_add(s, sx_str("the same for all"), &id));
+    m = make_snd(conn, 10);
+    m.body_id = id;
+    ok(sx_store_snd_msg_add(s, &m));
+    ok(sx_store_delivery_add(s, q.id, conn, 10));
+    m = make_snd(other, 10);
+    m.body_id = id;
+    ok(sx_store_snd_msg_add(s, &m));
+    ok(sx_store_delivery_add(s, q2.id, other, 10));
+    ok(sx_store_snd_body_trim(s, id)); /* it is needed */
+    ok(sx_store_delivery_next(s, q.id, 0, &got));
+    assert_true(sx_bytes_eq(got.shared, sx_str("the same for all")));
+    ok(sx_store_delivery_done(s, q.id, conn, 10, &last));
+    assert_true(next_body(s) > id);
+    ok(sx_store_delivery_next(s, q2.id, 0, &got));
+    assert_true(sx_bytes_eq(got.shared, sx_str("the same for all")));
+    ok(sx_store_conn_delete(s, other));
+    assert_int_equal(next_body(s), id); /* it is gone, and so its number is free */
+}
+
+static void a_message_whose_body_is_missing_is_damaged(void **state)
+{
+    struct sx_store *s = store_of(state);
+    int64_t conn = add_conn(s);
+    struct sx_snd_queue q = make_sndq(conn);
+    struct sx_snd_msg m = make_snd(conn, 10), got;
+
+    ok(sx_store_sndq_add(s, &q));
+    m.body_id = 77;
+    ok(sx_store_snd_msg_add(s, &m));
+    ok(sx_store_delivery_add(s, q.id, conn, 10));
+    assert_int_equal(sx_store_delivery_next(s, q.id, 0, &got), SIMPLEX_E_DB_DAMAGED);
+}
+
 static void deliveries_come_oldest_first_and_end_with_the_last_queue(void **state)
 {
     struct sx_store *s = store_of(state);
@@ -1381,6 +1435,8 @@ int main(void)
         T(ratchets_are_stored_with_what_changed_in_skipped_keys),
         T(x3dh_keys_wait_for_the_answer),
         T(deliveries_come_oldest_first_and_end_with_the_last_queue),
+        T(a_shared_body_goes_with_the_last_message_that_has_it),
+        T(a_message_whose_body_is_missing_is_damaged),
         T(delivered_messages_are_kept_for_another_queue),
         T(a_removed_sending_queue_takes_the_messages_only_it_had),
         T(the_rotation_of_a_queue_comes_back_as_stored),
