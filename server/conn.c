@@ -10,6 +10,7 @@
  */
 #include "loop.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include "peer.h"
 #include "persist.h"
 #include "services.h"
+#include "web.h"
 
 #ifdef __linux__
 #include <linux/sockios.h>
@@ -44,6 +46,7 @@ struct sx_srv_conn {
     bool has_session;
     bool throttled; /* nothing is read until output is gone */
     bool finish;    /* close when everything is written */
+    bool browser;   /* it is not ours: see move_to_web */
     bool closing;
 };
 
@@ -79,6 +82,27 @@ void sx_srv_conn_close_all(struct sx_loop *l)
 {
     while (l->conns != NULL)
         sx_srv_conn_close(l->conns);
+}
+
+/*
+ * A browser (smp.md section 3): the thread of the site serves it. The socket gets a second number,
+ * since a loop does not give up a handle without closing its own. Only when nothing is being
+ * written: what was queued would be lost.
+ */
+static void move_to_web(struct sx_srv_conn *c)
+{
+    uv_os_fd_t fd;
+
+    if (c->closing || c->writing != NULL)
+        return;
+    int copy =
+        uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (copy >= 0) {
+        sx_web_take(c->loop->cfg->web, copy, c->tls, c->partial, c->have);
+        c->tls = NULL;
+        c->partial = NULL;
+    }
+    sx_srv_conn_close(c);
 }
 
 /* ---- output ---- */
@@ -191,6 +215,10 @@ void sx_srv_conn_pump(struct sx_srv_conn *c)
 {
     if (c->closing)
         return;
+    if (c->browser) {
+        move_to_web(c);
+        return;
+    }
     while (!c->finish && unsent(c) < SX_WRITE_HIGH && (c->peer.out != NULL || refill(c)) &&
            seal_one(c))
         ;
@@ -277,6 +305,24 @@ static simplex_rc handle_block(struct sx_srv_conn *c, uint8_t *block)
     return rc;
 }
 
+/* TLS is up, and it has told what the client is. What came behind the handshake goes along. */
+static simplex_rc begin(struct sx_srv_conn *c, simplex_bytes *in, size_t got)
+{
+    if (!sx_tls_web(c->tls))
+        return start_session(c);
+    c->browser = true;
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    simplex_rc rc = in->len > 0 ? sx_tls_feed(c->tls, *in) : SIMPLEX_OK;
+    if (rc == SIMPLEX_OK && got > 0) {
+        c->partial = sx_malloc(SX_BLOCK);
+        if (c->partial == NULL)
+            return SIMPLEX_E_NOMEM;
+        memcpy(c->partial, c->loop->block, got);
+        c->have = got;
+    }
+    return rc;
+}
+
 /* Reads up to the end of the present block. *more: there may be further input. */
 static simplex_rc read_some(struct sx_srv_conn *c, simplex_bytes *in, bool *more)
 {
@@ -287,9 +333,9 @@ static simplex_rc read_some(struct sx_srv_conn *c, simplex_bytes *in, bool *more
     simplex_rc rc = sx_tls_receive(c->tls, in, to + c->have, SX_BLOCK - c->have, &got);
     if (rc != SIMPLEX_OK)
         return rc;
-    if (!c->has_session && sx_tls_ready(c->tls) && (rc = start_session(c)) != SIMPLEX_OK)
+    if (!c->has_session && sx_tls_ready(c->tls) && (rc = begin(c, in, got)) != SIMPLEX_OK)
         return rc;
-    if (got == 0)
+    if (got == 0 || c->browser)
         return SIMPLEX_OK;
     *more = true;
     c->have += got;
@@ -342,6 +388,10 @@ static void input(struct sx_srv_conn *c, simplex_bytes in)
 
     while (rc == SIMPLEX_OK && more && !sx_peer_paused(&c->peer))
         rc = read_some(c, &in, &more);
+    if (rc == SIMPLEX_OK && c->browser) {
+        move_to_web(c);
+        return;
+    }
     watch_partial(c);
     if (rc == SIMPLEX_OK && more) {
         c->throttled = true;
@@ -382,7 +432,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 
 /* ---- opening and time limits ---- */
 
-static bool set_up(struct sx_srv_conn *c, int fd)
+static bool set_up(struct sx_srv_conn *c, int fd, bool web)
 {
     if (uv_tcp_open(&c->tcp, fd) != 0) {
         close(fd);
@@ -390,12 +440,12 @@ static bool set_up(struct sx_srv_conn *c, int fd)
     }
     uv_tcp_nodelay(&c->tcp, 1); /* section 14, item 9 */
     uv_tcp_keepalive(&c->tcp, 1, 60);
-    if (sx_tls_new(c->loop->cfg->tls, NULL, &c->tls) != SIMPLEX_OK)
+    if (sx_tls_new(web ? c->loop->cfg->tls_web : c->loop->cfg->tls, NULL, &c->tls) != SIMPLEX_OK)
         return false;
     return uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) == 0;
 }
 
-void sx_srv_conn_open(struct sx_loop *l, int fd)
+void sx_srv_conn_open(struct sx_loop *l, int fd, bool web)
 {
     struct sx_srv_conn *c = sx_calloc(1, sizeof(*c));
 
@@ -413,7 +463,7 @@ void sx_srv_conn_open(struct sx_loop *l, int fd)
     if (l->conns != NULL)
         l->conns->prev = c;
     l->conns = c;
-    if (!set_up(c, fd))
+    if (!set_up(c, fd, web))
         sx_srv_conn_close(c);
 }
 

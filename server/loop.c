@@ -33,7 +33,7 @@ static void wake(void *user)
 }
 
 /* The loop takes the socket, or it is closed when the loop is about to end. */
-static void hand_over(struct sx_loop *l, int fd)
+static void hand_over(struct sx_loop *l, int fd, bool web)
 {
     struct sx_fd *node = sx_malloc(sizeof(*node));
 
@@ -45,6 +45,7 @@ static void hand_over(struct sx_loop *l, int fd)
         return;
     }
     node->fd = fd;
+    node->web = web;
     node->next = l->fds;
     l->fds = node;
     atomic_fetch_add(&l->n_conns, 1);
@@ -66,7 +67,7 @@ static void open_fds(struct sx_loop *l, struct sx_fd *list)
 {
     while (list != NULL) {
         struct sx_fd *next = list->next;
-        sx_srv_conn_open(l, list->fd);
+        sx_srv_conn_open(l, list->fd, list->web);
         sx_free(list);
         list = next;
     }
@@ -141,12 +142,13 @@ static struct sx_loop *least_loaded(struct sx_loop *l, size_t *total)
 static void on_accept(uv_poll_t *poll, int status, int events)
 {
     struct sx_loop *l = poll->data;
+    size_t at = (size_t)(poll - l->accept);
 
     (void)events;
     if (status < 0)
         return;
     for (int i = 0; i < ACCEPT_BURST; i++) {
-        int fd = accept(l->listeners.fd[poll - l->accept], NULL, NULL);
+        int fd = accept(l->listeners.fd[at], NULL, NULL);
         size_t total;
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -158,7 +160,7 @@ static void on_accept(uv_poll_t *poll, int status, int events)
         if (total >= l->cfg->max_connections || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
             close(fd);
         else
-            hand_over(to, fd);
+            hand_over(to, fd, l->listeners.web[at]);
     }
 }
 

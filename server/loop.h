@@ -17,14 +17,18 @@
 #define SX_LISTEN_MAX 16
 
 struct sx_srv_conn;
+struct sx_web;
 
 struct sx_listeners { /* sockets that listen */
     int fd[SX_LISTEN_MAX];
+    bool web[SX_LISTEN_MAX]; /* shared with browsers */
     unsigned count;
 };
 
 struct sx_io_cfg { /* shared by all loops, read-only */
     struct sx_tls_ctx *tls;
+    struct sx_tls_ctx *tls_web; /* of ports that browsers come to as well; NULL: there is none */
+    struct sx_web *web;         /* takes those browsers */
     struct sx_chain chain;
     struct sx_keypair leaf;
     uint8_t key_hash[32];
@@ -42,6 +46,7 @@ struct sx_io_cfg { /* shared by all loops, read-only */
 struct sx_fd { /* an accepted socket on its way to its loop */
     struct sx_fd *next;
     int fd;
+    bool web; /* from a port that browsers come to as well */
 };
 
 struct sx_loop {
@@ -101,7 +106,8 @@ void sx_loop_settle(struct sx_loop *l);
 
 /* ---- conn.c ---- */
 
-void sx_srv_conn_open(struct sx_loop *l, int fd); /* takes the socket */
+/* Takes the socket. web: it may be a browser. */
+void sx_srv_conn_open(struct sx_loop *l, int fd, bool web);
 void sx_srv_conn_close(struct sx_srv_conn *c);
 void sx_srv_conn_close_all(struct sx_loop *l);
 void sx_srv_conn_pump(struct sx_srv_conn *c);            /* seals and writes as much as may be */

@@ -18,7 +18,7 @@ static unsigned at_most(unsigned wanted, uint64_t n)
     return n == 0 ? 1 : (unsigned)n;
 }
 
-/* We have half of a very low limit, relays a quarter of the rest. */
+/* We have half of a very low limit, relays a quarter of the rest, browsers an eighth. */
 struct sx_open_files sx_open_files_share(uint64_t files, unsigned threads,
                                          const struct sx_open_files *wanted)
 {
@@ -26,7 +26,9 @@ struct sx_open_files sx_open_files_share(uint64_t files, unsigned threads,
     uint64_t left = files - (files / 2 < own(threads) ? files / 2 : own(threads));
 
     share.relays = at_most(wanted->relays, left / 4);
-    share.clients = at_most(wanted->clients, left - (share.relays < left ? share.relays : left));
+    share.web = wanted->web == 0 ? 0 : at_most(wanted->web, left / 8);
+    uint64_t others = (uint64_t)share.relays + share.web;
+    share.clients = at_most(wanted->clients, left - (others < left ? others : left));
     return share;
 }
 
@@ -41,5 +43,5 @@ struct sx_open_files sx_open_files_now(unsigned threads, const struct sx_open_fi
 
 uint64_t sx_open_files_needed(unsigned threads, const struct sx_open_files *wanted)
 {
-    return own(threads) + wanted->clients + wanted->relays;
+    return own(threads) + wanted->clients + wanted->relays + wanted->web;
 }

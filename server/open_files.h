@@ -10,7 +10,7 @@
 #include "base/base.h"
 
 struct sx_open_files {
-    unsigned clients, relays;
+    unsigned clients, relays, web; /* web: browsers */
 };
 
 /* What of the wanted connections fits into `files`; at least one of what is wanted. */

@@ -13,6 +13,7 @@
 #include "persist.h"
 #include "stats_file.h"
 #include "proxy_config.h"
+#include "web.h"
 
 #define THREADS_MAX 64
 #define CONNECTIONS_MAX 100000
@@ -26,6 +27,8 @@ struct simplex_server {
     unsigned n_loops;
     struct sx_listeners listeners;
     struct sx_proxy *proxy; /* NULL: none */
+    struct sx_web *web;     /* NULL: none */
+    uint16_t web_tls_port;
     uint16_t port;
     pthread_mutex_t lock; /* of the password */
     char *password;       /* for the address */
@@ -89,6 +92,57 @@ static simplex_rc open_sockets(struct simplex_server *s, const simplex_server_co
     simplex_rc rc = sx_listen(&s->listeners, host, cfg->port, &s->port, err);
     for (size_t i = 0; rc == SIMPLEX_OK && i < cfg->n_more_ports; i++)
         rc = sx_listen(&s->listeners, host, cfg->more_ports[i], &further, err);
+    return rc;
+}
+
+/* The listener that SMP clients and browsers share; SX_LISTEN_MAX: none. */
+static unsigned shared_listener(const simplex_server_config *cfg)
+{
+    if (cfg->web_https_port == 0 || cfg->web_https_port == cfg->port)
+        return 0;
+    for (unsigned i = 0; i < cfg->n_more_ports; i++)
+        if (cfg->more_ports[i] == cfg->web_https_port)
+            return i + 1;
+    return SX_LISTEN_MAX;
+}
+
+/* That port has a context of its own: on the others naming a host means nothing. */
+static simplex_rc share_port(struct simplex_server *s, unsigned at, uint16_t port)
+{
+    s->listeners.web[at] = true;
+    s->web_tls_port = port == 0 ? s->port : port;
+    return sx_tls_ctx_server(sx_wr_bytes(&s->certs.chain_pem), sx_wr_bytes(&s->certs.key_pem),
+                             &s->io.tls_web);
+}
+
+static simplex_rc open_web(struct simplex_server *s, const simplex_server_config *cfg,
+                           struct sx_errtext *err)
+{
+    unsigned at = cfg->web_https ? shared_listener(cfg) : SX_LISTEN_MAX;
+    struct sx_web_cfg web = {
+        .path = cfg->web_path,
+        .host = cfg->host == NULL ? "127.0.0.1" : cfg->host,
+        .http = cfg->web_http,
+        .https = cfg->web_https && at == SX_LISTEN_MAX,
+        .http_port = cfg->web_http_port,
+        .https_port = cfg->web_https_port,
+        .cert = cfg->web_cert,
+        .key = cfg->web_key,
+        .max_conns = s->files.web,
+        .tls_timeout_ms = cfg->tls_timeout_ms,
+    };
+    simplex_rc rc = SIMPLEX_OK;
+
+    if (cfg->web_path == NULL || (!cfg->web_http && !cfg->web_https))
+        return SIMPLEX_OK;
+    if (at != SX_LISTEN_MAX)
+        rc = share_port(s, at, cfg->web_https_port);
+    web.shared = s->io.tls_web;
+    if (rc == SIMPLEX_OK)
+        rc = sx_web_open(&web, &s->web, err);
+    s->io.web = s->web;
+    if (rc == SIMPLEX_OK && web.https)
+        s->web_tls_port = sx_web_https_port(s->web);
     return rc;
 }
 
@@ -207,6 +261,9 @@ static void share_files(struct simplex_server *s, const simplex_server_config *c
     struct sx_open_files wanted = {
         .clients = cfg->max_connections == 0 ? CONNECTIONS_MAX : cfg->max_connections,
         .relays = sx_proxy_relays_max(cfg),
+        .web = cfg->web_path == NULL       ? 0
+               : cfg->web_connections == 0 ? SX_WEB_CONNECTIONS_MAX
+                                           : cfg->web_connections,
     };
 
     s->files = sx_open_files_now(thread_count(cfg->threads), &wanted);
@@ -320,6 +377,8 @@ static simplex_rc start(struct simplex_server *s, const simplex_server_config *c
     share_files(s, cfg);
     if (rc == SIMPLEX_OK)
         rc = sx_proxy_open(cfg, s->files.relays, s->srv, &s->proxy);
+    if (rc == SIMPLEX_OK && !cfg->offline)
+        rc = open_web(s, cfg, err);
     if (rc != SIMPLEX_OK)
         return rc;
     set_io(s, cfg);
@@ -368,6 +427,7 @@ void simplex_server_stop(simplex_server *s)
         sx_loop_stop(&s->loops[i]);
     for (unsigned i = 0; i < s->n_loops; i++)
         sx_loop_join(&s->loops[i]);
+    sx_web_close(s->web); /* the loops do not hand over any more */
     sx_listen_close(&s->listeners);
     if (s->loops != NULL)
         sx_free_secret(s->loops, s->n_loops * sizeof(*s->loops)); /* decrypted blocks */
@@ -375,6 +435,7 @@ void simplex_server_stop(simplex_server *s)
     save_stats(s);
     sx_srv_close(s->srv);
     sx_tls_ctx_free(s->io.tls);
+    sx_tls_ctx_free(s->io.tls_web);
     sx_identity_wipe(&s->certs);
     sx_keypair_wipe(&s->io.leaf);
     if (s->password != NULL)
@@ -408,6 +469,8 @@ simplex_rc simplex_server_reload(simplex_server *s, const simplex_server_config 
         sx_ops_set_passwords(s->ops, cfg->control_admin, cfg->control_user,
                              cfg->control_block_quota);
     }
+    if (s->web != NULL)
+        sx_web_reload(s->web);
     pthread_mutex_lock(&s->lock);
     char *old = s->password;
     s->password = password;
@@ -448,6 +511,16 @@ void simplex_server_fingerprint(const simplex_server *s, uint8_t out[32])
 uint16_t simplex_server_port(const simplex_server *s)
 {
     return s->port;
+}
+
+uint16_t simplex_server_web_port(const simplex_server *s)
+{
+    return s->web == NULL ? 0 : sx_web_http_port(s->web);
+}
+
+uint16_t simplex_server_web_tls_port(const simplex_server *s)
+{
+    return s->web == NULL ? 0 : s->web_tls_port;
 }
 
 uint16_t simplex_server_metrics_port(const simplex_server *s)

@@ -131,6 +131,19 @@ typedef struct simplex_server_config {
                                 without make room, then commands answer QUOTA; 0: 16384 */
     unsigned new_services;   /* so many further ones in new_services_ms; 0: 2048 */
     int64_t new_services_ms; /* 0: 1 hour */
+
+    /* A static site: GET and HEAD for the files below web_path. */
+    const char *web_path;   /* NULL: no site */
+    bool web_http;          /* over HTTP, on a port of its own */
+    uint16_t web_http_port; /* 0: any free port, see simplex_server_web_port */
+    /* Over HTTPS. A port that SMP clients use too (one of `port` and more_ports) gives this
+     * certificate to clients that name a host (SNI), as browsers do; another one is opened. The
+     * files may be replaced while it runs: they are looked at every 10 seconds, and at a reload. */
+    bool web_https;
+    uint16_t web_https_port;  /* 0: `port` */
+    const char *web_cert;     /* PEM: the site's certificate, then those of its issuers */
+    const char *web_key;      /* PEM, without a password */
+    unsigned web_connections; /* of browsers at a time; 0: 1000 */
 } simplex_server_config;
 
 /* Sets every field to its default, `new_queues` to true and `size`. */
@@ -152,9 +165,9 @@ SIMPLEX_API void simplex_server_stop(simplex_server *s);
  * Changes what can change while the server runs: password, new_queues, message_ttl_ms, ntf_ttl_ms,
  * expire_on_send, expire_interval_ms, end_flush_ms, ntf_flush_ms, inactive_ttl_ms,
  * inactive_check_ms, and of the operator's part (if it was started with a stats_dir or a port)
- * metrics_interval_ms and what begins with control_ but the port. The other fields are not looked
- * at, but must be ones that start would take. On failure everything is
- * as it was. E_ARG (see cfg->error), E_NOMEM.
+ * metrics_interval_ms and what begins with control_ but the port. The files of the web certificate
+ * are read again, and the log says so. The other fields are not looked at, but must be ones that
+ * start would take. On failure everything is as it was. E_ARG (see cfg->error), E_NOMEM.
  */
 SIMPLEX_API simplex_rc simplex_server_reload(simplex_server *s,
                                              const simplex_server_config *cfg) SIMPLEX_CHECK;
@@ -172,6 +185,10 @@ SIMPLEX_API void simplex_server_fingerprint(const simplex_server *s, uint8_t out
 
 /* The port it listens on: `port` of the configuration, or the one chosen for 0. */
 SIMPLEX_API uint16_t simplex_server_port(const simplex_server *s);
+
+/* The ports of the site: of HTTP, and of HTTPS. 0: there is none. */
+SIMPLEX_API uint16_t simplex_server_web_port(const simplex_server *s);
+SIMPLEX_API uint16_t simplex_server_web_tls_port(const simplex_server *s);
 
 /* Ports on 127.0.0.1; 0: there is none. */
 SIMPLEX_API uint16_t simplex_server_metrics_port(const simplex_server *s);

@@ -32,6 +32,20 @@ void sx_tls_ctx_free(struct sx_tls_ctx *ctx);
 simplex_rc sx_tls_ctx_versions(struct sx_tls_ctx *ctx, int min, int max) SIMPLEX_CHECK;
 simplex_rc sx_tls_ctx_alpn(struct sx_tls_ctx *ctx, simplex_bytes names) SIMPLEX_CHECK;
 
+/*
+ * The web site on a port of SMP (section 3): a client that names a host (SNI) gets this certificate
+ * and the algorithms of browsers, and speaks HTTP/1.1; SMP clients name none. Certificates behind
+ * the leaf are sent as they stand in the PEM. May be called again, from any thread, when the files
+ * have changed: connections that are there keep what they have. On failure nothing has changed.
+ * *not_after: when the leaf expires, in seconds since 1970; may be NULL.
+ * E_CERT: the chain cannot be read; E_KEY: nor the key, it has a password, or it is another
+ * certificate's; E_UNSUPPORTED: a key that browsers refuse, or RSA below 2048 bits; E_NOMEM.
+ */
+simplex_rc sx_tls_ctx_set_web(struct sx_tls_ctx *ctx, simplex_bytes chain_pem,
+                              simplex_bytes key_pem, int64_t *not_after) SIMPLEX_CHECK;
+/* A port for browsers alone: without SNI too. Of no use before sx_tls_ctx_set_web. */
+simplex_rc sx_tls_ctx_https(struct sx_tls_ctx **out) SIMPLEX_CHECK;
+
 /* key_hash: client: fingerprint the chain must have (32 bytes, copied). Server: NULL. */
 simplex_rc sx_tls_new(struct sx_tls_ctx *ctx, const uint8_t *key_hash,
                       struct sx_tls **out) SIMPLEX_CHECK;
@@ -80,6 +94,7 @@ const struct sx_chain *sx_tls_peer_chain(const struct sx_tls *t);
 bool sx_tls_presented(const struct sx_tls *t);
 /* Frees the copy of the peer's certificates once the SMP handshake is over. */
 void sx_tls_forget_peer_chain(struct sx_tls *t);
+bool sx_tls_web(const struct sx_tls *t);    /* it got the certificate of sx_tls_ctx_set_web */
 bool sx_tls_alpn(const struct sx_tls *t);   /* an application protocol was negotiated */
 int sx_tls_version(const struct sx_tls *t); /* 0x0303 or 0x0304 */
 

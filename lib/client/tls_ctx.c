@@ -71,7 +71,7 @@ static void set_behaviour(SSL_CTX *c)
     SSL_CTX_set_cert_verify_callback(c, sx_tls_verify_peer, NULL);
 }
 
-static simplex_rc new_ctx(bool is_server, struct sx_tls_ctx **out)
+simplex_rc sx_tls_ctx_new(bool is_server, struct sx_tls_ctx **out)
 {
     struct sx_tls_ctx *ctx = sx_calloc(1, sizeof *ctx);
 
@@ -98,7 +98,7 @@ static simplex_rc new_ctx(bool is_server, struct sx_tls_ctx **out)
 
 simplex_rc sx_tls_ctx_client(struct sx_tls_ctx **out)
 {
-    simplex_rc rc = new_ctx(false, out);
+    simplex_rc rc = sx_tls_ctx_new(false, out);
 
     if (rc == SIMPLEX_OK)
         rc = sx_tls_ctx_alpn(*out, sx_bytes(alpn_smp1, sizeof alpn_smp1));
@@ -175,7 +175,7 @@ simplex_rc sx_tls_ctx_server(simplex_bytes chain_pem, simplex_bytes key_pem,
                              struct sx_tls_ctx **out)
 {
     struct sx_tls_ctx *ctx;
-    simplex_rc rc = new_ctx(true, &ctx);
+    simplex_rc rc = sx_tls_ctx_new(true, &ctx);
 
     *out = NULL;
     if (rc != SIMPLEX_OK)
@@ -226,6 +226,8 @@ void sx_tls_ctx_free(struct sx_tls_ctx *ctx)
     if (ctx == NULL)
         return;
     SSL_CTX_free(ctx->ssl);
+    SSL_CTX_free(ctx->web);
+    CRYPTO_THREAD_lock_free(ctx->lock);
     BIO_meth_free(ctx->bio);
     sx_free(ctx);
 }

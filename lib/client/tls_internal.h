@@ -11,7 +11,10 @@
 struct sx_tls_ctx {
     SSL_CTX *ssl;
     BIO_METHOD *bio;
+    CRYPTO_RWLOCK *lock; /* of `web`; NULL: it never has one */
+    SSL_CTX *web;        /* what browsers get: tls_web.c */
     bool is_server;
+    bool web_only; /* for everyone, named or not */
 };
 
 struct tls_buf { /* ciphertext waiting; freed when drained */
@@ -34,6 +37,7 @@ struct sx_tls {
     simplex_rc cert_error; /* why the certificates were refused */
     bool is_server, ready;
     bool presented; /* our certificates were asked for */
+    bool web;       /* the client has got the certificate of the web site */
     uint8_t key_hash[32];
 };
 
@@ -41,6 +45,8 @@ struct sx_tls {
 BIO_METHOD *sx_tls_bio_method(void);
 /* For SSL_CTX_set_cert_cb: the server wants to see certificates. */
 int sx_tls_asked(SSL *ssl, void *arg);
+/* A context without certificates, with everything else that is SMP's. */
+simplex_rc sx_tls_ctx_new(bool is_server, struct sx_tls_ctx **out) SIMPLEX_CHECK;
 /* For SSL_CTX_set_cert_verify_callback: the only verification of peers there is. */
 int sx_tls_verify_peer(X509_STORE_CTX *store, void *arg);
 

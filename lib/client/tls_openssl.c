@@ -440,6 +440,11 @@ size_t sx_tls_unique(const struct sx_tls *t, uint8_t out[SX_TLS_UNIQUE_MAX])
                         : SSL_get_finished(t->ssl, out, SX_TLS_UNIQUE_MAX);
 }
 
+bool sx_tls_web(const struct sx_tls *t)
+{
+    return t->web;
+}
+
 bool sx_tls_alpn(const struct sx_tls *t)
 {
     const unsigned char *name;
