@@ -108,10 +108,14 @@ void sx_cli_server_config(const struct sx_cli *cli, const struct sx_config *c,
 void sx_cli_banner_identity(const char *fingerprint, const struct sx_config *c);
 void sx_cli_banner(const struct sx_cli *cli, const struct sx_config *c, const simplex_server *s);
 
+/* Writes the pages of the site, if there is one, and says so. cert: the files of its certificate
+ * are looked at first. SX_CLI_GO_ON, or the exit status. */
+int sx_cli_site(const struct sx_cli *cli, const struct sx_config *c, bool cert);
+
 /* As many open files as so many connections need, if the system allows; before the start, which
  * shares them. Then a warning when it does not. */
-void sx_cli_raise_files(unsigned connections);
-void sx_cli_tell_files(unsigned connections);
+void sx_cli_raise_files(const simplex_server_config *cfg);
+void sx_cli_tell_files(const simplex_server_config *cfg);
 
 /* ---- signals ---- */
 

@@ -72,6 +72,12 @@ static void print_ports(const struct sx_config *c)
         printf("Serving SMP protocol on port %u (TLS)...\n", c->transport.port.port[i]);
         has_443 = has_443 || c->transport.port.port[i] == 443;
     }
+    if (c->web.static_path != NULL)
+        printf("Static site: %s\n", c->web.static_path);
+    if (c->web.static_path != NULL && c->web.http != 0)
+        printf("Serving static site on port %u...\n", c->web.http);
+    if (sx_config_has_https(c))
+        printf("Serving static site on port %u (TLS)...\n", c->web.https);
     if (!has_443)
         printf("Warning: networks that let only port 443 through cannot reach this server: add it "
                "to `port` in [TRANSPORT] (5223,443).\n");

@@ -93,6 +93,18 @@ static void set_operations(const struct sx_cli *cli, const struct sx_config *c,
     cfg->control_block_quota = c->auth.daily_block_queue_quota;
 }
 
+static void set_web(const struct sx_config *c, simplex_server_config *cfg)
+{
+    cfg->web_path = c->web.static_path;
+    cfg->web_http = c->web.http != 0;
+    cfg->web_http_port = c->web.http;
+    cfg->web_https = sx_config_has_https(c);
+    cfg->web_https_port = c->web.https;
+    cfg->web_cert = c->web.cert;
+    cfg->web_key = c->web.key;
+    cfg->web_connections = (unsigned)c->limits.web_connections;
+}
+
 void sx_cli_server_config(const struct sx_cli *cli, const struct sx_config *c,
                           simplex_server_config *cfg)
 {
@@ -103,6 +115,7 @@ void sx_cli_server_config(const struct sx_cli *cli, const struct sx_config *c,
     set_limits(c, cfg);
     set_proxy(c, cfg);
     set_operations(cli, c, cfg);
+    set_web(c, cfg);
     cfg->log_tls_errors = c->transport.log_tls_errors;
     cfg->password = c->auth.create_password;
     cfg->new_queues = c->auth.new_queues;

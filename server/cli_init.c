@@ -60,6 +60,25 @@ static int check_new(const struct sx_cli *c)
     return SX_CLI_GO_ON;
 }
 
+/* HTTPS at once if the files of its certificate are there: without them a start would be refused.
+ */
+static void decide_web(struct sx_cli_init *i)
+{
+    char *const *path = i->cli->paths.path;
+    const char *cert = path[SX_PATH_WEB_CRT], *key = path[SX_PATH_WEB_KEY];
+
+    if (i->disable_web) {
+        i->ini.web_static_path = NULL;
+        return;
+    }
+    if (i->ini.web_static_path == NULL)
+        i->ini.web_static_path = path[SX_PATH_WWW_DIR];
+    if (access(cert, R_OK) == 0 && access(key, R_OK) == 0) {
+        i->ini.web_cert = cert;
+        i->ini.web_key = key;
+    }
+}
+
 static void decide(struct sx_cli_init *i)
 {
     const char *host = i->fqdn != NULL ? i->fqdn : i->ip;
@@ -76,8 +95,7 @@ static void decide(struct sx_cli_init *i)
         i->ini.control_admin_password = i->admin_password;
         i->ini.control_user_password = i->user_password;
     }
-    if (i->disable_web)
-        i->ini.web_static_path = NULL;
+    decide_web(i);
 }
 
 static void report(void *user, enum sx_config_severity severity, unsigned line, const char *text)

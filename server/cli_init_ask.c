@@ -101,7 +101,8 @@ int sx_cli_init_ask(struct sx_cli_init *i)
         status = ask_text("URI of the source code you run", "none", i->source_answer,
                           &i->ini.source_code);
     if (status == SX_CLI_GO_ON && !i->disable_web)
-        status = ask_text("Directory of the web site that another program serves", "none",
-                          i->web_answer, &i->ini.web_static_path);
+        status =
+            ask_text("Folder of the pages about the server", i->cli->paths.path[SX_PATH_WWW_DIR],
+                     i->web_answer, &i->ini.web_static_path);
     return status;
 }

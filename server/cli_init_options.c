@@ -29,8 +29,9 @@ static const char usage[] =
     "      --server-country CC, --hosting NAME, --hosting-country CC, --hosting-type TYPE\n"
     "                          what users may know about the server (CC: two letters, ISO 3166;\n"
     "                          TYPE: virtual, dedicated, colocation or owned)\n"
-    "      --web-path DIR, --disable-web\n"
-    "                          accepted: a web server has to serve the site\n" SX_CLI_OPTIONS_HELP;
+    "      --web-path DIR      folder of the pages about the server (default: www in the state\n"
+    "                          directory)\n"
+    "      --disable-web       no pages\n" SX_CLI_OPTIONS_HELP;
 
 enum {
     OPT_IP = 1,

@@ -118,8 +118,10 @@ int sx_cli_quick_run(struct sx_cli_quick *q, enum sx_log_level level)
                            q->cfg.dir, q->cfg.dir);
     sx_cli_block_signals();
     sx_log_to_stderr(level);
-    sx_cli_raise_files(QUICK_CLIENTS);
-    sx_cli_tell_files(QUICK_CLIENTS);
+    simplex_server_config files = q->cfg;
+    files.max_connections = QUICK_CLIENTS;
+    sx_cli_raise_files(&files);
+    sx_cli_tell_files(&files);
     if (simplex_server_start(&q->cfg, &s) != SIMPLEX_OK)
         return sx_cli_fail(SX_CLI_FAILED, "%s", error);
     print_banner(s, &q->cfg);

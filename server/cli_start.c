@@ -155,6 +155,7 @@ static void reload(void *user)
     if (simplex_server_reload(s->server, &cfg) != SIMPLEX_OK)
         sx_cli_fail(0, "configuration not reloaded: %s", error[0] != 0 ? error : "out of memory");
     set_level(s);
+    (void)sx_cli_site(s->cli, &s->config, false);
     printf("Configuration reloaded: %u change%s.\n", changes, changes == 1 ? "" : "s");
     fflush(stdout);
 }
@@ -191,7 +192,12 @@ static int serve(struct start *s)
         return SX_CLI_FAILED;
     warn_of_root(state_dir);
     if (!s->maintenance)
-        sx_cli_raise_files(cfg.max_connections);
+        sx_cli_raise_files(&cfg);
+    if (!s->maintenance) {
+        int status = sx_cli_site(s->cli, &s->config, true);
+        if (status != SX_CLI_GO_ON)
+            return status;
+    }
     if (simplex_server_start(&cfg, &s->server) != SIMPLEX_OK)
         return sx_cli_fail(SX_CLI_FAILED, "%s", error);
     if (s->maintenance) {
@@ -200,7 +206,7 @@ static int serve(struct start *s)
         return SX_CLI_OK;
     }
     sx_cli_banner(s->cli, &s->config, s->server);
-    sx_cli_tell_files(cfg.max_connections);
+    sx_cli_tell_files(&cfg);
     sx_cli_wait(reload, s);
     printf("Stopping the server (a further SIGINT ends it at once)...\n");
     fflush(stdout);

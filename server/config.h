@@ -74,9 +74,11 @@ struct sx_config {
         bool disconnect;
         int64_t ttl_ms, check_interval_ms; /* set when disconnect is on */
     } inactive;
-    struct { /* [WEB]: accepted; the site is to be served by a web server */
-        char *static_path, *cert, *key;
-        uint16_t http, https; /* 0: none; these ports are not opened by us */
+    struct {               /* [WEB] */
+        char *static_path; /* NULL: no site */
+        char *cert, *key;
+        unsigned cert_line, key_line; /* where they stand: the files are looked at later */
+        uint16_t http, https; /* 0: none. https: a port of its own, or one of transport.port */
     } web;
     struct { /* [INFORMATION] */
         char *source_code, *usage_conditions, *condition_amendments;
@@ -100,6 +102,7 @@ struct sx_config {
         int64_t memory_per_client;        /* bytes of buffers of a connection; 0: no limit */
         int64_t commands_per_block;       /* 255 */
         int64_t subscriptions_per_client; /* 1048576 */
+        int64_t web_connections;          /* 1000 */
         int64_t threads;                  /* 0: one a processor core */
         int64_t max_message_memory;       /* bytes of all waiting messages; 0: no limit */
         int64_t store_log_growth;         /* 4 */
@@ -117,6 +120,9 @@ struct sx_config {
  */
 void sx_config_init(struct sx_config *c); /* every value as when absent, no port */
 void sx_config_free(struct sx_config *c); /* wipes secrets; what is left may be freed again */
+
+/* The site is served over HTTPS: everything that needs is given. */
+bool sx_config_has_https(const struct sx_config *c);
 
 enum sx_config_severity { SX_CONFIG_WARNING, SX_CONFIG_ERROR };
 /* text: "smp-server.ini:17: [TRANSPORT] port: ...", one sentence that says what to write. No

@@ -100,25 +100,50 @@ static void check_control(struct sx_config_reading *r)
 
 /* ---- [WEB] ---- */
 
-static void put_port(char *text, size_t size, const struct sx_config *c, uint16_t port)
+bool sx_config_has_https(const struct sx_config *c)
 {
-    size_t n = strlen(text);
-
-    if (port != 0)
-        snprintf(text + n, size - n, ", port %u %s", port,
-                 serves(c, port) ? "serves SMP alone" : "stays closed");
+    return c->web.static_path != NULL && c->web.https != 0 && c->web.cert != NULL &&
+           c->web.key != NULL;
 }
 
+static bool has_other_use(const struct sx_config *c, uint16_t port)
+{
+    return port == c->transport.control_port || port == c->transport.prometheus_port;
+}
+
+static void check_web_ports(struct sx_config_reading *r)
+{
+    const struct sx_config *c = r->c;
+
+    if (c->web.http != 0 &&
+        (serves(c, c->web.http) || has_other_use(c, c->web.http) || c->web.http == c->web.https))
+        SAY(r, SX_CONFIG_ERROR, "WEB", "http",
+            "this port has another use: write another one, for example 80");
+    if (c->web.https != 0 && has_other_use(c, c->web.https))
+        SAY(r, SX_CONFIG_ERROR, "WEB", "https",
+            "this port has another use: write another one, for example 443");
+}
+
+/* The reference says nothing of these and serves what it can. */
 static void check_web(struct sx_config_reading *r)
 {
-    char text[256] = "this server makes and serves no static site";
+    struct sx_config *c = r->c;
+    bool any = c->web.http != 0 || c->web.https != 0;
 
-    put_port(text, sizeof text, r->c, r->c->web.http);
-    put_port(text, sizeof text, r->c, r->c->web.https);
-    size_t n = strlen(text);
-    snprintf(text + n, sizeof text - n,
-             ": have a web server do it, and write # before every key of [WEB]");
-    say_group(r, SX_GROUP_WEB, text);
+    c->web.cert_line = line_of(r, "WEB", "cert");
+    c->web.key_line = line_of(r, "WEB", "key");
+    check_web_ports(r);
+    if (any && c->web.static_path == NULL)
+        SAY(r, SX_CONFIG_WARNING, "WEB", c->web.https != 0 ? "https" : "http",
+            "there is no site without static_path: write where its pages are to be, for example "
+            "static_path: /var/opt/simplex/www, or # before this line");
+    else if (c->web.https != 0 && (c->web.cert == NULL || c->web.key == NULL))
+        SAY(r, SX_CONFIG_WARNING, "WEB", "https",
+            "the site is not served over HTTPS without cert and key: write where they are, or # "
+            "before this line");
+    if (c->web.https == 0 && (c->web.cert != NULL || c->web.key != NULL))
+        SAY(r, SX_CONFIG_WARNING, "WEB", c->web.cert != NULL ? "cert" : "key",
+            "it has no effect without https: write https: 443, or # before this line");
 }
 
 /* ---- [PROXY] ---- */

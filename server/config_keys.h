@@ -29,8 +29,6 @@ enum sx_key_type {
 enum sx_key_group { /* what is said about keys of features that this server does not have */
                     SX_GROUP_NONE,
                     SX_GROUP_DATABASE,
-                    SX_GROUP_WEB,
-                    SX_GROUP_SITE, /* what only a page of the static site would show */
 };
 
 #define SX_KEY_NO_FIELD SIZE_MAX /* checked, but there is nothing to keep */

@@ -181,6 +181,28 @@ static void proxy(struct sx_wr *w, const struct sx_ini_options *o)
     line(w, false, "client_concurrency", "32");
 }
 
+static void web(struct sx_wr *w, const struct sx_ini_options *o)
+{
+    bool https = o->web_cert != NULL && o->web_key != NULL;
+
+    sx_wr_text(
+        w, "\n[WEB]\n"
+           "# A page about the server, and pages that open SimpleX links in the app, are written\n"
+           "# to this folder at every start.\n");
+    option(w, "static_path", o->web_static_path, "/var/opt/simplex/www");
+    sx_wr_text(w,
+               "\n# Ports on which they are served. For https a certificate of the host name is\n"
+               "# needed; the port may be one of [TRANSPORT], browsers and SMP clients are told\n"
+               "# apart. Without both another web server can serve the folder.\n");
+    line(w, false, "http", "80");
+    line(w, https, "https", "443");
+    sx_wr_text(
+        w, "\n# PEM, for example fullchain.pem and privkey.pem of certbot. They are read again\n"
+           "# when they change.\n");
+    option(w, "cert", https ? o->web_cert : NULL, "/etc/opt/simplex/web.crt");
+    option(w, "key", https ? o->web_key : NULL, "/etc/opt/simplex/web.key");
+}
+
 static void rest(struct sx_wr *w, const struct sx_ini_options *o)
 {
     sx_wr_text(w, "\n[NAMES]\n"
@@ -192,14 +214,7 @@ static void rest(struct sx_wr *w, const struct sx_ini_options *o)
     line(w, true, "disconnect", "on");
     line(w, true, "ttl", "21600");
     line(w, true, "check_interval", "3600");
-    sx_wr_text(w, "\n[WEB]\n"
-                  "# The pages of the server are a matter of a web server: this one makes and\n"
-                  "# serves none. The keys are for the reference.\n");
-    line(w, false, "static_path", o->web_static_path == NULL ? "/var/www" : o->web_static_path);
-    line(w, false, "http", "8000");
-    line(w, false, "https", "443");
-    line(w, false, "cert", "/etc/opt/simplex/web.crt");
-    line(w, false, "key", "/etc/opt/simplex/web.key");
+    web(w, o);
 }
 
 /* "# " before each line, broken at about 90 bytes */

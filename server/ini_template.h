@@ -20,7 +20,8 @@ struct sx_ini_options {
     const char *server_country;
     const char *operator_name, *operator_country, *website;
     const char *hosting, *hosting_country, *hosting_type;
-    const char *web_static_path; /* shown in comments: the site is served by a web server */
+    const char *web_static_path; /* NULL: no site */
+    const char *web_cert, *web_key; /* both: HTTPS on port 443; otherwise a comment */
 };
 
 /* bad (no memory, or longer than the cap) stays in w. Values are written as given: load the text

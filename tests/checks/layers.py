@@ -33,7 +33,7 @@ FOREIGN = {
     r"(sqlite3|sqlcipher)": r"lib/store/",
     r"uv(\.h|/)": r"lib/client/smp_client\.h|lib/client/(net|conn|dial)\w*\.[ch]|lib/agent/|server/",
     r"cjson/": r"lib/agent/(event_json|status)\.c$",
-    r"qrencode": r"examples/",
+    r"qrencode": r"examples/|server/site_qr\.c$",
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)

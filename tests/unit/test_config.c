@@ -160,14 +160,10 @@ static const char ini_6[] = /* as a server of 6.5 runs with */
     "cert: /etc/opt/simplex/web.crt\n"
     "key: /etc/opt/simplex/web.key\n";
 
-static void an_ini_of_6_is_read_with_one_word_about_the_site(void **state)
+static void an_ini_of_6_is_read_without_a_word(void **state)
 {
     (void)state;
-    loads(ini_6);
-    assert_int_equal(said.count, 1);
-    assert_non_null(strstr(said.text[0], "smp-server.ini:56: [WEB] static_path: "));
-    assert_non_null(strstr(said.text[0], "no static site, port 443 serves SMP alone: have a web "
-                                         "server do it"));
+    loads_silently(ini_6);
     assert_string_equal(c.info.hosting_type, "dedicated");
     assert_string_equal(c.info.admin_simplex, "https://smp.example.org/a#abc");
     assert_int_equal(c.store.store_messages, SX_MESSAGES_MEMORY);
@@ -193,6 +189,10 @@ static void an_ini_of_6_is_read_with_one_word_about_the_site(void **state)
     assert_int_equal(c.inactive.ttl_ms, 21600000);
     assert_int_equal(c.inactive.check_interval_ms, 3600000);
     assert_int_equal(c.web.https, 443);
+    assert_string_equal(c.web.static_path, "/var/opt/simplex/www");
+    assert_int_equal(c.web.cert_line, 58);
+    assert_int_equal(c.web.key_line, 59);
+    assert_true(sx_config_has_https(&c));
     sx_config_free(&c);
 }
 
@@ -337,15 +337,37 @@ static void websockets_may_only_be_off(void **state)
     refuses(PORT "websockets: 443\n", 3, "write off");
 }
 
-static void ports_of_the_static_site_are_said_to_stay_closed(void **state)
+#define SITE "[WEB]\nstatic_path: /srv/www\n"
+#define CERT "cert: /etc/web.crt\nkey: /etc/web.key\n"
+
+static void a_site_that_lacks_something_is_said_to(void **state)
 {
     (void)state;
-    warns(PORT "[WEB]\nhttp: 8000\nhttps: 443\n", 4,
-          "no static site, port 8000 stays closed, port 443 stays closed: have a web server do it");
-    warns(PORT "[WEB]\nstatic_path: /srv/www\n", 4, "no static site: have a web server do it");
+    warns(PORT "[WEB]\nhttp: 8000\n", 4, "there is no site without static_path");
+    warns(PORT "[WEB]\nhttp: 8000\nhttps: 443\n" CERT, 5, "there is no site without static_path");
+    warns(PORT SITE "https: 443\n", 5, "not served over HTTPS without cert and key");
+    warns(PORT SITE "https: 443\nkey: /etc/web.key\n", 5, "without cert and key");
+    warns(PORT SITE CERT, 5, "no effect without https");
     assert_int_equal(load(PORT "[WEB]\nstatic_path: www\n"), SIMPLEX_E_ARG);
     assert_int_equal(said.errors, 1);
     assert_non_null(strstr(said.text[0], "a path that starts with /"));
+    loads_silently(PORT SITE "http: 80\nhttps: 443\n" CERT);
+    assert_true(sx_config_has_https(&c));
+    sx_config_free(&c);
+    loads_silently(PORT SITE);
+    assert_false(sx_config_has_https(&c));
+    sx_config_free(&c);
+}
+
+static void ports_of_the_site_have_no_other_use(void **state)
+{
+    (void)state;
+    refuses(PORT SITE "http: 5223\n", 5, "another use: write another one, for example 80");
+    refuses(PORT SITE "http: 443\nhttps: 443\n" CERT, 5, "another use");
+    refuses(PORT "prometheus_port: 443\n" SITE "https: 443\n" CERT, 6, "another use");
+    refuses(PORT "prometheus_port: 80\n" SITE "http: 80\n", 6, "another use");
+    loads_silently(PORT SITE "https: 5223\n" CERT); /* shared with SMP clients */
+    sx_config_free(&c);
 }
 
 static void names_are_warned_about_when_they_are_on(void **state)
@@ -467,7 +489,7 @@ static void changes_are_told_with_what_needs_a_restart(void **state)
 
     (void)state;
     sx_config_diff(&old, &new, add_change, &ch);
-    expect_change(&ch, false, "source code: https://a.org -> https://b.org");
+    expect_change(&ch, true, "source code: https://a.org -> https://b.org");
     expect_change(&ch, true, "message TTL: 21 days -> 1 day");
     expect_change(&ch, true, "interval of the metrics file: none -> 60 seconds");
     expect_change(&ch, true, "creating new queues: on -> off");
@@ -512,7 +534,7 @@ static void live_values_are_taken_and_the_others_stay(void **state)
     assert_string_equal(old.auth.create_password, "two");
     assert_string_equal(new.auth.create_password, "one");
     assert_null(old.auth.control_port_user_password);
-    assert_string_equal(old.info.source_code, "https://a.org");
+    assert_string_equal(old.info.source_code, "https://b.org"); /* for the page */
     assert_int_equal(old.store.expire_messages_ms, 86400000);
     assert_int_equal(old.log_level, SX_LOG_DEBUG);
     assert_string_equal(old.transport.port.text, "5223,443");
@@ -615,7 +637,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_ini_of_3_4_is_read_without_a_word),
-        cmocka_unit_test(an_ini_of_6_is_read_with_one_word_about_the_site),
+        cmocka_unit_test(an_ini_of_6_is_read_without_a_word),
         cmocka_unit_test(values_when_absent_are_those_of_the_reference),
         cmocka_unit_test(faults_are_reported_with_line_and_remedy),
         cmocka_unit_test(no_password_is_shown),
@@ -626,7 +648,8 @@ int main(void)
         cmocka_unit_test(bytes_of_the_file_cannot_harm_a_terminal),
         cmocka_unit_test(stores_of_the_reference_are_refused_with_the_way_out),
         cmocka_unit_test(websockets_may_only_be_off),
-        cmocka_unit_test(ports_of_the_static_site_are_said_to_stay_closed),
+        cmocka_unit_test(a_site_that_lacks_something_is_said_to),
+        cmocka_unit_test(ports_of_the_site_have_no_other_use),
         cmocka_unit_test(names_are_warned_about_when_they_are_on),
         cmocka_unit_test(messages_are_on_disk_when_everything_else_is_kept),
         cmocka_unit_test(settings_that_do_not_fit_are_reported),

@@ -52,7 +52,7 @@ static void every_option_comes_back(void **state)
         .log_stats = true,
         .password = "6lqQK5_6sCxQ9uIVJYgUlqeLBW5kALaPYHXZv4HwkB0=",
         .host = "smp.example.org",
-        .ports = "5001",
+        .ports = "5001,443",
         .control_port = 5555,
         .control_admin_password = "admin",
         .control_user_password = "user",
@@ -67,6 +67,8 @@ static void every_option_comes_back(void **state)
         .hosting_country = "NL",
         .hosting_type = "colocation",
         .web_static_path = "/srv/www",
+        .web_cert = "/etc/web.crt",
+        .web_key = "/etc/web.key",
     };
 
     (void)state;
@@ -80,7 +82,7 @@ static void every_option_comes_back(void **state)
     assert_string_equal(c.auth.control_port_admin_password, "admin");
     assert_string_equal(c.auth.control_port_user_password, "user");
     assert_string_equal(c.transport.host, "smp.example.org");
-    assert_string_equal(c.transport.port.text, "5001");
+    assert_string_equal(c.transport.port.text, "5001,443");
     assert_int_equal(c.transport.control_port, 5555);
     assert_int_equal(c.proxy.socks_proxy.port, 9150);
     assert_int_equal(c.proxy.own_server_domains.count, 2);
@@ -92,7 +94,10 @@ static void every_option_comes_back(void **state)
     assert_string_equal(c.info.hosting, "Provider");
     assert_string_equal(c.info.hosting_country, "NL");
     assert_string_equal(c.info.hosting_type, "colocation");
-    assert_null(c.web.static_path); /* shown in a comment */
+    assert_string_equal(c.web.static_path, "/srv/www");
+    assert_int_equal(c.web.https, 443);
+    assert_string_equal(c.web.cert, "/etc/web.crt");
+    assert_true(sx_config_has_https(&c));
     sx_wr_u8(&w, 0);
     assert_non_null(strstr((const char *)w.p, "\nown_server_domains: example.org example.net\n"));
     sx_config_free(&c);
