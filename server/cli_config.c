@@ -68,6 +68,13 @@ static void set_proxy(const struct sx_config *c, simplex_server_config *cfg)
     cfg->proxy_onion = c->proxy.host_mode == SX_CONFIG_ONION;
     cfg->proxy_required_host = c->proxy.required_host_mode;
     cfg->proxy_concurrency = (unsigned)c->proxy.client_concurrency;
+    cfg->proxy_relays = (unsigned)c->limits.proxy_relays;
+    cfg->proxy_pending = (unsigned)c->limits.proxy_pending;
+    cfg->proxy_relay_pending = (unsigned)c->limits.proxy_relay_pending;
+    cfg->proxy_connect_timeout_ms = c->limits.proxy_connect_timeout_ms;
+    cfg->proxy_command_timeout_ms = c->limits.proxy_command_timeout_ms;
+    cfg->proxy_idle_ms = c->limits.proxy_idle_ms;
+    cfg->proxy_failed_ms = c->limits.proxy_failed_ms;
     cfg->proxy_socks_host = socks->host;
     cfg->proxy_socks_port = socks->port;
     cfg->proxy_socks_user = socks->user;

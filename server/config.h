@@ -102,6 +102,13 @@ struct sx_config {
         int64_t memory_per_client;        /* bytes of buffers of a connection; 0: no limit */
         int64_t commands_per_block;       /* 255 */
         int64_t subscriptions_per_client; /* 1048576 */
+        int64_t proxy_relays;             /* 1000 */
+        int64_t proxy_pending;            /* 4096 */
+        int64_t proxy_relay_pending;      /* 512 */
+        int64_t proxy_connect_timeout_ms; /* 45000 */
+        int64_t proxy_command_timeout_ms; /* 30000 */
+        int64_t proxy_idle_ms;            /* 1 hour */
+        int64_t proxy_failed_ms;          /* 30000 */
         int64_t web_connections;          /* 1000 */
         int64_t threads;                  /* 0: one a processor core */
         int64_t max_message_memory;       /* bytes of all waiting messages; 0: no limit */

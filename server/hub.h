@@ -56,9 +56,9 @@ struct sx_relays {
 };
 
 struct sx_srv {
-    struct sx_relays relays; /* set before the first client is there */
-    unsigned concurrency;    /* errands of one connection under way */
-    struct sx_limits limits; /* of a connection, without zeros for defaults */
+    struct sx_relays relays;      /* set before the first client is there */
+    _Atomic unsigned concurrency; /* errands of one connection under way */
+    struct sx_limits limits;      /* of a connection, without zeros for defaults */
     struct sx_store *store;
     struct sx_stats *stats;
     pthread_mutex_t policy_lock; /* of the next three, which a reload changes */

@@ -22,6 +22,16 @@ struct relay {
     uint8_t session_len;
 };
 
+struct domains {
+    size_t n;
+    char **name;
+};
+
+struct fresh { /* of a reload, on its way to the thread */
+    struct sx_proxy_cfg cfg;
+    struct domains own;
+};
+
 struct sx_proxy {
     uv_loop_t uv;
     uv_async_t async;
@@ -29,7 +39,7 @@ struct sx_proxy {
     uv_thread_t thread;
     bool has_uv, has_thread;
     struct sx_proxy_cfg cfg; /* without zeros */
-    char **own_domains;
+    struct domains own;
     struct sx_net *net;
     struct relay *by_address[BUCKETS], *by_session[BUCKETS];
     atomic_size_t n_relays;
@@ -37,7 +47,8 @@ struct sx_proxy {
 
     pthread_mutex_t lock; /* of what follows */
     struct sx_errand *inbox_first, *inbox_last;
-    unsigned pending; /* submitted and not done */
+    unsigned pending, pending_max; /* submitted and not done */
+    struct fresh *fresh;
     bool stopping;
 };
 
@@ -192,9 +203,9 @@ static bool is_own(const struct sx_proxy *p, const struct sx_server *s)
     const char *host = s->hosts[0].text;
     size_t len = strlen(host);
 
-    for (size_t i = 0; i < p->cfg.n_own_domains; i++) {
-        size_t n = strlen(p->own_domains[i]);
-        if (n <= len && strcmp(host + len - n, p->own_domains[i]) == 0 &&
+    for (size_t i = 0; i < p->own.n; i++) {
+        size_t n = strlen(p->own.name[i]);
+        if (n <= len && strcmp(host + len - n, p->own.name[i]) == 0 &&
             (n == len || host[len - n - 1] == '.'))
             return true;
     }
@@ -378,11 +389,49 @@ static void on_tick(uv_timer_t *t)
     }
 }
 
+static int start_tick(struct sx_proxy *p)
+{
+    int64_t ms = p->cfg.idle_ms < p->cfg.failed_ms ? p->cfg.idle_ms : p->cfg.failed_ms;
+
+    ms = ms > TICK_MAX_MS ? TICK_MAX_MS : ms;
+    return uv_timer_start(&p->tick, on_tick, (uint64_t)ms, (uint64_t)ms);
+}
+
 static void close_handle(uv_handle_t *h, void *arg)
 {
     (void)arg;
     if (!uv_is_closing(h))
         uv_close(h, NULL);
+}
+
+static void domains_free(struct domains *d)
+{
+    for (size_t i = 0; i < d->n; i++)
+        sx_free(d->name[i]);
+    sx_free(d->name);
+    *d = (struct domains){ 0 };
+}
+
+static void fresh_free(struct fresh *f)
+{
+    if (f != NULL)
+        domains_free(&f->own);
+    sx_free(f);
+}
+
+static void take_fresh(struct sx_proxy *p, struct fresh *f)
+{
+    struct domains old = p->own;
+
+    p->cfg.relays_max = f->cfg.relays_max;
+    p->cfg.relay_pending_max = f->cfg.relay_pending_max;
+    p->cfg.idle_ms = f->cfg.idle_ms;
+    p->cfg.failed_ms = f->cfg.failed_ms;
+    p->own = f->own;
+    f->own = old;
+    fresh_free(f);
+    if (!uv_is_closing((uv_handle_t *)&p->tick))
+        (void)start_tick(p);
 }
 
 static void on_net_closed(void *user)
@@ -420,7 +469,11 @@ static void on_async(uv_async_t *a)
     struct sx_errand *list = p->inbox_first;
     p->inbox_first = p->inbox_last = NULL;
     bool stopping = p->stopping;
+    struct fresh *fresh = p->fresh;
+    p->fresh = NULL;
     pthread_mutex_unlock(&p->lock);
+    if (fresh != NULL)
+        take_fresh(p, fresh);
     for (struct sx_errand *e = list; e != NULL; e = next) {
         next = e->next;
         if (stopping)
@@ -439,7 +492,7 @@ bool sx_proxy_submit(void *proxy, struct sx_errand *e)
     struct sx_proxy *p = proxy;
 
     pthread_mutex_lock(&p->lock);
-    bool taken = !p->stopping && p->pending < p->cfg.pending_max;
+    bool taken = !p->stopping && p->pending < p->pending_max;
     if (taken) {
         p->pending++;
         e->next = NULL;
@@ -483,21 +536,18 @@ static void fill_defaults(struct sx_proxy_cfg *c)
     c->net.failed_cache = 1;              /* failures are remembered here */
 }
 
-static simplex_rc copy_domains(struct sx_proxy *p)
+static simplex_rc copy_domains(const struct sx_proxy_cfg *cfg, struct domains *to)
 {
-    size_t n = p->cfg.n_own_domains;
-
-    p->cfg.n_own_domains = 0;
-    if (n == 0)
+    *to = (struct domains){ 0 };
+    if (cfg->n_own_domains == 0)
         return SIMPLEX_OK;
-    p->own_domains = sx_calloc(n, sizeof(*p->own_domains));
-    if (p->own_domains == NULL)
+    to->name = sx_calloc(cfg->n_own_domains, sizeof(*to->name));
+    if (to->name == NULL)
         return SIMPLEX_E_NOMEM;
-    for (size_t i = 0; i < n; i++) {
-        p->own_domains[i] = sx_strdup(p->cfg.own_domains[i]);
-        if (p->own_domains[i] == NULL)
+    for (; to->n < cfg->n_own_domains; to->n++) {
+        to->name[to->n] = sx_strdup(cfg->own_domains[to->n]);
+        if (to->name[to->n] == NULL)
             return SIMPLEX_E_NOMEM;
-        p->cfg.n_own_domains++;
     }
     return SIMPLEX_OK;
 }
@@ -505,16 +555,14 @@ static simplex_rc copy_domains(struct sx_proxy *p)
 static simplex_rc start_loop(struct sx_proxy *p)
 {
     static const struct sx_net_callbacks callbacks = { .up = on_up, .down = on_down };
-    int64_t tick = p->cfg.idle_ms < p->cfg.failed_ms ? p->cfg.idle_ms : p->cfg.failed_ms;
 
-    tick = tick > TICK_MAX_MS ? TICK_MAX_MS : tick;
     if (uv_loop_init(&p->uv) != 0)
         return SIMPLEX_E_SYSTEM;
     p->has_uv = true;
     if (uv_async_init(&p->uv, &p->async, on_async) != 0 || uv_timer_init(&p->uv, &p->tick) != 0)
         return SIMPLEX_E_SYSTEM;
     p->async.data = p->tick.data = p;
-    if (uv_timer_start(&p->tick, on_tick, (uint64_t)tick, (uint64_t)tick) != 0)
+    if (start_tick(p) != 0)
         return SIMPLEX_E_SYSTEM;
     simplex_rc rc = sx_net_open(&p->uv, &p->cfg.net, &callbacks, p, "proxy", &p->net);
     if (rc != SIMPLEX_OK)
@@ -537,8 +585,10 @@ simplex_rc sx_proxy_start(const struct sx_proxy_cfg *cfg, struct sx_proxy **out)
         return SIMPLEX_E_SYSTEM;
     }
     p->cfg = *cfg;
+    p->cfg.own_domains = NULL; /* the caller's */
     fill_defaults(&p->cfg);
-    simplex_rc rc = copy_domains(p);
+    p->pending_max = p->cfg.pending_max;
+    simplex_rc rc = copy_domains(cfg, &p->own);
     if (rc == SIMPLEX_OK)
         rc = start_loop(p);
     if (rc != SIMPLEX_OK) {
@@ -546,6 +596,31 @@ simplex_rc sx_proxy_start(const struct sx_proxy_cfg *cfg, struct sx_proxy **out)
         return rc;
     }
     *out = p;
+    return SIMPLEX_OK;
+}
+
+simplex_rc sx_proxy_reload(struct sx_proxy *p, const struct sx_proxy_cfg *cfg)
+{
+    struct fresh *f = sx_calloc(1, sizeof(*f));
+
+    if (f == NULL)
+        return SIMPLEX_E_NOMEM;
+    f->cfg = *cfg;
+    f->cfg.net = (struct sx_net_cfg){ 0 };
+    fill_defaults(&f->cfg);
+    simplex_rc rc = copy_domains(cfg, &f->own);
+    if (rc != SIMPLEX_OK) {
+        fresh_free(f);
+        return rc;
+    }
+    pthread_mutex_lock(&p->lock);
+    struct fresh *old = p->fresh;
+    p->fresh = f;
+    p->pending_max = f->cfg.pending_max;
+    if (!p->stopping)
+        uv_async_send(&p->async);
+    pthread_mutex_unlock(&p->lock);
+    fresh_free(old);
     return SIMPLEX_OK;
 }
 
@@ -573,9 +648,8 @@ void sx_proxy_free(struct sx_proxy *p)
     if (p == NULL)
         return;
     sx_proxy_stop(p);
-    for (size_t i = 0; i < p->cfg.n_own_domains; i++)
-        sx_free(p->own_domains[i]);
-    sx_free(p->own_domains);
+    domains_free(&p->own);
+    fresh_free(p->fresh);
     pthread_mutex_destroy(&p->lock);
     sx_free_secret(p, sizeof(*p));
 }

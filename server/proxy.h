@@ -36,6 +36,9 @@ struct sx_proxy;
 simplex_rc sx_proxy_start(const struct sx_proxy_cfg *cfg, struct sx_proxy **out) SIMPLEX_CHECK;
 /* What submit is to be: struct sx_relays with user = the proxy. From any thread. */
 bool sx_proxy_submit(void *proxy, struct sx_errand *e);
+/* Takes everything of cfg but `net` and the proxy's own part of it; from any thread. Relays that it
+ * has already stay until they are idle, and count as they did. */
+simplex_rc sx_proxy_reload(struct sx_proxy *p, const struct sx_proxy_cfg *cfg) SIMPLEX_CHECK;
 /* Gives all errands back, closes all connections and waits for the thread. The hubs must still be
  * open. Errands submitted later are refused. */
 void sx_proxy_stop(struct sx_proxy *p);

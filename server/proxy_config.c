@@ -3,6 +3,7 @@
 
 #define CONCURRENCY_MAX 65535
 #define RELAYS_MAX 100000
+#define PENDING_MAX 1000000
 
 static bool too_long(const char *text, size_t size)
 {
@@ -13,6 +14,10 @@ simplex_rc sx_proxy_check(const simplex_server_config *cfg, struct sx_errtext *e
 {
     const struct sx_net_cfg *n = NULL;
 
+    if (cfg->proxy_pending > PENDING_MAX || cfg->proxy_relay_pending > PENDING_MAX) {
+        sx_errtext_set(err, "at most %d forwarded commands under way", PENDING_MAX);
+        return SIMPLEX_E_ARG;
+    }
     if (cfg->proxy_concurrency > CONCURRENCY_MAX || cfg->proxy_relays > RELAYS_MAX) {
         sx_errtext_set(err, "at most %d commands of a client under way and %d relays",
                        CONCURRENCY_MAX, RELAYS_MAX);
@@ -60,14 +65,28 @@ unsigned sx_proxy_relays_max(const simplex_server_config *cfg)
     return cfg->proxy_relays == 0 ? SX_PROXY_RELAYS_MAX : cfg->proxy_relays;
 }
 
+static struct sx_proxy_cfg limits(const simplex_server_config *cfg, unsigned relays)
+{
+    return (struct sx_proxy_cfg){ .relays_max = relays,
+                                  .pending_max = cfg->proxy_pending,
+                                  .relay_pending_max = cfg->proxy_relay_pending,
+                                  .idle_ms = cfg->proxy_idle_ms,
+                                  .failed_ms = cfg->proxy_failed_ms,
+                                  .own_domains = cfg->own_domains,
+                                  .n_own_domains = cfg->n_own_domains };
+}
+
+simplex_rc sx_proxy_follow(const simplex_server_config *cfg, unsigned relays, struct sx_proxy *p)
+{
+    struct sx_proxy_cfg c = limits(cfg, relays);
+
+    return p == NULL ? SIMPLEX_OK : sx_proxy_reload(p, &c);
+}
+
 simplex_rc sx_proxy_open(const simplex_server_config *cfg, unsigned relays, struct sx_srv *srv,
                          struct sx_proxy **out)
 {
-    struct sx_proxy_cfg c = { .relays_max = relays,
-                              .idle_ms = cfg->proxy_idle_ms,
-                              .failed_ms = cfg->proxy_failed_ms,
-                              .own_domains = cfg->own_domains,
-                              .n_own_domains = cfg->n_own_domains };
+    struct sx_proxy_cfg c = limits(cfg, relays);
 
     *out = NULL;
     if (!cfg->proxy)

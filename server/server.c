@@ -446,6 +446,19 @@ void simplex_server_stop(simplex_server *s)
 
 /* ---- while it runs ---- */
 
+static simplex_rc follow_proxy(struct simplex_server *s, const simplex_server_config *cfg)
+{
+    struct sx_open_files wanted = { .clients = s->files.clients,
+                                    .relays = sx_proxy_relays_max(cfg) };
+    unsigned relays = sx_open_files_now(s->n_loops, &wanted).relays;
+
+    simplex_rc rc = sx_proxy_follow(cfg, relays, s->proxy);
+    if (rc == SIMPLEX_OK)
+        atomic_store(&s->srv->concurrency,
+                     cfg->proxy_concurrency == 0 ? SX_PEER_ERRANDS : cfg->proxy_concurrency);
+    return rc;
+}
+
 simplex_rc simplex_server_reload(simplex_server *s, const simplex_server_config *cfg)
 {
     bool has_password = cfg != NULL && cfg->password != NULL && *cfg->password != 0;
@@ -460,6 +473,11 @@ simplex_rc simplex_server_reload(simplex_server *s, const simplex_server_config 
     char *password = has_password ? sx_strdup(cfg->password) : NULL;
     if (has_password && password == NULL)
         return SIMPLEX_E_NOMEM;
+    if ((rc = follow_proxy(s, cfg)) != SIMPLEX_OK) {
+        if (password != NULL)
+            sx_free_secret(password, strlen(password));
+        return rc;
+    }
     sx_srv_set_policy(s->srv, cfg->new_queues, has_password ? sx_str(password) : sx_bytes("", 0));
     struct sx_qstore_cfg store = store_config(cfg);
     sx_qstore_set_ttl(s->srv->store, &store);

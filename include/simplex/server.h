@@ -132,6 +132,10 @@ typedef struct simplex_server_config {
     unsigned new_services;   /* so many further ones in new_services_ms; 0: 2048 */
     int64_t new_services_ms; /* 0: 1 hour */
 
+    /* Of the proxy; commands of 16 KB each. Beyond these they are refused for the moment. */
+    unsigned proxy_pending;       /* forwarded and not answered yet; 0: 4096 */
+    unsigned proxy_relay_pending; /* of them to one relay; 0: 512 */
+
     /* A static site: GET and HEAD for the files below web_path. */
     const char *web_path;   /* NULL: no site */
     bool web_http;          /* over HTTP, on a port of its own */
@@ -165,9 +169,10 @@ SIMPLEX_API void simplex_server_stop(simplex_server *s);
  * Changes what can change while the server runs: password, new_queues, message_ttl_ms, ntf_ttl_ms,
  * expire_on_send, expire_interval_ms, end_flush_ms, ntf_flush_ms, inactive_ttl_ms,
  * inactive_check_ms, and of the operator's part (if it was started with a stats_dir or a port)
- * metrics_interval_ms and what begins with control_ but the port. The files of the web certificate
- * are read again, and the log says so. The other fields are not looked at, but must be ones that
- * start would take. On failure everything is as it was. E_ARG (see cfg->error), E_NOMEM.
+ * metrics_interval_ms and what begins with control_ but the port; of the proxy, its limits (relays,
+ * pending, concurrency), proxy_idle_ms, proxy_failed_ms and own_domains. The files of the web
+ * certificate are read again, and the log says so. The other fields are not looked at, but must be
+ * ones that start would take. On failure everything is as it was. E_ARG (see cfg->error), E_NOMEM.
  */
 SIMPLEX_API simplex_rc simplex_server_reload(simplex_server *s,
                                              const simplex_server_config *cfg) SIMPLEX_CHECK;

@@ -453,7 +453,8 @@ static void tells_why_a_relay_cannot_be_reached(void **state)
     to = address("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaad.onion", 5223,
                  n.relay.key_hash); /* without SOCKS */
     assert_proxy(prxy(&n.client, &to, NULL), SX_PROXY_BROKER, SX_BROKER_HOST, 0);
-    to = address("no-such-host.invalid", 5223, n.relay.key_hash); /* a resolver that fails is not that */
+    to = address("no-such-host.invalid", 5223,
+                 n.relay.key_hash); /* a resolver that fails is not that */
     assert_proxy(prxy(&n.client, &to, NULL), SX_PROXY_BROKER, SX_BROKER_NETWORK, 0);
     forwarder_set(&n.way, FORWARD_STALL);
     assert_proxy(prxy(&n.client, &n.to, NULL), SX_PROXY_BROKER, SX_BROKER_TIMEOUT, 0);
@@ -721,6 +722,69 @@ static void closes_sessions_that_nobody_uses(void **state)
     struct sx_rsp r = send_to(&n.client, &route, &q, false, sx_str("x"));
     assert_proxy(&r, SX_PROXY_NO_SESSION, 0, 0);
     open_route(&n.client, &n.to);
+    net_close(&n);
+    vec_free_all();
+}
+
+/* Beyond what one relay may hold up there is an answer at once: others are not kept waiting. */
+static void limits_what_one_relay_has_under_way(void **state)
+{
+    enum { MORE = 4 };
+    struct net n;
+    struct queue q;
+    simplex_server_config cfg = config();
+    struct forwarding f[MORE];
+
+    (void)state;
+    cfg.proxy_relay_pending = 2;
+    net_open(&n, cfg);
+    new_queue(&n.rcv, &q, SX_ED25519);
+    struct route route = open_route(&n.client, &n.to);
+    struct sx_cmd send = { .tag = SX_SEND, .send = { .body = sx_str("many") } };
+    forwarder_set(&n.way, FORWARD_STALL);
+    for (size_t i = 0; i < MORE; i++)
+        assert_int_equal(forward(&n.client, &route, NULL, sx_bytes(q.snd_id, 24), &send, &f[i]),
+                         SIMPLEX_OK);
+    for (size_t i = 2; i < MORE; i++) {
+        struct sx_rsp r = answer_to(&n.client, &f[i]);
+        assert_proxy(&r, SX_PROXY_BROKER, SX_BROKER_TIMEOUT, 0);
+    }
+    forwarder_set(&n.way, FORWARD);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(answer_to(&n.client, &f[i]).tag, SX_R_OK);
+    net_close(&n);
+    vec_free_all();
+}
+
+static void takes_other_limits_while_it_runs(void **state)
+{
+    struct net n;
+    struct queue q;
+    simplex_server_config cfg = config();
+    const char *const own[] = { "example.org", "127.0.0.1" };
+
+    (void)state;
+    net_open(&n, cfg);
+    new_queue(&n.rcv, &q, SX_ED25519);
+    struct route route = open_route(&n.client, &n.to);
+    usleep(1000000);
+    assert_int_equal(send_to(&n.client, &route, &q, false, sx_str("x")).tag, SX_R_OK);
+    cfg.proxy_idle_ms = 300;
+    cfg.proxy_failed_ms = 300;
+    cfg.own_domains = own;
+    cfg.n_own_domains = SX_COUNT(own);
+    for (int i = 0; i < 3; i++) /* faster than the thread takes them */
+        assert_int_equal(simplex_server_reload(n.proxy.s, &cfg), SIMPLEX_OK);
+    usleep(1000000);
+    struct sx_rsp r = send_to(&n.client, &route, &q, false, sx_str("x"));
+    assert_proxy(&r, SX_PROXY_NO_SESSION, 0, 0);
+    forwarder_set(&n.way, FORWARD_REFUSE);
+    assert_proxy(prxy(&n.client, &n.to, NULL), SX_PROXY_BROKER, SX_BROKER_NETWORK, 0);
+    forwarder_set(&n.way, FORWARD);
+    usleep(500000); /* and not 30 s */
+    open_route(&n.client, &n.to);
+    cfg.proxy_pending = 2000000;
+    assert_int_equal(simplex_server_reload(n.proxy.s, &cfg), SIMPLEX_E_ARG);
     net_close(&n);
     vec_free_all();
 }
@@ -1142,6 +1206,8 @@ int main(void)
         cmocka_unit_test(forgets_clients_that_left_before_the_answer),
         cmocka_unit_test(stops_with_commands_under_way),
         cmocka_unit_test(closes_sessions_that_nobody_uses),
+        cmocka_unit_test(limits_what_one_relay_has_under_way),
+        cmocka_unit_test(takes_other_limits_while_it_runs),
         cmocka_unit_test(keeps_the_number_of_relays_within_its_limit),
         cmocka_unit_test(routes_to_itself),
         cmocka_unit_test(serves_many_clients_while_sessions_break),

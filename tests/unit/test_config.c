@@ -503,7 +503,7 @@ static void changes_are_told_with_what_needs_a_restart(void **state)
     expect_change(&ch, false, "ports: 5223,443 -> 5223");
     expect_change(&ch, false, "address to listen on: none -> 127.0.0.1");
     expect_change(&ch, false, "SOCKS proxy: credentials changed");
-    expect_change(&ch, false, "domains of own servers: a.org -> a.org b.org");
+    expect_change(&ch, true, "domains of own servers: a.org -> a.org b.org");
     expect_change(&ch, true, "delay of END and DELD: 15 seconds -> 1 second");
     expect_change(&ch, true, "delay of notifications: 1.25 seconds -> 1.5 seconds");
     expect_change(&ch, false, "memory of all waiting messages at most: 1 MiB -> 2048 MiB");
