@@ -589,6 +589,8 @@ typedef struct simplex_connection_info {
     uint16_t agent_version;
     int64_t last_msg_id; /* last id given to a message, sent or received */
     int64_t pending;     /* messages not delivered yet */
+    int64_t sent;        /* number of our last message, those of the protocol included */
+    int64_t received;    /* number of the peer's last message that arrived */
     bool address;        /* a contact address, not a connection to somebody */
     int32_t sync_state;  /* SIMPLEX_SYNC_... */
     int32_t rcv_switch;  /* SIMPLEX_SWITCH_...: our queue is being moved, so far; 0: it is not */
@@ -631,6 +633,13 @@ typedef struct simplex_server_status {
     int64_t pending;   /* that wait for it */
     int64_t queues;    /* all receiving queues there */
     int64_t user;      /* whose sessions and queues they are */
+    /* Counts since the agent was opened: */
+    int64_t attempts, sessions;      /* connections tried; those that became sessions */
+    int64_t bytes_out, bytes_in;     /* in blocks of 16,384, without TLS and handshakes */
+    int64_t subscriptions;           /* asked for, repeats included */
+    int64_t received, acknowledged;  /* messages that came, repeats included; ACKs sent */
+    int64_t sent, send_errors;       /* messages it took, as the server of a contact or as a proxy
+                                      * for one; attempts that failed */
 } simplex_server_status;
 
 /* The server number `index`, from 0, of those that the agent has to do with since it was opened;

@@ -112,6 +112,7 @@ static void send_ack(struct simplex_agent *a, struct sx_ack *k)
         sx_free(k);
         return;
     }
+    q->server->served.acks++;
     k->next = a->acks_out;
     a->acks_out = k;
 }

@@ -89,6 +89,11 @@ struct sx_tried {
     uint8_t places[SX_USER_SERVERS_MAX / 8];
 };
 
+struct sx_served { /* counts, since the agent was opened */
+    uint64_t subs, received, acks; /* commands SUB and ACK sent, messages that came */
+    uint64_t sent, send_errors;    /* answers to SEND, here or through this proxy */
+};
+
 struct sx_rt_server { /* one per user and server that a queue of theirs or of a contact is on */
     struct sx_rt_server *next;
     int64_t user;
@@ -100,6 +105,7 @@ struct sx_rt_server { /* one per user and server that a queue of theirs or of a 
     bool timed_out;            /* a SUB was not answered on a living session */
     int64_t *subscribed;       /* connections for the next UP event */
     size_t n_subscribed, cap_subscribed;
+    struct sx_served served;
 };
 
 struct sx_rt_rcvq { /* a receiving queue that has an id on its server */

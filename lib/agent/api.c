@@ -521,6 +521,8 @@ static simplex_rc fill_info(struct simplex_agent *a, const struct sx_conn *c,
     out->address = c->role == SX_ADDRESS;
     out->agent_version = c->agent_version;
     out->last_msg_id = c->last_id;
+    out->sent = c->last_snd_id;
+    out->received = c->last_rcv_ext_id;
     out->user = c->user;
     out->sync_state = c->sync_state;
     rc = sx_store_rcvq_of(a->store, c->id, 0, &q);

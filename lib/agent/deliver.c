@@ -354,6 +354,10 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     w->in_flight = false;
     w->dirty = true;
     a->work = true;
+    if (w->server != NULL && why == SIMPLEX_OK)
+        w->server->served.sent++;
+    else if (w->server != NULL)
+        w->server->served.send_errors++;
     rc = sx_handler_begin(a);
     if (rc != SIMPLEX_OK)
         return;

@@ -159,6 +159,7 @@ static void note_shown(struct simplex_agent *a, int64_t queue)
         rt->unacked = true;
         rt->on_hold = false;
         rt->quiet = 0;
+        rt->server->served.received++;
     }
 }
 

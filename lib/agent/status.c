@@ -158,6 +158,21 @@ simplex_rc simplex_agent_query_queues(simplex_agent *a, int64_t conn)
 
 /* ---- subscriptions ---- */
 
+static void show_counts(const struct sx_rt_server *s, simplex_server_status *out)
+{
+    const struct sx_traffic *t = sx_client_traffic(s->client);
+
+    out->attempts = (int64_t)t->attempts;
+    out->sessions = (int64_t)t->sessions;
+    out->bytes_out = (int64_t)t->blocks_out * SX_BLOCK;
+    out->bytes_in = (int64_t)t->blocks_in * SX_BLOCK;
+    out->subscriptions = (int64_t)s->served.subs;
+    out->received = (int64_t)s->served.received;
+    out->acknowledged = (int64_t)s->served.acks;
+    out->sent = (int64_t)s->served.sent;
+    out->send_errors = (int64_t)s->served.send_errors;
+}
+
 static simplex_rc do_server(struct simplex_agent *a, void *p)
 {
     const struct args *x = p;
@@ -179,6 +194,7 @@ static simplex_rc do_server(struct simplex_agent *a, void *p)
     x->out->pending = (int64_t)(s->n_pending + s->n_sent);
     for (const struct sx_rt_rcvq *q = s->queues; q != NULL; q = q->next_server)
         x->out->queues++;
+    show_counts(s, x->out);
     return SIMPLEX_OK;
 }
 

@@ -181,7 +181,10 @@ static bool send_sub(struct sx_rt_server *s, struct sx_rt_rcvq *q)
                               .done = on_answer,
                               .ctx = (void *)(intptr_t)q->id };
 
-    return sx_client_send(s->client, &req) == SIMPLEX_OK;
+    if (sx_client_send(s->client, &req) != SIMPLEX_OK)
+        return false;
+    s->served.subs++;
+    return true;
 }
 
 void sx_subscribe_server(struct simplex_agent *a, struct sx_rt_server *s)

@@ -73,6 +73,7 @@ struct sx_client {
     int64_t last_ping;
     unsigned pings_lost;
     unsigned unanswered; /* commands that timed out since the last data came */
+    struct sx_traffic traffic;
 };
 
 void sx_vias_free(struct sx_net *n); /* via.c: at the end, all that are left */

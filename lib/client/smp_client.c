@@ -235,6 +235,7 @@ static void on_ready(void *owner)
     c->unanswered = 0;
     c->probing = false;
     c->failed_until = 0;
+    c->traffic.sessions++;
     encode_waiting(c);
     sx_net_add_work(c->net, c);
     if (c->net->cb.up != NULL)
@@ -300,6 +301,7 @@ static void on_content(void *owner, simplex_bytes content)
     struct sx_batch_rd batch;
     simplex_bytes t;
 
+    c->traffic.blocks_in++;
     c->last_received = sx_net_now();
     c->pings_lost = 0;
     c->unanswered = 0;
@@ -368,6 +370,7 @@ static void connect_now(struct sx_client *c)
     c->connect_now = false;
     c->reconnect_at = SX_NO_DEADLINE;
     c->connecting_since = sx_net_now();
+    c->traffic.attempts++;
     simplex_rc rc = sx_conn_open(c->net, &c->server, c->user, c->entity, &conn_ops, c, &c->conn);
     if (rc != SIMPLEX_OK)
         go_down(c, rc, true);
@@ -386,6 +389,7 @@ static simplex_rc flush_group(struct sx_client *c)
         if (content.bad)
             return SIMPLEX_E_INTERNAL;
         rc = sx_conn_write(c->conn, sx_wr_bytes(&content));
+        c->traffic.blocks_out++;
         sx_outbox_range(o, i, &from, &to);
         for (; rc == SIMPLEX_OK && from < to; from++) {
             struct sx_req *r = o->req[from];
@@ -560,6 +564,11 @@ uint16_t sx_client_version(const struct sx_client *c)
 const struct sx_session *sx_client_session(const struct sx_client *c)
 {
     return c->up ? sx_conn_session(c->conn) : NULL;
+}
+
+const struct sx_traffic *sx_client_traffic(const struct sx_client *c)
+{
+    return &c->traffic;
 }
 
 void *sx_client_data(const struct sx_client *c)

@@ -89,6 +89,11 @@ uint16_t sx_client_version(const struct sx_client *c); /* 0 when not up */
 const struct sx_session *sx_client_session(const struct sx_client *c);
 /* With cfg.proxy: the hello of the server, from which PKEY is made. Empty when not up. */
 simplex_bytes sx_client_hello(const struct sx_client *c);
+struct sx_traffic { /* of a client, since it was made */
+    uint64_t attempts, sessions;   /* connections tried, and those that got through the handshake */
+    uint64_t blocks_out, blocks_in; /* of 16,384 bytes, without handshakes */
+};
+const struct sx_traffic *sx_client_traffic(const struct sx_client *c);
 void *sx_client_data(const struct sx_client *c); /* the owner's pointer */
 void sx_client_set_data(struct sx_client *c, void *data);
 

@@ -77,6 +77,60 @@ static void a_query_without_a_server_or_a_queue_fails(void **state)
     duo_close(&d);
 }
 
+static simplex_server_status sums(struct test_agent *t)
+{
+    simplex_server_status sum = { .size = sizeof sum }, s = { .size = sizeof s };
+
+    for (size_t n = 0; simplex_agent_server(t->a, n, &s) == SIMPLEX_OK; n++) {
+        sum.sessions += s.sessions;
+        sum.attempts += s.attempts;
+        sum.subscriptions += s.subscriptions;
+        sum.sent += s.sent;
+        sum.send_errors += s.send_errors;
+        sum.received += s.received;
+        sum.acknowledged += s.acknowledged;
+        sum.bytes_in += s.bytes_in;
+        sum.bytes_out += s.bytes_out;
+    }
+    return sum;
+}
+
+static void what_went_on_with_servers_is_counted(void **state)
+{
+    simplex_connection_info info = { .size = sizeof info };
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    agent_reopen(&d.i);
+    agent_reopen(&d.j);
+    expect(&d.i, SIMPLEX_EV_UP, 0);
+    expect(&d.j, SIMPLEX_EV_UP, 0);
+    simplex_server_status i0 = sums(&d.i), j0 = sums(&d.j);
+    assert_true(i0.sessions == 1 && i0.attempts == 1); /* nothing else was needed */
+    assert_int_equal(i0.subscriptions, 1);
+    for (int n = 0; n < 5; n++)
+        talk(&d.i, d.ic, &d.j, d.jc, "counted");
+    simplex_server_status i = sums(&d.i), j = sums(&d.j);
+    assert_int_equal(i.sent - i0.sent, 5);
+    assert_int_equal(i.send_errors, i0.send_errors);
+    assert_int_equal(j.received - j0.received, 5);
+    assert_true(j.acknowledged - j0.acknowledged >= 4); /* the last one may be on its way */
+    assert_true(i.bytes_out - i0.bytes_out >= 5 * 16384 && j.bytes_in - j0.bytes_in >= 5 * 16384);
+    assert_int_equal(i.bytes_out % 16384, 0);
+    assert_int_equal(simplex_agent_connection(d.i.a, d.ic, &info), SIMPLEX_OK);
+    int64_t sent = info.sent;
+    assert_int_equal(simplex_agent_connection(d.j.a, d.jc, &info), SIMPLEX_OK);
+    assert_int_equal(info.received, sent);
+    forwarder_set(&d.fj, FORWARD_REFUSE);
+    send_text(&d.i, d.ic, "delayed");
+    for (int n = 0; n < 1000 && sums(&d.i).send_errors == i.send_errors; n++)
+        usleep(10000);
+    assert_true(sums(&d.i).send_errors > i.send_errors);
+    duo_close(&d);
+}
+
 /* Of all servers that the agent knows. */
 static simplex_server_status totals(struct test_agent *t)
 {
@@ -179,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_server_tells_of_waiting_messages),
         cmocka_unit_test(a_query_without_a_server_or_a_queue_fails),
+        cmocka_unit_test(what_went_on_with_servers_is_counted),
         cmocka_unit_test(subscriptions_are_counted),
         cmocka_unit_test(only_what_a_server_may_say_is_read),
     };
