@@ -153,6 +153,17 @@ typedef struct simplex_agent_config {
     bool fetch_only;
     /* New connections and addresses have notifications from the start: simplex_agent_notify. */
     bool notifications;
+
+    /* Redundant queues: how many receiving queues, each on a server of its own, a new connection
+     * gets (as far as there are servers). 0 and 1: one; up to SIMPLEX_QUEUES_MAX. Then numbers and
+     * milliseconds, 0 means the default. */
+    int32_t queues;
+    int64_t hold_time;      /* 30,000: a message behind a gap waits for another queue to fill it */
+    int64_t miss_messages;  /* 1: QMISS when so many more were missed for certain */
+    int64_t miss_time;      /* 300,000: QMISS when a queue is behind the others for so long */
+    int64_t spare_messages; /* 10: after so many messages, and ... */
+    int64_t spare_time;     /* 600,000: ... so much time between the first and the last of them, none
+                             * through another than the first queue: the others are deleted */
 } simplex_agent_config;
 
 /*
@@ -566,6 +577,101 @@ SIMPLEX_API simplex_rc simplex_agent_conn_rotation(simplex_agent *a, int64_t con
                                                    simplex_rotation *policy,
                                                    simplex_rotation_status *status) SIMPLEX_CHECK;
 
+/* ---- redundant queues (docs/protocol-notes.md) ---- */
+
+/*
+ * A connection may receive through several queues on different servers. The peer puts each message
+ * into all of them; it is shown once, in order, whichever server dies, lies or loses it. Both sides
+ * choose for themselves how many they have; each sends to all that the other has. The peer must be
+ * an agent of this library: for any other the first queue is used, and the others are deleted after
+ * the first messages. A short link and a contact address have one queue; more can be added when the
+ * connection is there.
+ */
+#define SIMPLEX_QUEUES_MAX 4
+
+typedef struct simplex_connection_options {
+    size_t size;    /* set by the caller: sizeof(simplex_connection_options) */
+    int32_t queues; /* receiving queues of this connection; 0: as configured */
+    int64_t user;   /* of create and join: whose connection it is; 0: the default user's */
+} simplex_connection_options;
+
+/* As simplex_agent_create, _join and _accept, with options (NULL: none). Errors also: ARG. */
+SIMPLEX_API simplex_rc simplex_agent_create_with(simplex_agent *a, int32_t pq,
+                                                 const simplex_connection_options *options,
+                                                 int64_t *conn) SIMPLEX_CHECK;
+SIMPLEX_API simplex_rc simplex_agent_join_with(simplex_agent *a, simplex_bytes link,
+                                               simplex_bytes info, int32_t pq,
+                                               const simplex_connection_options *options,
+                                               int64_t *conn) SIMPLEX_CHECK;
+SIMPLEX_API simplex_rc simplex_agent_accept_with(simplex_agent *a, int64_t request,
+                                                 simplex_bytes info, int32_t pq,
+                                                 const simplex_connection_options *options,
+                                                 int64_t *conn) SIMPLEX_CHECK;
+
+/*
+ * One more receiving queue: on `server` (an address as in the configuration), or, when that is
+ * empty, on a configured one that the connection does not use yet. *queue: its id. QUEUE with ADDED
+ * follows when the peer uses it, REMOVED when it cannot come about. A peer that is not known to use
+ * several is asked first; if it does not, the queue waits until simplex_agent_remove_queue, or until
+ * enough messages have come without it. Errors: NOT_FOUND, PROHIBITED (not connected, or
+ * SIMPLEX_QUEUES_MAX are there), NO_SERVERS (none is left), ADDRESS, ARG.
+ */
+SIMPLEX_API simplex_rc simplex_agent_add_queue(simplex_agent *a, int64_t conn, simplex_bytes server,
+                                               int64_t *queue) SIMPLEX_CHECK;
+
+/*
+ * Does without a receiving queue: it is read to its end and deleted on its server, QUEUE with REMOVED
+ * follows. The peer finds out by itself. Repeating the call is fine. Errors: NOT_FOUND, PROHIBITED
+ * (it is the only one in use, or it is being moved).
+ */
+SIMPLEX_API simplex_rc simplex_agent_remove_queue(simplex_agent *a, int64_t conn,
+                                                  int64_t queue) SIMPLEX_CHECK;
+
+/* As simplex_agent_switch, for one of several queues; 0: the first. */
+SIMPLEX_API simplex_rc simplex_agent_switch_queue(simplex_agent *a, int64_t conn, int64_t queue,
+                                                  simplex_bytes server) SIMPLEX_CHECK;
+
+enum { /* simplex_queue_info.state */
+    SIMPLEX_QUEUE_MAKING = 1,  /* its server or the peer has still to do something for it */
+    SIMPLEX_QUEUE_WAITING = 2, /* nothing came through it yet: the peer may not use it */
+    SIMPLEX_QUEUE_IN_USE = 3,
+    SIMPLEX_QUEUE_MOVING = 4,  /* it is being moved, or replaces one that is */
+    SIMPLEX_QUEUE_ENDING = 5,  /* it is being removed */
+};
+
+typedef struct simplex_queue_info {
+    size_t size;       /* set by the caller: sizeof(simplex_queue_info) */
+    int64_t id;        /* among the queues of this direction */
+    int32_t direction; /* SIMPLEX_SWITCH_RCV: ours, SIMPLEX_SWITCH_SND: the peer's */
+    int32_t state;     /* SIMPLEX_QUEUE_... */
+    bool primary;      /* what a peer that uses one queue uses */
+    bool subscribed;   /* RCV: the server pushes its messages now */
+    char server[288];  /* "host:port" */
+    /* RCV, counted while the connection has several queues */
+    int64_t received;  /* messages, also those that another queue brought first */
+    int64_t missed;    /* that others brought and this one lost */
+    int64_t behind;    /* that others brought and this one may still bring */
+    int64_t last_time; /* when the last one came, ms; 0: none did */
+    /* SND */
+    int64_t pending;   /* messages that its server does not have yet */
+} simplex_queue_info;
+
+/* The queue number `index`, from 0, of a connection: first its receiving queues, then those it sends
+ * to. out->size is set by the caller. Errors: NOT_FOUND (also behind the last), ARG. */
+SIMPLEX_API simplex_rc simplex_agent_queue(simplex_agent *a, int64_t conn, size_t index,
+                                           simplex_queue_info *out) SIMPLEX_CHECK;
+
+enum { /* simplex_event_switch of QUEUE */
+    SIMPLEX_QUEUE_ADDED = 1,   /* RCV: messages come through it; SND: messages go there too */
+    SIMPLEX_QUEUE_REMOVED = 2, /* the error says why; UNSUPPORTED: the peer uses the first alone */
+};
+
+/* Of QUEUE and QMISS: simplex_queue_info.id. 0 for other events. */
+SIMPLEX_API int64_t simplex_event_queue_id(const simplex_event *ev);
+/* Of QMISS: messages that came through other queues and are lost in this one, all in all; *behind
+ * (may be NULL): that this one may still bring. 0 for other events. */
+SIMPLEX_API int64_t simplex_event_misses(const simplex_event *ev, int64_t *behind);
+
 /* ---- looking ---- */
 
 enum {
@@ -821,6 +927,10 @@ enum {
     SIMPLEX_EV_QINFO = 29,      /* conn, server, error: see simplex_event_queue */
     SIMPLEX_EV_RCVD = 30,       /* durable; conn, msg_id: the peer's application has the message */
     SIMPLEX_EV_LINK = 40,       /* durable; conn, data = short link; empty: it was deleted */
+    SIMPLEX_EV_QMISS = 70,      /* durable; conn, server, queue_id, misses: this queue misses messages
+                                 * that came through others; behind 0: all that was late has come */
+    SIMPLEX_EV_QUEUE = 71,      /* durable; conn, server, queue_id, switch = direction and what
+                                 * happened (SIMPLEX_QUEUE_...), error: a queue more or less */
     SIMPLEX_EV_LDATA = 41,      /* durable; conn, data = the application's, server, link info */
     SIMPLEX_EV_DEL_USER = 50,   /* durable; user: nothing is left of it */
     SIMPLEX_EV_NOTIFIER = 60,   /* durable; conn, server, data = id of a notifier that was made;

@@ -38,6 +38,10 @@
 #define SX_SUB_CHUNK 1350 /* 10 blocks of 135 */
 #define SX_LAZY_COMMIT 5 /* rows nobody waits for are committed after this */
 #define SX_DELETE_ERRORS 10
+#define SX_HOLD_TIME 30000 /* several queues: a gap is waited for so long */
+#define SX_MISS_TIME 300000 /* one that is behind the others for so long is told */
+#define SX_SPARE_MESSAGES 10 /* so many, and in so long, through the first alone: */
+#define SX_SPARE_TIME 600000 /* the peer does not use the others */
 #define SX_RECOVER_AFTER 1000
 #define SX_CACHE_KIB 4000 /* of the database, once it is loaded */
 
@@ -128,6 +132,8 @@ struct sx_rt_rcvq { /* a receiving queue that has an id on its server */
     uint8_t quiet;             /* SUBs of a drain without a message since */
     int64_t held_since;        /* mono ms; 0: not */
     int64_t fetched_ts;        /* ms: of the message that was fetched */
+    int64_t held_ext;          /* on_hold: the number of that message */
+    int64_t behind_since;      /* mono ms: others have brought more; 0: they have not */
     struct sx_id *rcv_id;      /* trimmed copy */
     struct sx_keypair *auth;   /* for SUB and ACK */
     struct sx_id *held;        /* of an address that is full: the message to acknowledge later */
@@ -252,6 +258,8 @@ struct simplex_agent {
     struct sx_rt_relay *relays; /* servers that are written to through proxies: route.c */
     const struct sx_rt_server *routed;
     int64_t held_until;     /* mono ms: look at messages that were held; 0: there are none */
+    int64_t misses_at;      /* mono ms: look for queues that are behind others; 0: there are none */
+    int32_t queues_of_call; /* receiving queues of what this call begins; 0: as configured */
     bool quota_waits;       /* some delivery worker may be waiting for a full queue */
     struct sx_fetch *fetches; /* under way: fetch.c */
     bool only_create;       /* connections made now are not subscribed */
@@ -417,6 +425,7 @@ enum sx_command_tag {
     SX_C_LOOK,    /* LKEY or LGET of the link that the connection looks at; data: look.c */
     SX_C_NKEY,    /* a notifier for rcv queue; data: its public key (notifier.c) */
     SX_C_NDEL,    /* takes it away */
+    SX_C_MADE,    /* nothing is sent: all NEW of a new connection are behind it; data: as of NEW */
 };
 simplex_rc sx_command_add(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
                           int64_t queue, simplex_bytes data) SIMPLEX_CHECK;
@@ -464,10 +473,19 @@ size_t sx_info_max(uint16_t agent_version, bool pq); /* longest connection infor
 /* The full link to give to others: of an invitation or of a contact address. */
 simplex_rc sx_invitation_text(struct simplex_agent *a, const struct sx_conn *c,
                               const struct sx_rcv_queue *q, struct sx_wr *w) SIMPLEX_CHECK;
-/* The full link to q, with the KEM key that there is; link borrows from keys and addr. */
+/* The same with so many queues at most. */
+simplex_rc sx_invitation_short_of(struct simplex_agent *a, const struct sx_conn *c,
+                                  const struct sx_rcv_queue *q, size_t most,
+                                  struct sx_wr *w) SIMPLEX_CHECK;
+/* The full link to q, with the KEM key that there is, and to the queues beside it, `most` in all;
+ * link borrows from keys and list, which has room for SIMPLEX_QUEUES_MAX. */
 simplex_rc sx_queue_link(struct simplex_agent *a, const struct sx_conn *c,
                          const struct sx_rcv_queue *q, struct sx_x3dh_keys *keys,
-                         struct sx_queue_addr *addr, struct sx_link *link) SIMPLEX_CHECK;
+                         struct sx_queue_addr *list, size_t most,
+                         struct sx_link *link) SIMPLEX_CHECK;
+/* The queues of a new connection are there: the link, the request or the confirmation follows. */
+simplex_rc sx_conn_ready(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q,
+                         simplex_bytes data) SIMPLEX_CHECK;
 simplex_rc sx_new_answered(struct simplex_agent *a, struct sx_conn *c,
                            const struct sx_command *cmd,
                            const struct sx_rsp *rsp) SIMPLEX_CHECK; /* IDS */
@@ -622,6 +640,7 @@ struct sx_incoming { /* a message at hand */
     bool notify;
     bool keep;      /* out: acknowledged by the application, not by us */
     bool hold;      /* out: not its turn yet, left on the server; all is undone */
+    int64_t ext_id; /* out, with hold: its number */
 };
 simplex_rc sx_on_request(struct simplex_agent *a, const struct sx_rcv_queue *q,
                          const struct sx_opened *o, struct sx_incoming *in) SIMPLEX_CHECK;
@@ -680,8 +699,8 @@ bool sx_switch_possible(const struct sx_conn *c);
 simplex_rc sx_rcv_switch_phase(struct simplex_agent *a, int64_t conn, int32_t *phase) SIMPLEX_CHECK;
 simplex_rc sx_snd_switch_phase(struct simplex_agent *a, int64_t conn, int32_t *phase) SIMPLEX_CHECK;
 
-simplex_rc sx_switch_start(struct simplex_agent *a, int64_t conn,
-                           simplex_bytes server) SIMPLEX_CHECK; /* empty: any */
+simplex_rc sx_switch_start(struct simplex_agent *a, int64_t conn, int64_t queue,
+                           simplex_bytes server) SIMPLEX_CHECK; /* 0: the first; empty: any */
 simplex_rc sx_switch_abort(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 /* It cannot go on before the sender uses the new queue: the old one stays. */
 simplex_rc sx_switch_failed(struct simplex_agent *a, int64_t conn, simplex_rc why,
@@ -691,7 +710,16 @@ simplex_rc sx_rcv_replacement(struct simplex_agent *a, const struct sx_rcv_queue
                               struct sx_rcv_queue *q) SIMPLEX_CHECK;
 /* By the data of a NEW: may another server be tried, and the password. */
 #define SX_NEW_DATA_MAX 256
+void sx_new_data_any(struct sx_wr *data);
+simplex_rc sx_new_data_named(simplex_bytes wanted, struct sx_server *server,
+                             struct sx_wr *data) SIMPLEX_CHECK;
 bool sx_new_may_move(const struct sx_rcv_queue *q, simplex_bytes data);
+/* The sender's keys for q, which is secured next. */
+simplex_rc sx_take_sender(struct simplex_agent *a, const struct sx_qkey *x,
+                          struct sx_rcv_queue *q) SIMPLEX_CHECK;
+/* q goes from here and from its server; a NEW that is out is waited for: its queue would be left
+ * behind. */
+simplex_rc sx_rcv_queue_end(struct simplex_agent *a, struct sx_rcv_queue *q) SIMPLEX_CHECK;
 simplex_bytes sx_new_password(struct simplex_agent *a, int64_t user, const struct sx_rcv_queue *q,
                               simplex_bytes data);
 simplex_rc sx_switch_created(struct simplex_agent *a, struct sx_conn *c,
@@ -727,11 +755,11 @@ simplex_rc sx_switch_snd_failed(struct simplex_agent *a, const struct sx_snd_que
 simplex_rc sx_switch_undelivered(struct simplex_agent *a, const struct sx_snd_queue *q,
                                  uint8_t type, simplex_rc why, const char *detail) SIMPLEX_CHECK;
 
-/* ---- hold.c: order between two queues ---- */
+/* ---- hold.c: order between several queues ---- */
 
 simplex_rc sx_hold(struct simplex_agent *a, const struct sx_conn *c, const struct sx_rcv_queue *q,
                    const struct sx_agent_msg *m, bool *hold) SIMPLEX_CHECK;
-void sx_held(struct simplex_agent *a, int64_t queue);         /* it was left on the server */
+void sx_held(struct simplex_agent *a, int64_t queue, int64_t ext_id); /* left on the server */
 void sx_held_release(struct simplex_agent *a, int64_t conn);  /* it may be its turn */
 void sx_held_check(struct simplex_agent *a);                  /* it has waited long enough */
 

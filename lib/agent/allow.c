@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The initiator lets the joiner in (agent.md section 6.1, steps 8 to 10). */
-#include "agent/agent.h"
+#include "agent/several.h"
 
 /* Which commands stand between here and the confirmation depends on the mode of each queue: our
  * own is secured with KEY when the joiner could not do it, the joiner's with SKEY when we can. */
@@ -23,15 +23,19 @@ static simplex_rc secure_queues(struct simplex_agent *a, int64_t conn, struct sx
     return rc;
 }
 
-static simplex_rc reply_queue(const struct sx_confirmation *conf, struct sx_queue_addr *addr,
-                              uint16_t *version)
+/* What the joiner lists; more than we use is not even looked at. */
+static simplex_rc reply_queues(const struct sx_confirmation *conf,
+                               struct sx_queue_addr list[SX_QUEUES_MAX], size_t *n,
+                               uint16_t *version)
 {
     struct sx_rd r = sx_rd_init(conf->reply_queue);
 
-    sx_queue_info_decode(&r, addr);
-    if (!sx_rd_done(&r))
+    for (*n = 0; *n < SX_QUEUES_MAX && (*n == 0 || !sx_rd_done(&r)); ++*n)
+        sx_queue_info_decode(&r, &list[*n]);
+    if (r.bad)
         return SIMPLEX_E_DB_DAMAGED;
-    *version = addr->v.max < SX_CLIENT_MAX ? addr->v.max : SX_CLIENT_MAX;
+    *version = list[0].v.max < SX_CLIENT_MAX ? list[0].v.max : SX_CLIENT_MAX;
+    *n = sx_usable_queues(list, *n);
     return SIMPLEX_OK;
 }
 
@@ -40,18 +44,22 @@ static simplex_rc accept_joiner(struct simplex_agent *a, struct sx_conn *c,
 {
     struct sx_agent_msg msg = { .tag = SX_AM_INFO, .info = info };
     struct sx_outgoing o = { .notify = true };
-    struct sx_queue_addr addr;
+    struct sx_queue_addr list[SX_QUEUES_MAX];
     struct sx_snd_queue sq;
+    size_t n = 0;
     uint16_t version;
     int64_t id;
-    simplex_rc rc = reply_queue(conf, &addr, &version);
+    simplex_rc rc = reply_queues(conf, list, &n, &version);
 
     if (rc == SIMPLEX_OK)
-        rc = sx_new_snd_queue(a, c->id, &addr, version, &sq);
+        rc = sx_new_snd_queue(a, c->id, &list[0], version, &sq);
     if (rc != SIMPLEX_OK)
         return rc;
+    c->peer_several = c->peer_several || n > 1;
     rc = secure_queues(a, c->id, &sq);
     sx_wipe(&sq, sizeof sq);
+    if (rc == SIMPLEX_OK)
+        rc = sx_more_snd_queues(a, c->id, list, n, version);
     c->state = SX_CONN_ACCEPTED;
     if (rc == SIMPLEX_OK)
         rc = sx_enqueue(a, c, &msg, &o, &id);

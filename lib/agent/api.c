@@ -482,7 +482,7 @@ static simplex_rc do_switch(struct simplex_agent *a, void *p)
 {
     struct args *x = p;
 
-    return sx_switch_start(a, x->conn, x->link);
+    return sx_switch_start(a, x->conn, 0, x->link);
 }
 
 simplex_rc simplex_agent_switch(simplex_agent *a, int64_t conn, simplex_bytes server)
@@ -514,7 +514,7 @@ static simplex_rc fill_info(struct simplex_agent *a, const struct sx_conn *c,
     struct sx_rcv_queue q;
     struct sx_ratchet r;
     struct sx_rt_rcvq *rt;
-    simplex_rc rc;
+    simplex_rc rc = SIMPLEX_OK;
 
     out->state = c->state;
     out->initiator = c->role == SX_INITIATOR;
@@ -525,9 +525,12 @@ static simplex_rc fill_info(struct simplex_agent *a, const struct sx_conn *c,
     out->received = c->last_rcv_ext_id;
     out->user = c->user;
     out->sync_state = c->sync_state;
-    rc = sx_store_rcvq_of(a->store, c->id, 0, &q);
-    rt = rc == SIMPLEX_OK ? sx_rt_rcvq_by_id(a, q.id) : NULL;
-    out->subscribed = rt != NULL && rt->sub == SX_SUB_ACTIVE;
+    out->subscribed = false;
+    for (unsigned n = 0; rc == SIMPLEX_OK && !out->subscribed; n++) { /* of several one is enough */
+        rc = sx_store_rcvq_of(a->store, c->id, n, &q);
+        rt = rc == SIMPLEX_OK ? sx_rt_rcvq_by_id(a, q.id) : NULL;
+        out->subscribed = rt != NULL && rt->sub == SX_SUB_ACTIVE && !q.deleted;
+    }
     sx_wipe(&q, sizeof q);
     memset(&r, 0, sizeof r);
     if (rc == SIMPLEX_OK || rc == SIMPLEX_E_NOT_FOUND)

@@ -6,6 +6,7 @@
  * the database before its command is sent, so that a repeat after a lost answer is the same.
  */
 #include "agent/push.h"
+#include "agent/several.h"
 #include "agent/users.h"
 
 simplex_rc sx_command_add(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
@@ -322,18 +323,28 @@ static bool is_notifier(const struct sx_command *cmd)
     return cmd->tag == SX_C_NKEY || cmd->tag == SX_C_NDEL;
 }
 
+/* One of several queues stands for itself. */
+static bool stands_alone(const struct sx_conn *c, const struct sx_command *cmd)
+{
+    return ends_queue(cmd) || is_notifier(cmd) ||
+           ((c->rcv_queues > 1 || c->peer_several) &&
+            (cmd->tag == SX_C_NEW || cmd->tag == SX_C_KEY || cmd->tag == SX_C_SKEY ||
+             cmd->tag == SX_C_MADE));
+}
+
 /* The end of a queue and its notifier are no steps to anything: what is behind them need not wait
  * for their server. */
 static simplex_rc step_over(struct simplex_agent *a, struct sx_rt_conn *w,
                             const struct sx_command *cmd)
 {
     struct sx_command next;
-    simplex_rc rc;
+    struct sx_conn c;
+    simplex_rc rc = sx_store_conn_get(a->store, w->id, &c);
 
     retry_later(a, w);
     w->skip = 0;
-    if (!ends_queue(cmd) && !is_notifier(cmd))
-        return SIMPLEX_OK;
+    if (rc != SIMPLEX_OK || !stands_alone(&c, cmd))
+        return rc;
     rc = sx_store_command_next(a->store, w->id, cmd->id, &next);
     if (rc == SIMPLEX_OK) {
         w->skip = cmd->id;
@@ -375,6 +386,29 @@ static void drop_moot(struct simplex_agent *a, struct sx_rt_conn *w, int64_t com
     a->work = true;
 }
 
+/* Nothing is sent: it is answered as soon as its time has come. */
+static void run_made(struct simplex_agent *a, struct sx_rt_conn *w, const struct sx_command *cmd)
+{
+    bool wait;
+    simplex_rc rc = sx_queues_unmade(a, w->id, &wait);
+
+    w->command = cmd->id;
+    if (rc == SIMPLEX_OK && wait)
+        rc = step_over(a, w, cmd);
+    else if (rc == SIMPLEX_OK)
+        rc = try_answer(a, w, SIMPLEX_OK, NULL);
+    if (rc == SIMPLEX_OK && wait)
+        return;
+    if (sx_rc_is_store(rc)) {
+        sx_agent_store_failed(a, rc);
+        return;
+    }
+    w->dirty = true;
+    a->work = true;
+    if (rc != SIMPLEX_OK && try_answer(a, w, rc, NULL) != SIMPLEX_OK)
+        retry_later(a, w);
+}
+
 void sx_run_command(struct simplex_agent *a, struct sx_rt_conn *w)
 {
     struct sx_command cmd;
@@ -391,6 +425,10 @@ void sx_run_command(struct simplex_agent *a, struct sx_rt_conn *w)
         rc = step_over(a, w, &cmd);
         if (rc == SIMPLEX_OK)
             return;
+    }
+    if (rc == SIMPLEX_OK && cmd.tag == SX_C_MADE) {
+        run_made(a, w, &cmd);
+        return;
     }
     if (rc == SIMPLEX_OK) {
         w->command = cmd.id;
@@ -421,11 +459,13 @@ static simplex_rc key_answered(struct simplex_agent *a, struct sx_conn *c,
         return rc;
     if (q.status < SX_Q_SECURED) /* a HELLO may have been faster */
         q.status = SX_Q_SECURED;
-    if (q.replaces == 0)
+    bool added = sx_is_added(&q), rotation = q.replaces != 0 || added;
+    if (added)
+        rc = sx_add_secured(a, c, &q);
+    else if (!rotation)
         rc = sx_store_rcvq_update(a->store, &q);
     else if (!q.deleted)
         rc = sx_switch_secured(a, c, &q);
-    bool rotation = q.replaces != 0;
     sx_wipe(&q, sizeof q);
     if (rc != SIMPLEX_OK || rotation)
         return rc;
@@ -452,6 +492,8 @@ static simplex_rc skey_answered(struct simplex_agent *a, struct sx_conn *c,
         return rc;
     q.status = SX_Q_SECURED;
     rc = sx_store_sndq_update(a->store, &q);
+    if (rc == SIMPLEX_OK)
+        rc = sx_snd_secured(a, &q);
     sx_wake_delivery(a, q.id, c->id);
     sx_wipe(&q, sizeof q);
     return rc;
@@ -500,6 +542,8 @@ static simplex_rc succeeded(struct simplex_agent *a, struct sx_conn *c,
     case SX_C_NKEY:
     case SX_C_NDEL:
         return sx_notifier_answered(a, cmd, rsp);
+    case SX_C_MADE:
+        return c->deleted ? SIMPLEX_OK : sx_queues_made(a, c, cmd->data);
     }
     return rc;
 }
@@ -551,6 +595,8 @@ static simplex_rc failed(struct simplex_agent *a, struct sx_conn *c, const struc
     bool rotation = false;
     simplex_rc rc = c->deleted ? SIMPLEX_OK : rotation_failed(a, cmd, why, detail, &rotation);
 
+    if (rc == SIMPLEX_OK && !rotation && !c->deleted)
+        rc = sx_several_failed(a, c, cmd, why, detail, &rotation);
     if (rc != SIMPLEX_OK || rotation) {
         sx_free(detail);
         return rc;
@@ -605,6 +651,11 @@ static simplex_rc choose_other(struct simplex_agent *a, struct sx_rt_conn *w,
     struct used u;
     simplex_rc rc;
 
+    if (conn->rcv_queues > 1) {
+        rc = sx_choose_server_apart(a, conn, NULL, &q->server, other);
+        if (rc != SIMPLEX_E_NO_SERVERS)
+            return rc;
+    }
     memset(&u, 0, sizeof u);
     rc = used_servers(a, q, &u, &c);
     if (rc == SIMPLEX_OK) {
@@ -733,9 +784,40 @@ static simplex_rc abandon_new(struct simplex_agent *a, const struct sx_command *
     return rc == SIMPLEX_OK ? sx_queue_never_made(a, cmd->conn_id, cmd->queue_id) : rc;
 }
 
+/* Of several queues one may be done without; *done: nothing else is to be tried now. */
+static simplex_rc not_needed(struct simplex_agent *a, struct sx_conn *c,
+                             const struct sx_command *cmd, simplex_rc why,
+                             const struct sx_rsp *rsp, bool *done)
+{
+    struct sx_rcv_queue q;
+    bool late = sx_now_ms() - cmd->created_at >= a->cfg.message_timeout, mine = false;
+    char *detail;
+    simplex_rc rc = SIMPLEX_OK;
+
+    *done = false;
+    if (c->deleted || !stands_alone(c, cmd))
+        return SIMPLEX_OK;
+    if (late) {
+        detail = sx_smp_err_text(rsp);
+        rc = sx_several_failed(a, c, cmd, why, detail, done);
+        sx_free(detail);
+        return rc == SIMPLEX_OK && *done ? sx_store_command_delete(a->store, cmd->id) : rc;
+    }
+    if (cmd->tag == SX_C_NEW && sx_store_rcvq_get(a->store, cmd->queue_id, &q) == SIMPLEX_OK) {
+        mine = q.replaces == 0;
+        sx_wipe(&q, sizeof q);
+    }
+    if (mine) {
+        rc = sx_queue_away(a, c, cmd, &mine);
+        *done = true;
+    }
+    return rc;
+}
+
 static simplex_rc not_now(struct simplex_agent *a, struct sx_rt_conn *w, struct sx_conn *c,
                           const struct sx_command *cmd, simplex_rc why, const struct sx_rsp *rsp)
 {
+    bool done = false;
     simplex_rc rc;
 
     if (why == SIMPLEX_E_TIMEOUT)
@@ -745,6 +827,9 @@ static simplex_rc not_now(struct simplex_agent *a, struct sx_rt_conn *w, struct 
         return rc;
     if (ends_queue(cmd))
         return count_delete_error(a, c, cmd, why, rsp);
+    rc = not_needed(a, c, cmd, why, rsp, &done);
+    if (rc != SIMPLEX_OK || done)
+        return rc;
     rc = move_new(a, w, c, cmd);
     return rc == SIMPLEX_OK && cmd->tag == SX_C_NEW ? sx_link_renew(a, cmd->queue_id) : rc;
 }

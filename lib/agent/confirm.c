@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Confirmations, HELLO, and when a connection is ready (agent.md section 6.1, steps 7 to 14). */
-#include "agent/agent.h"
 #include "agent/rotation.h"
+#include "agent/several.h"
 
 static simplex_rc decrypt_info(struct simplex_agent *a, struct sx_ratchet *r,
                                const struct sx_opened *o, struct sx_agent_msg *msg,
@@ -52,7 +52,7 @@ static simplex_rc store_confirmed(struct simplex_agent *a, const struct sx_conn 
     if (rc == SIMPLEX_OK)
         rc = sx_store_conn_update(a->store, c);
     if (rc == SIMPLEX_OK)
-        rc = sx_store_rcv_hash_add(a->store, c->id, hash, sx_now_ms());
+        rc = sx_store_rcv_hash_add(a->store, c->id, hash, 1, sx_now_ms());
     return rc;
 }
 
@@ -65,17 +65,13 @@ static simplex_rc ask_application(struct simplex_agent *a, const struct sx_conn 
     struct sx_queue_addr addr;
     struct sx_rd r = sx_rd_init(msg->queues.items);
     struct simplex_event ev;
-    struct sx_wr w;
     simplex_rc rc;
 
-    sx_queue_info_decode(&r, &addr); /* the first queue; a reference peer names only one */
+    sx_queue_info_decode(&r, &addr); /* a reference peer names only one */
     if (!r.bad && addr.v.max < SX_CLIENT_MIN)
         return SIMPLEX_E_VERSION;
-    sx_wr_init(&w, 4096);
-    sx_queue_info_encode(&w, &addr);
-    conf.reply_queue = sx_wr_bytes(&w);
-    rc = w.bad || r.bad ? SIMPLEX_E_DECODE : sx_store_conf_add(a->store, &conf);
-    sx_wr_free(&w);
+    conf.reply_queue = msg->queues.items;
+    rc = r.bad ? SIMPLEX_E_DECODE : sx_store_conf_add(a->store, &conf);
     if (rc != SIMPLEX_OK)
         return rc;
     sx_event_init(&ev, SIMPLEX_EV_CONF, c->id);
@@ -105,6 +101,22 @@ static simplex_rc answer_x3dh(struct simplex_agent *a, const struct sx_conn *c,
     return rc;
 }
 
+/* It belongs to the first queue, whichever the confirmation came through. */
+static simplex_rc link_used(struct simplex_agent *a, const struct sx_conn *c,
+                            const struct sx_rcv_queue *q)
+{
+    struct sx_rcv_queue first;
+    simplex_rc rc;
+
+    if (q->primary)
+        return sx_link_used(a, c, q->id);
+    rc = sx_store_rcvq_of(a->store, c->id, 0, &first);
+    if (rc == SIMPLEX_OK)
+        rc = sx_link_used(a, c, first.id);
+    sx_wipe(&first, sizeof first);
+    return rc;
+}
+
 static simplex_rc initiator(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
                             const struct sx_opened *o, struct sx_ratchet *r)
 {
@@ -131,10 +143,10 @@ static simplex_rc initiator(struct simplex_agent *a, struct sx_conn *c, struct s
     if (rc == SIMPLEX_OK)
         rc = sx_store_x3dh_delete(a->store, c->id);
     if (rc == SIMPLEX_OK)
-        rc = sx_link_used(a, c, q->id);
+        rc = link_used(a, c, q);
     if (rc == SIMPLEX_OK)
         rc = store_confirmed(a, c, q, r, o);
-    return rc;
+    return rc == SIMPLEX_OK ? sx_came(a, c, q, 1, true, 0) : rc;
 }
 
 /* ---- the joiner: the initiator's confirmation ---- */
@@ -172,6 +184,8 @@ static simplex_rc joiner(struct simplex_agent *a, struct sx_conn *c, struct sx_r
     rc = show_info(a, c, &msg);
     if (rc == SIMPLEX_OK)
         rc = store_confirmed(a, c, q, r, o);
+    if (rc == SIMPLEX_OK)
+        rc = sx_came(a, c, q, 1, true, 0);
     if (rc == SIMPLEX_OK && o->inner.has_key)
         return sx_command_add(a, c->id, SX_C_KEY, q->id, sx_bytes(NULL, 0));
     return rc == SIMPLEX_OK ? sx_connected(a, c) : rc;
@@ -183,9 +197,15 @@ simplex_rc sx_on_confirmation(struct simplex_agent *a, struct sx_conn *c, struct
     struct sx_ratchet r;
     simplex_rc rc;
 
+    bool waits = c->role == SX_INITIATOR
+                     ? c->state == SX_CONN_INVITED || c->state == SX_CONN_REQUESTED
+                     : c->state == SX_CONN_JOINING;
+
     if (o->env.version < SX_AGENT_MIN ||
         (o->env.version > SX_AGENT_MAX && o->env.version > c->agent_version))
         return SIMPLEX_E_VERSION;
+    if (!waits && c->rcv_queues > 1)
+        return sx_confirmed_again(a, c, q, o);
     memset(&r, 0, sizeof r);
     rc = c->role == SX_INITIATOR ? initiator(a, c, q, o, &r) : joiner(a, c, q, o, &r);
     sx_ratchet_wipe(&r);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The initiator's first steps: a queue of its own and the link to it (agent.md section 6.1). */
 #include "agent/push.h"
+#include "agent/several.h"
 #include "agent/users.h"
 
 simplex_rc sx_rcv_queue_keys(struct sx_rcv_queue *q)
@@ -52,6 +53,7 @@ simplex_rc sx_conn_begin(struct simplex_agent *a, struct sx_conn *c)
     simplex_rc rc;
 
     if (c->id == 0) {
+        c->rcv_queues = sx_queues_wanted(a);
         rc = sx_user_check(a, c->user);
         return rc == SIMPLEX_OK ? sx_store_conn_add(a->store, c) : rc;
     }
@@ -60,6 +62,7 @@ simplex_rc sx_conn_begin(struct simplex_agent *a, struct sx_conn *c)
         return rc;
     c->subscribe = known.subscribe;
     c->user = known.user;
+    c->rcv_queues = a->queues_of_call > 0 ? sx_queues_wanted(a) : known.rcv_queues;
     return sx_store_conn_update(a->store, c);
 }
 
@@ -75,7 +78,8 @@ simplex_rc sx_create(struct simplex_agent *a, int64_t user, int32_t pq, int64_t 
                          .state = SX_CONN_NEW,
                          .subscribe = !a->only_create,
                          .pq_support = pq_possible(pq),
-                         .created_at = sx_now_ms() };
+                         .created_at = sx_now_ms(),
+                         .rcv_queues = sx_queues_wanted(a) };
     struct sx_rcv_queue q;
     struct sx_x3dh_keys keys;
     simplex_rc rc;
@@ -90,7 +94,7 @@ simplex_rc sx_create(struct simplex_agent *a, int64_t user, int32_t pq, int64_t 
     if (rc == SIMPLEX_OK)
         rc = sx_store_x3dh_put(a->store, c.id, &keys);
     if (rc == SIMPLEX_OK)
-        rc = sx_command_add(a, c.id, SX_C_NEW, q.id, sx_bytes(NULL, 0));
+        rc = sx_make_queues(a, &c, &q, NULL, sx_bytes(NULL, 0));
     sx_x3dh_keys_wipe(&keys);
     sx_wipe(&q, sizeof q);
     *conn = c.id;
@@ -117,16 +121,22 @@ void sx_queue_info_of(const struct sx_rcv_queue *q, struct sx_queue_addr *addr)
 
 simplex_rc sx_queue_link(struct simplex_agent *a, const struct sx_conn *c,
                          const struct sx_rcv_queue *q, struct sx_x3dh_keys *keys,
-                         struct sx_queue_addr *addr, struct sx_link *link)
+                         struct sx_queue_addr *list, size_t most, struct sx_link *link)
 {
+    struct sx_range v = { SX_CLIENT_MIN, SX_CLIENT_MAX };
+    size_t n = 1;
     simplex_rc rc = SIMPLEX_OK;
 
     memset(keys, 0, sizeof *keys);
-    queue_address(q, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX }, addr);
+    queue_address(q, v, list);
+    if (c->role != SX_ADDRESS)
+        rc = sx_list_queues(a, c, q->id, v, list, most, &n);
+    if (rc != SIMPLEX_OK)
+        return rc;
     *link = (struct sx_link){ .kind = c->role == SX_ADDRESS ? SX_LINK_CONTACT : SX_LINK_INVITATION,
                               .agent_v = { SX_AGENT_MIN, SX_AGENT_MAX },
-                              .queues = addr,
-                              .n_queues = 1 };
+                              .queues = list,
+                              .n_queues = n };
     if (c->role == SX_ADDRESS)
         return SIMPLEX_OK;
     rc = sx_store_x3dh_get(a->store, c->id, keys);
@@ -148,13 +158,13 @@ static simplex_rc strip_kem(struct simplex_agent *a, const struct sx_rcv_queue *
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
 }
 
-simplex_rc sx_invitation_text(struct simplex_agent *a, const struct sx_conn *c,
-                              const struct sx_rcv_queue *q, struct sx_wr *w)
+simplex_rc sx_invitation_short_of(struct simplex_agent *a, const struct sx_conn *c,
+                                  const struct sx_rcv_queue *q, size_t most, struct sx_wr *w)
 {
     struct sx_x3dh_keys keys;
-    struct sx_queue_addr addr;
+    struct sx_queue_addr list[SX_QUEUES_MAX];
     struct sx_link link;
-    simplex_rc rc = sx_queue_link(a, c, q, &keys, &addr, &link);
+    simplex_rc rc = sx_queue_link(a, c, q, &keys, list, most, &link);
 
     if (rc == SIMPLEX_OK)
         rc = strip_kem(a, q, &link);
@@ -164,6 +174,12 @@ simplex_rc sx_invitation_text(struct simplex_agent *a, const struct sx_conn *c,
     }
     sx_x3dh_keys_wipe(&keys);
     return rc;
+}
+
+simplex_rc sx_invitation_text(struct simplex_agent *a, const struct sx_conn *c,
+                              const struct sx_rcv_queue *q, struct sx_wr *w)
+{
+    return sx_invitation_short_of(a, c, q, SX_QUEUES_MAX, w);
 }
 
 static bool set_id(struct sx_id *id, simplex_bytes from)
@@ -235,11 +251,21 @@ static simplex_rc invite(struct simplex_agent *a, struct sx_conn *c, const struc
     return rc == SIMPLEX_OK ? sx_link_show(a, c, q) : rc;
 }
 
+simplex_rc sx_conn_ready(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q,
+                         simplex_bytes data)
+{
+    if (c->role == SX_JOINER)
+        return sx_join_reply(a, c, q, data);
+    if (c->role == SX_INITIATOR && data.len > 0)
+        return sx_request_ready(a, c, q, data);
+    return invite(a, c, q);
+}
+
 simplex_rc sx_new_answered(struct simplex_agent *a, struct sx_conn *c,
                            const struct sx_command *cmd, const struct sx_rsp *rsp)
 {
     struct sx_rcv_queue q;
-    bool on = true;
+    bool on = true, one_of = false;
     simplex_rc rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
 
     if (rc == SIMPLEX_OK)
@@ -248,17 +274,17 @@ simplex_rc sx_new_answered(struct simplex_agent *a, struct sx_conn *c,
         rc = sx_notifier_made(a, &q, rsp);
     if (rc == SIMPLEX_OK && !c->deleted)
         rc = sx_link_made(a, c, &q, rsp, &on);
+    if (rc == SIMPLEX_OK && c->rcv_queues > 1)
+        rc = sx_command_waits(a, c->id, SX_C_MADE, &one_of);
     if (rc == SIMPLEX_OK) {
         if (c->deleted || q.deleted) /* meanwhile: the queue must go as well */
             rc = sx_command_add(a, c->id, SX_C_DEL, q.id, sx_bytes(NULL, 0));
         else if (q.replaces != 0)
             rc = sx_switch_created(a, c, &q);
-        else if (c->role == SX_INITIATOR && cmd->data.len > 0)
-            rc = sx_request_ready(a, c, &q, cmd->data);
-        else if (c->role != SX_JOINER)
-            rc = on ? invite(a, c, &q) : SIMPLEX_OK;
-        else
-            rc = sx_join_reply(a, c, &q, cmd->data);
+        else if (sx_is_added(&q))
+            rc = sx_add_created(a, c, &q);
+        else if (on && !one_of) /* else there is more to wait for */
+            rc = sx_conn_ready(a, c, &q, cmd->data);
     }
     sx_wipe(&q, sizeof q);
     return rc;

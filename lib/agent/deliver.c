@@ -5,6 +5,7 @@
  * of a retry has the same bytes under a fresh per-queue nonce.
  */
 #include "agent/noise.h"
+#include "agent/several.h"
 
 static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp);
 
@@ -108,9 +109,38 @@ static simplex_rc next_message(struct simplex_agent *a, int64_t queue, struct sx
         rc = sx_store_conn_get(a->store, q->conn_id, c);
     if (rc == SIMPLEX_OK && (c->deleted || q->status == SX_Q_NEW))
         rc = SIMPLEX_E_NOT_FOUND; /* woken again when it is secured */
-    if (rc == SIMPLEX_OK)
+    if (rc == SIMPLEX_OK && q->status != SX_Q_DISABLED)
         rc = sx_store_delivery_next(a->store, queue, 0, m);
     return rc;
+}
+
+#define GIVE_UP_AT_ONCE 100
+
+/* A queue that its server does not have, of several: nothing is sent any more. */
+static simplex_rc give_up_some(struct simplex_agent *a, const struct sx_snd_queue *q)
+{
+    struct sx_snd_msg m;
+    simplex_rc rc = SIMPLEX_OK;
+
+    for (int n = 0; rc == SIMPLEX_OK && n < GIVE_UP_AT_ONCE; n++) {
+        rc = sx_store_delivery_next(a->store, q->id, 0, &m);
+        if (rc == SIMPLEX_OK)
+            rc = give_up(a, q, &m, SIMPLEX_E_SERVER, "AUTH");
+    }
+    return rc == SIMPLEX_E_NOT_FOUND ? sx_store_sndq_delete(a->store, q->id) : rc;
+}
+
+static void deliver_nothing(struct simplex_agent *a, struct sx_rt_sndq *w,
+                            const struct sx_snd_queue *q)
+{
+    simplex_rc rc = sx_handler_begin(a);
+
+    if (rc != SIMPLEX_OK)
+        return;
+    sx_handler_end(a, give_up_some(a, q));
+    sx_agent_lazy(a);
+    w->dirty = true; /* finds more of them, or no queue */
+    a->work = true;
 }
 
 static simplex_rc handle_with_queue(struct simplex_agent *a, struct sx_rt_sndq *w, simplex_rc why,
@@ -145,7 +175,9 @@ void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w)
         sx_wipe(&q, sizeof q);
         return;
     }
-    if (rc == SIMPLEX_OK) {
+    if (rc == SIMPLEX_OK && q.status == SX_Q_DISABLED) {
+        deliver_nothing(a, w, &q);
+    } else if (rc == SIMPLEX_OK) {
         w->keeping = q.switch_state == SX_SW_QKEY;
         if (w->delay == 0 && m.retry_delay > 0)
             w->delay = m.retry_delay; /* of before the restart */
@@ -273,6 +305,26 @@ static bool try_signed(struct sx_rt_sndq *w, const struct sx_snd_queue *q,
     return first;
 }
 
+/* AUTH: the queue is not there, or not ours. Of several it is left; the only one may come back (it
+ * was suspended). */
+static simplex_rc refused_for_good(struct simplex_agent *a, const struct sx_snd_queue *q,
+                                   const struct sx_snd_msg *m, simplex_rc why,
+                                   const struct sx_rsp *rsp, const char *detail)
+{
+    bool gone = why == SIMPLEX_E_SERVER && rsp != NULL && rsp->err.err == SX_ERR_AUTH;
+    struct sx_snd_queue lost = *q;
+    int64_t id = m->id;
+    bool others = false;
+    struct sx_snd_msg again;
+    simplex_rc rc = gone ? sx_snd_lost(a, &lost, why, detail, &others) : SIMPLEX_OK;
+
+    sx_wipe(&lost, sizeof lost);
+    if (rc != SIMPLEX_OK || others)
+        return rc;
+    rc = sx_store_delivery_next(a->store, q->id, id - 1, &again); /* m was borrowed */
+    return rc == SIMPLEX_OK ? give_up(a, q, &again, why, detail) : rc;
+}
+
 static simplex_rc refused(struct simplex_agent *a, struct sx_rt_sndq *w,
                           const struct sx_snd_queue *q, const struct sx_snd_msg *m, simplex_rc why,
                           const struct sx_rsp *rsp)
@@ -285,7 +337,7 @@ static simplex_rc refused(struct simplex_agent *a, struct sx_rt_sndq *w,
         return SIMPLEX_OK; /* at once: the worker is awake */
     detail = sx_smp_err_text(rsp);
     if (quota ? !waits_for_quota(m->type) : !sx_is_temporary(why, rsp)) {
-        rc = give_up(a, q, m, why, detail);
+        rc = refused_for_good(a, q, m, why, rsp, detail);
     } else if (expired(a, m)) {
         rc = give_up(a, q, m, why, detail);
     } else {
@@ -294,7 +346,7 @@ static simplex_rc refused(struct simplex_agent *a, struct sx_rt_sndq *w,
         if (quota != w->quota)
             w->delay = w->elapsed = 0;
         retry(a, w, quota);
-        rc = sx_store_delivery_retry(a->store, q->conn_id, id, w->delay, quota);
+        rc = sx_store_delivery_retry(a->store, q->id, id, w->delay, quota);
         if (rc == SIMPLEX_OK && !quota)
             rc = sx_switch_detour(a, q);
         if (shown && (quota || worth_warning(why) || sx_route_is_hopeless(why, rsp)))
@@ -312,6 +364,8 @@ static simplex_rc handle_with_queue(struct simplex_agent *a, struct sx_rt_sndq *
     struct sx_snd_msg m;
     simplex_rc rc = next_message(a, w->id, &c, &q, &m);
 
+    if (rc == SIMPLEX_OK && q.status == SX_Q_DISABLED)
+        rc = SIMPLEX_E_NOT_FOUND; /* nothing of it counts */
     if (rc == SIMPLEX_OK && why == SIMPLEX_OK) {
         uint8_t type = m.type;
         rc = taken_off(a, w, c.id, type);

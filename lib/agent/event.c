@@ -117,6 +117,7 @@ static const char *const names[] = {
     [SIMPLEX_EV_QINFO] = "QINFO",
     [SIMPLEX_EV_NOTIFIER] = "NOTIFIER", [SIMPLEX_EV_FETCHED] = "FETCHED",
     [SIMPLEX_EV_MSGNTF] = "MSGNTF",
+    [SIMPLEX_EV_QMISS] = "QMISS",       [SIMPLEX_EV_QUEUE] = "QUEUE",
 };
 
 int32_t simplex_event_kind(const simplex_event *ev)
@@ -165,6 +166,8 @@ simplex_bytes simplex_event_data(const simplex_event *ev)
 {
     struct sx_ldata d;
 
+    if (ev->kind == SIMPLEX_EV_QMISS) /* see simplex_event_misses */
+        return sx_bytes(NULL, 0);
     if (ev->kind != SIMPLEX_EV_LDATA)
         return sx_wr_bytes(&ev->data);
     return sx_ldata_decode(sx_wr_bytes(&ev->data), &d) == SIMPLEX_OK ? d.data
@@ -215,6 +218,25 @@ int32_t simplex_event_switch(const simplex_event *ev, int32_t *direction)
     if (direction != NULL)
         *direction = ev->direction;
     return ev->phase;
+}
+
+int64_t simplex_event_queue_id(const simplex_event *ev)
+{
+    return ev->kind == SIMPLEX_EV_QMISS || ev->kind == SIMPLEX_EV_QUEUE ? ev->conf : 0;
+}
+
+int64_t simplex_event_misses(const simplex_event *ev, int64_t *behind)
+{
+    struct sx_rd r = sx_rd_init(sx_wr_bytes(&ev->data));
+    int64_t missed = 0, late = 0;
+
+    if (ev->kind == SIMPLEX_EV_QMISS) {
+        missed = sx_rd_i64(&r);
+        late = sx_rd_i64(&r);
+    }
+    if (behind != NULL)
+        *behind = r.bad ? 0 : late;
+    return r.bad ? 0 : missed;
 }
 
 int64_t simplex_event_sender_id(const simplex_event *ev)

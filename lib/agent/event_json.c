@@ -145,6 +145,23 @@ static bool add_queue(cJSON *o, const simplex_queue_status *q)
            add_int(o, "messages", q->messages) && cJSON_AddBoolToObject(o, "full", q->full) != NULL;
 }
 
+static bool add_misses(cJSON *o, const simplex_event *ev)
+{
+    int64_t behind, missed = simplex_event_misses(ev, &behind);
+
+    return add_int(o, "queue", ev->conf) && add_int(o, "missed", missed) &&
+           add_int(o, "behind", behind);
+}
+
+static bool add_change(cJSON *o, const simplex_event *ev)
+{
+    return cJSON_AddStringToObject(o, "direction",
+                                   ev->direction == SIMPLEX_SWITCH_RCV ? "rcv" : "snd") != NULL &&
+           cJSON_AddStringToObject(o, "change", ev->phase == SIMPLEX_QUEUE_ADDED ? "added"
+                                                                                 : "removed") !=
+               NULL;
+}
+
 static bool add_kind(cJSON *o, const simplex_event *ev)
 {
     switch (ev->kind) {
@@ -184,6 +201,10 @@ static bool add_kind(cJSON *o, const simplex_event *ev)
     case SIMPLEX_EV_MSGNTF:
         return add_data(o, "serverMsgId", sx_wr_bytes(&ev->data)) &&
                (ev->srv_ts == 0 || add_int(o, "serverTime", ev->srv_ts));
+    case SIMPLEX_EV_QMISS:
+        return add_misses(o, ev);
+    case SIMPLEX_EV_QUEUE:
+        return add_int(o, "queue", ev->conf) && add_change(o, ev);
     case SIMPLEX_EV_UP:
     case SIMPLEX_EV_DOWN:
         return add_conns(o, ev);

@@ -1,27 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Order while a connection has two receiving queues (a rotation): a message that came before its
- * predecessors, or before the application acknowledged the last one, stays on the server. It is
- * neither decrypted for good nor acknowledged, and asked for again when it may be its turn.
+ * Order while a connection has several receiving queues, for good or in a rotation: a message that
+ * came before its predecessors, or before the application acknowledged the last one, stays on the
+ * server. It is neither decrypted for good nor acknowledged, and asked for again when it may be its
+ * turn.
+ *
+ * Each queue keeps the order of the sender. So what is missing cannot come through a queue that
+ * itself waits with a later message: when all do, it is lost, and the earliest of them is next.
  */
-#include "agent/agent.h"
+#include "agent/several.h"
 
-#define HOLD_MAX 30000 /* ms; then the gap is taken for what it seems */
+#define HOLD_AGAIN 1000 /* ms */
 
 static bool rotating(const struct sx_rcv_queue *q)
 {
-    return q->replaces != 0 || q->switch_state != SX_SW_NONE;
+    return q->replaces != 0 ||
+           (q->switch_state >= SX_SW_STARTED && q->switch_state <= SX_SW_RECEIVED);
 }
 
-/* May the other queue still bring what is missing? */
+static int64_t waited(const struct sx_rt_rcvq *rt)
+{
+    return rt != NULL && rt->held_since != 0 ? sx_mono_ms() - rt->held_since : 0;
+}
+
+/* Of a rotation: may the other queue still bring what is missing? */
 static simplex_rc may_come(struct simplex_agent *a, const struct sx_rcv_queue *q, bool *yes)
 {
     const struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, q->id);
-    int64_t since = rt != NULL && rt->held_since != 0 ? rt->held_since : sx_mono_ms();
     struct sx_rcv_queue old;
     simplex_rc rc;
 
-    *yes = sx_mono_ms() - since < HOLD_MAX;
+    *yes = waited(rt) < a->cfg.hold_time;
     if (q->replaces == 0)
         return SIMPLEX_OK;
     rc = sx_store_rcvq_get(a->store, q->replaces, &old);
@@ -36,22 +45,61 @@ static simplex_rc may_come(struct simplex_agent *a, const struct sx_rcv_queue *q
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
 }
 
+static void ask_again(struct simplex_agent *a, struct sx_rt_rcvq *rt);
+
+/* One of several, not q: may it bring what comes before message ext_id of q? */
+static bool other_may(struct simplex_agent *a, const struct sx_rcv_queue *other, int64_t ext_id,
+                      bool in_time)
+{
+    struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, other->id);
+
+    if (rt == NULL || !rt->want || other->deleted || !other->has_e2e_secret ||
+        (other->replaces != 0 && other->status != SX_Q_ACTIVE))
+        return false;
+    if (rt->on_hold && rt->held_ext >= ext_id)
+        return false; /* nothing earlier is behind it */
+    if (rt->on_hold) { /* that one is earlier */
+        ask_again(a, rt);
+        return true;
+    }
+    return in_time;
+}
+
+static simplex_rc others_may(struct simplex_agent *a, const struct sx_rcv_queue *q, int64_t ext_id,
+                             bool *yes)
+{
+    bool in_time = waited(sx_rt_rcvq_by_id(a, q->id)) < a->cfg.hold_time;
+    struct sx_rcv_queue other;
+    simplex_rc rc = SIMPLEX_OK;
+
+    for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
+        rc = sx_store_rcvq_of(a->store, q->conn_id, n, &other);
+        if (rc == SIMPLEX_OK && other.id != q->id && other_may(a, &other, ext_id, in_time))
+            *yes = true;
+    }
+    sx_wipe(&other, sizeof other);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
 simplex_rc sx_hold(struct simplex_agent *a, const struct sx_conn *c, const struct sx_rcv_queue *q,
                    const struct sx_agent_msg *m, bool *hold)
 {
+    bool gap = m->snd_msg_id > c->last_rcv_ext_id && m->snd_msg_id - 1 != c->last_rcv_ext_id;
     simplex_rc rc = SIMPLEX_OK;
 
     *hold = false;
-    if (!rotating(q))
+    if (!rotating(q) && c->rcv_queues <= 1)
         return SIMPLEX_OK;
-    if (m->snd_msg_id > c->last_rcv_ext_id && m->snd_msg_id - 1 != c->last_rcv_ext_id)
+    if (gap && rotating(q))
         rc = may_come(a, q, hold);
+    if (rc == SIMPLEX_OK && gap && c->rcv_queues > 1)
+        rc = others_may(a, q, m->snd_msg_id, hold);
     if (rc == SIMPLEX_OK && !*hold && m->msg == SX_M_MSG)
         rc = sx_store_rcv_msg_other(a->store, c->id, q->id, hold);
     return rc;
 }
 
-void sx_held(struct simplex_agent *a, int64_t queue)
+void sx_held(struct simplex_agent *a, int64_t queue, int64_t ext_id)
 {
     struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, queue);
 
@@ -60,8 +108,12 @@ void sx_held(struct simplex_agent *a, int64_t queue)
     if (rt->held_since == 0)
         rt->held_since = sx_mono_ms();
     rt->on_hold = true;
-    if (a->held_until == 0 || rt->held_since + HOLD_MAX < a->held_until)
-        a->held_until = rt->held_since + HOLD_MAX;
+    rt->held_ext = ext_id;
+    int64_t now = sx_mono_ms(), due = rt->held_since + a->cfg.hold_time;
+    if (due <= now) /* it may have to wait longer for reasons of its own */
+        due = now + HOLD_AGAIN;
+    if (a->held_until == 0 || due < a->held_until)
+        a->held_until = due;
 }
 
 /* Subscribing again delivers what was not acknowledged. */
@@ -100,10 +152,10 @@ void sx_held_check(struct simplex_agent *a)
         return;
     for (size_t b = 0; b < SX_TABLE; b++) {
         for (struct sx_rt_rcvq *rt = a->rcvqs_by_id[b]; rt != NULL; rt = rt->next_id) {
-            if (rt->on_hold && now - rt->held_since >= HOLD_MAX)
+            if (rt->on_hold && now - rt->held_since >= a->cfg.hold_time)
                 ask_again(a, rt);
-            else if (rt->on_hold && (next == 0 || rt->held_since + HOLD_MAX < next))
-                next = rt->held_since + HOLD_MAX;
+            else if (rt->on_hold && (next == 0 || rt->held_since + a->cfg.hold_time < next))
+                next = rt->held_since + a->cfg.hold_time;
         }
     }
     a->held_until = next;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The joiner's first steps: from a link to the confirmation (agent.md section 6.1, 2 to 6). */
-#include "agent/agent.h"
+#include "agent/several.h"
 
 #define INFO_MAX 14300 /* leaves room for the longest address of the reply queue */
 #define INFO_MAX_PQ 10500
@@ -124,8 +124,11 @@ static simplex_rc make_queues(struct simplex_agent *a, const struct sx_conn *c,
         rc = sx_command_add(a, c->id, SX_C_SKEY, sq.id, sx_bytes(NULL, 0));
     else if (rc == SIMPLEX_OK)
         rc = sx_snd_queue_open(a, &sq);
+    if (rc == SIMPLEX_OK && c->peer_several)
+        rc = sx_more_snd_queues(a, c->id, l->queues, sx_usable_queues(l->queues, l->n_queues),
+                                v->client);
     if (rc == SIMPLEX_OK)
-        rc = sx_command_add(a, c->id, SX_C_NEW, rq.id, reply_data);
+        rc = sx_make_queues(a, c, &rq, &sq.server, reply_data);
     sx_wipe(&sq, sizeof sq);
     sx_wipe(&rq, sizeof rq);
     return rc;
@@ -147,6 +150,7 @@ simplex_rc sx_join_link(struct simplex_agent *a, int64_t user, const struct sx_l
         return rc;
     c.id = *conn;
     c.agent_version = v.agent;
+    c.peer_several = sx_usable_queues(l->queues, l->n_queues) > 1;
     c.pq_support = pq != SIMPLEX_PQ_OFF && sx_kem_available() && v.agent >= 5 && v.e2e >= 3;
     if (info.len > sx_info_max(c.agent_version, c.pq_support))
         return SIMPLEX_E_TOO_LARGE;
@@ -185,31 +189,54 @@ simplex_rc sx_join(struct simplex_agent *a, int64_t user, simplex_bytes link, si
     return rc;
 }
 
-/* The reply queue exists: its address and our information go to the initiator, as number 1. */
+static void reply_item(struct sx_wr *w, struct sx_queue_addr *addr)
+{
+    if (addr->mode == SX_MODE_NONE && addr->v.max >= 4)
+        addr->mode = SX_MODE_CONTACT; /* else the first letter of info could be read as the mode */
+    sx_queue_info_encode(w, addr);
+}
+
+/* The number of queues that the initiator is told of. */
+static simplex_rc send_reply(struct simplex_agent *a, struct sx_conn *c,
+                             struct sx_agent_msg *msg, const struct sx_outgoing *o,
+                             struct sx_queue_addr *list, size_t n)
+{
+    struct sx_wr w;
+    int64_t id;
+    simplex_rc rc;
+
+    sx_wr_init(&w, 32768);
+    for (size_t i = 0; i < n; i++)
+        reply_item(&w, &list[i]);
+    msg->queues = (struct sx_list){ (unsigned)n, sx_wr_bytes(&w) };
+    rc = w.bad ? SIMPLEX_E_ENCODE : sx_enqueue(a, c, msg, o, &id);
+    sx_wr_free(&w);
+    return rc;
+}
+
+/* The reply queue exists: its address and our information go to the initiator, as number 1. Those
+ * beside it that there is no room for are left out, and go when they turn out not to be used. */
 simplex_rc sx_join_reply(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q,
                          simplex_bytes data)
 {
     struct sx_rd r = sx_rd_init(data);
     struct sx_outgoing o = { .notify = true };
     struct sx_agent_msg msg = { .tag = SX_AM_INFO_REPLY };
-    struct sx_queue_addr addr;
-    struct sx_wr w;
-    int64_t id;
+    struct sx_queue_addr list[SX_QUEUES_MAX];
+    size_t n;
     simplex_rc rc;
 
     o.e2e = sx_rd_large(&r);
     msg.info = sx_rd_large(&r);
     if (!sx_rd_done(&r))
         return SIMPLEX_E_DB_DAMAGED;
-    sx_queue_info_of(q, &addr);
-    if (addr.mode == SX_MODE_NONE && addr.v.max >= 4)
-        addr.mode = SX_MODE_CONTACT; /* else the first letter of info could be read as the mode */
-    sx_wr_init(&w, 4096);
-    sx_queue_info_encode(&w, &addr);
-    msg.queues = (struct sx_list){ 1, sx_wr_bytes(&w) };
+    sx_queue_info_of(q, &list[0]);
+    rc = sx_list_queues(a, c, q->id, list[0].v, list, SX_QUEUES_MAX, &n);
     c->state = SX_CONN_JOINING;
-    rc = w.bad ? SIMPLEX_E_ENCODE : sx_enqueue(a, c, &msg, &o, &id);
-    sx_wr_free(&w);
+    if (rc == SIMPLEX_OK)
+        rc = send_reply(a, c, &msg, &o, list, n);
+    while (rc == SIMPLEX_E_TOO_LARGE && n > 1)
+        rc = send_reply(a, c, &msg, &o, list, --n);
     if (rc == SIMPLEX_OK)
         rc = sx_emit_simple(a, SIMPLEX_EV_JOINED, c->id);
     return rc;

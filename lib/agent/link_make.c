@@ -4,7 +4,7 @@
  * signed with the root key of the link, the link key is the hash of the fixed part, and both parts
  * are kept as the server will keep them. All of it is in the database before the server has it.
  */
-#include "agent/agent.h"
+#include "agent/several.h"
 
 #define OWNER_KEY 32
 #define OWNER_SIG 64
@@ -154,8 +154,8 @@ static simplex_rc sign_fixed(struct simplex_agent *a, const struct sx_conn *c,
 {
     struct sx_link_fixed f = { .agent_v = { SX_AGENT_MIN, SX_AGENT_MAX }, .root = l->root.pub };
     struct sx_x3dh_keys keys;
-    struct sx_queue_addr addr;
-    simplex_rc rc = sx_queue_link(a, c, q, &keys, &addr, &f.request);
+    struct sx_queue_addr list[SX_QUEUES_MAX];
+    simplex_rc rc = sx_queue_link(a, c, q, &keys, list, 1, &f.request);
 
     if (rc == SIMPLEX_OK)
         rc = sx_link_fixed_sign(fixed, &f, &l->root, l->link_key);

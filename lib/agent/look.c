@@ -5,6 +5,7 @@
  * before LKEY is sent and is the sender's key when the link is joined, today or after a restart:
  * whoever is read an invitation once can join it, nobody else can.
  */
+#include "agent/several.h"
 #include "agent/users.h"
 
 /* ---- the wish that waits for the data ---- */
@@ -86,6 +87,7 @@ static simplex_rc begin(struct simplex_agent *a, int64_t user, const struct sx_s
     struct sx_wr link;
     simplex_rc rc;
 
+    c.rcv_queues = sx_queues_wanted(a);
     memset(&l, 0, sizeof l);
     memcpy(l.hash, hash, sizeof l.hash);
     sx_wr_init(&link, 4096);

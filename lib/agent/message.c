@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages of a connection: ratchet, numbers, integrity, and what each kind does (section 6.8). */
-#include "agent/agent.h"
 #include "agent/rotation.h"
+#include "agent/several.h"
 
 /* ---- the ratchet ---- */
 
@@ -15,13 +15,16 @@ static simplex_rc raise_version(struct sx_conn *c, uint16_t received)
 }
 
 /* Silent for a repeat; anything else is told to the application. Either way it is acknowledged. */
-static simplex_rc undecryptable(struct simplex_agent *a, struct sx_conn *c, const uint8_t hash[32],
-                                simplex_rc why)
+static simplex_rc undecryptable(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
+                                const uint8_t hash[32], simplex_rc why)
 {
     bool known, told = false;
-    simplex_rc rc = sx_store_rcv_hash_known(a->store, c->id, hash, &known);
+    int64_t ext_id = 0;
+    simplex_rc rc = sx_store_rcv_hash_known(a->store, c->id, hash, &known, &ext_id);
 
-    if (rc != SIMPLEX_OK || known)
+    if (rc == SIMPLEX_OK && known) /* another queue was faster */
+        return sx_came(a, c, q, ext_id, false, c->last_rcv_ext_id);
+    if (rc != SIMPLEX_OK)
         return rc;
     rc = sx_sync_unreadable(a, c, why, &told);
     if (rc == SIMPLEX_OK)
@@ -164,26 +167,35 @@ static simplex_rc by_kind(struct simplex_agent *a, struct sx_conn *c, struct sx_
         return sx_on_qkey(a, c, q, m);
     case SX_M_QUSE:
         return sx_on_quse(a, c, m);
-    case SX_M_QTEST: /* its coming is all it says (sx_switch_used) */
-        return SIMPLEX_OK;
+    case SX_M_QTEST: /* of a rotation its coming is all it says (sx_switch_used) */
+        return sx_on_qtest(a, c, m);
     }
     return SIMPLEX_E_DECODE;
 }
 
 static simplex_rc accepted(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
-                           const struct decrypted *d, struct sx_incoming *in)
+                           const struct decrypted *d, const uint8_t hash[32],
+                           struct sx_incoming *in)
 {
     struct sx_rcv_msg_row row;
     struct sx_agent_msg m;
+    int64_t before = c->last_rcv_ext_id;
     simplex_rc rc;
 
     memset(&row, 0, sizeof row);
     row.pq = d->pq;
     sx_sha256(d->text, row.hash);
-    if (sx_agent_msg_decode(d->text, &m) != SIMPLEX_OK || m.tag != SX_AM_MESSAGE)
-        return sx_emit_err(a, c->id, SIMPLEX_E_DECODE, NULL); /* the ratchet has advanced all the same */
+    if (sx_agent_msg_decode(d->text, &m) != SIMPLEX_OK || m.tag != SX_AM_MESSAGE) {
+        rc = sx_store_rcv_hash_add(a->store, c->id, hash, 0, sx_now_ms());
+        /* the ratchet has advanced all the same */
+        return rc == SIMPLEX_OK ? sx_emit_err(a, c->id, SIMPLEX_E_DECODE, NULL) : rc;
+    }
+    in->ext_id = m.snd_msg_id;
     rc = sx_hold(a, c, q, &m, &in->hold);
     if (rc != SIMPLEX_OK || in->hold)
+        return rc;
+    rc = sx_store_rcv_hash_add(a->store, c->id, hash, m.snd_msg_id, sx_now_ms());
+    if (rc != SIMPLEX_OK)
         return rc;
     take_number(c, &m, &row);
     rc = sx_sync_read(a, c);
@@ -191,6 +203,8 @@ static simplex_rc accepted(struct simplex_agent *a, struct sx_conn *c, struct sx
         rc = sx_store_conn_update(a->store, c);
     if (rc == SIMPLEX_OK)
         rc = sx_rotation_message(a, c);
+    if (rc == SIMPLEX_OK)
+        rc = sx_came(a, c, q, m.snd_msg_id, true, before);
     sx_held_release(a, c->id);
     return rc == SIMPLEX_OK ? by_kind(a, c, q, &m, &row, d->had_chain, in) : rc;
 }
@@ -209,8 +223,6 @@ simplex_rc sx_on_message(struct simplex_agent *a, struct sx_conn *c, struct sx_r
     if (rc == SIMPLEX_OK)
         rc = decrypt(a, c, o->env.body, &d);
     if (rc != SIMPLEX_OK && !sx_rc_is_store(rc) && rc != SIMPLEX_E_PROHIBITED)
-        return undecryptable(a, c, hash, rc);
-    if (rc == SIMPLEX_OK)
-        rc = sx_store_rcv_hash_add(a->store, c->id, hash, sx_now_ms());
-    return rc == SIMPLEX_OK ? accepted(a, c, q, &d, in) : rc;
+        return undecryptable(a, c, q, hash, rc);
+    return rc == SIMPLEX_OK ? accepted(a, c, q, &d, hash, in) : rc;
 }

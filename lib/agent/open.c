@@ -43,7 +43,8 @@ static simplex_rc check_config(const simplex_agent_config *cfg)
     if (!in_range(cfg->proxy_mode, SIMPLEX_PROXY_UNPROTECTED) ||
         !in_range(cfg->proxy_fallback, SIMPLEX_FALLBACK_PROHIBIT) ||
         !in_range(cfg->isolation, SIMPLEX_ISOLATE_ENTITY) ||
-        !in_range(cfg->host_mode, SIMPLEX_HOSTS_PUBLIC))
+        !in_range(cfg->host_mode, SIMPLEX_HOSTS_PUBLIC) ||
+        !in_range(cfg->queues, SIMPLEX_QUEUES_MAX))
         return SIMPLEX_E_ARG;
     return SIMPLEX_OK;
 }
@@ -80,6 +81,11 @@ static void copy_numbers(struct simplex_agent *a, const simplex_agent_config *cf
     or_default(&a->cfg.quota_retry_first, SX_QUOTA_RETRY_FIRST);
     or_default(&a->cfg.message_timeout, SX_MESSAGE_TIMEOUT);
     or_default(&a->cfg.quota_timeout, SX_QUOTA_TIMEOUT);
+    or_default(&a->cfg.hold_time, SX_HOLD_TIME);
+    or_default(&a->cfg.miss_messages, 1);
+    or_default(&a->cfg.miss_time, SX_MISS_TIME);
+    or_default(&a->cfg.spare_messages, SX_SPARE_MESSAGES);
+    or_default(&a->cfg.spare_time, SX_SPARE_TIME);
     a->net_cfg.connect_timeout = cfg->connect_timeout;
     a->net_cfg.command_timeout = cfg->command_timeout;
     a->net_cfg.reconnect_first = cfg->reconnect_first;

@@ -6,6 +6,7 @@
  */
 #include "agent/noise.h"
 #include "agent/push.h"
+#include "agent/several.h"
 
 static simplex_rc open_server_layer(struct simplex_agent *a, const struct sx_rcv_queue *q,
                                     const struct sx_rsp *msg, struct sx_rcv_msg *out)
@@ -56,6 +57,14 @@ static simplex_rc in_message(struct simplex_agent *a, struct sx_conn *c, struct 
     return rc == SIMPLEX_OK ? sx_on_message(a, c, q, o, in) : rc;
 }
 
+static simplex_rc in_keys(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q,
+                          const struct sx_opened *o)
+{
+    simplex_rc rc = sx_on_ratchet_key(a, c, o);
+
+    return rc == SIMPLEX_OK ? sx_keys_came(a, c, q) : rc;
+}
+
 static simplex_rc by_envelope(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
                               uint8_t *body, size_t len, struct sx_incoming *in)
 {
@@ -66,6 +75,8 @@ static simplex_rc by_envelope(struct simplex_agent *a, struct sx_conn *c, struct
     rc = sx_open_body(q, body, len, &o);
     if (rc == SIMPLEX_E_RATCHET_DUPLICATE)
         rc = SIMPLEX_OK; /* a confirmation that came twice */
+    else if (rc == SIMPLEX_E_PROHIBITED && o.first && !o.outer.has_key && c->rcv_queues > 1)
+        rc = SIMPLEX_OK; /* its confirmation was lost: one of several that brings nothing */
     else if (rc == SIMPLEX_OK && (o.env.tag == SX_ENV_INVITATION) != (c->role == SX_ADDRESS))
         rc = SIMPLEX_E_PROHIBITED; /* requests to addresses only, and nothing else there */
     else if (rc == SIMPLEX_OK && c->role == SX_ADDRESS)
@@ -75,7 +86,7 @@ static simplex_rc by_envelope(struct simplex_agent *a, struct sx_conn *c, struct
     else if (rc == SIMPLEX_OK && o.env.tag == SX_ENV_MESSAGE)
         rc = in_message(a, c, q, &o, in);
     else if (rc == SIMPLEX_OK)
-        rc = sx_on_ratchet_key(a, c, &o);
+        rc = in_keys(a, c, q, &o);
     sx_wipe(o.secret, sizeof o.secret);
     return rc;
 }
@@ -135,12 +146,12 @@ static simplex_rc report(struct simplex_agent *a, int64_t conn, simplex_rc why)
 }
 
 /* Not its turn: the ratchet is where it was, but the queue has been used. */
-static void left_on_server(struct simplex_agent *a, int64_t queue)
+static void left_on_server(struct simplex_agent *a, int64_t queue, int64_t ext_id)
 {
     struct sx_rcv_queue q;
     simplex_rc rc;
 
-    sx_held(a, queue);
+    sx_held(a, queue, ext_id);
     if (sx_handler_begin(a) != SIMPLEX_OK)
         return;
     rc = sx_store_rcvq_get(a->store, queue, &q);
@@ -161,6 +172,15 @@ static void note_shown(struct simplex_agent *a, int64_t queue)
         rt->quiet = 0;
         rt->server->served.received++;
     }
+}
+
+/* It was its turn: the next one waits its own time. */
+static void note_taken(struct simplex_agent *a, int64_t queue)
+{
+    struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, queue);
+
+    if (rt != NULL)
+        rt->held_since = 0;
 }
 
 void sx_receive(struct simplex_agent *a, int64_t queue, const struct sx_rsp *rsp)
@@ -186,9 +206,10 @@ void sx_receive(struct simplex_agent *a, int64_t queue, const struct sx_rsp *rsp
     in.hold = in.hold && rc == SIMPLEX_OK;
     sx_handler_end(a, in.hold ? SIMPLEX_E_PROHIBITED : rc);
     if (in.hold && !a->failed) {
-        left_on_server(a, queue);
+        left_on_server(a, queue, in.ext_id);
         return;
     }
+    note_taken(a, queue);
     if (rc != SIMPLEX_OK && !sx_rc_is_store(rc)) {
         in.keep = rc == SIMPLEX_E_DB_DAMAGED; /* its fault is here: it stays on the server */
         rc = report(a, conn, rc);

@@ -4,7 +4,7 @@
  * as by an initiator, but its link goes to the address instead of to the application. What comes
  * back is the confirmation of the owner, who joined it.
  */
-#include "agent/agent.h"
+#include "agent/several.h"
 
 /* What NEW leads to: where the link goes, and what is said with it. */
 static void encode_target(struct sx_wr *w, const struct sx_queue_addr *to, simplex_bytes info)
@@ -39,7 +39,7 @@ static simplex_rc start(struct simplex_agent *a, struct sx_conn *c, simplex_byte
     if (rc == SIMPLEX_OK)
         rc = sx_store_x3dh_put(a->store, c->id, &keys);
     if (rc == SIMPLEX_OK)
-        rc = sx_command_add(a, c->id, SX_C_NEW, q.id, target);
+        rc = sx_make_queues(a, c, &q, address, target);
     sx_x3dh_keys_wipe(&keys);
     sx_wipe(&q, sizeof q);
     return rc;
@@ -88,7 +88,7 @@ simplex_rc sx_request_ready(struct simplex_agent *a, struct sx_conn *c,
 /* The link, under a key that is used for this body only: an address agrees on no secret. */
 static simplex_rc seal(struct simplex_agent *a, const struct sx_conn *c,
                        const struct sx_rcv_queue *q, const struct sx_queue_addr *to,
-                       simplex_bytes info, struct sx_wr *body)
+                       simplex_bytes info, size_t queues, struct sx_wr *body)
 {
     struct sx_envelope env = { .version = c->agent_version,
                                .tag = SX_ENV_INVITATION,
@@ -97,7 +97,7 @@ static simplex_rc seal(struct simplex_agent *a, const struct sx_conn *c,
     simplex_rc rc;
 
     sx_wr_init(&link, SX_LINK_TEXT_MAX);
-    rc = sx_invitation_text(a, c, q, &link);
+    rc = sx_invitation_short_of(a, c, q, queues, &link);
     env.link = sx_wr_bytes(&link);
     if (rc == SIMPLEX_OK)
         rc = sx_seal_once(to, &env, body);
@@ -123,7 +123,11 @@ simplex_rc sx_request_body(struct simplex_agent *a, const struct sx_command *cmd
     if (rc == SIMPLEX_OK)
         rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
     if (rc == SIMPLEX_OK)
-        rc = seal(a, &c, &q, to, info, body);
+        rc = seal(a, &c, &q, to, info, SX_QUEUES_MAX, body);
+    for (size_t n = SX_QUEUES_MAX; rc == SIMPLEX_E_TOO_LARGE && n-- > 1;) {
+        sx_wr_free(body); /* no room for as many queues beside the information */
+        rc = seal(a, &c, &q, to, info, n, body);
+    }
     sx_wr_free(&target);
     sx_wipe(&q, sizeof q);
     return rc;

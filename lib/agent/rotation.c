@@ -218,7 +218,7 @@ static simplex_rc start(struct simplex_agent *a, const struct sx_conn *c, struct
         return rc;
     if (!mine)
         return sx_rotation_put(a, r);
-    rc = sx_switch_start(a, r->conn_id, sx_bytes(NULL, 0));
+    rc = sx_switch_start(a, r->conn_id, 0, sx_bytes(NULL, 0));
     if (rc == SIMPLEX_OK) {
         r->running = true;
         r->unlisted = false;

@@ -8,6 +8,7 @@
  * Where this is stands in the row of the old queue; the new one names the one it replaces.
  */
 #include "agent/rotation.h"
+#include "agent/several.h"
 #include "agent/users.h"
 
 simplex_rc sx_emit_switch(struct simplex_agent *a, int64_t conn, int32_t direction, int32_t phase,
@@ -52,12 +53,17 @@ simplex_rc sx_rcv_replacement(struct simplex_agent *a, const struct sx_rcv_queue
     }
 }
 
+static bool is_moved(const struct sx_rcv_queue *q)
+{
+    return q->switch_state >= SX_SW_STARTED && q->switch_state <= SX_SW_RECEIVED;
+}
+
 /* The queue of the connection that is being replaced. */
 static simplex_rc switching(struct simplex_agent *a, int64_t conn, struct sx_rcv_queue *old)
 {
     for (unsigned n = 0;; n++) {
         simplex_rc rc = sx_store_rcvq_of(a->store, conn, n, old);
-        if (rc != SIMPLEX_OK || old->switch_state != SX_SW_NONE)
+        if (rc != SIMPLEX_OK || is_moved(old))
             return rc;
     }
 }
@@ -87,6 +93,25 @@ simplex_rc sx_rcv_switch_phase(struct simplex_agent *a, int64_t conn, int32_t *p
 #define ANY_SERVER 0
 #define THIS_SERVER 1
 
+void sx_new_data_any(struct sx_wr *data)
+{
+    sx_wr_u8(data, ANY_SERVER);
+}
+
+simplex_rc sx_new_data_named(simplex_bytes wanted, struct sx_server *server, struct sx_wr *data)
+{
+    simplex_bytes password;
+    simplex_rc rc = sx_server_parse(wanted, server, &password);
+
+    if (rc == SIMPLEX_OK && password.len >= SX_NEW_DATA_MAX)
+        return SIMPLEX_E_ADDRESS;
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_wr_u8(data, THIS_SERVER);
+    sx_wr_raw(data, password);
+    return data->bad ? SIMPLEX_E_NOMEM : SIMPLEX_OK;
+}
+
 static simplex_rc pick_server(struct simplex_agent *a, const struct sx_conn *c,
                               const struct sx_rcv_queue *old, simplex_bytes wanted,
                               struct sx_server *server, struct sx_wr *data)
@@ -98,19 +123,20 @@ static simplex_rc pick_server(struct simplex_agent *a, const struct sx_conn *c,
                                 .not_there = &old->server };
     const struct sx_user_server *chosen;
     struct sx_snd_queue sq;
-    simplex_bytes password;
     simplex_rc rc;
 
-    sx_wr_u8(data, wanted.len > 0 ? THIS_SERVER : ANY_SERVER);
-    if (wanted.len > 0) {
-        rc = sx_server_parse(wanted, server, &password);
-        if (rc == SIMPLEX_OK && password.len >= SX_NEW_DATA_MAX)
-            return SIMPLEX_E_ADDRESS;
-        if (rc == SIMPLEX_OK)
-            sx_wr_raw(data, password);
-        return rc == SIMPLEX_OK && data->bad ? SIMPLEX_E_NOMEM : rc;
-    }
+    if (wanted.len > 0)
+        return sx_new_data_named(wanted, server, data);
+    sx_new_data_any(data);
     rc = sx_store_sndq_of(a->store, old->conn_id, 0, &sq);
+    if (rc == SIMPLEX_OK && c->rcv_queues > 1) { /* apart from all that the connection has */
+        rc = sx_choose_server_apart(a, c, &sq.server, NULL, server);
+        if (rc != SIMPLEX_E_NO_SERVERS) {
+            sx_wipe(&sq, sizeof sq);
+            return rc;
+        }
+        rc = SIMPLEX_OK;
+    }
     if (rc == SIMPLEX_OK) {
         choice.used[choice.n_used++] = &sq.server;
         rc = sx_choose(a, &choice, &chosen);
@@ -121,25 +147,45 @@ static simplex_rc pick_server(struct simplex_agent *a, const struct sx_conn *c,
     return rc;
 }
 
+static bool has_new_data(const struct sx_rcv_queue *q)
+{
+    return q->replaces != 0 || q->switch_state == SX_SW_ADD_NEW;
+}
+
 bool sx_new_may_move(const struct sx_rcv_queue *q, simplex_bytes data)
 {
-    return q->replaces == 0 || (data.len > 0 && data.ptr[0] == ANY_SERVER);
+    return !has_new_data(q) || (data.len > 0 && data.ptr[0] == ANY_SERVER);
 }
 
 simplex_bytes sx_new_password(struct simplex_agent *a, int64_t user, const struct sx_rcv_queue *q,
                               simplex_bytes data)
 {
-    if (q->replaces != 0 && data.len > 1)
+    if (has_new_data(q) && data.len > 1)
         return sx_bytes(data.ptr + 1, data.len - 1);
     return sx_server_password(a, user, &q->server);
 }
 
-static simplex_rc begin(struct simplex_agent *a, const struct sx_conn *c, simplex_bytes server)
+/* 0: the first. One that is not in use yet, or on its way out, does not move. */
+static simplex_rc queue_to_move(struct simplex_agent *a, const struct sx_conn *c, int64_t queue,
+                                struct sx_rcv_queue *old)
+{
+    simplex_rc rc = queue == 0 ? sx_store_rcvq_of(a->store, c->id, 0, old)
+                               : sx_store_rcvq_get(a->store, queue, old);
+
+    if (rc == SIMPLEX_OK && old->conn_id != c->id)
+        return SIMPLEX_E_NOT_FOUND;
+    if (rc == SIMPLEX_OK && (old->deleted || old->switch_state != SX_SW_NONE || old->replaces != 0))
+        return SIMPLEX_E_PROHIBITED;
+    return rc;
+}
+
+static simplex_rc begin(struct simplex_agent *a, const struct sx_conn *c, int64_t queue,
+                        simplex_bytes server)
 {
     struct sx_rcv_queue old, q;
     struct sx_server s;
     struct sx_wr data;
-    simplex_rc rc = sx_store_rcvq_of(a->store, c->id, 0, &old);
+    simplex_rc rc = queue_to_move(a, c, queue, &old);
 
     memset(&q, 0, sizeof q);
     sx_wr_init(&data, 1024);
@@ -158,7 +204,8 @@ static simplex_rc begin(struct simplex_agent *a, const struct sx_conn *c, simple
     return rc;
 }
 
-simplex_rc sx_switch_start(struct simplex_agent *a, int64_t conn, simplex_bytes server)
+simplex_rc sx_switch_start(struct simplex_agent *a, int64_t conn, int64_t queue,
+                           simplex_bytes server)
 {
     struct sx_conn c;
     struct sx_rcv_queue old;
@@ -174,7 +221,7 @@ simplex_rc sx_switch_start(struct simplex_agent *a, int64_t conn, simplex_bytes 
     sx_wipe(&old, sizeof old);
     if (rc == SIMPLEX_OK)
         return SIMPLEX_E_PROHIBITED;
-    return rc == SIMPLEX_E_NOT_FOUND ? begin(a, &c, server) : rc;
+    return rc == SIMPLEX_E_NOT_FOUND ? begin(a, &c, queue, server) : rc;
 }
 
 /* Nothing may be sent before both sides are there, nor while the ratchet is out of step. */
@@ -253,11 +300,14 @@ static bool is_at(const struct sx_server *server, const struct sx_id *snd_id,
            sx_bytes_eq(sx_id_bytes(snd_id), sx_id_bytes(&addr->snd_id));
 }
 
-static simplex_rc confirm(struct simplex_agent *a, const struct sx_qkey *x, struct sx_rcv_queue *q)
+simplex_rc sx_take_sender(struct simplex_agent *a, const struct sx_qkey *x, struct sx_rcv_queue *q)
 {
     uint8_t secret[SX_DH_MAX];
-    simplex_rc rc = sx_dh(&q->e2e.priv, &x->queue.dh, secret);
+    simplex_rc rc;
 
+    if (x->queue.v.max < SX_CLIENT_MIN)
+        return sx_switch_refuse(a, q->conn_id, SX_M_QKEY, SIMPLEX_E_VERSION);
+    rc = sx_dh(&q->e2e.priv, &x->queue.dh, secret);
     if (rc != SIMPLEX_OK)
         return sx_rc_is_store(rc) ? rc : sx_switch_refuse(a, q->conn_id, SX_M_QKEY, SIMPLEX_E_KEY);
     memcpy(q->e2e_secret, secret, sizeof q->e2e_secret);
@@ -270,26 +320,47 @@ static simplex_rc confirm(struct simplex_agent *a, const struct sx_qkey *x, stru
     rc = sx_store_rcvq_update(a->store, q);
     if (rc == SIMPLEX_OK)
         rc = sx_command_add(a, q->conn_id, SX_C_KEY, q->id, sx_bytes(NULL, 0));
-    return rc == SIMPLEX_OK ? tell(a, SIMPLEX_SWITCH_CONFIRMED, q) : rc;
+    return rc == SIMPLEX_OK && q->replaces != 0 ? tell(a, SIMPLEX_SWITCH_CONFIRMED, q) : rc;
 }
 
-/* Only through the queue that is being replaced, only for its replacement, only once. */
+static simplex_rc replacement_of(struct simplex_agent *a, const struct sx_conn *c,
+                                 const struct sx_rcv_queue *from, struct sx_rcv_queue *q)
+{
+    struct sx_rcv_queue old;
+    simplex_rc rc;
+
+    if (from->switch_state == SX_SW_QADD)
+        return sx_rcv_replacement(a, from, q);
+    if (c->rcv_queues <= 1)
+        return SIMPLEX_E_NOT_FOUND;
+    rc = switching(a, c->id, &old);
+    if (rc == SIMPLEX_OK)
+        rc = old.switch_state == SX_SW_QADD ? sx_rcv_replacement(a, &old, q)
+                                            : SIMPLEX_E_NOT_FOUND;
+    sx_wipe(&old, sizeof old);
+    return rc;
+}
+
+/* Only through the queue that is being replaced (of several: through any), only for its replacement,
+ * only once. */
 simplex_rc sx_on_qkey(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *from,
                       const struct sx_agent_msg *m)
 {
     struct sx_rd r = sx_rd_init(m->list.items);
     struct sx_rcv_queue q;
     struct sx_qkey x;
+    bool added;
     simplex_rc rc;
 
     sx_qkey_next(&r, &x);
-    if (r.bad || from->switch_state != SX_SW_QADD)
+    if (r.bad)
         return sx_switch_refuse(a, c->id, SX_M_QKEY, SIMPLEX_E_PROHIBITED);
-    rc = sx_rcv_replacement(a, from, &q);
+    rc = sx_add_on_qkey(a, c, &x, &added);
+    if (rc != SIMPLEX_OK || added)
+        return rc;
+    rc = replacement_of(a, c, from, &q);
     if (rc == SIMPLEX_OK && is_at(&q.server, &q.snd_id, &x.queue) && q.status == SX_Q_NEW)
-        rc = x.queue.v.max >= SX_CLIENT_MIN
-                 ? confirm(a, &x, &q)
-                 : sx_switch_refuse(a, c->id, SX_M_QKEY, SIMPLEX_E_VERSION);
+        rc = sx_take_sender(a, &x, &q);
     else if (rc == SIMPLEX_OK || rc == SIMPLEX_E_NOT_FOUND)
         rc = sx_switch_refuse(a, c->id, SX_M_QKEY, SIMPLEX_E_PROHIBITED);
     sx_wipe(&q, sizeof q);
@@ -325,16 +396,20 @@ simplex_rc sx_switch_used(struct simplex_agent *a, struct sx_rcv_queue *q)
     struct sx_rcv_queue old;
     simplex_rc rc;
 
-    if (q->replaces == 0 || q->primary)
+    if (q->replaces == 0 || (q->primary && q->status == SX_Q_ACTIVE))
         return SIMPLEX_OK;
     rc = sx_store_rcvq_get(a->store, q->replaces, &old);
     if (rc == SIMPLEX_E_NOT_FOUND)
         rc = SIMPLEX_E_DB_DAMAGED;
+    if (rc == SIMPLEX_OK && old.switch_state == SX_SW_RECEIVED) {
+        sx_wipe(&old, sizeof old);
+        return SIMPLEX_OK; /* it is in use */
+    }
     if (rc == SIMPLEX_OK && (q->deleted || old.switch_state != SX_SW_QUSE))
         rc = SIMPLEX_E_PROHIBITED; /* not told to use it */
     if (rc == SIMPLEX_OK) {
         q->status = SX_Q_ACTIVE;
-        q->primary = true;
+        q->primary = old.primary;
         old.primary = false;
         old.switch_state = SX_SW_RECEIVED;
         rc = sx_store_rcvq_update(a->store, q);
@@ -399,6 +474,9 @@ simplex_rc sx_switch_deleted(struct simplex_agent *a, const struct sx_rcv_queue 
 
     sx_rt_rcvq_remove(a, gone->id);
     sx_held_release(a, gone->conn_id);
+    if (rc == SIMPLEX_OK && gone->switch_state == SX_SW_REMOVE)
+        return sx_emit_queue(a, gone->conn_id, gone->id, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_REMOVED,
+                             &gone->server, why, detail);
     if (rc != SIMPLEX_OK || gone->switch_state != SX_SW_RECEIVED)
         return rc;
     rc = sx_rcv_replacement(a, gone, &q);
@@ -416,7 +494,6 @@ simplex_rc sx_switch_deleted(struct simplex_agent *a, const struct sx_rcv_queue 
 
 /* ---- abort ---- */
 
-/* A NEW that is out is waited for: its queue would be left behind on the server. */
 static simplex_rc drop_new(struct simplex_agent *a, struct sx_rcv_queue *q)
 {
     struct sx_rt_conn *w = sx_rt_conn_get(a, q->conn_id, false);
@@ -443,23 +520,28 @@ static simplex_rc drop_new(struct simplex_agent *a, struct sx_rcv_queue *q)
     return rc;
 }
 
+simplex_rc sx_rcv_queue_end(struct simplex_agent *a, struct sx_rcv_queue *q)
+{
+    struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, q->id);
+
+    q->deleted = true;
+    if (rt != NULL)
+        rt->want = false;
+    return drop_new(a, q);
+}
+
 static simplex_rc undo(struct simplex_agent *a, struct sx_rcv_queue *old, simplex_rc why,
                        const char *detail)
 {
     struct sx_rcv_queue q;
-    struct sx_rt_rcvq *rt;
     simplex_rc rc = sx_rcv_replacement(a, old, &q);
 
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
     old->switch_state = SX_SW_NONE;
-    q.deleted = true;
-    rt = sx_rt_rcvq_by_id(a, q.id);
-    if (rt != NULL)
-        rt->want = false;
     rc = sx_store_rcvq_update(a->store, old);
     if (rc == SIMPLEX_OK)
-        rc = drop_new(a, &q);
+        rc = sx_rcv_queue_end(a, &q);
     if (rc == SIMPLEX_OK)
         rc = sx_emit_switch(a, q.conn_id, SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_ABORTED, &q.server,
                             why, detail);
@@ -506,7 +588,8 @@ simplex_rc sx_switch_sub_refused(struct simplex_agent *a, int64_t queue, simplex
     struct sx_rcv_queue q;
     simplex_rc rc = sx_store_rcvq_get(a->store, queue, &q);
 
-    *expected = rc == SIMPLEX_OK && (q.deleted || q.switch_state == SX_SW_RECEIVED);
+    *expected = rc == SIMPLEX_OK && (q.deleted || q.switch_state == SX_SW_RECEIVED ||
+                                     q.switch_state == SX_SW_REMOVE);
     if (rc == SIMPLEX_OK && !*expected && q.replaces != 0 && !q.primary)
         rc = sx_switch_failed(a, q.conn_id, why, detail);
     sx_wipe(&q, sizeof q);

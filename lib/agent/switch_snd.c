@@ -10,7 +10,7 @@
  * only, because in the old one they would overtake QTEST; should the new server be away they go
  * through both, and should it refuse, through the old one as if nothing had happened.
  */
-#include "agent/agent.h"
+#include "agent/several.h"
 
 #define KEEP_SENT 512 /* messages for the new queue: what the old one can hold, and more */
 
@@ -136,7 +136,7 @@ simplex_rc sx_on_qadd(struct simplex_agent *a, struct sx_conn *c, const struct s
     simplex_rc rc;
 
     sx_qadd_next(&r, &x);
-    if (r.bad || !x.has_replaced || !sx_switch_possible(c))
+    if (r.bad || !sx_switch_possible(c))
         return sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_PROHIBITED);
     version = sx_range_agree(x.queue.v, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX });
     if (version == 0)
@@ -145,6 +145,8 @@ simplex_rc sx_on_qadd(struct simplex_agent *a, struct sx_conn *c, const struct s
     sx_wipe(&other, sizeof other);
     if (rc == SIMPLEX_OK) /* it is in use */
         return sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_PROHIBITED);
+    if (rc == SIMPLEX_E_NOT_FOUND && !x.has_replaced)
+        return sx_add_on_qadd(a, c, &x, version);
     if (rc == SIMPLEX_E_NOT_FOUND)
         rc = sx_find_snd_queue(a, c->id, &x.replaced, &old);
     if (rc == SIMPLEX_OK && old.replaces == 0)
@@ -187,6 +189,11 @@ simplex_rc sx_on_quse(struct simplex_agent *a, struct sx_conn *c, const struct s
     if (r.bad || !sx_switch_possible(c))
         return sx_switch_refuse(a, c->id, SX_M_QUSE, SIMPLEX_E_PROHIBITED);
     rc = sx_find_snd_queue(a, c->id, &x.queue, &q);
+    if (rc == SIMPLEX_OK && q.switch_state == SX_SW_ADD_QKEY) {
+        rc = sx_add_on_quse(a, c, &q);
+        sx_wipe(&q, sizeof q);
+        return rc;
+    }
     if (rc == SIMPLEX_OK)
         rc = q.replaces != 0 ? sx_store_sndq_get(a->store, q.replaces, &old) : SIMPLEX_E_NOT_FOUND;
     if (rc == SIMPLEX_OK && old.switch_state == SX_SW_QKEY)
@@ -202,7 +209,11 @@ simplex_rc sx_on_quse(struct simplex_agent *a, struct sx_conn *c, const struct s
 
 bool sx_takes_messages(const struct sx_snd_queue *q, unsigned nth)
 {
-    return q->switch_state != SX_SW_QTEST && (nth == 0 || q->status >= SX_Q_SECURED);
+    if (q->status == SX_Q_DISABLED || q->switch_state == SX_SW_QTEST ||
+        q->switch_state == SX_SW_ADD_QKEY)
+        return false;
+    /* one of a link is to have everything from the confirmation on, once it is secured */
+    return nth == 0 || q->replaces == 0 || q->status >= SX_Q_SECURED;
 }
 
 /* The old queue has a message of the time between QKEY and QUSE. */
@@ -226,15 +237,20 @@ simplex_rc sx_keep_sent(struct simplex_agent *a, const struct sx_snd_queue *old,
 
 static simplex_rc completed(struct simplex_agent *a, struct sx_snd_queue *q)
 {
-    int64_t old = q->replaces;
-    simplex_rc rc;
+    int64_t old_id = q->replaces;
+    struct sx_snd_queue old;
+    simplex_rc rc = sx_store_sndq_get(a->store, old_id, &old);
 
     q->replaces = 0;
-    q->primary = true;
+    q->primary = rc != SIMPLEX_OK || old.primary;
     q->status = SX_Q_ACTIVE;
-    rc = sx_store_sndq_update(a->store, q);
     if (rc == SIMPLEX_OK)
-        rc = remove_queue(a, old);
+        rc = sx_store_sndq_update(a->store, q);
+    if (rc == SIMPLEX_OK)
+        rc = remove_queue(a, old_id);
+    sx_wipe(&old, sizeof old);
+    if (rc == SIMPLEX_E_NOT_FOUND)
+        rc = SIMPLEX_E_DB_DAMAGED;
     return rc == SIMPLEX_OK ? tell(a, SIMPLEX_SWITCH_COMPLETED, q) : rc;
 }
 
@@ -287,10 +303,12 @@ simplex_rc sx_switch_undelivered(struct simplex_agent *a, const struct sx_snd_qu
                                  uint8_t type, simplex_rc why, const char *detail)
 {
     struct sx_snd_queue other;
-    simplex_rc rc;
+    simplex_rc rc = SIMPLEX_OK;
 
     if (type == SX_M_QADD || type == SX_M_QUSE)
-        return sx_switch_failed(a, q->conn_id, why, detail);
+        rc = sx_switch_failed(a, q->conn_id, why, detail);
+    if (type == SX_M_QADD || type == SX_M_QUSE)
+        return rc == SIMPLEX_OK ? sx_add_undelivered(a, q->conn_id, why, detail) : rc;
     if (type != SX_M_QKEY || q->switch_state != SX_SW_QKEY)
         return SIMPLEX_OK;
     rc = replacement(a, q, &other);

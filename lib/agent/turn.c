@@ -6,6 +6,7 @@
  */
 #include "agent/noise.h"
 #include "agent/rotation.h"
+#include "agent/several.h"
 #include "agent/users.h"
 
 #define ROUNDS 16          /* event rounds before the loop looks at its sockets again */
@@ -271,6 +272,8 @@ static void set_alarm(struct simplex_agent *a)
         at = a->held_until;
     if (sx_noise_alarm(a) < at)
         at = sx_noise_alarm(a);
+    if (a->misses_at != 0 && a->misses_at < at)
+        at = a->misses_at;
     if (a->next_cleanup < at)
         at = a->next_cleanup;
     if (sx_rotation_alarm(a) < at)
@@ -307,6 +310,7 @@ static void turn_end(struct simplex_agent *a)
     cleanup(a);
     sx_held_check(a);
     sx_rotation_run(a);
+    sx_misses_check(a);
     sx_events_freed(a);
     for (int round = 0; more && round < ROUNDS; round++) {
         if (commit_due(a))

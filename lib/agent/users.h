@@ -49,7 +49,7 @@ simplex_rc sx_forget(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 
 /* ---- servers.c: which one for a purpose ---- */
 
-#define SX_CHOICE_USED 4
+#define SX_CHOICE_USED 8
 
 struct sx_choice {
     int64_t user;

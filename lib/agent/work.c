@@ -205,7 +205,7 @@ static simplex_rc load_deliveries(struct simplex_agent *a)
         if (rc != SIMPLEX_OK)
             return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
         rc = sx_store_delivery_next(a->store, q.id, 0, &m);
-        if (rc == SIMPLEX_OK)
+        if (rc == SIMPLEX_OK || q.status == SX_Q_DISABLED)
             sx_wake_delivery(a, q.id, q.conn_id);
         else if (rc != SIMPLEX_E_NOT_FOUND)
             return rc;

@@ -47,6 +47,8 @@ static void put(struct sx_q *q, const struct sx_conn *c)
     sx_q_put_some(q, hash_or_none(c->last_rcv_hash, c->has_rcv_hash));
     sx_q_put_i64(q, c->sync_state);
     sx_q_put_i64(q, c->created_at);
+    sx_q_put_i64(q, c->rcv_queues);
+    sx_q_put_i64(q, c->peer_several);
 }
 
 static void get(struct sx_q *q, struct sx_conn *c)
@@ -65,6 +67,8 @@ static void get(struct sx_q *q, struct sx_conn *c)
     c->has_rcv_hash = sx_q_maybe_copy(q, c->last_rcv_hash, 32);
     c->sync_state = (uint8_t)sx_q_uint(q, SX_SYNC_AGREED);
     c->created_at = sx_q_i64(q);
+    c->rcv_queues = (uint8_t)sx_q_uint(q, UINT8_MAX);
+    c->peer_several = sx_q_bool(q);
 }
 
 simplex_rc sx_store_conn_add(struct sx_store *s, struct sx_conn *c)

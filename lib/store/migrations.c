@@ -62,6 +62,8 @@ static const char initial_queues[] =
     " last_snd_msg_hash BLOB,\n"
     " last_rcv_msg_hash BLOB,\n"
     " ratchet_sync_state INTEGER NOT NULL,\n"
+    " rcv_queue_count INTEGER NOT NULL,\n" /* that the application wants */
+    " peer_several INTEGER NOT NULL,\n"    /* the peer is known to use several queues */
     " created_at INTEGER NOT NULL,\n"
     " ratchet_state BLOB\n" /* last: a long one continues on other pages */
     ") STRICT;\n"
@@ -92,6 +94,17 @@ static const char initial_queues[] =
     ") STRICT;\n"
     "CREATE UNIQUE INDEX rcv_queues_address ON rcv_queues (rcv_id, port, host);\n"
     "CREATE INDEX rcv_queues_conn ON rcv_queues (conn_id, rcv_primary DESC, rcv_queue_id);\n"
+
+    "CREATE TABLE rcv_queue_counts (\n" /* of connections with several: small, often written */
+    " rcv_queue_id INTEGER PRIMARY KEY REFERENCES rcv_queues ON DELETE CASCADE,\n"
+    " last_external_snd_id INTEGER NOT NULL,\n"
+    " received INTEGER NOT NULL,\n"
+    " missed INTEGER NOT NULL,\n"
+    " missed_told INTEGER NOT NULL,\n"
+    " behind_told INTEGER NOT NULL,\n"
+    " first_ts INTEGER NOT NULL,\n"
+    " last_ts INTEGER NOT NULL\n"
+    ") STRICT;\n"
 
     "CREATE TABLE snd_queues (\n"
     " snd_queue_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
@@ -142,8 +155,6 @@ static const char initial_messages[] =
     " notify INTEGER NOT NULL,\n"
     " padded_len INTEGER NOT NULL,\n"
     " created_at INTEGER NOT NULL,\n"
-    " retry_delay INTEGER NOT NULL,\n"
-    " quota_seen INTEGER NOT NULL,\n"
     " sent INTEGER NOT NULL,\n" /* to one of several queues */
     " body_id INTEGER NOT NULL,\n" /* of snd_bodies; 0: none */
     " e2e_params BLOB,\n"
@@ -165,6 +176,8 @@ static const char initial_messages[] =
     " snd_queue_id INTEGER NOT NULL REFERENCES snd_queues ON DELETE CASCADE,\n"
     " internal_id INTEGER NOT NULL,\n"
     " msg_row INTEGER NOT NULL,\n"
+    " retry_delay INTEGER NOT NULL,\n"
+    " quota_seen INTEGER NOT NULL,\n"
     " PRIMARY KEY (snd_queue_id, internal_id)\n"
     ") STRICT, WITHOUT ROWID;\n"
 
@@ -203,7 +216,8 @@ static const char initial_messages[] =
     " hash_id INTEGER PRIMARY KEY,\n"
     " conn_id INTEGER NOT NULL,\n" /* no reference: they go when they are old */
     " hash BLOB NOT NULL,\n"       /* the first 16 bytes */
-    " created_at INTEGER NOT NULL\n"
+    " created_at INTEGER NOT NULL,\n"
+    " external_snd_id INTEGER NOT NULL DEFAULT 0\n"
     ") STRICT;\n"
 
     "CREATE TABLE conn_confirmations (\n"

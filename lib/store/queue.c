@@ -18,7 +18,9 @@ static const char *status_word(struct sx_q *q, uint8_t status)
 static const char *const switch_words[] = {
     NULL,           "none",          "switch_started",
     "sending_qadd", "sending_quse",  "received_message",
-    "sending_qkey", "sending_qtest",
+    "sending_qkey", "sending_qtest", "adding_new",
+    "adding_ask",   "adding_qadd",   "adding_quse",
+    "adding_qkey",  "removing",
 };
 
 static void put_switch(struct sx_q *q, uint8_t state, int64_t replaces)
@@ -224,6 +226,45 @@ simplex_rc sx_store_rcvq_delete(struct sx_store *s, int64_t id)
 
     sx_q_start(&q, s, SQL_RCVQ_DELETE);
     sx_q_put_i64(&q, id);
+    return sx_q_run(&q);
+}
+
+/* ---- what came through queues of connections with several ---- */
+
+simplex_rc sx_store_counts_get(struct sx_store *s, int64_t rcv_queue_id, struct sx_queue_counts *c)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_COUNTS_GET);
+    sx_q_put_i64(&q, rcv_queue_id);
+    simplex_rc rc = sx_q_row(&q);
+    memset(c, 0, sizeof *c);
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    c->last_ext_id = sx_q_i64(&q);
+    c->received = sx_q_i64(&q);
+    c->missed = sx_q_i64(&q);
+    c->missed_told = sx_q_i64(&q);
+    c->behind_told = sx_q_bool(&q);
+    c->first_ts = sx_q_i64(&q);
+    c->last_ts = sx_q_i64(&q);
+    return sx_q_done(&q);
+}
+
+simplex_rc sx_store_counts_put(struct sx_store *s, int64_t rcv_queue_id,
+                               const struct sx_queue_counts *c)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_COUNTS_PUT);
+    sx_q_put_i64(&q, rcv_queue_id);
+    sx_q_put_i64(&q, c->last_ext_id);
+    sx_q_put_i64(&q, c->received);
+    sx_q_put_i64(&q, c->missed);
+    sx_q_put_i64(&q, c->missed_told);
+    sx_q_put_i64(&q, c->behind_told);
+    sx_q_put_i64(&q, c->first_ts);
+    sx_q_put_i64(&q, c->last_ts);
     return sx_q_run(&q);
 }
 

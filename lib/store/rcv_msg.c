@@ -120,7 +120,7 @@ simplex_rc sx_store_rcv_msg_delete(struct sx_store *s, int64_t conn_id, int64_t 
 }
 
 simplex_rc sx_store_rcv_hash_add(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
-                                 int64_t now)
+                                 int64_t ext_id, int64_t now)
 {
     struct sx_q q;
 
@@ -128,11 +128,12 @@ simplex_rc sx_store_rcv_hash_add(struct sx_store *s, int64_t conn_id, const uint
     sx_q_put_i64(&q, conn_id);
     sx_q_put_blob(&q, sx_bytes(hash, HASH_LEN));
     sx_q_put_i64(&q, now);
+    sx_q_put_i64(&q, ext_id);
     return sx_q_run(&q);
 }
 
 simplex_rc sx_store_rcv_hash_known(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
-                                   bool *known)
+                                   bool *known, int64_t *ext_id)
 {
     struct sx_q q;
 
@@ -141,9 +142,12 @@ simplex_rc sx_store_rcv_hash_known(struct sx_store *s, int64_t conn_id, const ui
     sx_q_put_blob(&q, sx_bytes(hash, HASH_LEN));
     simplex_rc rc = sx_q_row(&q);
     *known = rc == SIMPLEX_OK;
-    if (rc == SIMPLEX_E_NOT_FOUND)
-        return SIMPLEX_OK;
-    return rc == SIMPLEX_OK ? sx_q_done(&q) : rc;
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    int64_t number = sx_q_i64(&q);
+    if (ext_id != NULL)
+        *ext_id = number;
+    return sx_q_done(&q);
 }
 
 static simplex_rc cleanup_hashes(struct sx_store *s, int64_t before, unsigned limit, unsigned *n)

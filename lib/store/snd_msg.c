@@ -14,8 +14,6 @@ simplex_rc sx_store_snd_msg_add(struct sx_store *s, const struct sx_snd_msg *m)
     sx_q_put_i64(&q, m->notify);
     sx_q_put_i64(&q, m->padded);
     sx_q_put_i64(&q, m->created_at);
-    sx_q_put_i64(&q, m->retry_delay);
-    sx_q_put_i64(&q, m->quota_seen);
     sx_q_put_i64(&q, m->sent);
     sx_q_put_i64(&q, m->body_id);
     sx_q_put_some(&q, m->e2e);
@@ -75,8 +73,6 @@ simplex_rc sx_store_delivery_next(struct sx_store *s, int64_t snd_queue_id, int6
     m->notify = sx_q_bool(&q);
     m->padded = (uint16_t)sx_q_uint(&q, UINT16_MAX);
     m->created_at = sx_q_i64(&q);
-    m->retry_delay = sx_q_i64(&q);
-    m->quota_seen = sx_q_bool(&q);
     m->sent = sx_q_bool(&q);
     m->body_id = sx_q_i64(&q);
     m->e2e = sx_q_blob(&q);
@@ -85,18 +81,20 @@ simplex_rc sx_store_delivery_next(struct sx_store *s, int64_t snd_queue_id, int6
     m->shared = sx_q_blob(&q);
     if (m->body_id != 0 && m->shared.len == 0)
         q.bad = true;
+    m->retry_delay = sx_q_i64(&q);
+    m->quota_seen = sx_q_bool(&q);
     return sx_q_lend(&q);
 }
 
-simplex_rc sx_store_delivery_retry(struct sx_store *s, int64_t conn_id, int64_t msg_id,
+simplex_rc sx_store_delivery_retry(struct sx_store *s, int64_t snd_queue_id, int64_t msg_id,
                                    int64_t retry_delay, bool quota_seen)
 {
     struct sx_q q;
 
-    sx_q_start(&q, s, SQL_SND_MSG_RETRY);
+    sx_q_start(&q, s, SQL_DELIVERY_RETRY);
     sx_q_put_i64(&q, retry_delay);
     sx_q_put_i64(&q, quota_seen);
-    sx_q_put_i64(&q, conn_id);
+    sx_q_put_i64(&q, snd_queue_id);
     sx_q_put_i64(&q, msg_id);
     return sx_q_run_one(&q);
 }
@@ -186,15 +184,25 @@ simplex_rc sx_store_delivery_copy(struct sx_store *s, int64_t from, int64_t to)
     return run_with(s, SQL_DELIVERY_COPY, values, 2);
 }
 
-simplex_rc sx_store_delivery_count(struct sx_store *s, int64_t conn_id, int64_t *n)
+static simplex_rc count(struct sx_store *s, enum sx_sql which, int64_t id, int64_t *n)
 {
     struct sx_q q;
 
-    sx_q_start(&q, s, SQL_DELIVERY_COUNT);
-    sx_q_put_i64(&q, conn_id);
+    sx_q_start(&q, s, which);
+    sx_q_put_i64(&q, id);
     simplex_rc rc = sx_q_row(&q);
     if (rc != SIMPLEX_OK)
         return rc;
     *n = sx_q_i64(&q);
     return sx_q_done(&q);
+}
+
+simplex_rc sx_store_delivery_count(struct sx_store *s, int64_t conn_id, int64_t *n)
+{
+    return count(s, SQL_DELIVERY_COUNT, conn_id, n);
+}
+
+simplex_rc sx_store_delivery_count_of(struct sx_store *s, int64_t snd_queue_id, int64_t *n)
+{
+    return count(s, SQL_DELIVERY_COUNT_OF, snd_queue_id, n);
 }

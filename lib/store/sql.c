@@ -6,7 +6,7 @@
 #define CONN                                                                                     \
     "user_id, role, state, agent_version, pq_support, deleted, subscribe, last_internal_msg_id, "         \
     "last_internal_snd_msg_id, last_external_snd_msg_id, last_snd_msg_hash, last_rcv_msg_hash, " \
-    "ratchet_sync_state, created_at"
+    "ratchet_sync_state, created_at, rcv_queue_count, peer_several"
 #define USER                                                                               \
     "active, deleted, own_servers, servers_hash, servers_version, servers_changed_at, " \
     "created_at"
@@ -19,7 +19,7 @@
     "smp_client_version, status, snd_primary, switch_status, replace_snd_queue_id"
 #define SND_MSG                                                                         \
     "conn_id, internal_id, external_snd_id, msg_type, notify, padded_len, created_at, " \
-    "retry_delay, quota_seen, sent, body_id, e2e_params, msg_key, msg_body"
+    "sent, body_id, e2e_params, msg_key, msg_body"
 #define RCV_MSG                                                                           \
     "conn_id, internal_id, rcv_queue_id, external_snd_id, broker_id, broker_ts, rcv_ts, " \
     "msg_type, integrity, gap_first, gap_last, notify, pq, attempts, msg_hash, msg_body"
@@ -40,6 +40,14 @@
     "SELECT 1 FROM snd_queues q JOIN snd_message_deliveries o"   \
     " ON o.snd_queue_id = q.snd_queue_id AND o.internal_id = ?2" \
     " WHERE q.conn_id = ?1 AND q.snd_queue_id <> ?3"
+/* Delivery d, of queue ?1, is the only one of its message. */
+#define NO_OTHER                                                                            \
+    "NOT EXISTS (SELECT 1 FROM snd_queues a JOIN snd_queues b ON b.conn_id = a.conn_id"     \
+    " JOIN snd_message_deliveries o ON o.snd_queue_id = b.snd_queue_id"                     \
+    " AND o.internal_id = d.internal_id WHERE a.snd_queue_id = ?1 AND b.snd_queue_id <> ?1)"
+#define DELIVERY "snd_queue_id, internal_id, msg_row, retry_delay, quota_seen"
+#define COUNTS                                                                             \
+    "last_external_snd_id, received, missed, missed_told, behind_told, first_ts, last_ts"
 
 const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN",
@@ -48,10 +56,11 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_RELEASE] = "RELEASE sx",
     [SQL_UNDO] = "ROLLBACK TO sx",
 
-    [SQL_CONN_ADD] = "INSERT INTO connections (" CONN ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [SQL_CONN_ADD] = "INSERT INTO connections (" CONN ")"
+                     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_CONN_GET] = "SELECT " CONN " FROM connections WHERE conn_id = ?",
-    [SQL_CONN_UPDATE] =
-        "UPDATE connections SET (" CONN ") = (?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE conn_id = ?",
+    [SQL_CONN_UPDATE] = "UPDATE connections SET (" CONN ") ="
+                        " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE conn_id = ?",
     [SQL_CONN_DELETE] = "DELETE FROM connections WHERE conn_id = ?",
     [SQL_CONN_LIST] = "SELECT conn_id FROM connections WHERE conn_id > ? ORDER BY conn_id LIMIT ?",
 
@@ -83,6 +92,10 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_RCVQ_NEXT] = "SELECT rcv_queue_id, " RCVQ " FROM rcv_queues WHERE rcv_queue_id > ?"
                       " ORDER BY rcv_queue_id LIMIT 1",
 
+    [SQL_COUNTS_PUT] = "INSERT OR REPLACE INTO rcv_queue_counts (rcv_queue_id, " COUNTS ")"
+                       " VALUES (?,?,?,?,?,?,?,?)",
+    [SQL_COUNTS_GET] = "SELECT " COUNTS " FROM rcv_queue_counts WHERE rcv_queue_id = ?",
+
     [SQL_SNDQ_ADD] = "INSERT INTO snd_queues (" SNDQ ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_SNDQ_GET] = "SELECT snd_queue_id, " SNDQ " FROM snd_queues WHERE snd_queue_id = ?",
     [SQL_SNDQ_OF] = "SELECT snd_queue_id, " SNDQ " FROM snd_queues WHERE conn_id = ?"
@@ -93,10 +106,7 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_SNDQ_DELETE_MSGS] =
         "DELETE FROM snd_messages WHERE msg_row IN"
         " (SELECT msg_row FROM snd_message_deliveries d WHERE d.snd_queue_id = ?1"
-        "  AND NOT EXISTS (SELECT 1 FROM snd_queues a JOIN snd_queues b ON b.conn_id = a.conn_id"
-        "   JOIN snd_message_deliveries o ON o.snd_queue_id = b.snd_queue_id"
-        "   AND o.internal_id = d.internal_id"
-        "   WHERE a.snd_queue_id = ?1 AND b.snd_queue_id <> ?1))",
+        "  AND " NO_OTHER ")",
     [SQL_SNDQ_NEXT] = "SELECT snd_queue_id, " SNDQ " FROM snd_queues WHERE snd_queue_id > ?"
                       " ORDER BY snd_queue_id LIMIT 1",
 
@@ -130,12 +140,8 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_AGE_PUT] = "INSERT OR REPLACE INTO database_age (one, database_id, age) VALUES (1,?,?)",
 
     [SQL_SND_MSG_ADD] = "INSERT INTO snd_messages (" SND_MSG ") SELECT"
-                        " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14 FROM connections"
+                        " ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12 FROM connections"
                         " WHERE conn_id = ?1",
-    [SQL_SND_MSG_RETRY] = "UPDATE snd_messages SET retry_delay = ?, quota_seen = ? WHERE msg_row ="
-                          " (SELECT d.msg_row FROM snd_queues q JOIN snd_message_deliveries d"
-                          "  ON d.snd_queue_id = q.snd_queue_id AND d.internal_id = ?4"
-                          "  WHERE q.conn_id = ?3 LIMIT 1)",
     [SQL_SND_MSG_DELETE_SENT] =
         "DELETE FROM snd_messages WHERE msg_row = (SELECT msg_row FROM snd_message_deliveries"
         "  WHERE snd_queue_id = ?3 AND internal_id = ?2) AND conn_id = ?1"
@@ -144,32 +150,39 @@ const char *const sx_sql_text[SQL_COUNT] = {
         "DELETE FROM snd_messages WHERE msg_row IN (SELECT d.msg_row FROM snd_queues q"
         " JOIN snd_message_deliveries d ON d.snd_queue_id = q.snd_queue_id WHERE q.conn_id = ?)",
     /* from the newest: it was added just now */
-    [SQL_DELIVERY_ADD] = "INSERT INTO snd_message_deliveries (snd_queue_id, internal_id, msg_row)"
-                         " SELECT ?1, ?3, msg_row FROM snd_messages WHERE conn_id = ?2"
+    [SQL_DELIVERY_ADD] = "INSERT INTO snd_message_deliveries (" DELIVERY ")"
+                         " SELECT ?1, ?3, msg_row, 0, 0 FROM snd_messages WHERE conn_id = ?2"
                          " AND internal_id = ?3 ORDER BY msg_row DESC LIMIT 1",
     [SQL_SND_BODY_ADD] = "INSERT INTO snd_bodies (body) VALUES (?)",
     [SQL_SND_BODY_TRIM] = "DELETE FROM snd_bodies WHERE body_id = ?1 AND NOT EXISTS"
                           " (SELECT 1 FROM snd_messages WHERE body_id = ?1 AND body_id <> 0)",
-    [SQL_DELIVERY_NEXT] = "SELECT " SND_MSG ", (SELECT body FROM snd_bodies b"
-                          " WHERE b.body_id = m.body_id) FROM snd_messages m WHERE msg_row ="
-                          " (SELECT msg_row FROM snd_message_deliveries"
-                          "  WHERE snd_queue_id = ? AND internal_id > ?"
-                          "  ORDER BY internal_id LIMIT 1)",
+    [SQL_DELIVERY_NEXT] =
+        "SELECT m.conn_id, m.internal_id, external_snd_id, msg_type, notify, padded_len,"
+        " created_at, sent, body_id, e2e_params, msg_key, msg_body,"
+        " (SELECT body FROM snd_bodies b WHERE b.body_id = m.body_id), retry_delay, quota_seen"
+        " FROM snd_message_deliveries d JOIN snd_messages m ON m.msg_row = d.msg_row"
+        " WHERE d.snd_queue_id = ? AND d.internal_id > ? ORDER BY d.internal_id LIMIT 1",
+    [SQL_DELIVERY_RETRY] = "UPDATE snd_message_deliveries SET retry_delay = ?, quota_seen = ?"
+                           " WHERE snd_queue_id = ? AND internal_id = ?",
+    [SQL_DELIVERY_COUNT_OF] =
+        "SELECT count(*) FROM snd_message_deliveries WHERE snd_queue_id = ?",
     [SQL_DELIVERY_DELETE] =
         "DELETE FROM snd_message_deliveries WHERE snd_queue_id = ? AND internal_id = ?",
     [SQL_SND_MSG_SENT] = "UPDATE snd_messages SET sent = 1 WHERE msg_row ="
                          " (SELECT d.msg_row FROM snd_queues q JOIN snd_message_deliveries d"
                          "  ON d.snd_queue_id = q.snd_queue_id AND d.internal_id = ?2"
                          "  WHERE q.conn_id = ?1 LIMIT 1)",
-    [SQL_DELIVERY_MOVE] = "UPDATE OR REPLACE snd_message_deliveries SET snd_queue_id = ?2"
+    [SQL_DELIVERY_MOVE] = "UPDATE OR REPLACE snd_message_deliveries SET snd_queue_id = ?2,"
+                          " retry_delay = 0, quota_seen = 0"
                           " WHERE snd_queue_id = ?1 AND internal_id = ?3",
     [SQL_DELIVERY_COPY] =
-        "INSERT OR IGNORE INTO snd_message_deliveries (snd_queue_id, internal_id, msg_row)"
-        " SELECT ?2, internal_id, msg_row FROM snd_message_deliveries WHERE snd_queue_id = ?1",
+        "INSERT OR IGNORE INTO snd_message_deliveries (" DELIVERY ")"
+        " SELECT ?2, internal_id, msg_row, 0, 0 FROM snd_message_deliveries WHERE snd_queue_id = ?1",
     [SQL_DELIVERY_TRIM_MSGS] = "DELETE FROM snd_messages WHERE msg_row IN"
-                               " (SELECT msg_row FROM snd_message_deliveries"
-                               "  WHERE snd_queue_id = ?1 ORDER BY internal_id DESC"
-                               "  LIMIT -1 OFFSET ?2)",
+                               " (SELECT msg_row FROM (SELECT msg_row, internal_id"
+                               "   FROM snd_message_deliveries WHERE snd_queue_id = ?1"
+                               "   ORDER BY internal_id DESC LIMIT -1 OFFSET ?2) d"
+                               "  WHERE " NO_OTHER ")",
     [SQL_DELIVERY_TRIM] = "DELETE FROM snd_message_deliveries WHERE snd_queue_id = ?1"
                           " AND internal_id IN (SELECT internal_id FROM snd_message_deliveries"
                           "  WHERE snd_queue_id = ?1 ORDER BY internal_id DESC"
@@ -209,9 +222,10 @@ const char *const sx_sql_text[SQL_COUNT] = {
         "UPDATE rcv_messages SET attempts = attempts + 1 WHERE conn_id = ? AND internal_id = ?",
     [SQL_RCV_MSG_DELETE] = "DELETE FROM rcv_messages WHERE conn_id = ? AND internal_id = ?",
     [SQL_RCV_HASH_ADD] =
-        "INSERT INTO rcv_message_hashes (conn_id, hash, created_at) VALUES (?,?,?)",
+        "INSERT INTO rcv_message_hashes (conn_id, hash, created_at, external_snd_id)"
+        " VALUES (?,?,?,?)",
     /* from the newest: what a server delivers again it has delivered last */
-    [SQL_RCV_HASH_KNOWN] = "SELECT 1 FROM rcv_message_hashes WHERE conn_id = ? AND hash = ?"
+    [SQL_RCV_HASH_KNOWN] = "SELECT external_snd_id FROM rcv_message_hashes WHERE conn_id = ? AND hash = ?"
                            " AND hash_id > (SELECT max(hash_id) FROM rcv_message_hashes)"
                            " - " HASH_WINDOW " ORDER BY hash_id DESC LIMIT 1",
     /* rows arrive in the order of time, so the oldest have the lowest ids */

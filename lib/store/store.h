@@ -171,6 +171,8 @@ struct sx_conn {
     bool has_snd_hash, has_rcv_hash;
     int64_t created_at;       /* ms */
     uint8_t sync_state;       /* enum sx_sync_state */
+    uint8_t rcv_queues;       /* how many receiving queues the application wants; 0: one */
+    bool peer_several;        /* the peer is known to use several queues */
 };
 simplex_rc sx_store_conn_add(struct sx_store *s, struct sx_conn *c) SIMPLEX_CHECK; /* sets id */
 simplex_rc sx_store_conn_get(struct sx_store *s, int64_t id, struct sx_conn *c) SIMPLEX_CHECK;
@@ -200,6 +202,12 @@ enum sx_switch_state {
     SX_SW_RECEIVED, /* a message came through it: this one is read to its end and deleted */
     SX_SW_QKEY,     /* sender: our key is on the way, or the word to use the new queue here */
     SX_SW_QTEST,    /* the new queue is in use, this one ends when it worked */
+    SX_SW_ADD_NEW,  /* receiver: one more queue is being made; from here on not of a rotation */
+    SX_SW_ADD_ASK,  /* it is there, the peer was asked whether it uses several */
+    SX_SW_ADD_QADD, /* its address is on the way to the sender, or the sender's key here */
+    SX_SW_ADD_QUSE, /* it is secured, the sender is told to use it */
+    SX_SW_ADD_QKEY, /* sender: our key is on the way, or the word to use the queue here */
+    SX_SW_REMOVE,   /* receiver: it is read to its end and deleted */
 };
 /* stored as the reference's words, "none" otherwise */
 
@@ -237,6 +245,21 @@ simplex_rc sx_store_rcvq_delete(struct sx_store *s, int64_t id) SIMPLEX_CHECK;
 /* Every queue with an id above `after`, ascending; E_NOT_FOUND behind the last. */
 simplex_rc sx_store_rcvq_next(struct sx_store *s, int64_t after, struct sx_rcv_queue *q)
     SIMPLEX_CHECK;
+
+/* What came through a queue of a connection that has several. */
+struct sx_queue_counts {
+    int64_t last_ext_id; /* the sender's number of the message that came last; 0: none did */
+    int64_t received;    /* messages, whether or not another queue was faster */
+    int64_t missed;      /* that came through others and will not through this one */
+    int64_t missed_told; /* of these, how many the application was told of */
+    bool behind_told;    /* it was told that the queue is behind the others */
+    int64_t first_ts, last_ts; /* ms */
+};
+/* Zeros when there is no row yet. */
+simplex_rc sx_store_counts_get(struct sx_store *s, int64_t rcv_queue_id,
+                               struct sx_queue_counts *c) SIMPLEX_CHECK;
+simplex_rc sx_store_counts_put(struct sx_store *s, int64_t rcv_queue_id,
+                               const struct sx_queue_counts *c) SIMPLEX_CHECK;
 
 struct sx_snd_queue {
     int64_t id, conn_id;
@@ -322,6 +345,7 @@ struct sx_snd_msg {
     simplex_bytes key;        /* encoded sx_msg_key; same lifetime */
     simplex_bytes e2e;        /* confirmation: encoded e2e params; empty otherwise */
     int64_t created_at;       /* ms */
+    /* get: of the delivery that was looked for */
     int64_t retry_delay;      /* ms, kept over restarts; 0: first attempt */
     bool quota_seen;          /* the last answer was QUOTA: slow retries */
     bool sent;                /* some queue has it: the application was told */
@@ -340,7 +364,7 @@ simplex_rc sx_store_delivery_add(struct sx_store *s, int64_t snd_queue_id, int64
  * E_NOT_FOUND when there is none. */
 simplex_rc sx_store_delivery_next(struct sx_store *s, int64_t snd_queue_id, int64_t after,
                                   struct sx_snd_msg *m) SIMPLEX_CHECK;
-simplex_rc sx_store_delivery_retry(struct sx_store *s, int64_t conn_id, int64_t msg_id,
+simplex_rc sx_store_delivery_retry(struct sx_store *s, int64_t snd_queue_id, int64_t msg_id,
                                    int64_t retry_delay, bool quota_seen) SIMPLEX_CHECK;
 /* Removes the delivery, and the message when it was the last one. *last (may be NULL).
  * E_NOT_FOUND: there is no such delivery. */
@@ -349,14 +373,16 @@ simplex_rc sx_store_delivery_done(struct sx_store *s, int64_t snd_queue_id, int6
 /* Some queue has the message: `sent` from now on, for the others. */
 simplex_rc sx_store_msg_sent(struct sx_store *s, int64_t conn_id, int64_t msg_id) SIMPLEX_CHECK;
 /* The delivery becomes one to queue `to`, of the same connection; one that is there is replaced. Of
- * all deliveries to `to` the newest `keep` are kept: the messages of the others go, so none of them
- * may have another delivery. */
+ * all deliveries to `to` the newest `keep` are kept; messages that have no other go with theirs. */
 simplex_rc sx_store_delivery_move(struct sx_store *s, int64_t from, int64_t to, int64_t msg_id,
                                   unsigned keep) SIMPLEX_CHECK;
 /* What is to be delivered to `from` is to be delivered to `to` as well. */
 simplex_rc sx_store_delivery_copy(struct sx_store *s, int64_t from, int64_t to) SIMPLEX_CHECK;
 /* Messages of the connection that no queue has yet. */
 simplex_rc sx_store_delivery_count(struct sx_store *s, int64_t conn_id, int64_t *n) SIMPLEX_CHECK;
+/* Messages that this queue is to have. */
+simplex_rc sx_store_delivery_count_of(struct sx_store *s, int64_t snd_queue_id,
+                                      int64_t *n) SIMPLEX_CHECK;
 
 /* ---- messages sent, for as long as the peer may send a receipt ---- */
 
@@ -406,11 +432,11 @@ simplex_rc sx_store_rcv_msg_attempt(struct sx_store *s, int64_t conn_id, int64_t
 simplex_rc sx_store_rcv_msg_delete(struct sx_store *s, int64_t conn_id, int64_t id) SIMPLEX_CHECK;
 /* Hashes of ratchet messages, to drop repeats silently (kept 21 days). The connection is not
  * checked. Looking for one reads the last 200,000 from the newest back: for messages that could not
- * be decrypted only. */
+ * be decrypted only. ext_id: the sender's number of it; 0: none; _known: may be NULL. */
 simplex_rc sx_store_rcv_hash_add(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
-                                 int64_t now) SIMPLEX_CHECK;
+                                 int64_t ext_id, int64_t now) SIMPLEX_CHECK;
 simplex_rc sx_store_rcv_hash_known(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
-                                   bool *known) SIMPLEX_CHECK;
+                                   bool *known, int64_t *ext_id) SIMPLEX_CHECK;
 
 /* ---- confirmations (initiator) ---- */
 

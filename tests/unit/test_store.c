@@ -56,6 +56,8 @@ static void assert_conn_equal(const struct sx_conn *a, const struct sx_conn *b)
     assert_memory_equal(a->last_rcv_hash, b->last_rcv_hash, 32);
     assert_int_equal(a->created_at, b->created_at);
     assert_int_equal(a->sync_state, b->sync_state);
+    assert_int_equal(a->rcv_queues, b->rcv_queues);
+    assert_int_equal(a->peer_several, b->peer_several);
 }
 
 static void connections_come_back_as_stored_and_updated(void **state)
@@ -256,7 +258,7 @@ static void the_rotation_of_a_queue_comes_back_as_stored(void **state)
 
     ok(sx_store_rcvq_add(s, &q));
     ok(sx_store_sndq_add(s, &sq));
-    for (uint8_t at = SX_SW_NONE; at <= SX_SW_QTEST; at++) {
+    for (uint8_t at = SX_SW_NONE; at <= SX_SW_REMOVE; at++) {
         q.switch_state = sq.switch_state = at;
         q.replaces = sq.replaces = at == SX_SW_NONE ? 0 : 77;
         ok(sx_store_rcvq_update(s, &q));
@@ -268,7 +270,7 @@ static void the_rotation_of_a_queue_comes_back_as_stored(void **state)
         assert_int_equal(got.replaces, q.replaces);
         assert_int_equal(sgot.replaces, q.replaces);
     }
-    q.switch_state = sq.switch_state = SX_SW_QTEST + 1;
+    q.switch_state = sq.switch_state = SX_SW_REMOVE + 1;
     assert_int_equal(sx_store_rcvq_update(s, &q), SIMPLEX_E_ARG);
     assert_int_equal(sx_store_sndq_update(s, &sq), SIMPLEX_E_ARG);
     ok(sx_store_exec(s, "UPDATE rcv_queues SET switch_status = 'x'"));
@@ -532,18 +534,26 @@ static void deliveries_come_oldest_first_and_end_with_the_last_queue(void **stat
         assert_snd_equal(&got, &m);
     }
     assert_int_equal(sx_store_delivery_next(s, q.id, 12, &got), SIMPLEX_E_NOT_FOUND);
-    ok(sx_store_delivery_retry(s, conn, 10, 6 * 3600 * 1000, true));
+    ok(sx_store_delivery_retry(s, q.id, 10, 6 * 3600 * 1000, true));
     ok(sx_store_delivery_next(s, q.id, 0, &got));
     assert_int_equal(got.retry_delay, 6 * 3600 * 1000);
     assert_true(got.quota_seen);
-    assert_int_equal(sx_store_delivery_retry(s, conn, 99, 1, false), SIMPLEX_E_NOT_FOUND);
+    ok(sx_store_delivery_next(s, q2.id, 0, &got)); /* each queue has its own */
+    assert_int_equal(got.id, 10);
+    assert_int_equal(got.retry_delay, 0);
+    assert_false(got.quota_seen);
+    ok(sx_store_delivery_count_of(s, q.id, &n));
+    assert_int_equal(n, 3);
+    ok(sx_store_delivery_count_of(s, q2.id, &n));
+    assert_int_equal(n, 1);
+    assert_int_equal(sx_store_delivery_retry(s, q.id, 99, 1, false), SIMPLEX_E_NOT_FOUND);
 
     ok(sx_store_delivery_done(s, q.id, conn, 10, &last));
     assert_false(last);
     assert_int_equal(sx_store_delivery_done(s, q.id, conn, 10, &last), SIMPLEX_E_NOT_FOUND);
     ok(sx_store_delivery_done(s, q2.id, conn, 10, &last));
     assert_true(last);
-    assert_int_equal(sx_store_delivery_retry(s, conn, 10, 1, false), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(sx_store_delivery_retry(s, q.id, 10, 1, false), SIMPLEX_E_NOT_FOUND);
     ok(sx_store_delivery_next(s, q.id, 0, &got));
     assert_int_equal(got.id, 11);
     ok(sx_store_delivery_done(s, q.id, conn, 11, NULL));
@@ -701,15 +711,15 @@ static void hashes_are_known_until_they_are_old(void **state)
     bool known = true;
     unsigned n = 9;
 
-    ok(sx_store_rcv_hash_known(s, conn, hash, &known));
+    ok(sx_store_rcv_hash_known(s, conn, hash, &known, NULL));
     assert_false(known);
     for (uint8_t i = 0; i < 10; i++) {
         hash[0] = i;
-        ok(sx_store_rcv_hash_add(s, conn, hash, 1000 + i));
+        ok(sx_store_rcv_hash_add(s, conn, hash, 1, 1000 + i));
     }
-    ok(sx_store_rcv_hash_known(s, conn, hash, &known));
+    ok(sx_store_rcv_hash_known(s, conn, hash, &known, NULL));
     assert_true(known);
-    ok(sx_store_rcv_hash_known(s, other, hash, &known));
+    ok(sx_store_rcv_hash_known(s, other, hash, &known, NULL));
     assert_false(known);
     ok(sx_store_cleanup(s, 1000, 100, &n));
     assert_int_equal(n, 0);
@@ -719,10 +729,10 @@ static void hashes_are_known_until_they_are_old(void **state)
     assert_int_equal(n, 2);
     ok(sx_store_cleanup(s, 1005, 100, NULL));
     hash[0] = 4;
-    ok(sx_store_rcv_hash_known(s, conn, hash, &known));
+    ok(sx_store_rcv_hash_known(s, conn, hash, &known, NULL));
     assert_false(known);
     hash[0] = 5;
-    ok(sx_store_rcv_hash_known(s, conn, hash, &known));
+    ok(sx_store_rcv_hash_known(s, conn, hash, &known, NULL));
     assert_true(known);
 }
 
@@ -809,19 +819,19 @@ static void repeats_are_looked_for_in_the_last_200000_hashes(void **state)
     unsigned n = 0;
     bool known;
 
-    ok(sx_store_rcv_hash_add(s, 1, first, 5000)); /* the clock may have been wrong */
-    ok(sx_store_rcv_hash_add(s, 1, second, 5000));
+    ok(sx_store_rcv_hash_add(s, 1, first, 1, 5000)); /* the clock may have been wrong */
+    ok(sx_store_rcv_hash_add(s, 1, second, 1, 5000));
     ok(sx_store_exec(s, "WITH n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 199998)"
                         " INSERT INTO rcv_message_hashes (conn_id, hash, created_at)"
                         " SELECT 1, randomblob(16), 1000 FROM n"));
-    ok(sx_store_rcv_hash_known(s, 1, first, &known));
+    ok(sx_store_rcv_hash_known(s, 1, first, &known, NULL));
     assert_true(known);
-    ok(sx_store_rcv_hash_add(s, 1, last, 1000));
-    ok(sx_store_rcv_hash_known(s, 1, first, &known));
+    ok(sx_store_rcv_hash_add(s, 1, last, 1, 1000));
+    ok(sx_store_rcv_hash_known(s, 1, first, &known, NULL));
     assert_false(known);
-    ok(sx_store_rcv_hash_known(s, 1, second, &known));
+    ok(sx_store_rcv_hash_known(s, 1, second, &known, NULL));
     assert_true(known);
-    ok(sx_store_rcv_hash_known(s, 1, last, &known));
+    ok(sx_store_rcv_hash_known(s, 1, last, &known, NULL));
     assert_true(known);
     ok(sx_store_cleanup(s, 1000, 100, &n));
     assert_int_equal(n, 1);
@@ -835,9 +845,9 @@ static void hashes_differ_by_their_first_half_already(void **state)
     uint8_t hash[32] = { 0 };
     bool known;
 
-    ok(sx_store_rcv_hash_add(s, 1, hash, 1));
+    ok(sx_store_rcv_hash_add(s, 1, hash, 1, 1));
     hash[15] = 1;
-    ok(sx_store_rcv_hash_known(s, 1, hash, &known));
+    ok(sx_store_rcv_hash_known(s, 1, hash, &known, NULL));
     assert_false(known);
 }
 
@@ -1385,7 +1395,7 @@ static void changed_rows_are_reported_as_damage(void **state)
         "UPDATE x3dh_keys SET keys = zeroblob(10)",
         "UPDATE snd_messages SET msg_type = 256",
         "UPDATE snd_messages SET padded_len = 65536",
-        "UPDATE snd_messages SET quota_seen = -1",
+        "UPDATE snd_message_deliveries SET quota_seen = -1",
         "UPDATE rcv_messages SET msg_hash = zeroblob(16)",
         "UPDATE rcv_messages SET broker_id = zeroblob(256)",
         "UPDATE rcv_messages SET attempts = -1",

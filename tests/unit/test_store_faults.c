@@ -266,6 +266,7 @@ static void each_function_reports_a_fault(void **state)
     struct sx_command cmd = { .conn_id = conn };
     struct sx_event_row e = { .conn_id = conn };
     struct sx_conn c = make_conn();
+    struct sx_queue_counts counts = { 0 };
     size_t count = 3;
     bool flag;
     unsigned u;
@@ -316,7 +317,10 @@ static void each_function_reports_a_fault(void **state)
     FAILS(sx_store_delivery_add(s, sq.id, conn, 1));
     ok(sx_store_delivery_add(s, sq.id, conn, 1));
     FAILS(sx_store_delivery_next(s, sq.id, 0, &sm));
-    FAILS(sx_store_delivery_retry(s, conn, 1, 1, false));
+    FAILS(sx_store_delivery_retry(s, sq.id, 1, 1, false));
+    FAILS(sx_store_delivery_count_of(s, sq.id, &n));
+    FAILS(sx_store_counts_put(s, rq.id, &counts));
+    FAILS(sx_store_counts_get(s, rq.id, &counts));
     FAILS(sx_store_delivery_count(s, conn, &n));
     FAILS(sx_store_msg_sent(s, conn, 1));
     FAILS(sx_store_delivery_copy(s, sq.id, sq.id));
@@ -337,8 +341,8 @@ static void each_function_reports_a_fault(void **state)
     FAILS(sx_store_rcv_msg_other(s, conn, 1, &flag));
     FAILS(sx_store_rcv_msg_attempt(s, conn, 2));
     FAILS(sx_store_rcv_msg_delete(s, conn, 2));
-    FAILS(sx_store_rcv_hash_add(s, conn, rm.hash, 1));
-    FAILS(sx_store_rcv_hash_known(s, conn, rm.hash, &flag));
+    FAILS(sx_store_rcv_hash_add(s, conn, rm.hash, 1, 1));
+    FAILS(sx_store_rcv_hash_known(s, conn, rm.hash, &flag, NULL));
     FAILS(sx_store_cleanup(s, 1, 1, &u));
     FAILS(sx_store_key_hash_add(s, conn, rm.hash, 1, 0));
     FAILS(sx_store_key_hash_known(s, conn, rm.hash, &flag));

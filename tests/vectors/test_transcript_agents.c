@@ -549,7 +549,7 @@ static simplex_rc is_known(struct simplex_agent *a, void *arg)
 {
     struct known *k = arg;
 
-    return sx_store_rcv_hash_known(a->store, p.conn, k->hash, &k->yes);
+    return sx_store_rcv_hash_known(a->store, p.conn, k->hash, &k->yes, NULL);
 }
 
 /* ---- new ratchet keys ---- */
