@@ -64,7 +64,7 @@ static simplex_rc begin(simplex_agent *a, struct begin_args *x,
     CHECK(a != NULL && conn != NULL && valid(x->link) && valid(x->info) && valid_pq(x->pq) &&
           valid_options(o));
     x->queues = o != NULL ? o->queues : 0;
-    x->user = o != NULL ? o->user : 0;
+    x->user = o != NULL && o->user != 0 ? o->user : SIMPLEX_USER_DEFAULT;
     rc = sx_agent_run(a, do_begin, x, true);
     *conn = rc == SIMPLEX_OK ? x->conn : 0;
     return rc;
