@@ -111,7 +111,7 @@ static void receive(struct bench *b, int64_t n)
     must(sx_store_ratchet_put(s, c.id, &b->ratchet, &(struct sx_skipped_diff){ 0 }), "ratchet");
     c.last_id = c.last_rcv_ext_id = n;
     must(sx_store_conn_update(s, &c), "update");
-    must(sx_store_rcv_hash_add(s, c.id, m.hash, 0), "hash");
+    must(sx_store_rcv_hash_add(s, c.id, m.hash, 0, 0), "hash");
     memcpy(m.srv_msg_id.b, m.hash, SX_ID_LEN);
     m.conn_id = c.id;
     m.rcv_queue_id = rq.id;
@@ -238,14 +238,14 @@ static void look_for_repeats(struct bench *b, const char *dir, unsigned rows)
     must(sx_store_begin(b->store), "begin");
     for (unsigned i = 0; i < rows; i++) {
         sx_random(hash, sizeof hash);
-        must(sx_store_rcv_hash_add(b->store, 1, hash, 0), "hash");
+        must(sx_store_rcv_hash_add(b->store, 1, hash, 0, 0), "hash");
     }
     must(sx_store_commit(b->store), "commit");
     us[0] = sx_mono_us();
-    must(sx_store_rcv_hash_known(b->store, 1, hash, &known), "known");
+    must(sx_store_rcv_hash_known(b->store, 1, hash, &known, NULL), "known");
     us[1] = sx_mono_us();
     hash[0] ^= 1;
-    must(sx_store_rcv_hash_known(b->store, 1, hash, &known), "known");
+    must(sx_store_rcv_hash_known(b->store, 1, hash, &known, NULL), "known");
     us[2] = sx_mono_us();
     printf("repeats among %u hashes: the last %d us, none %.1f ms\n", rows, (int)(us[1] - us[0]),
            (double)(us[2] - us[1]) / 1e3);

@@ -222,7 +222,7 @@ static void check_signed(struct sx_conn *c, struct sx_rcv_queue *q, struct sx_li
     must(sx_link_user(l, data, &w));
     vec_assert_eq(sx_wr_bytes(&w), signed_part(user), "user data");
     sx_wr_reset(&w);
-    must(sx_queue_link(p.a, c, q, &keys, &addr, &f.request));
+    must(sx_queue_link(p.a, c, q, &keys, &addr, 1, &f.request));
     must(sx_link_fixed_sign(&w, &f, &l->root, l->link_key));
     vec_assert_eq(sx_wr_bytes(&w), signed_part(fixed), "fixed data");
     assert_memory_equal(l->link_key, s->link_key, sizeof s->link_key);
