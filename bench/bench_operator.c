@@ -174,7 +174,9 @@ static void throughput(void)
         "\nSEND -> MSG -> ACK with bodies of 16048 bytes on %ld cores, clients included, beside\n"
         "what this cryptography alone allows (measured in processor time before and after each\n"
         "row): of the cycles a second, which other work on the machine spoils, and of the\n"
-        "processor time that server and clients used for a cycle, which it does not\n\n",
+        "processor time that server and clients used for a cycle, which it does not.\n"
+        "KiB/conn: of the server, with the messages that wait (16 KiB each, at most as many as\n"
+        "are in flight)\n\n",
         cores);
     printf("%11s  %9s  %9s  %12s  %7s  %13s  %7s  %30s  %8s\n", "connections", "in flight",
            "cycles/s", "cryptography", "of best", "time a cycle", "of best",
