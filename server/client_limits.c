@@ -4,6 +4,8 @@
 #include "loop.h"
 
 #define SUBS_DEFAULT (1u << 20)
+#define PRXYS_DEFAULT 8
+#define FAILED_RELAYS_DEFAULT 60
 
 /*
  * What a connection holds however it behaves: TLS and session, what is read and written at a time,
@@ -28,6 +30,10 @@ void sx_limits_set(struct sx_limits *l)
         l->commands = SX_BATCH_MAX;
     if (l->subs == 0)
         l->subs = SUBS_DEFAULT;
+    if (l->prxys == 0)
+        l->prxys = PRXYS_DEFAULT;
+    if (l->failed_relays == 0)
+        l->failed_relays = FAILED_RELAYS_DEFAULT;
     if (l->memory == 0)
         return;
     size_t fit = l->memory > FIXED ? (l->memory - FIXED) / PER_SUB : 0;
@@ -49,4 +55,23 @@ bool sx_limits_new_queue(const struct sx_limits *l, struct sx_peer *p, int64_t n
         return false;
     p->n_made++;
     return true;
+}
+
+static bool is_over(const struct sx_peer *p, int64_t now)
+{
+    return now - p->failed_since_ms >= SX_FAILED_RELAYS_MS || now < p->failed_since_ms;
+}
+
+void sx_limits_failed_relay(struct sx_peer *p, int64_t now)
+{
+    if (is_over(p, now)) {
+        p->failed_since_ms = now;
+        p->n_failed = 0;
+    }
+    p->n_failed++;
+}
+
+bool sx_limits_may_try_relay(const struct sx_limits *l, const struct sx_peer *p, int64_t now)
+{
+    return is_over(p, now) || p->n_failed < l->failed_relays;
 }

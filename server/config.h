@@ -114,6 +114,7 @@ struct sx_config {
         int64_t max_message_memory;       /* bytes of all waiting messages; 0: no limit */
         int64_t store_log_growth;         /* 4 */
         int64_t store_log_compact;        /* bytes; 64 MiB */
+        int64_t failed_relays_per_client; /* 60 */
         int64_t services, new_services;   /* 16384; 2048 in */
         int64_t new_services_interval_ms; /* 1 hour */
     } limits;

@@ -61,6 +61,7 @@ static void link_errand(struct sx_peer *p, struct sx_errand *e)
         p->errands->peer_prev = e;
     p->errands = e;
     p->n_errands++;
+    p->n_prxy += e->tag == SX_PRXY;
 }
 
 static void unlink_errand(struct sx_peer *p, struct sx_errand *e)
@@ -72,6 +73,7 @@ static void unlink_errand(struct sx_peer *p, struct sx_errand *e)
     if (e->peer_next != NULL)
         e->peer_next->peer_prev = e->peer_prev;
     p->n_errands--;
+    p->n_prxy -= e->tag == SX_PRXY;
 }
 
 static void count(const struct sx_hub *h, const struct sx_errand *e)
@@ -120,21 +122,42 @@ static void refuse(struct sx_errand *e)
     sx_errand_done(e);
 }
 
-/* Submits those that wait, as long as the peer may have more under way. */
-static void submit_held(struct sx_peer *p)
+/* The first one that the peer may have under way now; NULL: none. */
+static struct sx_errand *take_held(struct sx_peer *p)
 {
     const struct sx_srv *srv = p->hub->srv;
+    struct sx_errand *before = NULL, *e = p->held_first;
 
-    while (p->held_first != NULL && p->n_errands < srv->concurrency) {
-        struct sx_errand *e = p->held_first;
-        p->held_first = e->next;
-        if (p->held_first == NULL)
-            p->held_last = NULL;
-        e->next = NULL;
-        link_errand(p, e); /* first: it may be done before submit returns */
-        if (!srv->relays.submit(srv->relays.user, e))
-            refuse(e);
-    }
+    if (p->n_errands >= srv->concurrency)
+        return NULL;
+    for (; e != NULL && e->tag == SX_PRXY && p->n_prxy >= srv->limits.prxys; e = e->next)
+        before = e;
+    if (e == NULL)
+        return NULL;
+    *(before == NULL ? &p->held_first : &before->next) = e->next;
+    if (p->held_last == e)
+        p->held_last = before;
+    p->n_held--;
+    e->next = NULL;
+    return e;
+}
+
+static void submit(struct sx_peer *p, struct sx_errand *e)
+{
+    struct sx_srv *srv = p->hub->srv;
+
+    link_errand(p, e); /* first: it may be done before submit returns */
+    if ((e->tag == SX_PRXY && !sx_limits_may_try_relay(&srv->limits, p, sx_srv_now(srv))) ||
+        !srv->relays.submit(srv->relays.user, e))
+        refuse(e);
+}
+
+static void submit_held(struct sx_peer *p)
+{
+    struct sx_errand *e;
+
+    while ((e = take_held(p)) != NULL)
+        submit(p, e);
 }
 
 void sx_peer_drop_errands(struct sx_peer *p)
@@ -150,6 +173,7 @@ void sx_peer_drop_errands(struct sx_peer *p)
         free_errand(e);
     }
     p->held_last = NULL;
+    p->n_held = 0;
 }
 
 /* ---- the hub ---- */
@@ -170,8 +194,11 @@ void sx_hub_errands(struct sx_hub *h)
     for (struct sx_errand *e = take_done(h); e != NULL; e = next) {
         struct sx_peer *p = e->peer;
         next = e->next;
-        if (p != NULL)
+        if (p != NULL) {
             unlink_errand(p, e);
+            if (e->tried && e->result != SX_ERRAND_SUCCESS)
+                sx_limits_failed_relay(p, sx_srv_now(h->srv));
+        }
         answer(h, e);
         if (p != NULL)
             submit_held(p);
@@ -225,6 +252,7 @@ static void hold(struct sx_run *r, struct sx_errand *e)
     else
         p->held_last->next = e;
     p->held_last = e;
+    p->n_held++;
     submit_held(p);
 }
 

@@ -177,7 +177,10 @@ struct sx_peer {
     size_t n_ended, ended_size;
     struct sx_errand *errands;                /* under way */
     struct sx_errand *held_first, *held_last; /* that wait until one of those is done */
-    unsigned n_errands;
+    unsigned n_errands, n_held;
+    unsigned n_prxy;   /* of those under way */
+    unsigned n_failed; /* relays since failed_since_ms: client_limits.h */
+    int64_t failed_since_ms;
     unsigned n_made; /* queues created since made_since_ms: client_limits.h */
     int64_t made_since_ms;
     struct sx_out *out, *out_last;
@@ -202,13 +205,13 @@ static inline bool sx_peer_busy(const struct sx_peer *p)
 
     for (size_t i = 0; i < SX_SUB_KINDS; i++)
         n += p->n_kind[i];
-    return n > 0 || p->n_errands > 0;
+    return n > 0 || p->n_errands + p->n_held > 0;
 }
 /* So much output waits, or so many errands are under way, that no input should be processed before
  * some of it is gone. */
 static inline bool sx_peer_paused(const struct sx_peer *p)
 {
-    return p->n_out >= SX_PEER_OUT_PAUSE || p->n_errands >= p->hub->srv->concurrency;
+    return p->n_out >= SX_PEER_OUT_PAUSE || p->n_errands + p->n_held >= p->hub->srv->concurrency;
 }
 /* The content of the next block to send, in to (SX_BLOCK bytes); 0 when there is none, or when it
  * must wait for a commit. SX_BLOCK: it is a block already (sx_peer_send_block). */

@@ -64,6 +64,20 @@ static void report_persistence(struct sx_store *store, struct sx_report *r)
     r->compaction_ms = f.compaction_ms;
 }
 
+static void report_relays(struct sx_proxy *proxy, struct sx_report *r)
+{
+    struct sx_proxy_figures f;
+
+    if (proxy == NULL)
+        return;
+    sx_proxy_figures(proxy, &f);
+    r->relays = f.relays;
+    r->relays_connecting = f.connecting;
+    r->relays_hurried = f.hurried;
+    r->relay_commands_pending = f.pending;
+    r->relay_commands_refused = f.refused;
+}
+
 void sx_ops_report(struct sx_ops *o, struct sx_report *r)
 {
     const struct sx_ops_cfg *cfg = &o->cfg;
@@ -80,7 +94,7 @@ void sx_ops_report(struct sx_ops *o, struct sx_report *r)
     r->services_refused = r->s.services.refused;
     r->started_ms = (uint64_t)o->started_ms;
     report_persistence(cfg->srv->store, r);
-    r->relays = cfg->proxy == NULL ? 0 : sx_proxy_relays(cfg->proxy);
+    report_relays(cfg->proxy, r);
     r->threads = cfg->n_loops + 1 + r->persistent + (cfg->proxy != NULL);
     r->n_loops = cfg->n_loops < SX_LOOPS_MAX ? cfg->n_loops : SX_LOOPS_MAX;
     for (unsigned i = 0; i < r->n_loops; i++) {

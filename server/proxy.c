@@ -15,9 +15,10 @@ struct relay {
     struct sx_errand *work; /* PRXY that wait for the session, PFWD that wait for the answer */
     unsigned n_work;
     int64_t used_ms;
+    int64_t tried_ms;     /* the attempt began, while `connecting` */
     int64_t failed_until; /* PRXY is answered with failed_rc at once */
     simplex_rc failed_rc;
-    bool up, own;
+    bool up, connecting, own;
     uint8_t session[64]; /* while up */
     uint8_t session_len;
 };
@@ -42,12 +43,14 @@ struct sx_proxy {
     struct domains own;
     struct sx_net *net;
     struct relay *by_address[BUCKETS], *by_session[BUCKETS];
-    atomic_size_t n_relays;
+    atomic_size_t n_relays, n_connecting;
+    atomic_uint_fast64_t hurried;
     uint8_t body[SX_BLOCK + SX_BOX_TAG]; /* of an RFWD */
 
     pthread_mutex_t lock; /* of what follows */
     struct sx_errand *inbox_first, *inbox_last;
-    unsigned pending, pending_max; /* submitted and not done */
+    unsigned pending, pending_prxy, pending_max; /* submitted and not done */
+    uint64_t refused;
     struct fresh *fresh;
     bool stopping;
 };
@@ -64,6 +67,7 @@ static void done(struct sx_proxy *p, struct sx_errand *e)
 {
     pthread_mutex_lock(&p->lock);
     p->pending--;
+    p->pending_prxy -= e->tag == SX_PRXY;
     pthread_mutex_unlock(&p->lock);
     sx_errand_done(e);
 }
@@ -159,12 +163,29 @@ static void session_ends(struct relay *r)
     r->up = false;
 }
 
+static void connecting_begins(struct relay *r)
+{
+    if (r->connecting)
+        return;
+    r->connecting = true;
+    r->tried_ms = now_ms();
+    atomic_fetch_add(&r->proxy->n_connecting, 1);
+}
+
+static void connecting_ends(struct relay *r)
+{
+    if (r->connecting)
+        atomic_fetch_sub(&r->proxy->n_connecting, 1);
+    r->connecting = false;
+}
+
 static void forget(struct relay *r)
 {
     struct sx_proxy *p = r->proxy;
     struct relay **at = &p->by_address[address_bucket(sx_client_server(r->client))];
 
     session_ends(r);
+    connecting_ends(r);
     while (*at != r)
         at = &(*at)->next;
     *at = r->next;
@@ -250,6 +271,7 @@ static void on_up(void *user, struct sx_client *c)
     (void)user;
     if (r == NULL)
         return;
+    connecting_ends(r);
     sx_client_want(c, false); /* it stays up, but does not come again by itself */
     session_begins(r, sx_client_session(c));
     for (struct sx_errand *e = r->work; e != NULL; e = next) {
@@ -281,6 +303,7 @@ static void on_down(void *user, struct sx_client *c, simplex_rc rc)
         sx_client_want(c, r->work != NULL); /* PRXY that came since; all PFWD were answered */
         return;
     }
+    connecting_ends(r);
     sx_client_want(c, false);
     if (did_not_resolve(r, c, rc))
         rc = SIMPLEX_E_CONNECT;
@@ -291,6 +314,40 @@ static void on_down(void *user, struct sx_client *c, simplex_rc rc)
 }
 
 /* ---- PRXY ---- */
+
+/* The attempt that has lasted longest. */
+static struct relay *slowest(struct sx_proxy *p)
+{
+    struct relay *found = NULL;
+
+    for (unsigned b = 0; b < BUCKETS; b++) {
+        for (struct relay *r = p->by_address[b]; r != NULL; r = r->next) {
+            if (r->connecting && (found == NULL || r->tried_ms < found->tried_ms))
+                found = r;
+        }
+    }
+    return found;
+}
+
+/* A place among those that are being connected to. Relays that live answer within seconds. */
+static bool may_connect(struct sx_proxy *p, const struct relay *r)
+{
+    unsigned half = (p->cfg.relays_max + 1) / 2;
+
+    if (r->connecting || atomic_load(&p->n_connecting) < half)
+        return true;
+    struct relay *slow = slowest(p);
+    if (slow == NULL || now_ms() - slow->tried_ms < p->cfg.hurry_ms)
+        return false;
+    atomic_fetch_add(&p->hurried, 1);
+    connecting_ends(slow);
+    sx_client_want(slow->client, false);
+    slow->failed_rc = SIMPLEX_E_TIMEOUT;
+    slow->failed_until = now_ms() + p->cfg.failed_ms;
+    fail_work(slow, SIMPLEX_E_TIMEOUT);
+    sx_client_disconnect(slow->client, SIMPLEX_E_TIMEOUT);
+    return true;
+}
 
 static void run_prxy(struct sx_proxy *p, struct sx_errand *e)
 {
@@ -312,10 +369,12 @@ static void run_prxy(struct sx_proxy *p, struct sx_errand *e)
         answer_pkey(r, e);
     } else if (!r->up && r->used_ms < r->failed_until) {
         fail(p, e, r->failed_rc);
-    } else if (r->n_work >= p->cfg.relay_pending_max) {
+    } else if (r->n_work >= p->cfg.relay_pending_max || !may_connect(p, r)) {
         fail(p, e, SIMPLEX_E_TIMEOUT);
     } else {
+        e->tried = true;
         work_add(r, e);
+        connecting_begins(r);
         sx_client_want(r->client, true);
     }
 }
@@ -492,9 +551,13 @@ bool sx_proxy_submit(void *proxy, struct sx_errand *e)
     struct sx_proxy *p = proxy;
 
     pthread_mutex_lock(&p->lock);
-    bool taken = !p->stopping && p->pending < p->pending_max;
+    bool prxy = e->tag == SX_PRXY;
+    bool taken = !p->stopping && p->pending < p->pending_max &&
+                 (!prxy || p->pending_prxy < (p->pending_max + 1) / 2);
+    p->refused += !taken;
     if (taken) {
         p->pending++;
+        p->pending_prxy += prxy;
         e->next = NULL;
         if (p->inbox_last == NULL)
             p->inbox_first = e;
@@ -529,6 +592,7 @@ static void fill_defaults(struct sx_proxy_cfg *c)
     c->relay_pending_max = (unsigned)or_default(c->relay_pending_max, SX_PROXY_RELAY_PENDING);
     c->idle_ms = or_default(c->idle_ms, SX_PROXY_IDLE_MS);
     c->failed_ms = or_default(c->failed_ms, SX_PROXY_FAILED_MS);
+    c->hurry_ms = or_default(c->hurry_ms, SX_PROXY_HURRY_MS);
     c->net.proxy = true;
     c->net.min_version = SX_PROXY_MIN_VERSION;
     c->net.max_version = SX_SMP_MAX;
@@ -657,4 +721,15 @@ void sx_proxy_free(struct sx_proxy *p)
 size_t sx_proxy_relays(struct sx_proxy *p)
 {
     return atomic_load(&p->n_relays);
+}
+
+void sx_proxy_figures(struct sx_proxy *p, struct sx_proxy_figures *out)
+{
+    *out = (struct sx_proxy_figures){ .relays = atomic_load(&p->n_relays),
+                                      .connecting = atomic_load(&p->n_connecting),
+                                      .hurried = atomic_load(&p->hurried) };
+    pthread_mutex_lock(&p->lock);
+    out->pending = p->pending;
+    out->refused = p->refused;
+    pthread_mutex_unlock(&p->lock);
 }

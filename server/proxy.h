@@ -20,13 +20,14 @@
 #define SX_PROXY_RELAY_PENDING 512
 #define SX_PROXY_IDLE_MS (3600 * 1000)
 #define SX_PROXY_FAILED_MS 30000
+#define SX_PROXY_HURRY_MS 5000
 #define SX_PROXY_MIN_VERSION 8 /* of relays */
 
 struct sx_proxy_cfg { /* 0: the value above */
     struct sx_net_cfg
         net; /* hosts, SOCKS, connect_timeout, command_timeout; the rest is set here */
     unsigned relays_max, pending_max, relay_pending_max;
-    int64_t idle_ms, failed_ms;
+    int64_t idle_ms, failed_ms, hurry_ms;
     const char *const *own_domains; /* relays of the same operator: for the statistics */
     size_t n_own_domains;           /* both are copied */
 };
@@ -44,5 +45,11 @@ simplex_rc sx_proxy_reload(struct sx_proxy *p, const struct sx_proxy_cfg *cfg) S
 void sx_proxy_stop(struct sx_proxy *p);
 void sx_proxy_free(struct sx_proxy *p);     /* after the hubs are closed; stops it first */
 size_t sx_proxy_relays(struct sx_proxy *p); /* remembered now, connected or failed */
+
+struct sx_proxy_figures { /* for statistics */
+    size_t relays, connecting, pending;
+    uint64_t hurried, refused; /* since the start: attempts cut short; errands not taken */
+};
+void sx_proxy_figures(struct sx_proxy *p, struct sx_proxy_figures *out);
 
 #endif

@@ -123,6 +123,10 @@ typedef struct simplex_server_config {
     size_t max_message_memory;   /* bytes of all waiting messages; then SEND answers QUOTA; 0: no
                                     limit */
 
+    /* Proxy: relays that were tried in vain for a connection within ten minutes; then its PRXY are
+     * answered with a timeout without a try. 0: 60 */
+    unsigned failed_relays_per_client;
+
     /* What clients can make the server keep. */
     unsigned compact_growth; /* the log of queues is written anew when it is so many times as
                                 large as it was after the last time, 2 or more; 0: 4 */

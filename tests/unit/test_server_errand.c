@@ -656,28 +656,216 @@ static void starts_or_leaves_nothing_behind(void **state)
     assert_false(fired);
 }
 
-static void takes_no_more_than_its_limit_and_nothing_when_stopped(void **state)
+/* Commands of a connection that take long do not hold up the others. */
+static void a_client_has_few_prxy_under_way_and_pfwd_do_not_wait_behind_them(void **state)
 {
-    struct sx_proxy_cfg cfg = { .pending_max = 3 };
     struct proxy t;
-    struct sx_proxy *p;
 
     (void)state;
     open_proxy(&t, "", 0);
-    cfg.net.connect_timeout = 60000;
-    assert_int_equal(sx_proxy_start(&cfg, &p), SIMPLEX_OK);
-    t.m.srv->relays = (struct sx_relays){ sx_proxy_submit, p };
-    /* A port of ours that accepts and says nothing. */
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 20);
+    assert_int_equal(relays.n, 8);
+    assert_false(sx_peer_paused(&t.a.peer));
+    send_cmds(&t.a, &t.pfwd, sx_str("session"), 2);
+    assert_int_equal(relays.n, 10);
+    assert_int_equal(relays.e[9]->tag, SX_PFWD);
+    send_cmds(&t.b, &t.prxy, sx_bytes(NULL, 0), 1);
+    assert_int_equal(relays.n, 11);
+    finish(&t, relays.e[8], "forwarded");
+    vec_assert_eq(mem_next(&t.a)->rsp.enc.body, sx_str("forwarded"), "answer");
+    assert_int_equal(relays.n, 11); /* still eight of them */
+    finish(&t, relays.e[3], "found");
+    assert_int_equal(relays.n, 12);
+    send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 12);
+    assert_int_equal(relays.n, 12);
+    assert_true(sx_peer_paused(&t.a.peer)); /* those that wait are counted */
+    struct sx_errand *left[] = { relays.e[9], relays.e[10] };
+    mem_disconnect(&t.a);
+    assert_int_equal(relays.n, 12);
+    for (size_t i = 0; i < SX_COUNT(left); i++)
+        finish(&t, left[i], "late");
+    for (size_t i = 0; i < 12; i++) {
+        if (i != 3 && i < 8)
+            finish(&t, relays.e[i], "late");
+    }
+    finish(&t, relays.e[11], "late");
+    mem_connect(&t.m, &t.a, 0, 0);
+    close_proxy(&t);
+}
+
+static void fail_relay(struct proxy *t, struct sx_errand *e, bool tried)
+{
+    struct sx_smp_err err = { .err = SX_ERR_PROXY,
+                              .proxy = SX_PROXY_BROKER,
+                              .broker = SX_BROKER_NETWORK };
+
+    e->tried = tried;
+    sx_errand_fail(e, &err, SX_ERRAND_CONNECT);
+    sx_errand_done(e);
+    mem_settle(&t->m);
+    assert_int_equal(mem_next(&t->a)->rsp.err.broker, SX_BROKER_NETWORK);
+    relays.n = 0;
+}
+
+static void a_client_gets_only_so_many_dead_relays_tried(void **state)
+{
+    struct proxy t;
+
+    (void)state;
+    open_proxy(&t, "", 0);
+    t.m.srv->limits.failed_relays = 3;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 10; i++) { /* failures that are only remembered cost nothing */
+            send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 1);
+            fail_relay(&t, relays.e[0], false);
+        }
+        for (int i = 0; i < 3; i++) {
+            send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 1);
+            fail_relay(&t, relays.e[0], true);
+        }
+        send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 1);
+        assert_int_equal(relays.n, 0);
+        mem_settle(&t.m);
+        const struct mem_item *item = mem_next(&t.a);
+        assert_non_null(item);
+        assert_int_equal(item->rsp.err.broker, SX_BROKER_TIMEOUT); /* a failure that passes */
+        send_cmds(&t.a, &t.pfwd, sx_str("session"), 1);            /* what is up goes on */
+        assert_int_equal(relays.n, 1);
+        send_cmds(&t.b, &t.prxy, sx_bytes(NULL, 0), 1); /* and so do others */
+        assert_int_equal(relays.n, 2);
+        finish_all(&t);
+        assert_non_null(mem_next(&t.a));
+        assert_non_null(mem_next(&t.b));
+        t.m.now += SX_FAILED_RELAYS_MS;
+    }
+    close_proxy(&t);
+}
+
+/* ---- a proxy, and relays that never answer ---- */
+
+static int open_silent_port(struct sx_server *to)
+{
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
     assert_true(fd >= 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&at, len), 0);
-    assert_int_equal(listen(fd, 8), 0);
+    assert_int_equal(listen(fd, 64), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
-    struct sx_server *to = &t.prxy.prxy.server;
     assert_int_equal(sx_host_parse(sx_str("127.0.0.1"), &to->hosts[0]), SIMPLEX_OK);
     snprintf(to->port, sizeof(to->port), "%u", ntohs(at.sin_port));
+    return fd;
+}
+
+static void open_real(struct proxy *t, struct sx_proxy_cfg *cfg, struct sx_proxy **p, int *fd)
+{
+    open_proxy(t, "", 0);
+    cfg->net.connect_timeout = 60000;
+    assert_int_equal(sx_proxy_start(cfg, p), SIMPLEX_OK);
+    t->m.srv->relays = (struct sx_relays){ sx_proxy_submit, *p };
+    *fd = open_silent_port(&t->prxy.prxy.server);
+}
+
+static void close_real(struct proxy *t, struct sx_proxy *p, int fd)
+{
+    mem_disconnect(&t->a);
+    mem_disconnect(&t->b);
+    sx_proxy_stop(p);
+    mem_close(&t->m);
+    sx_proxy_free(p);
+    close(fd);
+    vec_free_all();
+}
+
+static void assert_refused_soon(struct proxy *t, struct mem_client *c, enum sx_err_broker why)
+{
+    const struct mem_item *item = NULL;
+
+    for (int i = 0; i < 500 && item == NULL; i++) {
+        mem_settle(&t->m);
+        if ((item = mem_next(c)) == NULL)
+            usleep(10000);
+    }
+    assert_non_null(item);
+    assert_int_equal(item->rsp.err.err, SX_ERR_PROXY);
+    assert_int_equal(item->rsp.err.broker, why);
+}
+
+static void prxy_leave_room_for_pfwd(void **state)
+{
+    struct sx_proxy_cfg cfg = { .pending_max = 4 };
+    struct sx_proxy_figures f;
+    struct sx_proxy *p;
+    struct proxy t;
+    int fd;
+
+    (void)state;
+    open_real(&t, &cfg, &p, &fd);
+    send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 4);
+    for (int i = 0; i < 2; i++)
+        assert_refused_soon(&t, &t.a, SX_BROKER_TIMEOUT);
+    sx_proxy_figures(p, &f);
+    assert_int_equal(f.pending, 2);
+    assert_int_equal(f.refused, 2);
+    send_cmds(&t.b, &t.pfwd, sx_str("session"), 1); /* is looked at: there is no such session */
+    for (int i = 0; i < 500; i++) {
+        mem_settle(&t.m);
+        const struct mem_item *item = mem_next(&t.b);
+        if (item != NULL) {
+            assert_int_equal(item->rsp.err.proxy, SX_PROXY_NO_SESSION);
+            break;
+        }
+        assert_true(i < 499);
+        usleep(10000);
+    }
+    close_real(&t, p, fd);
+}
+
+static void dead_relays_make_room_for_others(void **state)
+{
+    struct sx_proxy_cfg cfg = { .relays_max = 4, .hurry_ms = 300 };
+    struct sx_proxy_figures f;
+    struct sx_proxy *p;
+    struct proxy t;
+    int fd;
+
+    (void)state;
+    open_real(&t, &cfg, &p, &fd);
+    for (uint8_t i = 0; i < 2; i++) { /* half of the places */
+        t.prxy.prxy.server.key_hash[0] = i;
+        send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 1);
+    }
+    t.prxy.prxy.server.key_hash[0] = 2;
+    send_cmds(&t.b, &t.prxy, sx_bytes(NULL, 0), 1);
+    assert_refused_soon(&t, &t.b, SX_BROKER_TIMEOUT);
+    mem_settle(&t.m);
+    assert_null(mem_next(&t.a)); /* they have not had their time */
+    usleep(350000);
+    send_cmds(&t.b, &t.prxy, sx_bytes(NULL, 0), 1);
+    assert_refused_soon(&t, &t.a, SX_BROKER_TIMEOUT); /* the first one */
+    sx_proxy_figures(p, &f);
+    assert_int_equal(f.hurried, 1);
+    assert_int_equal(f.connecting, 2);
+    assert_int_equal(f.pending, 2);
+    assert_null(mem_next(&t.b)); /* it is being tried */
+    t.prxy.prxy.server.key_hash[0] = 0;
+    send_cmds(&t.b, &t.prxy, sx_bytes(NULL, 0), 1); /* and that failure is remembered */
+    assert_refused_soon(&t, &t.b, SX_BROKER_TIMEOUT);
+    sx_proxy_figures(p, &f);
+    assert_int_equal(f.hurried, 1);
+    close_real(&t, p, fd);
+}
+
+static void takes_no_more_than_its_limit_and_nothing_when_stopped(void **state)
+{
+    struct sx_proxy_cfg cfg = { .pending_max = 6 };
+    struct sx_proxy *p;
+    struct proxy t;
+    int fd;
+
+    (void)state;
+    open_real(&t, &cfg, &p, &fd);
     send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 5);
     for (int i = 0; i < 2; i++) { /* those that were not taken */
         const struct mem_item *item = mem_next(&t.a);
@@ -694,12 +882,7 @@ static void takes_no_more_than_its_limit_and_nothing_when_stopped(void **state)
     }
     send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 1);
     assert_int_equal(mem_next(&t.a)->rsp.err.broker, SX_BROKER_TIMEOUT);
-    mem_disconnect(&t.a);
-    mem_disconnect(&t.b);
-    mem_close(&t.m);
-    sx_proxy_free(p);
-    close(fd);
-    vec_free_all();
+    close_real(&t, p, fd);
 }
 
 int main(void)
@@ -721,6 +904,10 @@ int main(void)
         cmocka_unit_test(names_each_failure),
         cmocka_unit_test(copies_the_text_of_an_error),
         cmocka_unit_test(starts_or_leaves_nothing_behind),
+        cmocka_unit_test(a_client_has_few_prxy_under_way_and_pfwd_do_not_wait_behind_them),
+        cmocka_unit_test(a_client_gets_only_so_many_dead_relays_tried),
+        cmocka_unit_test(prxy_leave_room_for_pfwd),
+        cmocka_unit_test(dead_relays_make_room_for_others),
         cmocka_unit_test(takes_no_more_than_its_limit_and_nothing_when_stopped),
     };
 
