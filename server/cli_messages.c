@@ -38,7 +38,7 @@ static int load_and_save(simplex_server_config *cfg, size_t *messages)
     if (simplex_server_start(cfg, &s) != SIMPLEX_OK)
         return sx_cli_fail(SX_CLI_FAILED, "%s", error);
     simplex_rc rc = simplex_server_count(s, &count);
-    simplex_server_stop(s);
+    (void)simplex_server_stop(s); /* what was not written is looked for below */
     *messages = count.messages;
     return rc == SIMPLEX_OK ? SX_CLI_GO_ON : sx_cli_fail(SX_CLI_FAILED, "%s", simplex_rc_text(rc));
 }

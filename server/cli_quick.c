@@ -128,6 +128,7 @@ int sx_cli_quick_run(struct sx_cli_quick *q, enum sx_log_level level)
     sx_cli_wait(nothing_to_reload, NULL);
     printf("stopping\n");
     fflush(stdout);
-    simplex_server_stop(s);
+    if (simplex_server_stop(s) != SIMPLEX_OK)
+        return sx_cli_fail(SX_CLI_FAILED, "not everything could be saved: see above");
     return SX_CLI_OK;
 }

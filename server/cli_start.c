@@ -174,6 +174,8 @@ static void warn_of_root(const char *dir)
                dir);
 }
 
+#define NOT_SAVED "stopped, but not everything could be saved: see above"
+
 static int serve(struct start *s)
 {
     const char *state_dir = s->cli->paths.path[SX_PATH_STATE_DIR];
@@ -201,7 +203,8 @@ static int serve(struct start *s)
     if (simplex_server_start(&cfg, &s->server) != SIMPLEX_OK)
         return sx_cli_fail(SX_CLI_FAILED, "%s", error);
     if (s->maintenance) {
-        simplex_server_stop(s->server);
+        if (simplex_server_stop(s->server) != SIMPLEX_OK)
+            return sx_cli_fail(SX_CLI_FAILED, NOT_SAVED);
         printf("Maintenance completed.\n");
         return SX_CLI_OK;
     }
@@ -210,7 +213,8 @@ static int serve(struct start *s)
     sx_cli_wait(reload, s);
     printf("Stopping the server (a further SIGINT ends it at once)...\n");
     fflush(stdout);
-    simplex_server_stop(s->server);
+    if (simplex_server_stop(s->server) != SIMPLEX_OK)
+        return sx_cli_fail(SX_CLI_FAILED, NOT_SAVED);
     printf("Server stopped.\n");
     return SX_CLI_OK;
 }

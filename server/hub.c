@@ -76,19 +76,20 @@ simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out)
     *out = s;
     return SIMPLEX_OK;
 fail:
-    sx_srv_close(s);
+    (void)sx_srv_close(s);
     return rc;
 }
 
-void sx_srv_close(struct sx_srv *s)
+simplex_rc sx_srv_close(struct sx_srv *s)
 {
     if (s == NULL)
-        return;
-    sx_qstore_close(s->store);
+        return SIMPLEX_OK;
+    simplex_rc rc = sx_qstore_close(s->store);
     sx_stats_close(s->stats);
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->policy_lock);
     sx_free_secret(s, sizeof(*s));
+    return rc;
 }
 
 void sx_srv_set_policy(struct sx_srv *s, bool new_queues, simplex_bytes password)

@@ -71,7 +71,7 @@ struct sx_srv {
 };
 
 simplex_rc sx_srv_open(const struct sx_srv_cfg *cfg, struct sx_srv **out) SIMPLEX_CHECK;
-void sx_srv_close(struct sx_srv *s); /* after all hubs are closed */
+simplex_rc sx_srv_close(struct sx_srv *s); /* after all hubs are closed; as sx_persist_close */
 /* password: for NEW; empty: none needed. Any thread. */
 void sx_srv_set_policy(struct sx_srv *s, bool new_queues, simplex_bytes password);
 /* Whether a client that gives this password may create queues. */

@@ -47,8 +47,9 @@ simplex_rc sx_persist_open(const struct sx_persist_cfg *cfg, struct sx_store *st
                            struct sx_errtext *err) SIMPLEX_CHECK;
 /* Writes what is not in the journal: notifications, and messages when they are kept in memory. */
 simplex_rc sx_persist_save(struct sx_store *st, struct sx_errtext *err) SIMPLEX_CHECK;
-/* Commits, saves messages that are kept in memory, and lets go of st. Nothing may run any more. */
-void sx_persist_close(struct sx_store *st);
+/* Commits, saves messages that are kept in memory, and lets go of st. Nothing may run any more. Not
+ * OK: something could not be written (the log says what); files of before are as they were. */
+simplex_rc sx_persist_close(struct sx_store *st);
 
 /* ---- when an answer may leave; no lock needed ---- */
 

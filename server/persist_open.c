@@ -224,7 +224,7 @@ static simplex_rc set_paths(struct sx_persist *p)
     return SIMPLEX_OK;
 }
 
-static void free_persist(struct sx_persist *p)
+static simplex_rc free_persist(struct sx_persist *p)
 {
     sx_journal_close(p->journal);
     simplex_rc rc = sx_slog_close(p->log);
@@ -233,6 +233,7 @@ static void free_persist(struct sx_persist *p)
     for (size_t i = 0; i < SX_STATE_FILES; i++)
         sx_free(p->path[i]);
     sx_free(p);
+    return rc;
 }
 
 static simplex_rc read_state(struct sx_persist *p, struct sx_errtext *err)
@@ -289,7 +290,7 @@ simplex_rc sx_persist_open(const struct sx_persist_cfg *cfg, struct sx_store *st
     (void)sx_commit_close(p->commit); /* what it could not write is still in the files */
     p->commit = NULL;
     st->persist = NULL;
-    free_persist(p);
+    (void)free_persist(p);
     return rc;
 }
 
@@ -307,20 +308,21 @@ simplex_rc sx_persist_save(struct sx_store *st, struct sx_errtext *err)
     return first_error(rc, sx_ntf_log_save(st, p->path[SX_FILE_NTFS], err));
 }
 
-void sx_persist_close(struct sx_store *st)
+simplex_rc sx_persist_close(struct sx_store *st)
 {
     char text[512] = "";
     struct sx_errtext err = { text, sizeof(text) };
     struct sx_persist *p = st->persist;
 
     if (p == NULL)
-        return;
+        return SIMPLEX_OK;
     simplex_rc rc = sx_commit_close(p->commit);
     p->commit = NULL;
     if (rc != SIMPLEX_OK)
         sx_log(SX_LOG_ERROR, "the last changes could not be written: %s", simplex_rc_text(rc));
-    if (sx_persist_save(st, &err) != SIMPLEX_OK)
+    simplex_rc saved = sx_persist_save(st, &err);
+    if (saved != SIMPLEX_OK)
         sx_log(SX_LOG_ERROR, "%s", text);
     st->persist = NULL;
-    free_persist(p);
+    return first_error(first_error(rc, saved), free_persist(p));
 }

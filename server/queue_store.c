@@ -57,16 +57,17 @@ static void close_shard(struct sx_store *st, unsigned shard)
     }
 }
 
-void sx_qstore_close(struct sx_store *st)
+simplex_rc sx_qstore_close(struct sx_store *st)
 {
     if (st == NULL)
-        return;
-    sx_persist_close(st); /* from here on nothing is recorded */
+        return SIMPLEX_OK;
+    simplex_rc rc = sx_persist_close(st); /* from here on nothing is recorded */
     for (unsigned i = 0; i < SX_STORE_SHARDS; i++)
         close_shard(st, i);
     sx_services_close(st->services);
     sx_index_free(st);
     sx_free_secret(st, sizeof(*st));
+    return rc;
 }
 
 size_t sx_qstore_queues(const struct sx_store *st)

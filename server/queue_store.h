@@ -143,7 +143,8 @@ struct sx_qstore_cfg {
 /* As ttl_ms of the configuration; any thread, while the store is in use. */
 void sx_qstore_set_ttl(struct sx_store *st, const struct sx_qstore_cfg *cfg);
 simplex_rc sx_qstore_open(const struct sx_qstore_cfg *cfg, struct sx_store **out) SIMPLEX_CHECK;
-void sx_qstore_close(struct sx_store *st); /* no queue may be referenced or subscribed */
+/* No queue may be referenced or subscribed. As sx_persist_close. */
+simplex_rc sx_qstore_close(struct sx_store *st);
 
 /* Counters; exact when nothing runs. */
 size_t sx_qstore_queues(const struct sx_store *st);

@@ -411,17 +411,17 @@ simplex_rc simplex_server_start(const simplex_server_config *cfg, simplex_server
     if (rc != SIMPLEX_OK) {
         if (cfg->error != NULL && cfg->error_size > 0 && cfg->error[0] == 0)
             sx_errtext_set(&err, "%s", simplex_rc_text(rc));
-        simplex_server_stop(s);
+        (void)simplex_server_stop(s);
         return rc;
     }
     *out = s;
     return SIMPLEX_OK;
 }
 
-void simplex_server_stop(simplex_server *s)
+simplex_rc simplex_server_stop(simplex_server *s)
 {
     if (s == NULL)
-        return;
+        return SIMPLEX_OK;
     sx_ops_close(s->ops);    /* it asks the loops */
     sx_proxy_stop(s->proxy); /* gives back what the hubs wait for */
     for (unsigned i = 0; i < s->n_loops; i++)
@@ -434,7 +434,7 @@ void simplex_server_stop(simplex_server *s)
         sx_free_secret(s->loops, s->n_loops * sizeof(*s->loops)); /* decrypted blocks */
     sx_proxy_free(s->proxy);
     save_stats(s);
-    sx_srv_close(s->srv);
+    simplex_rc rc = sx_srv_close(s->srv);
     sx_tls_ctx_free(s->io.tls);
     sx_tls_ctx_free(s->io.tls_web);
     sx_identity_wipe(&s->certs);
@@ -443,6 +443,7 @@ void simplex_server_stop(simplex_server *s)
         sx_free_secret(s->password, strlen(s->password));
     pthread_mutex_destroy(&s->lock);
     sx_free(s);
+    return rc;
 }
 
 /* ---- while it runs ---- */

@@ -172,11 +172,14 @@ void sx_stats_reported(struct sx_stats *st, const struct sx_snapshot *s)
 struct sx_new_periods sx_stats_new_periods(const struct sx_stats *st, int64_t now_ms)
 {
     uint32_t was = (uint32_t)atomic_load(&st->day), is = sx_day_of(now_ms);
+    /* A clock that is set back around midnight begins no day again. One that was far ahead for a
+     * while does, or no day would begin until that time has come. */
+    bool day = is > was || is + 1 < was;
 
     return (struct sx_new_periods){
-        .day = is > was, /* not when the clock was set back */
-        .week = is > was && sx_week_begin(is) != sx_week_begin(was),
-        .month = is > was && sx_month_begin(is) != sx_month_begin(was),
+        .day = day,
+        .week = day && sx_week_begin(is) != sx_week_begin(was),
+        .month = day && sx_month_begin(is) != sx_month_begin(was),
     };
 }
 

@@ -166,8 +166,13 @@ SIMPLEX_API void simplex_server_config_init(simplex_server_config *cfg);
 SIMPLEX_API simplex_rc simplex_server_start(const simplex_server_config *cfg,
                                             simplex_server **out) SIMPLEX_CHECK;
 
-/* Closes all connections, waits for the threads and frees everything. NULL is fine. */
-SIMPLEX_API void simplex_server_stop(simplex_server *s);
+/*
+ * Closes all connections, waits for the threads and frees everything, whatever it returns. NULL is
+ * fine. Not OK: what was to be written at the end could not be (the log says which file and why):
+ * with messages_in_memory those that wait are lost, and what an earlier stop has saved is still
+ * there; otherwise nothing that was answered. E_SYSTEM, E_DB_FULL, E_DB_IO.
+ */
+SIMPLEX_API simplex_rc simplex_server_stop(simplex_server *s);
 
 /*
  * Changes what can change while the server runs: password, new_queues, message_ttl_ms, ntf_ttl_ms,

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/agents.h"
@@ -224,6 +225,36 @@ static void with_messages_in_memory_a_stop_saves_them(void **state)
     assert_ok(say(&q, "kept"));
     restart(SIGTERM);
     takes(&q, "kept");
+    finish();
+}
+
+/* The stop of a server that cannot save them must be seen by whoever looks at it. */
+static void a_failed_save_is_an_exit_status_and_leaves_older_files(void **state)
+{
+    struct queue q;
+    int status;
+
+    (void)state;
+    server.option[0] = "--messages-in-memory";
+    run();
+    make_queue(&q);
+    assert_ok(say(&q, "older"));
+    restart(SIGTERM);
+    assert_ok(say(&q, "newer"));
+    struct stat before, after;
+    assert_int_equal(stat(state_file("smp-server-messages.log.bak"), &before), 0);
+    assert_int_equal(mkdir(state_file("smp-server-messages.log.tmp"), 0700), 0); /* in the way */
+    smp_peer_close(&peer);
+    assert_int_equal(kill(server.pid, SIGTERM), 0);
+    assert_int_equal(waitpid(server.pid, &status, 0), server.pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_int_equal(stat(state_file("smp-server-messages.log.bak"), &after), 0);
+    assert_int_equal(before.st_size, after.st_size);
+    assert_int_equal(before.st_ino, after.st_ino);
+    assert_int_equal(rmdir(state_file("smp-server-messages.log.tmp")), 0);
+    run(); /* the queues are there, in the store log */
+    assert_ok(say(&q, "newest"));
     finish();
 }
 
@@ -445,6 +476,7 @@ int main(void)
         T(all_is_there_after_a_stop),
         T(all_is_there_after_a_kill),
         T(with_messages_in_memory_a_stop_saves_them),
+        T(a_failed_save_is_an_exit_status_and_leaves_older_files),
         T(messages_move_from_memory_to_disk_and_back),
         T(the_id_told_to_a_new_service_outlives_a_kill),
         T(a_disk_that_refuses_fails_commands_and_loses_nothing),

@@ -503,8 +503,19 @@ static void counts_queues_once_a_day_a_week_and_a_month(void **state)
     assert_change(&t.m, &s, "DAY_QUEUES -1, WEEK_QUEUES -2");
     mem_assert_tag(mem_send(&t.b, &q, false, "five"), SX_R_OK);
     assert_change(&t.m, &s, "MSG_SENT 1, DAY_QUEUES 1, WEEK_QUEUES 1");
-    begin_day(&t.m, monday + 6 * DAY_MS); /* the clock is set back: nothing begins */
+    begin_day(&t.m, monday + 6 * DAY_MS); /* the clock is set back a little: nothing begins */
     assert_change(&t.m, &s, "");
+    begin_day(&t.m, monday + 4000 * DAY_MS); /* it is far ahead, */
+    assert_change(&t.m, &s, "DAY_QUEUES -1, WEEK_QUEUES -1, MONTH_QUEUES -1");
+    mem_assert_tag(mem_send(&t.b, &q, false, "six"), SX_R_OK);
+    assert_change(&t.m, &s,
+                  "MSG_SENT 1, MSG_EXPIRED 5, DAY_QUEUES 1, WEEK_QUEUES 1, MONTH_QUEUES 1");
+    begin_day(&t.m, monday + 8 * DAY_MS); /* and right again */
+    assert_change(&t.m, &s, "DAY_QUEUES -1, WEEK_QUEUES -1, MONTH_QUEUES -1");
+    mem_assert_tag(mem_send(&t.b, &q, false, "seven"), SX_R_OK);
+    assert_change(&t.m, &s, "MSG_SENT 1, DAY_QUEUES 1, WEEK_QUEUES 1, MONTH_QUEUES 1");
+    begin_day(&t.m, monday + 9 * DAY_MS); /* days go on */
+    assert_change(&t.m, &s, "DAY_QUEUES -1");
     close_two(&t);
 }
 
