@@ -110,18 +110,22 @@ simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agen
     bool pq = c->pq_support || (o->pq == SX_PQ_ON && sx_kem_available() && c->agent_version >= 5);
     size_t padded = o->type == 0 ? sx_ratchet_padded_info(c->agent_version, pq)
                                  : sx_ratchet_padded_message(c->agent_version, pq);
+    uint8_t *room;
     struct sx_wr plain;
     simplex_rc rc;
 
     if (sx_sync_blocks(c) && !passes_sync(o->type))
         return SIMPLEX_E_PROHIBITED;
+    room = sx_malloc(padded); /* at once: what does not fit then is too large, not out of memory */
+    if (room == NULL)
+        return SIMPLEX_E_NOMEM;
     msg->snd_msg_id = c->last_snd_id + 1;
     msg->prev_hash = c->has_snd_hash ? sx_bytes(c->last_snd_hash, sizeof c->last_snd_hash)
                                      : sx_bytes(NULL, 0);
-    sx_wr_init(&plain, SX_BLOCK + 8192);
+    sx_wr_fixed(&plain, room, padded - 2);
     sx_agent_msg_encode(&plain, msg);
-    if (plain.bad || plain.len + 2 > padded) {
-        sx_wr_free(&plain);
+    if (plain.bad) {
+        sx_free_secret(room, padded);
         return SIMPLEX_E_TOO_LARGE;
     }
     c->pq_support = pq;
@@ -133,7 +137,7 @@ simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agen
     /* The body is the tail of the message: what is stored for many is left out here. */
     rc = store_message(a, c, o,
                        sx_bytes(plain.p, plain.len - (o->body_id != 0 ? msg->body.len : 0)), padded);
-    sx_wr_free(&plain);
+    sx_free_secret(room, padded);
     if (rc == SIMPLEX_OK)
         rc = expect_receipt(a, c, o);
     if (rc == SIMPLEX_OK)

@@ -260,14 +260,10 @@ static void wait_for_callers(struct simplex_agent *a)
 
 /* ---- the turn ---- */
 
-static void set_alarm(struct simplex_agent *a)
+static int64_t next_work(struct simplex_agent *a)
 {
-    int64_t at = sx_work_alarm(a), now = sx_mono_ms();
+    int64_t at = sx_work_alarm(a);
 
-    if (a->lazy_since != 0 && a->lazy_since + SX_LAZY_COMMIT < at)
-        at = a->lazy_since + SX_LAZY_COMMIT;
-    if (a->recover_at != 0 && a->recover_at < at)
-        at = a->recover_at;
     if (a->held_until != 0 && a->held_until < at)
         at = a->held_until;
     if (sx_noise_alarm(a) < at)
@@ -278,6 +274,16 @@ static void set_alarm(struct simplex_agent *a)
         at = a->next_cleanup;
     if (sx_rotation_alarm(a) < at)
         at = sx_rotation_alarm(a);
+    return at;
+}
+
+static void set_alarm(struct simplex_agent *a)
+{
+    /* What is due while the store recovers waits for that: an alarm for it would ring without end. */
+    int64_t at = a->recover_at != 0 ? a->recover_at : next_work(a), now = sx_mono_ms();
+
+    if (a->lazy_since != 0 && a->lazy_since + SX_LAZY_COMMIT < at)
+        at = a->lazy_since + SX_LAZY_COMMIT;
     sx_agent_wake_at(a, at > now ? at : now);
 }
 
