@@ -240,7 +240,7 @@ static simplex_rc send_list(struct simplex_agent *a, struct sx_conn *c, enum sx_
     int64_t id;
 
     if (item->bad)
-        return SIMPLEX_E_ENCODE;
+        return SIMPLEX_E_NOMEM;
     msg.list = (struct sx_list){ 1, sx_wr_bytes(item) };
     return sx_enqueue(a, c, &msg, &o, &id);
 }
