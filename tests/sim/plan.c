@@ -50,7 +50,7 @@ struct call { /* arguments and results, for code that runs on a device */
 
 static struct call call;
 
-unsigned plan_groups = ~(unsigned)(G_SYNC | G_COPY | G_FAULT);
+unsigned plan_groups = ~(unsigned)(G_SYNC | G_COPY);
 
 static bool ok_or_fault(simplex_rc rc)
 {
