@@ -254,7 +254,7 @@ void app_send_now(struct app_end *e, size_t len, bool probe)
     if (rc == SIMPLEX_OK || (app.faults && sx_rc_is_store(rc)))
         return;
     SIM_CHECK(!probe);
-    if (rc != SIMPLEX_E_PROHIBITED || (!e->synced && !e->rolled))
+    if (rc != SIMPLEX_E_PROHIBITED || (!e->synced && !e->rolled && !e->dead))
         sim_fail("end %u on %u cannot send: %s", e->n, e->node->n, simplex_rc_name(rc));
 }
 

@@ -316,7 +316,8 @@ static bool act_sync(struct sim_node *n)
     call.e->synced = true;
     if (call.e->peer != NULL)
         call.e->peer->synced = true;
-    if (sim_app(n, run_sync, NULL) && ok_or_fault(call.rc)) {
+    if (sim_app(n, run_sync, NULL) && allowed(call.rc, call.e->dead ? SIMPLEX_E_PROHIBITED : 0) &&
+        call.rc == SIMPLEX_OK) {
         sim_trace("%u/%u synchronises", n->n, call.e->n);
         call.e->sync = SIMPLEX_SYNC_STARTED;
     }
