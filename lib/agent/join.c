@@ -209,7 +209,7 @@ static simplex_rc send_reply(struct simplex_agent *a, struct sx_conn *c,
     for (size_t i = 0; i < n; i++)
         reply_item(&w, &list[i]);
     msg->queues = (struct sx_list){ (unsigned)n, sx_wr_bytes(&w) };
-    rc = w.bad ? SIMPLEX_E_ENCODE : sx_enqueue(a, c, msg, o, &id);
+    rc = w.bad ? SIMPLEX_E_NOMEM : sx_enqueue(a, c, msg, o, &id);
     sx_wr_free(&w);
     return rc;
 }

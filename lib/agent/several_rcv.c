@@ -160,7 +160,7 @@ static simplex_rc tell_queues(struct simplex_agent *a, struct sx_conn *c,
     if (ask)
         sx_queue_ref_encode(&w, &ref);
     msg.list = (struct sx_list){ ask ? 2 : 1, sx_wr_bytes(&w) };
-    rc = w.bad ? SIMPLEX_E_ENCODE : sx_enqueue(a, c, &msg, &o, &id);
+    rc = w.bad ? SIMPLEX_E_NOMEM : sx_enqueue(a, c, &msg, &o, &id);
     sx_wr_free(&w);
     return rc;
 }
