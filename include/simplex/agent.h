@@ -164,6 +164,13 @@ typedef struct simplex_agent_config {
     int64_t spare_messages; /* 10: after so many messages, and ... */
     int64_t spare_time;     /* 600,000: ... so much time between the first and the last of them, none
                              * through another than the first queue: the others are deleted */
+    /* For an agent with very many connections (a relay, a directory): to each server of its queues
+     * it is a client service, with a certificate of its own for each user and server, made when it
+     * is first used. One command subscribes all queues that the server knows to be the service's,
+     * and SERVICE_UP takes the place of UP for them. Servers older than SMP 19 are used as without.
+     * The server sees which queues belong together also over reconnections, so not with
+     * SIMPLEX_ISOLATE_ENTITY (ARG). Switched off, the next subscription takes the queues back. */
+    bool client_service;
 } simplex_agent_config;
 
 /*
@@ -940,6 +947,14 @@ enum {
                                  * its MSG and durable when there is one */
     SIMPLEX_EV_MSGNTF = 62,     /* conn, data = the server's id of a message, server time (0:
                                  * unknown): it was fetched, and its ACK has reached the server */
+    SIMPLEX_EV_SERVICE_UP = 63,   /* server, count: the queues of the client service there are
+                                   * subscribed; error RESPONSE: the server has others than we
+                                   * know, each is subscribed by itself now */
+    SIMPLEX_EV_SERVICE_DOWN = 64, /* server, count, error: not any more; SERVER (detail) or
+                                   * HANDSHAKE: it refuses the service */
+    SIMPLEX_EV_SERVICE_ALL = 65,  /* server: what waited in its queues has been delivered */
+    SIMPLEX_EV_SERVICE_END = 66,  /* server, count: another client with this certificate has them
+                                   * now; simplex_agent_subscribe takes each back */
 };
 
 enum { /* simplex_event_receipt */
@@ -976,7 +991,7 @@ SIMPLEX_API int64_t simplex_event_conn(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_msg_id(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_conf(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_request(const simplex_event *ev);
-SIMPLEX_API int64_t simplex_event_count(const simplex_event *ev);      /* FETCHED */
+SIMPLEX_API int64_t simplex_event_count(const simplex_event *ev); /* FETCHED, SERVICE_... */
 SIMPLEX_API int32_t simplex_event_sync_state(const simplex_event *ev); /* SIMPLEX_SYNC_... */
 SIMPLEX_API simplex_bytes simplex_event_data(const simplex_event *ev); /* lives as long as ev */
 SIMPLEX_API simplex_rc simplex_event_error(const simplex_event *ev);

@@ -102,6 +102,7 @@ struct sx_rt_server { /* one per user and server that a queue of theirs or of a 
     struct sx_rt_server *next;
     int64_t user;
     struct sx_client *client;
+    struct sx_rt_service *service; /* that we are to it; NULL: none (services.c) */
     struct sx_rt_rcvq *queues; /* receiving queues there */
     size_t n_pending, n_sent, n_active;
     bool subs_changed;         /* look whether a chunk is answered when the turn ends */
@@ -129,6 +130,7 @@ struct sx_rt_rcvq { /* a receiving queue that has an id on its server */
     uint8_t fetch;             /* enum sx_fetch_state */
     uint8_t rounds;            /* of this fetch */
     bool notifier;             /* has a row of notifiers */
+    bool assoc;                /* its server knows it to be the service's */
     uint8_t quiet;             /* SUBs of a drain without a message since */
     int64_t held_since;        /* mono ms; 0: not */
     int64_t fetched_ts;        /* ms: of the message that was fetched */

@@ -6,6 +6,7 @@
  * the database before its command is sent, so that a repeat after a lost answer is the same.
  */
 #include "agent/push.h"
+#include "agent/services.h"
 #include "agent/several.h"
 #include "agent/users.h"
 
@@ -93,7 +94,11 @@ static simplex_rc send_new(struct simplex_agent *a, struct sx_rt_conn *w,
     if (rc != SIMPLEX_OK)
         return rc;
     password = sx_new_password(a, user, q, data);
-    w->subscribes = c.subscribe && !a->cfg.fetch_only;
+    rc = sx_svc_use_for(a, w->id, &q->server);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    /* A service's queues are subscribed from the start (smp.md section 6.3). */
+    w->subscribes = (c.subscribe && !a->cfg.fetch_only) || a->cfg.client_service;
     cmd.new_.auth = q->auth.pub;
     cmd.new_.dh = q->dh.pub;
     cmd.new_.has_password = password.len > 0;

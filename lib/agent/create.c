@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The initiator's first steps: a queue of its own and the link to it (agent.md section 6.1). */
 #include "agent/push.h"
+#include "agent/services.h"
 #include "agent/several.h"
 #include "agent/users.h"
 
@@ -193,7 +194,7 @@ static bool set_id(struct sx_id *id, simplex_bytes from)
 
 /* NEW may have subscribed it, whether or not that is wanted by now. */
 static simplex_rc into_tables(struct simplex_agent *a, const struct sx_conn *c,
-                              const struct sx_rcv_queue *q)
+                              const struct sx_rcv_queue *q, const struct sx_rsp *rsp)
 {
     const struct sx_rt_conn *w = sx_rt_conn_get(a, c->id, false);
     bool subscribed = w != NULL && w->subscribes;
@@ -203,8 +204,11 @@ static simplex_rc into_tables(struct simplex_agent *a, const struct sx_conn *c,
     simplex_rc rc = sx_rt_rcvq_add(a, q, want, (uint8_t)(want ? sub : SX_SUB_NONE));
 
     rt = sx_rt_rcvq_by_id(a, q->id);
-    if (rt != NULL)
+    if (rt != NULL) {
         rt->subscribed_here = subscribed;
+        if (rsp->ids.has_service_id)
+            rc = sx_svc_made(a, rt, rsp->ids.service_id);
+    }
     return rc;
 }
 
@@ -227,7 +231,7 @@ static simplex_rc store_ids(struct simplex_agent *a, const struct sx_conn *c,
     rc = sx_store_rcvq_update(a->store, q);
     if (rc == SIMPLEX_E_PROHIBITED) /* this server gave that id to another queue of ours */
         rc = SIMPLEX_E_RESPONSE;
-    return rc == SIMPLEX_OK ? into_tables(a, c, q) : rc;
+    return rc == SIMPLEX_OK ? into_tables(a, c, q, rsp) : rc;
 }
 
 static simplex_rc invite(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q)

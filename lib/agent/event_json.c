@@ -197,6 +197,10 @@ static bool add_kind(cJSON *o, const simplex_event *ev)
     case SIMPLEX_EV_NOTIFIER:
         return add_data(o, "notifier", sx_wr_bytes(&ev->data));
     case SIMPLEX_EV_FETCHED:
+    case SIMPLEX_EV_SERVICE_UP:
+    case SIMPLEX_EV_SERVICE_DOWN:
+    case SIMPLEX_EV_SERVICE_ALL:
+    case SIMPLEX_EV_SERVICE_END:
         return add_int(o, "count", ev->conf);
     case SIMPLEX_EV_MSGNTF:
         return add_data(o, "serverMsgId", sx_wr_bytes(&ev->data)) &&

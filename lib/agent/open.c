@@ -46,6 +46,9 @@ static simplex_rc check_config(const simplex_agent_config *cfg)
         !in_range(cfg->host_mode, SIMPLEX_HOSTS_PUBLIC) ||
         !in_range(cfg->queues, SIMPLEX_QUEUES_MAX))
         return SIMPLEX_E_ARG;
+    /* A service shows which queues belong together, which that isolation is there to hide. */
+    if (cfg->client_service && cfg->isolation == SIMPLEX_ISOLATE_ENTITY)
+        return SIMPLEX_E_ARG;
     return SIMPLEX_OK;
 }
 

@@ -6,6 +6,7 @@
  */
 #include "agent/noise.h"
 #include "agent/push.h"
+#include "agent/services.h"
 #include "agent/users.h"
 
 /* ---- at start ---- */
@@ -64,7 +65,9 @@ simplex_rc sx_load_queues(struct simplex_agent *a)
     rc = load_round(a, one ? ALL : ACTIVE_USER);
     if (rc == SIMPLEX_OK && !one)
         rc = load_round(a, OTHER_USERS);
-    return rc == SIMPLEX_OK ? sx_notifiers_load(a) : rc;
+    if (rc == SIMPLEX_OK)
+        rc = sx_notifiers_load(a);
+    return rc == SIMPLEX_OK ? sx_svc_load(a) : rc;
 }
 
 /* ---- events ---- */
@@ -148,6 +151,9 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
         if (!q->again)
             note_subscribed(s, q->conn);
         q->again = false;
+        sx_svc_answered(a, q, rsp->tag == SX_R_SOK && rsp->sok.has_service_id
+                                      ? rsp->sok.service_id
+                                      : sx_bytes(NULL, 0));
         if (rsp->tag == SX_R_MSG) /* servers before release 6.4 */
             sx_receive(a, q->id, rsp);
     } else if (sx_is_temporary(why, rsp)) {
@@ -194,7 +200,8 @@ void sx_subscribe_server(struct simplex_agent *a, struct sx_rt_server *s)
         return;
     for (struct sx_rt_rcvq *q = s->queues; q != NULL && s->n_sent < SX_SUB_CHUNK;
          q = q->next_server) {
-        if (q->sub != SX_SUB_PENDING || q->got) /* which needs a new session */
+        if (q->sub != SX_SUB_PENDING || q->got /* which needs a new session */ ||
+            sx_svc_covers(q))
             continue;
         if (!send_sub(s, q))
             return;
@@ -243,6 +250,7 @@ void sx_on_up(void *user, struct sx_client *c)
         return;
     emit_server(a, SIMPLEX_EV_CONNECT, s, SIMPLEX_OK, NULL, 0);
     s->timed_out = false;
+    sx_svc_up(a, s);
     sx_subscribe_server(a, s);
     sx_noise_up(a, s);
     sx_wake_server(a, s);
@@ -260,7 +268,7 @@ void sx_on_down(void *user, struct sx_client *c, simplex_rc why)
     emit_server(a, SIMPLEX_EV_DISCONNECT, s, why, NULL, 0);
     conns = sx_calloc(s->n_active + 1, sizeof *conns);
     for (struct sx_rt_rcvq *q = s->queues; q != NULL; q = q->next_server) {
-        if (q->sub == SX_SUB_ACTIVE && conns != NULL)
+        if (q->sub == SX_SUB_ACTIVE && !q->assoc && conns != NULL)
             conns[n++] = q->conn;
         q->unacked = q->on_hold = q->again = false; /* what was shown will be shown again */
         q->quiet = 0;
@@ -271,6 +279,7 @@ void sx_on_down(void *user, struct sx_client *c, simplex_rc why)
             sx_rt_sub_set(q, SX_SUB_PENDING);
     }
     s->n_subscribed = 0;
+    sx_svc_down(a, s, why);
     sx_lost_drop(a, c);
     sx_noise_down(a, s);
     sx_client_want(c, s->n_pending > 0);
@@ -285,6 +294,8 @@ static void unsubscribed(struct simplex_agent *a, struct sx_rt_rcvq *q, int32_t 
     simplex_rc rc;
 
     q->subscribed_here = false;
+    if (kind == SIMPLEX_EV_END)
+        sx_svc_ended(a, q);
     if (q->sub == SX_SUB_NONE)
         return; /* told already */
     sx_rt_sub_set(q, SX_SUB_NONE);
@@ -306,6 +317,8 @@ void sx_on_event(void *user, struct sx_client *c, const struct sx_transmission *
         sx_late_ids(a, c, t, rsp);
         return;
     }
+    if (sx_svc_event(a, sx_rt_server_of(a, c), t, rsp))
+        return;
     q = sx_rt_rcvq_find(a, c, t->entity_id);
     if (q == NULL && sx_noise_event(a, c, t, rsp))
         return;

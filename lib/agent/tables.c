@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runtime tables: what the network is doing for which queue. Small, rebuilt from the database. */
 #include "agent/push.h"
+#include "agent/services.h"
 #include "agent/users.h"
 
 static size_t by_id(int64_t id)
@@ -138,6 +139,8 @@ simplex_rc sx_rt_rcvq_add(struct simplex_agent *a, const struct sx_rcv_queue *q,
     if (sx_rt_rcvq_by_id(a, q->id) != NULL)
         return SIMPLEX_OK;
     rc = sx_rt_server_get(a, q->conn_id, &q->server, &s);
+    if (rc == SIMPLEX_OK)
+        rc = sx_svc_use(a, s);
     if (rc != SIMPLEX_OK)
         return rc;
     struct sx_rt_rcvq *rt = rcvq_new(q, want);
@@ -287,6 +290,7 @@ void sx_rt_free(struct simplex_agent *a)
     sx_routes_free(a);
     while (a->rt_servers != NULL) {
         struct sx_rt_server *next = a->rt_servers->next;
+        sx_svc_free(a->rt_servers);
         sx_free(a->rt_servers->subscribed);
         sx_free(a->rt_servers);
         a->rt_servers = next;

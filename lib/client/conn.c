@@ -42,6 +42,7 @@ struct sx_conn {
     bool congested;
     unsigned refs; /* handles, the resolver, the owner */
     uv_tcp_t tcp;
+    const struct sx_identity *identity; /* that TLS was begun with */
     struct sx_tls *tls;
     uint8_t *partial; /* a block of which partial_len bytes came */
     size_t partial_len;
@@ -334,7 +335,7 @@ static simplex_rc begin_session(struct sx_conn *c)
         .chain = sx_tls_peer_chain(c->tls),
         .alpn = sx_tls_alpn(c->tls),
         .proxy = c->net->cfg.proxy,
-        .service = sx_tls_presented(c->tls) ? &c->net->service : NULL,
+        .service = c->identity != NULL && sx_tls_presented(c->tls) ? &c->identity->cert : NULL,
     };
 
     cfg.session_id = sx_bytes(unique, sx_tls_unique(c->tls, unique));
@@ -444,7 +445,9 @@ static simplex_rc read_blocks(struct sx_conn *c, simplex_bytes *in)
 
 static simplex_rc begin_tls(struct sx_conn *c)
 {
-    simplex_rc rc = sx_tls_new(c->net->tls, c->attempt->server.key_hash, &c->tls);
+    c->identity = c->ops->identity(c->owner);
+    simplex_rc rc = sx_tls_new(c->identity != NULL ? c->identity->tls : c->net->tls,
+                               c->attempt->server.key_hash, &c->tls);
 
     c->stage = STAGE_TLS;
     if (rc == SIMPLEX_OK)

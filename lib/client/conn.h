@@ -6,6 +6,7 @@
 #ifndef SX_CONN_H
 #define SX_CONN_H
 
+#include "client/identity.h"
 #include "client/session.h"
 #include "client/smp_client.h"
 
@@ -16,6 +17,8 @@ struct sx_conn_ops { /* called from the loop; the connection may be closed insid
     void (*content)(void *owner, simplex_bytes content); /* of a block */
     void (*drained)(void *owner);                        /* not congested any more */
     void (*lost)(void *owner, simplex_rc rc);            /* closed by itself: forget it */
+    /* The service that the connection is one of; NULL: of none. Lives as long as it is open. */
+    const struct sx_identity *(*identity)(void *owner);
 };
 
 /* server is copied. No call of ops happens inside. E_HOST, E_NOMEM, E_SYSTEM. */

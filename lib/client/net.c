@@ -2,8 +2,6 @@
 /* The pool of clients on one loop, and the point in each turn of the loop where they work. */
 #include "client/net_internal.h"
 
-#define SERVICE_DER_MAX (4 * 16384)
-
 int64_t sx_net_now(void)
 {
     return (int64_t)(uv_hrtime() / 1000000);
@@ -89,29 +87,17 @@ static bool valid(const struct sx_net_cfg *cfg)
            cfg->min_version <= cfg->max_version;
 }
 
+/* All connections are those of this service. */
 static simplex_rc open_service(struct sx_net *n)
 {
     struct sx_net_cfg *cfg = &n->cfg;
+    simplex_rc rc = SIMPLEX_OK;
 
-    if (cfg->service_role == 0)
-        return SIMPLEX_OK;
-    sx_wr_init(&n->service_der, SERVICE_DER_MAX);
-    n->service.role = cfg->service_role;
-    simplex_rc rc = sx_tls_ctx_present(n->tls, cfg->service_chain_pem, cfg->service_key_pem);
-    if (rc == SIMPLEX_OK)
-        rc = sx_pem_chain(cfg->service_chain_pem, &n->service_der, &n->service.chain);
-    if (rc == SIMPLEX_OK)
-        rc = sx_pem_key(cfg->service_key_pem, &n->service.leaf);
+    if (cfg->service_role != 0)
+        rc = sx_identity_open(cfg->service_role, cfg->service_chain_pem, cfg->service_key_pem,
+                              &n->identity);
     cfg->service_chain_pem = cfg->service_key_pem = sx_bytes(NULL, 0);
     return rc;
-}
-
-static void free_service(struct sx_net *n)
-{
-    if (n->service.role == 0)
-        return;
-    sx_wr_free(&n->service_der);
-    sx_keypair_wipe(&n->service.leaf);
 }
 
 simplex_rc sx_net_open(uv_loop_t *loop, const struct sx_net_cfg *cfg,
@@ -142,7 +128,7 @@ simplex_rc sx_net_open(uv_loop_t *loop, const struct sx_net_cfg *cfg,
         rc = open_service(n);
     if (rc != SIMPLEX_OK) {
         sx_tls_ctx_free(n->tls);
-        free_service(n);
+        sx_identity_free(n->identity);
         sx_free(n->isolation);
         sx_free_secret(n, sizeof(*n));
         return rc;
@@ -168,7 +154,7 @@ static void net_free(struct sx_net *n)
         sx_client_free(c);
     }
     sx_tls_ctx_free(n->tls);
-    free_service(n);
+    sx_identity_free(n->identity);
     if (n->isolation != NULL)
         sx_free_secret(n->isolation, strlen(n->isolation));
     sx_free_secret(n, sizeof(*n));

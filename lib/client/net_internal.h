@@ -5,6 +5,7 @@
 
 #include "client/backoff.h"
 #include "client/conn.h"
+#include "client/identity.h"
 #include "client/outbox.h"
 #include "client/proxied.h"
 #include "client/smp_client.h"
@@ -20,8 +21,7 @@ struct sx_net {
     char *isolation;
     int64_t session; /* counts sx_net_reconnect: circuits of before are not used any more */
     struct sx_tls_ctx *tls;
-    struct sx_service_cert service; /* of cfg.service_role; into service_der */
-    struct sx_wr service_der;
+    struct sx_identity *identity; /* of cfg.service_role */
     struct sx_client *clients;
     struct sx_via *vias; /* relays behind proxies: via.c */
     struct sx_client *work_first, *work_last; /* clients with something to do this turn */
@@ -52,6 +52,7 @@ struct sx_client {
     int64_t user, entity; /* who may share it: see sx_net_client_of */
     void *data;
     struct sx_conn *conn; /* while connecting or up */
+    struct sx_identity *identity; /* sx_client_service; NULL: that of net */
     bool up, wanted, has_work;
     bool dropped;     /* sx_client_drop: goes in its next turn */
     bool gone;        /* no longer among the clients of net */

@@ -315,11 +315,19 @@ static void on_content(void *owner, simplex_bytes content)
         sx_client_disconnect(c, SIMPLEX_E_BLOCK);
 }
 
+static const struct sx_identity *identity_of(void *owner)
+{
+    const struct sx_client *c = owner;
+
+    return c->identity != NULL ? c->identity : c->net->identity;
+}
+
 static const struct sx_conn_ops conn_ops = {
     .ready = on_ready,
     .content = on_content,
     .drained = on_drained,
     .lost = on_lost,
+    .identity = identity_of,
 };
 
 /* ---- keep-alive ---- */
@@ -540,6 +548,7 @@ void sx_client_close(struct sx_client *c)
 
 void sx_client_free(struct sx_client *c)
 {
+    sx_identity_free(c->identity);
     sx_requests_free(&c->requests);
     sx_free(c);
 }
@@ -635,4 +644,25 @@ void sx_client_reconnect(struct sx_client *c)
         send_ping(c, now);
     c->probing = c->ping != NULL;
     sx_net_add_work(c->net, c);
+}
+
+simplex_rc sx_client_service(struct sx_client *c, uint8_t role, simplex_bytes chain_pem,
+                             simplex_bytes key_pem)
+{
+    struct sx_identity *i = NULL;
+    simplex_rc rc = SIMPLEX_OK;
+
+    if (c->net->closing)
+        return SIMPLEX_E_CLOSED;
+    if (role != 0)
+        rc = sx_identity_open(role, chain_pem, key_pem, &i);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (c->conn != NULL) { /* it is one of who we were before */
+        sx_client_disconnect(c, SIMPLEX_E_DISCONNECTED);
+        c->connect_now = c->wanted;
+    }
+    sx_identity_free(c->identity);
+    c->identity = i;
+    return SIMPLEX_OK;
 }

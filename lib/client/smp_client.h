@@ -105,6 +105,12 @@ void sx_net_reconnect(struct sx_net *n);
 /* Closes the connection now (callbacks: requests fail, down); wanted clients reconnect. */
 void sx_client_disconnect(struct sx_client *c, simplex_rc why);
 
+/* From its next connection on this client is one of a service (section 4), with a certificate of its
+ * own: role 'M' 'N' 'P'; 0: of none, or that of the net. A connection there is is closed. Needs what
+ * sx_net_cfg says. E_DECODE, E_CERT, E_KEY, E_NOMEM, E_CLOSED; then nothing has changed. */
+simplex_rc sx_client_service(struct sx_client *c, uint8_t role, simplex_bytes chain_pem,
+                             simplex_bytes key_pem) SIMPLEX_CHECK;
+
 /* Forgets the server: the connection is closed, requests are dropped, no callback follows. c is
  * not to be used any more. */
 void sx_client_drop(struct sx_client *c);

@@ -240,3 +240,43 @@ void sx_certs_free(struct sx_server_certs *c)
     sx_wr_free(&c->key);
     sx_wr_free(&c->cert);
 }
+
+/* ---- services ---- */
+
+static X509 *make_single(EVP_PKEY *key, const char *name)
+{
+    X509 *x = new_cert(key);
+    X509_NAME *subject = x != NULL ? X509_get_subject_name(x) : NULL;
+
+    if (x != NULL && add_name(subject, "CN", name) && X509_set_issuer_name(x, subject) == 1 &&
+        X509_sign(x, key, NULL) > 0)
+        return x;
+    X509_free(x);
+    return NULL;
+}
+
+simplex_rc sx_cert_make_service(struct sx_wr *cert, struct sx_wr *key)
+{
+    char name[32];
+    uint8_t random[15];
+    struct sx_keypair pair;
+    struct sx_wr w;
+    simplex_rc rc = sx_keypair_new(SX_ED25519, &pair);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_random(random, sizeof random);
+    sx_wr_fixed(&w, name, sizeof name);
+    sx_b64url_encode(&w, sx_bytes(random, sizeof random));
+    sx_wr_u8(&w, 0);
+    EVP_PKEY *own = sx_ossl_priv(&pair.priv, &pair.pub);
+    X509 *x = own != NULL ? make_single(own, name) : NULL;
+    rc = x != NULL ? write_cert(cert, x) : SIMPLEX_E_NOMEM;
+    if (rc == SIMPLEX_OK)
+        rc = write_key(key, &pair.priv);
+    X509_free(x);
+    EVP_PKEY_free(own);
+    sx_keypair_wipe(&pair);
+    ERR_clear_error();
+    return rc;
+}

@@ -55,6 +55,11 @@ simplex_rc sx_certs_make(enum sx_alg alg, const char *host,
 simplex_rc sx_certs_renew(enum sx_alg alg, const char *host, simplex_bytes ca_der,
                           const struct sx_keypair *ca, struct sx_server_certs *out) SIMPLEX_CHECK;
 void sx_certs_free(struct sx_server_certs *c);
+/*
+ * The certificate of a service (section 4): Ed25519, signed by itself, with a random name: nothing
+ * in it is the same for two services. PEM, appended to both.
+ */
+simplex_rc sx_cert_make_service(struct sx_wr *cert, struct sx_wr *key) SIMPLEX_CHECK;
 /* One certificate as PEM. */
 void sx_pem_cert(struct sx_wr *w, simplex_bytes der);
 /*

@@ -333,7 +333,20 @@ static const char initial_notifiers[] =
     " last_broker_id BLOB,\n" /* of the message received last */
     " last_broker_ts INTEGER NOT NULL\n"
     ") STRICT;\n"
-    "CREATE INDEX notifiers_id ON notifiers (ntf_id);\n";
+    "CREATE INDEX notifiers_id ON notifiers (ntf_id);\n"
+
+    "CREATE TABLE client_services (\n" /* who we are to servers */
+    " user_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE,\n"
+    " server BLOB NOT NULL,\n" /* in its binary form */
+    " cert BLOB NOT NULL,\n"   /* PEM, and its key */
+    " private_key BLOB NOT NULL,\n"
+    " service_id BLOB,\n"
+    " PRIMARY KEY (user_id, server)\n"
+    ") STRICT, WITHOUT ROWID;\n"
+
+    "CREATE TABLE service_queues (\n" /* that their servers know to be the service's */
+    " rcv_queue_id INTEGER PRIMARY KEY REFERENCES rcv_queues ON DELETE CASCADE\n"
+    ") STRICT;\n";
 
 const struct sx_migration sx_migrations[] = {
     { { initial_queues, initial_messages, initial_links, initial_rotation, initial_notifiers } },

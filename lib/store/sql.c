@@ -280,6 +280,19 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_NOISE_NEXT] = "SELECT noise_queue_id, user_id, noise_state, server, rcv_id, snd_id,"
                        " rcv_auth_key, rcv_dh_key, snd_auth_key FROM noise_queues WHERE noise_queue_id > ?"
                        " ORDER BY noise_queue_id LIMIT 1",
+    [SQL_SERVICE_PUT] = "INSERT OR REPLACE INTO client_services"
+                        " (user_id, server, cert, private_key, service_id) VALUES (?,?,?,?,?)",
+    [SQL_SERVICE_GET] = "SELECT cert, private_key, service_id FROM client_services"
+                        " WHERE user_id = ? AND server = ?",
+    [SQL_SERVICE_ID] =
+        "UPDATE client_services SET service_id = ? WHERE user_id = ? AND server = ?",
+    [SQL_SERVICE_DELETE] = "DELETE FROM client_services WHERE user_id = ? AND server = ?",
+    [SQL_ASSOC_ADD] = "INSERT OR IGNORE INTO service_queues (rcv_queue_id) VALUES (?)",
+    [SQL_ASSOC_DELETE] = "DELETE FROM service_queues WHERE rcv_queue_id = ?",
+    [SQL_ASSOC_DELETE_ALL] = "DELETE FROM service_queues",
+    [SQL_ASSOC_LIST] = "SELECT rcv_queue_id FROM service_queues WHERE rcv_queue_id > ?"
+                       " ORDER BY rcv_queue_id LIMIT ?",
+
     [SQL_NOTIFIER_PUT] =
         "INSERT OR REPLACE INTO notifiers (" NOTIFIER ") VALUES (?,?,?,?,?,?,?,?)",
     [SQL_NOTIFIER_GET] = "SELECT " NOTIFIER " FROM notifiers WHERE rcv_queue_id = ?",
