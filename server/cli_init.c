@@ -174,6 +174,25 @@ static void print_done(const struct sx_cli *c, const struct sx_identity *id,
     sx_cli_banner_identity((const char *)buf, config);
 }
 
+/* As the reference does: what would never be shown is not taken. */
+static int check_information(const struct sx_cli_init *i)
+{
+    const struct sx_ini_options *o = &i->ini;
+    bool any = o->server_country != NULL || o->operator_name != NULL ||
+               o->operator_country != NULL || o->website != NULL || o->hosting != NULL ||
+               o->hosting_country != NULL;
+
+    if (any && !i->has_source && o->source_code == NULL)
+        return sx_cli_fail(SX_CLI_USAGE,
+                           "information about the server is shown with its source code alone: give "
+                           "--source-code as well");
+    if (o->operator_country != NULL && o->operator_name == NULL)
+        return sx_cli_fail(SX_CLI_USAGE, "--operator-country needs --operator");
+    if (o->hosting_country != NULL && o->hosting == NULL)
+        return sx_cli_fail(SX_CLI_USAGE, "--hosting-country needs --hosting");
+    return SX_CLI_GO_ON;
+}
+
 static int run(struct sx_cli_init *i)
 {
     struct sx_config config;
@@ -184,6 +203,8 @@ static int run(struct sx_cli_init *i)
     if (status == SX_CLI_GO_ON && !i->yes)
         status = sx_cli_init_ask(i);
     if (status != SX_CLI_GO_ON)
+        return status;
+    if ((status = check_information(i)) != SX_CLI_GO_ON)
         return status;
     decide(i);
     status = make_ini(i, &text, &config);

@@ -15,6 +15,7 @@ struct sx_cli_init {
     struct sx_ini_options ini;
     enum sx_alg alg;
     const char *ip, *fqdn; /* the second wins; both NULL: 127.0.0.1 */
+    bool has_source; /* --source-code was given, with or without a URI */
     bool yes, no_store_log, store_log, no_password, disable_web;
     char random_password[SX_PASSWORD_SIZE], admin_password[SX_PASSWORD_SIZE],
         user_password[SX_PASSWORD_SIZE];

@@ -24,7 +24,8 @@ static const char usage[] =
     "      --socks-proxy [HOST:PORT]\n"
     "                          proxy for servers with .onion names (127.0.0.1:9050)\n"
     "      --own-domains LIST  domains of your other servers, separated by commas\n"
-    "      --source-code [URI] where users find the source code of the server\n"
+    "      --source-code [URI] where users find the source code of the server; needed for the\n"
+    "                          next ones to be shown\n"
     "      --operator NAME, --operator-country CC, --operator-website URI,\n"
     "      --server-country CC, --hosting NAME, --hosting-country CC, --hosting-type TYPE\n"
     "                          what users may know about the server (CC: two letters, ISO 3166;\n"
@@ -131,10 +132,15 @@ static int take_password(struct sx_cli_init *i, const char *arg)
 
 static int take_source(struct sx_cli_init *i, const char *arg)
 {
+    static const char ours[] = SX_SOURCE_URI; /* of this build; empty: not said */
+
+    i->has_source = true;
+    if (arg == NULL && ours[0] != 0)
+        arg = ours;
     if (arg == NULL) /* images for the reference do so: it knows where its own source is */
-        fputs(
-            "Note: --source-code without a URI says nothing: set source_code in smp-server.ini.\n",
-            stderr);
+        fputs("Note: --source-code without a URI says nothing, this build has none of its own: set "
+              "source_code in smp-server.ini.\n",
+              stderr);
     i->ini.source_code = arg;
     return SX_CLI_GO_ON;
 }

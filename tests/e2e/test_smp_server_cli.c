@@ -282,7 +282,14 @@ static void init_takes_the_options_of_the_reference(void **state)
     expect(ARG("init", "--control-port", "0"), NULL, 2, "--control-port");
     expect(ARG("init", "--nothing"), NULL, 2, "--help");
     expect(ARG("init", "more"), NULL, 2, "unexpected argument \"more\"");
-    expect(ARG("init", "-y", "--hosting-country", "Sweden"), NULL, 2, "nothing was written");
+    expect(ARG("init", "-y", "--source-code=https://example.org", "--hosting", "H",
+               "--hosting-country", "Sweden"),
+           NULL, 2, "nothing was written");
+    expect(ARG("init", "-y", "--operator", "O"), NULL, 2, "give --source-code as well");
+    expect(ARG("init", "-y", "--source-code", "--operator-country", "SE"), NULL, 2,
+           "--operator-country needs --operator");
+    expect(ARG("init", "-y", "--source-code", "--hosting-country", "SE"), NULL, 2,
+           "--hosting-country needs --hosting");
     assert_false(has_file("ca.key"));
     expect(ARG("init", "-y", "-l", "-a", "ED448", "--ip", "192.0.2.1", "--control-port", "5300",
                "--socks-proxy", "--disable-web", "--source-code=https://example.org"),

@@ -3,12 +3,15 @@
 #include "support/vec.h"
 
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 
 #include "client/tls.h"
+#include "support/browser.h"
 #include "support/certs.h"
 
 #define BLOCK 16384
@@ -50,7 +53,41 @@ static int tear_down(void **state)
     sx_tls_ctx_free(client_ctx);
     sx_tls_ctx_free(server_ctx);
     test_certs_free(&certs);
+    vec_free_all();
     return 0;
+}
+
+static simplex_bytes file_text(const char *dir, const char *name)
+{
+    char path[128];
+    uint8_t *text = vec_keep(32768);
+
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    size_t n = fread(text, 1, 32768, f);
+    fclose(f);
+    assert_int_equal(unlink(path), 0);
+    return sx_bytes(text, n);
+}
+
+/* As server_ctx, for a port that browsers come to as well. */
+static struct sx_tls_ctx *shared_ctx(void)
+{
+    char dir[] = "/tmp/simplex-test-XXXXXX";
+    struct sx_tls_ctx *ctx;
+    int64_t not_after;
+
+    assert_non_null(mkdtemp(dir));
+    web_cert_make(dir, WEB_EC, "site.example.org");
+    simplex_bytes chain = file_text(dir, "web.crt"), key = file_text(dir, "web.key");
+    assert_int_equal(rmdir(dir), 0);
+    assert_int_equal(
+        sx_tls_ctx_server(sx_wr_bytes(&certs.chain_pem), sx_wr_bytes(&certs.key_pem), &ctx),
+        SIMPLEX_OK);
+    assert_int_equal(sx_tls_ctx_set_web(ctx, chain, key, &not_after), SIMPLEX_OK);
+    assert_in_range(not_after - sx_now_ms() / 1000, 80000, 90000);
+    return ctx;
 }
 
 static struct pair pair_new(struct sx_tls_ctx *c, struct sx_tls_ctx *s, const uint8_t *key_hash)
@@ -868,46 +905,133 @@ static void contexts_survive_each_failed_malloc(void **state)
     }
 }
 
-/* The figure a server's capacity hangs on: heap of one idle connection, everything included. */
-static void an_idle_server_connection_stays_below_25_kib(void **state)
+#if defined(__GLIBC__)
+/* Heap of one idle connection, everything included. */
+static size_t idle_heap(struct sx_tls_ctx *c, struct sx_tls_ctx *server)
 {
     enum { N = 100 };
     static struct sx_tls *idle[N];
+    struct pair warm = pair_new(c, server, certs.fingerprint);
 
+    pump(&warm, BLOCK);
+    pair_free(&warm);
+    struct mallinfo2 before = mallinfo2();
+    for (unsigned i = 0; i < N; i++) {
+        struct pair p = pair_new(c, server, certs.fingerprint);
+        pump(&p, BLOCK);
+        assert_ready(&p);
+        send_block(p.c, p.s);
+        send_block(p.s, p.c);
+        sx_tls_free(p.c);
+        idle[i] = p.s;
+    }
+    struct mallinfo2 after = mallinfo2();
+    for (unsigned i = 0; i < N; i++)
+        sx_tls_free(idle[i]);
+    return (after.uordblks + after.hblkhd - before.uordblks - before.hblkhd) / N;
+}
+#endif
+
+/* The figure a server's capacity hangs on; a port that browsers come to as well has the same. */
+static void an_idle_server_connection_stays_below_25_kib(void **state)
+{
     (void)state;
 #if defined(__GLIBC__)
     if (SANITIZED)
         skip();
+    struct sx_tls_ctx *shared = shared_ctx();
     for (int version = 0x0303; version <= 0x0304; version++) {
         struct sx_tls_ctx *c;
         assert_int_equal(sx_tls_ctx_client(&c), SIMPLEX_OK);
         assert_int_equal(sx_tls_ctx_versions(c, version, version), SIMPLEX_OK);
-        struct pair warm = pair_new(c, server_ctx, certs.fingerprint);
-        pump(&warm, BLOCK);
-        pair_free(&warm);
-        struct mallinfo2 before = mallinfo2();
-        for (unsigned i = 0; i < N; i++) {
-            struct pair p = pair_new(c, server_ctx, certs.fingerprint);
-            pump(&p, BLOCK);
-            assert_ready(&p);
-            send_block(p.c, p.s);
-            send_block(p.s, p.c);
-            sx_tls_free(p.c);
-            idle[i] = p.s;
-        }
-        struct mallinfo2 after = mallinfo2();
-        size_t each = (after.uordblks + after.hblkhd - before.uordblks - before.hblkhd) / N;
+        size_t each = idle_heap(c, server_ctx), with_web = idle_heap(c, shared);
         print_message("heap of an idle server connection, TLS 1.%d: %zu bytes\n",
                       (version & 0xff) - 1, each);
         assert_in_range(each, 1, 25 * 1024);
-        for (unsigned i = 0; i < N; i++)
-            sx_tls_free(idle[i]);
+        assert_in_range(with_web, 1, each + 64);
         sx_tls_ctx_free(c);
     }
+    sx_tls_ctx_free(shared);
 #else
-    (void)idle;
     skip();
 #endif
+}
+
+/* ---- ports that browsers come to as well ---- */
+
+/* The bytes of a ClientHello, with and without a name, decide; no socket is needed. */
+static struct sx_tls *answer_to_hello(struct sx_tls_ctx *server, const char *sni, simplex_rc *rc)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(ctx);
+    BIO *out = BIO_new(BIO_s_mem()), *in = BIO_new(BIO_s_mem());
+    struct sx_tls *t;
+    char *p;
+
+    assert_true(ssl != NULL && out != NULL && in != NULL);
+    SSL_set_bio(ssl, in, out);
+    SSL_set_connect_state(ssl);
+    if (sni != NULL)
+        assert_int_equal(SSL_set_tlsext_host_name(ssl, sni), 1);
+    assert_int_not_equal(SSL_do_handshake(ssl), 1);
+    long n = BIO_get_mem_data(out, &p);
+    assert_true(n > 0);
+    assert_int_equal(sx_tls_new(server, NULL, &t), SIMPLEX_OK);
+    *rc = sx_tls_feed(t, sx_bytes(p, (size_t)n));
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+    return t;
+}
+
+static void a_name_in_the_hello_makes_a_browser(void **state)
+{
+    struct sx_tls_ctx *shared = shared_ctx();
+    simplex_rc rc;
+
+    (void)state;
+    struct sx_tls *t = answer_to_hello(shared, "site.example.org", &rc);
+    assert_int_equal(rc, SIMPLEX_OK);
+    assert_true(sx_tls_web(t));
+    assert_true(sx_tls_pending(t).len > 0);
+    sx_tls_free(t);
+    t = answer_to_hello(shared, NULL, &rc); /* OpenSSL's client has SMP's algorithms too */
+    assert_int_equal(rc, SIMPLEX_OK);
+    assert_false(sx_tls_web(t));
+    sx_tls_free(t);
+    t = answer_to_hello(server_ctx, "site.example.org", &rc); /* there is no site */
+    assert_int_equal(rc, SIMPLEX_OK);
+    assert_false(sx_tls_web(t));
+    sx_tls_free(t);
+    struct pair p = pair_new(client_ctx, shared, certs.fingerprint);
+    pump(&p, BLOCK);
+    assert_ready(&p);
+    assert_false(sx_tls_web(p.s));
+    pair_free(&p);
+    sx_tls_ctx_free(shared);
+}
+
+static void a_certificate_that_cannot_be_used_changes_nothing(void **state)
+{
+    struct sx_tls_ctx *shared = shared_ctx(), *c;
+    simplex_rc rc;
+
+    (void)state;
+    assert_int_equal(sx_tls_ctx_set_web(shared, sx_str("x"), sx_str("y"), NULL), SIMPLEX_E_CERT);
+    assert_int_equal(sx_tls_ctx_set_web(shared, sx_bytes(NULL, 0), sx_bytes(NULL, 0), NULL),
+                     SIMPLEX_E_CERT);
+    struct sx_tls *t = answer_to_hello(shared, "site.example.org", &rc);
+    assert_int_equal(rc, SIMPLEX_OK);
+    assert_true(sx_tls_web(t));
+    sx_tls_free(t);
+    assert_int_equal(sx_tls_ctx_client(&c), SIMPLEX_OK);
+    assert_int_equal(sx_tls_ctx_set_web(c, sx_str("x"), sx_str("y"), NULL), SIMPLEX_E_ARG);
+    sx_tls_ctx_free(c);
+    sx_tls_ctx_free(shared);
+    assert_int_equal(sx_tls_ctx_https(&c), SIMPLEX_OK); /* before there is a certificate */
+    t = answer_to_hello(c, NULL, &rc);
+    assert_int_equal(rc, SIMPLEX_E_TLS);
+    sx_tls_free(t);
+    sx_tls_ctx_free(c);
 }
 
 int main(void)
@@ -938,6 +1062,8 @@ int main(void)
         cmocka_unit_test(survives_each_failed_malloc),
         cmocka_unit_test(contexts_survive_each_failed_malloc),
         cmocka_unit_test(an_idle_server_connection_stays_below_25_kib),
+        cmocka_unit_test(a_name_in_the_hello_makes_a_browser),
+        cmocka_unit_test(a_certificate_that_cannot_be_used_changes_nothing),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
