@@ -522,6 +522,48 @@ static void browsers_leave_the_places_of_smp_clients(void **state)
     simplex_server_stop(t.s);
 }
 
+/* Connections that never get as far as telling what they are, on both kinds of ports. */
+static void handshakes_that_do_not_end_are_given_up(void **state)
+{
+    enum { FLOOD = 200 };
+    static int fd[FLOOD];
+    static const uint8_t hello[] = { 22, 3, 1, 2, 0, 1, 0, 1 }; /* the beginning of one */
+    simplex_server_config cfg;
+    struct server t;
+
+    (void)state;
+    init(&cfg);
+    cfg.tls_timeout_ms = 1500;
+    cfg.web_connections = 50;
+    const uint16_t more[] = { free_port() };
+    cfg.more_ports = more;
+    cfg.n_more_ports = 1;
+    for (int own = 0; own < 2; own++) {
+        cfg.web_https_port = own != 0 ? free_port() : more[0];
+        start(&t, &cfg);
+        const struct smp_peer_cfg to = { .port = t.https.port };
+        for (int i = 0; i < FLOOD; i++) {
+            fd[i] = smp_peer_socket(&to);
+            assert_true(fd[i] >= 0);
+            if (i % 2 == 0)
+                (void)send(fd[i], hello, sizeof(hello), MSG_NOSIGNAL);
+        }
+        assert_int_equal(browser_get(&b, &t.https, "/"), 200);
+        assert_smp(&t);
+        for (int i = 0; i < FLOOD; i++) {
+            b.fd = fd[i];
+            b.ssl = NULL;
+            b.ctx = NULL;
+            assert_true(browser_closed(&b, 10000));
+            browser_close(&b);
+        }
+        for (int i = 0; i < 200 && connections(&t) > 0; i++)
+            usleep(20000);
+        assert_int_equal(connections(&t), 0);
+        simplex_server_stop(t.s);
+    }
+}
+
 static void a_stop_does_not_wait_for_browsers(void **state)
 {
     struct server t;
@@ -649,6 +691,7 @@ int main(void)
         TEST(a_large_file_comes_whole),
         TEST(browsers_beyond_the_limit_push_out_those_that_wait),
         TEST(browsers_leave_the_places_of_smp_clients),
+        TEST(handshakes_that_do_not_end_are_given_up),
         TEST(a_stop_does_not_wait_for_browsers),
         TEST(certificates_that_cannot_be_used_stop_the_start),
         TEST(a_renewed_certificate_is_taken_while_it_runs),
