@@ -275,10 +275,12 @@ static void deliver(struct sx_sub *sub)
 
     sx_queue_lock(st, q);
     if (q->sub == sub && sub->pushed) {
-        if (q->head != NULL)
+        if (q->head != NULL) {
             sx_answer_head(&a, sub, q);
-        else /* expired, or acknowledged after GET: the next message is to be delivered */
-            sub->pushed = sub->in_flight = false;
+        } else { /* expired, or acknowledged after GET: the next message is to be delivered */
+            sub->pushed = false;
+            sx_sub_flight(sub, false, sub->peer->hub->stats);
+        }
     }
     sx_queue_unlock(st, q);
     if (a.msg != NULL)

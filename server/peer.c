@@ -216,7 +216,7 @@ void sx_answer_head(struct sx_answer *a, struct sx_sub *sub, struct sx_queue *q)
     a->q = q;
     a->msg = sx_msg_ref(q->head);
     sx_queue_ref(q);
-    sub->in_flight = true;
+    sx_sub_flight(sub, true, sub->peer->hub->stats);
     sub->pushed = false;
     memcpy(sub->delivered, q->head->id, sizeof(sub->delivered));
     sub->delivered_s = (uint32_t)(sx_srv_now(sub->peer->hub->srv) / 1000);

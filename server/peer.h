@@ -60,6 +60,14 @@ void sx_answer_head(struct sx_answer *a, struct sx_sub *sub, struct sx_queue *q)
 
 /* ---- subscriptions; with the lock of q held ---- */
 
+/* A message of the subscription waits for its ACK, or does not any more. c: of this thread. */
+static inline void sx_sub_flight(struct sx_sub *sub, bool in_flight, struct sx_counters *c)
+{
+    if (sub->in_flight != in_flight)
+        sx_count(c, SX_STAT_DELIVERED, in_flight ? 1 : -1);
+    sub->in_flight = in_flight;
+}
+
 struct sx_sub *sx_sub_find(const struct sx_peer *p, const struct sx_queue *q,
                            enum sx_sub_kind kind);
 /* Subscribes p; the former subscription of another peer is told to end. NULL: no memory. For

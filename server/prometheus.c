@@ -124,6 +124,14 @@ static const struct metric {
         { #role "_services_assoc_removed", S(p##_ASSOC_REMOVED), "Queues that left " name },      \
         { #role "_services_sub_count", S(sub##_COUNT), "Subscriptions of " name },                \
         { #role "_services_sub_duplicate", S(sub##_DUPLICATE), "Subscriptions that were there" }, \
+        { #role "_services_sub_ok", S(sub##_OK), "Services that knew their queues" },             \
+        { #role "_services_sub_more", S(sub##_OK) + 8 * SX_SUBS_MORE, "Services with more" },     \
+        { #role "_services_sub_fewer", S(sub##_OK) + 8 * SX_SUBS_FEWER, "With fewer" },           \
+        { #role "_services_sub_diff", S(sub##_OK) + 8 * SX_SUBS_DIFF, "With others" },            \
+        { #role "_services_sub_more_total", S(sub##_OK) + 8 * SX_SUBS_MORE_TOTAL,                 \
+          "Queues that services did not know of" },                                               \
+        { #role "_services_sub_fewer_total", S(sub##_OK) + 8 * SX_SUBS_FEWER_TOTAL,               \
+          "Queues that services believed to have" },                                              \
         { #role "_services_sub_queues", S(sub##_QUEUES), "Queues subscribed by " name, NULL,      \
           GAUGE },                                                                                \
     {                                                                                             \
@@ -140,6 +148,8 @@ static const struct metric {
 
     { "threads_total", R(threads), "Threads", NULL, GAUGE },
     { "clients_total", R(connections), "Connections of clients", NULL, GAUGE },
+    { "delivered_total", S(DELIVERED), "Subscriptions with a message that waits for its ACK", NULL,
+      GAUGE },
     { "subscribtion_total", S(SUBS), "Queues subscribed", NULL, GAUGE },
     { "subscribtion_clients_total", S(SUB_CLIENTS), "Clients with subscriptions", NULL, GAUGE },
     { "subscribtion_services_total", S(RCV_SERVICE_SUBS), "Services subscribed", NULL, GAUGE },
@@ -307,6 +317,33 @@ static void write_ack_times(struct sx_wr *w, const struct sx_report *r)
     write_sample(w, "delivery_ack_confirmed_time_count", NULL, sum, ONE);
 }
 
+/* The same in the reference's periods, each by itself; the times above end where they do. */
+static void write_ack_periods(struct sx_wr *w, const struct sx_report *r)
+{
+    static const struct {
+        uint32_t until; /* 0: no end */
+        const char *label;
+    } periods[] = { { 60, "period=\"0-60\"" },
+                    { 300, "period=\"60-300\"" },
+                    { 1200, "period=\"300-1200\"" },
+                    { 3600, "period=\"1200-3600\"" },
+                    { 0, "period=\"3600+\"" } };
+    static const char name[] = "delivery_ack_confirmed_count";
+    unsigned i = 0;
+
+    write_head(w, name, "Messages acknowledged so many seconds after their delivery", COUNTER);
+    for (unsigned k = 0; k < SX_COUNT(periods); k++) {
+        uint64_t sum = 0;
+        for (; i < SX_ACK_TIMES; i++) {
+            if (periods[k].until != 0 &&
+                (i == SX_ACK_TIMES - 1 || sx_ack_times[i] > periods[k].until))
+                break;
+            sum += r->s.v[SX_STAT_ACK_TIME + i];
+        }
+        write_sample(w, name, periods[k].label, sum, ONE);
+    }
+}
+
 void sx_prometheus(struct sx_wr *to, const struct sx_report *r)
 {
     char time[SX_TIME_TEXT];
@@ -324,6 +361,7 @@ void sx_prometheus(struct sx_wr *to, const struct sx_report *r)
     write_sockets(to, r);
     write_loops(to, r);
     write_ack_times(to, r);
+    write_ack_periods(to, r);
     if (r->persistent)
         write_metrics(to, r, persistence, SX_COUNT(persistence));
 }

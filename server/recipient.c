@@ -151,7 +151,7 @@ void sx_run_sub(struct sx_run *r)
         sx_count(c, SX_STAT_Q_SUB_DUPLICATE, 1);
     else if (r->q->head != NULL) /* subscriptions to empty queues are not counted */
         sx_count(c, SX_STAT_Q_SUB, 1);
-    sub->in_flight = false;
+    sx_sub_flight(sub, false, c);
     if (r->q->head != NULL)
         sx_answer_head(&r->message, sub, r->q);
     sx_run_answer_sok(r);
@@ -177,7 +177,7 @@ void sx_run_get(struct sx_run *r)
         sx_count(c, SX_STAT_MSG_GET_NO_MSG, 1);
     else
         sx_count(c, sub->in_flight ? SX_STAT_MSG_GET_DUPLICATE : SX_STAT_MSG_GET, 1);
-    sub->in_flight = false;
+    sx_sub_flight(sub, false, c);
     if (r->q->head != NULL)
         sx_answer_head(&r->answer, sub, r->q);
 }
@@ -236,7 +236,7 @@ void sx_run_ack(struct sx_run *r)
         sx_run_fail(r, e);
         return;
     }
-    sub->in_flight = false;
+    sx_sub_flight(sub, false, r->p->hub->stats);
     if (!get && r->q->head != NULL)
         sx_answer_head(&r->answer, sub, r->q);
 }

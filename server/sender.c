@@ -28,7 +28,7 @@ static void push_head(struct sx_run *r)
 
     if (sub == NULL || sub->in_flight)
         return;
-    sub->in_flight = true;
+    sx_sub_flight(sub, true, r->p->hub->stats);
     sub->pushed = true;
     memcpy(sub->delivered, r->q->head->id, sizeof(sub->delivered));
     sx_hub_post(sub, SX_EV_MSG, r->p->hub);

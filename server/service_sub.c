@@ -378,8 +378,29 @@ bool sx_service_ended(const struct sx_peer *p, struct sx_rsp *rsp)
 
 /* ---- commands ---- */
 
+/* What the client believes to have, and what there is: for the statistics. */
+static void count_difference(const struct sx_run *r, int64_t there, const uint8_t *hash)
+{
+    const struct sx_cmd *c = r->cmd;
+    struct sx_counters *stats = r->p->hub->stats;
+    unsigned at = is_ntf(r->p->service) ? SX_STAT_NTF_SRV_SUB_OK : SX_STAT_RCV_SUB_OK;
+    unsigned found = SX_SUBS_OK;
+
+    if (!c->subs.has_hash)
+        return;
+    if (there != c->subs.count)
+        found = there > c->subs.count ? SX_SUBS_MORE : SX_SUBS_FEWER;
+    else if (memcmp(hash, c->subs.hash, SX_SERVICE_HASH) != 0)
+        found = SX_SUBS_DIFF;
+    sx_count(stats, at + found, 1);
+    if (found == SX_SUBS_MORE)
+        sx_count(stats, at + SX_SUBS_MORE_TOTAL, there - c->subs.count);
+    if (found == SX_SUBS_FEWER && c->subs.count <= INT32_MAX)
+        sx_count(stats, at + SX_SUBS_FEWER_TOTAL, c->subs.count - there);
+}
+
 /*
- * SUBS, NSUBS. What the client believes to have is not compared: it has the server's count and
+ * SUBS, NSUBS. What the client believes to have is only counted: it has the server's count and
  * hash in the answer. Repeated on the same connection it changes nothing, as in the reference.
  */
 void sx_run_subs(struct sx_run *r)
@@ -402,6 +423,7 @@ void sx_run_subs(struct sx_run *r)
     }
     count(p, SX_STAT_RCV_SUB_COUNT, SX_STAT_NTF_SRV_SUB_COUNT, 1);
     count(p, SX_STAT_RCV_SUB_QUEUES, SX_STAT_NTF_SRV_SUB_QUEUES, queues);
+    count_difference(r, queues, r->answer.rsp.soks.hash);
     ss->all = true;
     ss->tell = !is_ntf(p->service); /* notifications are never all there */
     start_walk(ss);

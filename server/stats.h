@@ -36,10 +36,24 @@ enum sx_stat {
      */
     SX_STAT_ACK_TIME, /* first of SX_ACK_TIMES, each without those before it */
     SX_STAT_ACK_TIME_SUM = SX_STAT_ACK_TIME + 9, /* seconds */
+    SX_STAT_DELIVERED, /* a gauge: subscriptions with a message that waits for its ACK */
+    /* Since the start; not in the file: what services believed to have when they subscribed, and
+     * what they had: SX_SUBS_OK and so on. */
+    SX_STAT_RCV_SUB_OK,
+    SX_STAT_NTF_SRV_SUB_OK = SX_STAT_RCV_SUB_OK + 6,
+    SX_STAT_NTF_SRV_SUB_LAST = SX_STAT_NTF_SRV_SUB_OK + 5,
     SX_STAT_COUNT
 };
 #define SX_ACK_TIMES 9 /* the last: longer than all of sx_ack_times */
 extern const uint32_t sx_ack_times[SX_ACK_TIMES - 1]; /* seconds */
+enum { /* behind SX_STAT_RCV_SUB_OK and SX_STAT_NTF_SRV_SUB_OK */
+       SX_SUBS_OK,
+       SX_SUBS_MORE, /* than the service believed */
+       SX_SUBS_FEWER,
+       SX_SUBS_DIFF,       /* as many, but others */
+       SX_SUBS_MORE_TOTAL, /* by how many queues */
+       SX_SUBS_FEWER_TOTAL,
+};
 #define SX_STAT_SAVED SX_STAT_NTF_COUNT /* those before are in the file, but the next three */
 
 #define SX_CACHE_LINE 64

@@ -111,6 +111,7 @@ static void free_sub(struct sx_sub *sub)
     p->n_subs--;
     count_kind(sub, -1);
     sx_sub_unqueue_ntf(sub);
+    sx_sub_flight(sub, false, p->hub->stats); /* off its queue: nobody else has it */
     sx_queue_unref(sub->q);
     sx_free(sub);
 }

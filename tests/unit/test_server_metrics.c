@@ -18,6 +18,8 @@ static struct sx_report sample(void)
         r.s.v[i] = 1000 + i;
     for (unsigned i = 0; i <= SX_ACK_TIMES; i++)
         r.s.v[SX_STAT_ACK_TIME + i] = i + 1;
+    for (unsigned i = 0; i <= 12; i++)
+        r.s.v[SX_STAT_DELIVERED + i] = 11 + i;
     r.s.at_ms = 1700000060000;
     r.s.from_ms = 1700000000000;
     r.s.queues = 501;
@@ -210,6 +212,16 @@ static void uses_the_names_of_the_reference(void **state)
     assert_sample(text, "delivery_ack_confirmed_time_bucket{le=\"+Inf\"} 45");
     assert_sample(text, "delivery_ack_confirmed_time_count 45");
     assert_sample(text, "delivery_ack_confirmed_time_sum 10");
+    assert_sample(text, "delivery_ack_confirmed_count{period=\"0-60\"} 15");
+    assert_sample(text, "delivery_ack_confirmed_count{period=\"60-300\"} 6");
+    assert_sample(text, "delivery_ack_confirmed_count{period=\"300-1200\"} 7");
+    assert_sample(text, "delivery_ack_confirmed_count{period=\"1200-3600\"} 8");
+    assert_sample(text, "delivery_ack_confirmed_count{period=\"3600+\"} 9");
+    assert_sample(text, "delivered_total 11");
+    assert_sample(text, "rcv_services_sub_ok 12");
+    assert_sample(text, "rcv_services_sub_fewer_total 17");
+    assert_sample(text, "ntf_services_sub_ok 18");
+    assert_sample(text, "ntf_services_sub_diff 21");
     assert_sample(text, "queues_total2 501");
     assert_sample(text, "messages_total 502");
     assert_sample(text, "subscribtion_service_subs_total 2");

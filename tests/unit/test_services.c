@@ -187,6 +187,90 @@ static void counts_the_queues_of_subscribed_services(void **state)
     close_world(&w);
 }
 
+static uint64_t stat_of(const struct world *w, unsigned stat)
+{
+    struct sx_snapshot s;
+
+    sx_stats_read(w->m.srv->stats, w->m.srv->store, w->m.now, &s);
+    return s.v[stat];
+}
+
+static void subs_believing(struct world *w, struct mem_client *c, int64_t count,
+                           const uint8_t *hash)
+{
+    struct sx_cmd subs = { .tag = SX_SUBS, .subs = { .has_hash = true, .count = count } };
+
+    mem_connect_service(&w->m, c, 0, 0, &w->service.cert);
+    memcpy(subs.subs.hash, hash, sizeof(subs.subs.hash));
+    mem_assert_tag(mem_cmd(c, &c->client.service.key, service_id(c), &subs), SX_R_SOKS);
+    expect_alls(c);
+    mem_disconnect(c);
+}
+
+static void counts_what_services_believed_to_have(void **state)
+{
+    struct world w;
+    struct mem_queue q[3];
+    uint8_t hash[SX_SERVICE_HASH] = { 0 };
+    uint32_t count;
+
+    (void)state;
+    open_world(&w);
+    for (size_t i = 0; i < SX_COUNT(q); i++)
+        mem_new(&w.s, &q[i], SX_MODE_MESSAGING, true);
+    sx_service_total(w.s.peer.service, &count, hash);
+    assert_int_equal(count, 3);
+    mem_disconnect(&w.s);
+    subs_believing(&w, &w.s, 3, hash);
+    hash[0] ^= 1;
+    subs_believing(&w, &w.s, 3, hash);
+    subs_believing(&w, &w.s, 1, hash);
+    subs_believing(&w, &w.s, 7, hash);
+    subs_believing(&w, &w.s, INT64_MAX, hash); /* a lie does not fill the sum */
+    static const unsigned wanted[] = { 1, 1, 2, 1, 2, 4 };
+    for (unsigned i = 0; i < SX_COUNT(wanted); i++) {
+        assert_int_equal(stat_of(&w, SX_STAT_RCV_SUB_OK + i), wanted[i]);
+        assert_int_equal(stat_of(&w, SX_STAT_NTF_SRV_SUB_OK + i), 0);
+    }
+    mem_connect_service(&w.m, &w.s, 0, 0, &w.service.cert);
+    close_world(&w);
+}
+
+static void counts_messages_that_wait_for_their_ack(void **state)
+{
+    struct world w;
+    struct mem_queue q[3], g;
+
+    (void)state;
+    open_world(&w);
+    for (size_t i = 0; i < SX_COUNT(q); i++) {
+        mem_new(&w.a, &q[i], SX_MODE_MESSAGING, true);
+        mem_assert_tag(mem_send(&w.b, &q[i], false, "one"), SX_R_OK);
+        mem_assert_tag(mem_send(&w.b, &q[i], false, "two"), SX_R_OK);
+    }
+    assert_int_equal(stat_of(&w, SX_STAT_DELIVERED), 3);
+    mem_assert_tag(mem_ack(&w.a, &q[0], expect_msg(&w.a, &q[0], "one")), SX_R_MSG);
+    assert_int_equal(stat_of(&w, SX_STAT_DELIVERED), 3);
+    make_waiting(&w, &g, "got");
+    mem_assert_tag(mem_rcv(&w.b, &g, SX_GET), SX_R_MSG);
+    assert_int_equal(stat_of(&w, SX_STAT_DELIVERED), 4);
+    mem_disconnect(&w.b);
+    assert_int_equal(stat_of(&w, SX_STAT_DELIVERED), 3);
+    mem_assert_tag(mem_rcv(&w.s, &q[1], SX_SUB),
+                   SX_R_SOK); /* the first one ends, with its message */
+    sx_peer_flush_ends(&w.a.peer);
+    assert_int_equal(stat_of(&w, SX_STAT_DELIVERED), 3);
+    mem_assert_tag(mem_rcv(&w.a, &q[2], SX_DEL), SX_R_OK);
+    assert_int_equal(stat_of(&w, SX_STAT_DELIVERED), 2);
+    mem_disconnect(&w.a);
+    mem_disconnect(&w.s);
+    assert_int_equal(stat_of(&w, SX_STAT_DELIVERED), 0);
+    mem_connect(&w.m, &w.a, 0, 0);
+    mem_connect(&w.m, &w.b, 1, 0);
+    mem_connect_service(&w.m, &w.s, 0, 0, &w.service.cert);
+    close_world(&w);
+}
+
 /* ---- who may ---- */
 
 static void parties_need_the_role(void **state)
@@ -649,6 +733,8 @@ int main(void)
         cmocka_unit_test(a_service_gets_the_messages_of_its_queues),
         cmocka_unit_test(queues_join_a_service_and_are_taken_back),
         cmocka_unit_test(counts_the_queues_of_subscribed_services),
+        cmocka_unit_test(counts_what_services_believed_to_have),
+        cmocka_unit_test(counts_messages_that_wait_for_their_ack),
         cmocka_unit_test(parties_need_the_role),
         cmocka_unit_test(signatures_are_those_of_the_session),
         cmocka_unit_test(a_service_subscribes_the_queues_it_creates),
