@@ -71,6 +71,9 @@ simplex_rc sx_choose_server_apart(struct simplex_agent *a, const struct sx_conn 
     rc = servers_in_use(a, c->id, u);
     if (rc == SIMPLEX_OK)
         rc = choose_apart(a, u, &choice, rather_not, out);
+    choice.n_used = 0;
+    if (rc == SIMPLEX_E_NO_SERVERS && rather_not != NULL) /* then there, if it must be */
+        rc = choose_apart(a, u, &choice, NULL, out);
     sx_free(u);
     return rc;
 }
