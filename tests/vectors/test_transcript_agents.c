@@ -55,6 +55,8 @@ static struct play {
     unsigned starts, ratchet_keys, ereadies;
     cJSON *copied;   /* the ratchet when the database was copied */
     struct sx_x3dh_keys fresh;
+    bool twice; /* each message comes once more, as noise repeats it */
+    unsigned repeated;
 } p;
 
 static void must(simplex_rc rc)
@@ -709,6 +711,53 @@ static void push_request(const cJSON *transmission)
     peer_push(p.client, sx_bytes(NULL, 0), vec_hex(transmission, "entity_id"), &msg);
 }
 
+static simplex_rc get_queue(struct simplex_agent *a, void *arg)
+{
+    struct sx_rcv_queue *q = arg;
+    struct sx_id id = q->rcv_id;
+
+    for (unsigned n = 0;; n++) {
+        TRY(sx_store_rcvq_of(a->store, p.conn, n, q));
+        if (sx_bytes_eq(sx_id_bytes(&q->rcv_id), sx_id_bytes(&id)))
+            return SIMPLEX_OK;
+    }
+}
+
+/* The same ratchet message as the sender's noise repeats it: in a new envelope, under a new nonce,
+ * with a new id of the server. */
+static void push_again(simplex_bytes entity, simplex_bytes ratchet_message)
+{
+    static uint8_t box[SX_BLOCK], plain[SX_BLOCK], id[SX_NONCE_LEN];
+    struct sx_rsp msg = { .tag = SX_R_MSG };
+    struct sx_rcv_queue q = { .rcv_id = { .len = (uint8_t)entity.len } };
+    struct sx_snd_queue sender = { .client_version = SX_CLIENT_MAX };
+    struct sx_box_key key;
+    struct sx_wr body, w;
+    unsigned acks = p.got[4] + 1;
+    int64_t until = sx_mono_ms() + WAIT_MS;
+
+    memcpy(q.rcv_id.b, entity.ptr, entity.len);
+    must(run_on_loop(get_queue, &q));
+    assert_true(q.has_e2e_secret && q.has_srv_secret);
+    memcpy(sender.e2e_secret, q.e2e_secret, sizeof sender.e2e_secret);
+    must(sx_seal_again(&sender, ratchet_message, &body));
+    sx_wr_fixed(&w, plain, sizeof plain);
+    sx_rcv_msg_encode(&w, &(struct sx_rcv_msg){ .ts_s = 1, .body = sx_wr_bytes(&body) });
+    sx_random(id, sizeof id);
+    sx_box_key_init(&key, q.srv_secret);
+    must(sx_box_seal_padded(&key, id, sx_wr_bytes(&w), SX_MSG_PADDED, box));
+    sx_wr_free(&body);
+    msg.msg.msg_id = sx_bytes(id, sizeof id);
+    msg.msg.body = sx_bytes(box, SX_MSG_PADDED + SX_BOX_TAG);
+    peer_push(p.client, sx_bytes(NULL, 0), entity, &msg);
+    p.repeated++;
+    p.want[4]++;
+    while (p.got[4] < acks && sx_mono_ms() < until)
+        pump();
+    if (p.got[4] < acks)
+        fail_msg("%s: the repeat of message %u was not acknowledged", p.side, p.messages);
+}
+
 static void push(const cJSON *transmission)
 {
     if (side_is("O") && !p.asked) {
@@ -723,6 +772,7 @@ static void push(const cJSON *transmission)
     simplex_bytes entity = vec_hex(transmission, "entity_id");
     struct sx_rsp msg = recorded_rsp(transmission);
     struct known k = { .yes = false };
+    simplex_bytes text = { 0 };
     int64_t until = sx_mono_ms() + WAIT_MS;
 
     if (!(p.messages == 0 && side_is("IRA"))) { /* its first: from the keys of the link */
@@ -732,7 +782,7 @@ static void push(const cJSON *transmission)
     }
     vec_each(m, vec_get(p.t.json, "ratchet_messages"))
         if (strcmp(vec_text(m, "id"), vec_text(op, "ratchet_message")) == 0)
-            sx_sha256(tr_ratchet_message(&p.t, m), k.hash);
+            sx_sha256(text = tr_ratchet_message(&p.t, m), k.hash);
     peer_push(p.client, sx_bytes(NULL, 0), entity, &msg);
     if (vec_opt(op, "error") != NULL) { /* RSYNC is next */
         p.op = op->next;
@@ -745,6 +795,8 @@ static void push(const cJSON *transmission)
     }
     if (!k.yes)
         fail_msg("%s: message %u was not accepted", p.side, p.messages);
+    if (p.twice && p.messages > 0) /* the first is a confirmation */
+        push_again(entity, text);
     merge(p.ratchet, vec_opt(op, "changed"));
     p.op = op->next;
     p.messages++;
@@ -1047,10 +1099,12 @@ static void finish(void)
     tr_close(&p.t);
 }
 
-static void play(const char *file, const char *side, unsigned messages, unsigned events)
+static void play_it(const char *file, const char *side, unsigned messages, unsigned events,
+                    bool twice)
 {
     memset(&p, 0, sizeof p);
     p.side = side;
+    p.twice = twice;
     tr_open(&p.t, file);
     load_story();
     p.pq = sx_kem_available() && p.version >= 9 && side_is("IJ");
@@ -1074,6 +1128,11 @@ static void play(const char *file, const char *side, unsigned messages, unsigned
     assert_int_equal(p.events, events);
     assert_int_equal(p.asked, side_is("OR"));
     finish();
+}
+
+static void play(const char *file, const char *side, unsigned messages, unsigned events)
+{
+    play_it(file, side, messages, events, false);
 }
 
 static void plays_the_initiator_of_the_fast_handshake(void **state)
@@ -1130,6 +1189,33 @@ static void plays_the_restored_copy(void **state)
     assert_true(p.ratchet_keys == 1 && p.ereadies == 1);
 }
 
+/* Nothing changes but the number of ACKs: no event, no number, no receipt, no other state. */
+static void every_message_of_the_reference_may_come_twice(void **state)
+{
+    static const struct {
+        const char *file, *side;
+        unsigned messages, events, repeated;
+    } all[] = {
+        { "transcript-agents-standard.json", "I", 3, 5, 2 },
+        { "transcript-agents-standard.json", "J", 3, 5, 2 },
+        { "transcript-contact.json", "O", 2, 7, 1 },
+        { "transcript-contact.json", "R", 2, 5, 1 },
+        { "transcript-resync.json", "A", 6, 14, 5 },
+        { "transcript-resync.json", "B", 7, 14, 5 },
+    };
+
+    (void)state;
+    for (size_t n = 0; n < SX_COUNT(all); n++) {
+        play_it(all[n].file, all[n].side, all[n].messages, all[n].events, true);
+        assert_int_equal(p.repeated, all[n].repeated);
+    }
+    if (sx_kem_available()) {
+        play_it("transcript-agents.json", "I", 5, 10, true);
+        play_it("transcript-agents.json", "J", 5, 10, true);
+        assert_int_equal(p.repeated, 4);
+    }
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -1154,6 +1240,7 @@ int main(void)
         cmocka_unit_test_teardown(plays_the_restored_copy, tear_down),
         cmocka_unit_test_teardown(plays_the_owner_of_a_contact_address, tear_down),
         cmocka_unit_test_teardown(plays_the_requester_at_a_contact_address, tear_down),
+        cmocka_unit_test_teardown(every_message_of_the_reference_may_come_twice, tear_down),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
