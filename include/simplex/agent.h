@@ -95,6 +95,8 @@ typedef struct simplex_noise {
                           * half of it is used. 0: no noise. At least 327,680, at most 2^40 */
     uint32_t kinds;      /* sum of SIMPLEX_NOISE_...; 0: no noise */
     int64_t budget_metered; /* the same where the network is metered (cellular); 0: none there */
+    int64_t wait;           /* ms that a message may wait to leave in the place of noise, so that its
+                             * time tells less; at most 600,000; 0: it leaves at once */
 } simplex_noise;
 
 typedef struct simplex_agent_config {

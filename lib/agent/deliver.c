@@ -177,7 +177,7 @@ void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w)
     }
     if (rc == SIMPLEX_OK && q.status == SX_Q_DISABLED) {
         deliver_nothing(a, w, &q);
-    } else if (rc == SIMPLEX_OK) {
+    } else if (rc == SIMPLEX_OK && !sx_noise_holds(a, w, &m)) {
         w->keeping = q.switch_state == SX_SW_QKEY;
         if (w->delay == 0 && m.retry_delay > 0)
             w->delay = m.retry_delay; /* of before the restart */

@@ -23,6 +23,8 @@ simplex_rc sx_noise_check(const simplex_noise *cfg, simplex_noise *out)
     if (cfg->size < CONFIG_MIN)
         return SIMPLEX_E_ARG;
     memcpy(out, cfg, cfg->size < sizeof *out ? cfg->size : sizeof *out);
+    if (out->wait < 0 || out->wait > SX_NOISE_WAIT_MAX)
+        return SIMPLEX_E_ARG;
     if (!budget_ok(out->budget) || !budget_ok(out->budget_metered) ||
         out->kinds >> SX_NOISE_KINDS != 0)
         return SIMPLEX_E_ARG;
@@ -36,8 +38,14 @@ static int64_t budget_now(const struct sx_noise *n)
     return n->metered ? n->cfg.budget_metered : n->cfg.budget;
 }
 
-static void apply(struct sx_noise *n)
+static void let_all_go(struct simplex_agent *a);
+
+static void apply(struct simplex_agent *a)
 {
+    struct sx_noise *n = a->noise;
+
+    let_all_go(a);
+
     sx_noise_plan_set(&n->plan, budget_now(n), n->cfg.kinds, sx_mono_ms());
     if ((n->cfg.kinds & SIMPLEX_NOISE_REPEAT) == 0 || n->cfg.budget == 0)
         sx_noise_repeats_free(n);
@@ -58,7 +66,7 @@ static simplex_rc do_set(struct simplex_agent *a, void *p)
     if (n == NULL)
         return SIMPLEX_E_NOMEM;
     n->cfg = *(const simplex_noise *)p;
-    apply(n);
+    apply(a);
     return SIMPLEX_OK;
 }
 
@@ -82,7 +90,7 @@ void sx_noise_network(struct simplex_agent *a, bool metered, bool paused)
         return;
     n->metered = metered;
     n->paused = paused;
-    apply(n);
+    apply(a);
 }
 
 /* ---- life ---- */
@@ -109,7 +117,7 @@ simplex_rc sx_noise_load(struct simplex_agent *a)
             return SIMPLEX_E_NOMEM;
         a->noise->cfg = a->noise_cfg;
     }
-    apply(a->noise);
+    apply(a);
     return sx_noise_loops_load(a);
 }
 
@@ -121,7 +129,7 @@ void sx_noise_reset(struct simplex_agent *a)
         return;
     sx_noise_loops_free(n);
     sx_noise_repeats_free(n);
-    n->n_shown = 0;
+    n->n_shown = n->n_held = 0;
 }
 
 void sx_noise_free(struct simplex_agent *a)
@@ -242,6 +250,10 @@ void sx_noise_real(struct simplex_agent *a, struct sx_rt_sndq *w, bool notify)
     n->notify = notify;
     n->total.real++;
     this_minute(n)->real++;
+    if (n->in_slot) { /* it took its place */
+        n->in_slot = false;
+        return;
+    }
     r = sx_noise_repeat_of(n, w->id);
     if (r != NULL)
         sx_noise_owe(&r->debt);
@@ -286,6 +298,97 @@ int64_t sx_noise_delay(const struct sx_noise *n)
     return n->delays[sx_random_below((uint32_t)known)];
 }
 
+/* ---- messages that wait for a slot ---- */
+
+static struct sx_noise_held *held_of(struct sx_noise *n, int64_t queue)
+{
+    for (size_t i = 0; i < n->n_held; i++) {
+        if (n->held[i].queue == queue)
+            return &n->held[i];
+    }
+    return NULL;
+}
+
+static void held_remove(struct sx_noise *n, struct sx_noise_held *h)
+{
+    size_t at = (size_t)(h - n->held);
+
+    memmove(h, h + 1, (n->n_held - at - 1) * sizeof *h);
+    n->n_held--;
+}
+
+/* Counted from when it was written: a long row of messages waits no longer than one. */
+static int64_t may_wait(const struct sx_noise *n, const struct sx_snd_msg *m)
+{
+    int64_t waited = sx_now_ms() - m->created_at;
+
+    if (n->plan.budget == 0 || m->type == 0 || waited < 0)
+        return 0;
+    return waited < n->cfg.wait ? n->cfg.wait - waited : 0;
+}
+
+bool sx_noise_holds(struct simplex_agent *a, struct sx_rt_sndq *w, const struct sx_snd_msg *m)
+{
+    struct sx_noise *n = a->noise;
+    struct sx_noise_held *h;
+    int64_t left;
+
+    if (n == NULL)
+        return false;
+    n->in_slot = false;
+    if (n->cfg.wait == 0 && n->n_held == 0)
+        return false;
+    h = held_of(n, w->id);
+    left = may_wait(n, m);
+    n->in_slot = h != NULL && h->goes;
+    if (left == 0 || n->in_slot || w->delay > 0 || (h == NULL && n->n_held == SX_NOISE_HELD_MAX)) {
+        if (h != NULL)
+            held_remove(n, h);
+        return false;
+    }
+    if (h == NULL)
+        n->held[n->n_held++] = (struct sx_noise_held){ .queue = w->id };
+    w->waiting = true;
+    w->retry_at = sx_mono_ms() + left;
+    sx_retry_at(a, w->retry_at);
+    return true;
+}
+
+/* The slot is for the message that has waited longest. */
+static bool let_go(struct simplex_agent *a)
+{
+    struct sx_noise *n = a->noise;
+
+    for (size_t i = 0; i < n->n_held; i++) {
+        struct sx_rt_sndq *w = sx_rt_sndq_get(a, n->held[i].queue, false);
+        if (w == NULL || !w->waiting) { /* its connection was deleted, or it is about to leave */
+            held_remove(n, &n->held[i--]);
+            continue;
+        }
+        if (n->held[i].goes)
+            continue;
+        n->held[i].goes = true;
+        w->retry_at = sx_mono_ms();
+        sx_retry_at(a, w->retry_at);
+        replaced(n);
+        return true;
+    }
+    return false;
+}
+
+/* The settings have changed: each is asked again whether it waits. */
+static void let_all_go(struct simplex_agent *a)
+{
+    for (size_t i = 0; i < a->noise->n_held; i++) {
+        struct sx_rt_sndq *w = sx_rt_sndq_get(a, a->noise->held[i].queue, false);
+        if (w != NULL && w->waiting) {
+            w->retry_at = sx_mono_ms();
+            sx_retry_at(a, w->retry_at);
+        }
+    }
+    a->noise->n_held = 0;
+}
+
 /* ---- slots ---- */
 
 static struct sx_rt_server *any_session(struct simplex_agent *a)
@@ -315,6 +418,8 @@ static void ping(struct simplex_agent *a)
 
 static void take_slot(struct simplex_agent *a, enum sx_noise_kind kind)
 {
+    if (let_go(a))
+        return;
     switch (kind) {
     case SX_NOISE_PING:
         ping(a);

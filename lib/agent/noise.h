@@ -51,12 +51,14 @@ bool sx_noise_plan_spend(struct sx_noise_plan *p, int64_t bytes, int64_t now);
 int64_t sx_noise_plan_mean(const struct sx_noise_plan *p, enum sx_noise_kind kind); /* ms */
 
 /*
- * A message of the application never waits. It takes the place of noise afterwards: it is a debt of
- * its target, and a slot of that target pays it, by being left out, with the probability
- * debt / (debt + SX_NOISE_SPREAD). So the number of sends stays what it is without messages, and
- * which slot is left out says little about when the message was sent.
+ * A message of the application takes the place of noise. With `wait` it leaves in a slot, whatever
+ * its kind, and no noise does. Without it leaves at once, and is a debt of its target: a slot of
+ * that target pays it, by being left out, with the probability debt / (debt + SX_NOISE_SPREAD).
+ * Either way the number of sends stays what it is without messages. Were it always the next slot,
+ * the long distance behind a single message would tell; the later, the more would a conversation
+ * (bench/bench_noise.c has the figures).
  */
-#define SX_NOISE_SPREAD 3
+#define SX_NOISE_SPREAD 1
 #define SX_NOISE_DEBT_MAX 64 /* a long file does not end all noise */
 void sx_noise_owe(uint32_t *debt);
 bool sx_noise_pay(uint32_t *debt); /* true: the slot is left out */
@@ -83,6 +85,13 @@ struct sx_noise_shown { /* a message that waits for its ACK */
     int64_t queue, since;
 };
 
+struct sx_noise_held { /* a message that waits for a slot */
+    int64_t queue;
+    bool goes; /* the slot is there */
+};
+#define SX_NOISE_HELD_MAX 64 /* what comes on top does not wait */
+#define SX_NOISE_WAIT_MAX 600000
+
 struct sx_noise {
     simplex_noise cfg;
     bool metered, paused;
@@ -96,7 +105,10 @@ struct sx_noise {
     struct sx_noise_shown shown[SX_NOISE_DELAYS];
     uint32_t delays[SX_NOISE_DELAYS]; /* ms */
     size_t n_shown, n_delays;
-    bool notify; /* of the last message of the application */
+    struct sx_noise_held held[SX_NOISE_HELD_MAX]; /* the oldest first */
+    size_t n_held;
+    bool in_slot; /* the message that leaves now */
+    bool notify;  /* of the last message of the application */
     struct sx_noise_count total, minutes[SX_NOISE_MINUTES];
 };
 
@@ -111,6 +123,8 @@ void sx_noise_wake(struct sx_noise *n, int64_t at);
 /* The network: a metered one has a budget of its own; paused: offline or suspended. */
 void sx_noise_network(struct simplex_agent *a, bool metered, bool paused);
 
+/* m is about to leave: true: it waits for a slot, as a retry of w. */
+bool sx_noise_holds(struct simplex_agent *a, struct sx_rt_sndq *w, const struct sx_snd_msg *m);
 /* A SEND of w left; the server has m. */
 void sx_noise_real(struct simplex_agent *a, struct sx_rt_sndq *w, bool notify);
 void sx_noise_delivered(struct simplex_agent *a, const struct sx_rt_sndq *w,

@@ -102,6 +102,11 @@ static void settings_are_checked(void **state)
     n.kinds = 8;
     assert_int_equal(simplex_agent_set_noise(d.i.a, &n), SIMPLEX_E_ARG);
     n.kinds = 7;
+    n.wait = SX_NOISE_WAIT_MAX + 1;
+    assert_int_equal(simplex_agent_set_noise(d.i.a, &n), SIMPLEX_E_ARG);
+    n.wait = -1;
+    assert_int_equal(simplex_agent_set_noise(d.i.a, &n), SIMPLEX_E_ARG);
+    n.wait = 0;
     n.size = 8;
     assert_int_equal(simplex_agent_set_noise(d.i.a, &n), SIMPLEX_E_ARG);
     n.size = sizeof n;
@@ -421,6 +426,53 @@ static void all_kinds_on_both_sides_disturb_nothing(void **state)
     duo_close(&d);
 }
 
+/* ---- messages that wait for a slot ---- */
+
+static void messages_leave_in_the_slots_of_noise(void **state)
+{
+    struct duo d;
+    simplex_noise n = noise_of(SIMPLEX_NOISE_PING);
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    n.wait = 600000;
+    n.budget = PLENTY / 4;
+    assert_int_equal(simplex_agent_set_noise(d.j.a, &n), SIMPLEX_OK);
+    for (int i = 0; i < 5; i++)
+        talk(&d.j, d.jc, &d.i, d.ic, "waits");
+    simplex_noise_stats s = stats_of(&d.j);
+    assert_int_equal(s.total.messages, 5);
+    assert_int_equal(s.total.replaced, 5);
+    /* Slots are hours apart now: it waits as long as it may, and then no longer. */
+    n.budget = SX_NOISE_BUDGET_MIN;
+    n.wait = 1500;
+    assert_int_equal(simplex_agent_set_noise(d.j.a, &n), SIMPLEX_OK);
+    int64_t begin = sx_mono_ms();
+    send_text(&d.j, d.jc, "one");
+    send_text(&d.j, d.jc, "two");
+    receive_text(&d.i, d.ic, "one");
+    assert_true(sx_mono_ms() - begin >= 1400);
+    receive_text(&d.i, d.ic, "two"); /* has waited as long by then */
+    assert_true(sx_mono_ms() - begin < 10000);
+    expect(&d.j, SIMPLEX_EV_SENT, d.jc);
+    expect(&d.j, SIMPLEX_EV_SENT, d.jc);
+    /* Other settings let go what waits. */
+    n.wait = 600000;
+    assert_int_equal(simplex_agent_set_noise(d.j.a, &n), SIMPLEX_OK);
+    send_text(&d.j, d.jc, "three");
+    assert_true(quiet(&d.j, SIMPLEX_EV_SENT, 300));
+    assert_int_equal(simplex_agent_set_noise(d.j.a, NULL), SIMPLEX_OK);
+    receive_text(&d.i, d.ic, "three");
+    expect(&d.j, SIMPLEX_EV_SENT, d.jc);
+    /* And so does a restart: they are not settings that stay. */
+    assert_int_equal(simplex_agent_set_noise(d.j.a, &n), SIMPLEX_OK);
+    send_text(&d.j, d.jc, "four");
+    agent_reopen(&d.j);
+    receive_text(&d.i, d.ic, "four");
+    duo_close(&d);
+}
+
 static int init(void **state)
 {
     (void)state;
@@ -442,6 +494,7 @@ int main(void)
         cmocka_unit_test(who_is_not_heard_gets_no_more_of_them),
         cmocka_unit_test(repeats_after_a_rotation_and_a_new_ratchet_are_known),
         cmocka_unit_test(all_kinds_on_both_sides_disturb_nothing),
+        cmocka_unit_test(messages_leave_in_the_slots_of_noise),
     };
 
     return cmocka_run_group_tests(tests, init, NULL);
