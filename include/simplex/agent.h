@@ -129,9 +129,11 @@ typedef struct simplex_agent_config {
     int64_t reconnect_max;    /* 180,000 */
     uint16_t smp_min, smp_max; /* SMP versions: 6..19 */
 
-    /* Only look: no network, no events, nothing is written. What changes something is PROHIBITED.
-     * For an extension that shows who a notification is from; not beside an agent that is open
-     * (DB_LOCKED). The database must exist and be up to date (DB_SCHEMA). */
+    /* Only look: nothing is written, nothing subscribed or sent, no event is shown but those of
+     * sessions and PEEKED. What changes something is PROHIBITED. For an extension that shows who a
+     * notification is from (simplex_agent_open_push) and what it says (simplex_agent_peek); not
+     * beside an agent that is open (DB_LOCKED). The database must exist and be up to date
+     * (DB_SCHEMA). */
     bool read_only;
 
     /* Private routing: the servers of contacts are written to through one of `servers`, so that
@@ -479,6 +481,13 @@ SIMPLEX_API simplex_rc simplex_agent_open_push(simplex_agent *a, simplex_bytes n
  */
 SIMPLEX_API simplex_rc simplex_agent_fetch(simplex_agent *a, const int64_t *conns,
                                            size_t n) SIMPLEX_CHECK;
+
+/*
+ * With read_only: looks at the message that waits, without acknowledging it or writing anything. The
+ * agent that is opened later receives it as if nobody had looked. PEEKED follows for each receiving
+ * queue. Errors: NOT_FOUND, PROHIBITED (not read_only, or there is no queue yet).
+ */
+SIMPLEX_API simplex_rc simplex_agent_peek(simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 
 /* While on, connections and addresses that are made, joined or accepted are not subscribed, as if
  * simplex_agent_subscribe(conn, false) had been called before their server is asked. Until the
@@ -957,6 +966,9 @@ enum {
     SIMPLEX_EV_SERVICE_ALL = 65,  /* server: what waited in its queues has been delivered */
     SIMPLEX_EV_SERVICE_END = 66,  /* server, count: another client with this certificate has them
                                    * now; simplex_agent_subscribe takes each back */
+    SIMPLEX_EV_PEEKED = 67,       /* conn, server, count (1: a message waits), data = its body; empty:
+                                   * it is none of the application's; msg_id when this agent has
+                                   * received it already; sender id, server time, notify, pq, error */
 };
 
 enum { /* simplex_event_receipt */
@@ -993,7 +1005,7 @@ SIMPLEX_API int64_t simplex_event_conn(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_msg_id(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_conf(const simplex_event *ev);
 SIMPLEX_API int64_t simplex_event_request(const simplex_event *ev);
-SIMPLEX_API int64_t simplex_event_count(const simplex_event *ev); /* FETCHED, SERVICE_... */
+SIMPLEX_API int64_t simplex_event_count(const simplex_event *ev); /* FETCHED, PEEKED, SERVICE_... */
 SIMPLEX_API int32_t simplex_event_sync_state(const simplex_event *ev); /* SIMPLEX_SYNC_... */
 SIMPLEX_API simplex_bytes simplex_event_data(const simplex_event *ev); /* lives as long as ev */
 SIMPLEX_API simplex_rc simplex_event_error(const simplex_event *ev);

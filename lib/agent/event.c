@@ -119,7 +119,7 @@ static const char *const names[] = {
     [SIMPLEX_EV_QMISS] = "QMISS",       [SIMPLEX_EV_QUEUE] = "QUEUE",
     [SIMPLEX_EV_MSGNTF] = "MSGNTF",     [SIMPLEX_EV_SERVICE_UP] = "SERVICE_UP",
     [SIMPLEX_EV_SERVICE_DOWN] = "SERVICE_DOWN", [SIMPLEX_EV_SERVICE_ALL] = "SERVICE_ALL",
-    [SIMPLEX_EV_SERVICE_END] = "SERVICE_END",
+    [SIMPLEX_EV_SERVICE_END] = "SERVICE_END", [SIMPLEX_EV_PEEKED] = "PEEKED",
 };
 
 int32_t simplex_event_kind(const simplex_event *ev)
@@ -151,7 +151,7 @@ int64_t simplex_event_conf(const simplex_event *ev)
 
 int64_t simplex_event_count(const simplex_event *ev)
 {
-    return ev->kind >= SIMPLEX_EV_FETCHED && ev->kind <= SIMPLEX_EV_SERVICE_END ? ev->conf : 0;
+    return ev->kind >= SIMPLEX_EV_FETCHED && ev->kind <= SIMPLEX_EV_PEEKED ? ev->conf : 0;
 }
 
 int64_t simplex_event_request(const simplex_event *ev)

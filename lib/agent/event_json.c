@@ -196,6 +196,11 @@ static bool add_kind(cJSON *o, const simplex_event *ev)
         return add_switch(o, ev);
     case SIMPLEX_EV_NOTIFIER:
         return add_data(o, "notifier", sx_wr_bytes(&ev->data));
+    case SIMPLEX_EV_PEEKED:
+        return add_int(o, "count", ev->conf) &&
+               (ev->rc != SIMPLEX_OK || ev->conf == 0 ||
+                (add_data(o, "body", sx_wr_bytes(&ev->data)) && add_int(o, "senderId", ev->ext_id) &&
+                 add_int(o, "serverTime", ev->srv_ts)));
     case SIMPLEX_EV_FETCHED:
     case SIMPLEX_EV_SERVICE_UP:
     case SIMPLEX_EV_SERVICE_DOWN:

@@ -47,6 +47,12 @@ struct sx_push { /* what the metadata of a notification says */
 simplex_rc sx_push_open(const uint8_t secret[32], simplex_bytes nonce, simplex_bytes meta,
                         struct sx_push *out) SIMPLEX_CHECK;
 
+/* ---- receive.c, for peek.c ---- */
+
+/* Opens the server's layer of a MSG in a->scratch. */
+simplex_rc sx_open_server_layer(struct simplex_agent *a, const struct sx_rcv_queue *q,
+                                const struct sx_rsp *msg, struct sx_rcv_msg *out) SIMPLEX_CHECK;
+
 /* ---- fetch.c ---- */
 
 enum sx_fetch_state {

@@ -8,8 +8,8 @@
 #include "agent/push.h"
 #include "agent/several.h"
 
-static simplex_rc open_server_layer(struct simplex_agent *a, const struct sx_rcv_queue *q,
-                                    const struct sx_rsp *msg, struct sx_rcv_msg *out)
+simplex_rc sx_open_server_layer(struct simplex_agent *a, const struct sx_rcv_queue *q,
+                                const struct sx_rsp *msg, struct sx_rcv_msg *out)
 {
     struct sx_box_key box;
     simplex_bytes plain;
@@ -119,7 +119,7 @@ static simplex_rc process(struct simplex_agent *a, struct sx_rcv_queue *q, const
     if (rc == SIMPLEX_OK && c.deleted)
         return SIMPLEX_OK;
     if (rc == SIMPLEX_OK)
-        rc = open_server_layer(a, q, rsp, &msg);
+        rc = sx_open_server_layer(a, q, rsp, &msg);
     if (rc != SIMPLEX_OK)
         return rc;
     in->srv_ts = to_ms(msg.ts_s);

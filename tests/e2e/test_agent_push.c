@@ -235,6 +235,73 @@ static void a_push_wakes_and_one_message_is_fetched(void **state)
     end();
 }
 
+/* What peeking shows: its text, or NULL for nothing. */
+static int64_t peeked(int64_t conn, const char *text)
+{
+    simplex_event *ev;
+    int64_t id;
+
+    assert_int_equal(simplex_agent_peek(d.i.a, conn), SIMPLEX_OK);
+    ev = wait_event(&d.i, SIMPLEX_EV_PEEKED, conn);
+    id = simplex_event_msg_id(ev);
+    assert_int_equal(simplex_event_error(ev), SIMPLEX_OK);
+    assert_int_equal(simplex_event_count(ev), text != NULL);
+    vec_assert_eq(simplex_event_data(ev), text != NULL ? sx_str(text) : sx_bytes(NULL, 0), "peek");
+    assert_non_null(strstr(simplex_event_json(ev), "\"PEEKED\""));
+    simplex_event_free(ev);
+    return id;
+}
+
+static void reopen_to_look(bool only_look)
+{
+    d.i.cfg.read_only = only_look;
+    agent_reopen(&d.i);
+}
+
+static void an_extension_reads_the_message_without_taking_it(void **state)
+{
+    int64_t id;
+
+    (void)state;
+    begin();
+    duo_connect(&d);
+    talk(&d.i, d.ic, &d.j, d.jc, "a step of the ratchet to come");
+    assert_int_equal(simplex_agent_peek(d.i.a, d.ic), SIMPLEX_E_PROHIBITED);
+    reopen_to_look(true);
+    assert_int_equal(simplex_agent_peek(d.i.a, 99), SIMPLEX_E_NOT_FOUND);
+    peeked(d.ic, NULL);
+    send_text(&d.j, d.jc, "look at me");
+    send_text(&d.j, d.jc, "and me");
+    expect(&d.j, SIMPLEX_EV_SENT, d.jc);
+    expect(&d.j, SIMPLEX_EV_SENT, d.jc);
+    for (int n = 0; n < 3; n++)
+        assert_int_equal(peeked(d.ic, "look at me"), 0);
+    agent_reopen(&d.i);
+    peeked(d.ic, "look at me");
+    assert_int_equal(simplex_agent_notify(d.i.a, d.ic, true), SIMPLEX_E_PROHIBITED);
+    /* received, not acknowledged */
+    reopen_to_look(false);
+    simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_MSG, d.ic);
+    vec_assert_eq(simplex_event_data(ev), sx_str("look at me"), "the same message");
+    assert_int_equal(simplex_event_integrity(ev, NULL, NULL), SIMPLEX_MSG_OK);
+    id = simplex_event_msg_id(ev);
+    simplex_event_free(ev);
+    reopen_to_look(true);
+    assert_int_equal(peeked(d.ic, "look at me"), id);
+    reopen_to_look(false);
+    receive_text(&d.i, d.ic, "look at me");
+    receive_text(&d.i, d.ic, "and me");
+    /* the server is away */
+    reopen_to_look(true);
+    forwarder_set(&d.fi, FORWARD_REFUSE);
+    forwarder_drop(&d.fi);
+    assert_int_equal(simplex_agent_peek(d.i.a, d.ic), SIMPLEX_OK);
+    ev = wait_event(&d.i, SIMPLEX_EV_PEEKED, d.ic);
+    assert_int_not_equal(simplex_event_error(ev), SIMPLEX_OK);
+    simplex_event_free(ev);
+    end();
+}
+
 static void notifiers_are_switched_on_and_off(void **state)
 {
     simplex_notifier first, second;
@@ -666,6 +733,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_push_wakes_and_one_message_is_fetched),
+        cmocka_unit_test(an_extension_reads_the_message_without_taking_it),
         cmocka_unit_test(notifiers_are_switched_on_and_off),
         cmocka_unit_test(older_servers_are_asked_with_nkey),
         cmocka_unit_test(wanted_before_there_is_a_queue),
