@@ -82,7 +82,6 @@ enum {
     SIMPLEX_E_RATCHET_AES = -404,       /* the body does not decrypt */
     SIMPLEX_E_RATCHET_KEM = -405,       /* KEM data that does not fit the state */
     SIMPLEX_E_RATCHET_NO_CHAIN = -406,  /* no sending chain yet: receive first */
-    SIMPLEX_E_RATCHET_SYNC = -407,      /* the peer began anew before the last was complete */
 
     /* Transport: all of these may pass when tried again later, but for FINGERPRINT. */
     SIMPLEX_E_CONNECT = -500,     /* TCP connection refused or host unreachable */

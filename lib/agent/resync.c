@@ -55,10 +55,13 @@ simplex_rc sx_sync_unreadable(struct simplex_agent *a, struct sx_conn *c, simple
 
 simplex_rc sx_sync_read(struct simplex_agent *a, struct sx_conn *c)
 {
+    simplex_rc rc;
+
     /* In `started` it may be an old message that was still on its way. */
     if (c->sync_state == SX_SYNC_OK || c->sync_state == SX_SYNC_STARTED)
         return SIMPLEX_OK;
-    return set_state(a, c, SX_SYNC_OK, SIMPLEX_OK, NULL);
+    rc = sx_store_x3dh_delete(a->store, c->id);
+    return rc == SIMPLEX_OK ? set_state(a, c, SX_SYNC_OK, SIMPLEX_OK, NULL) : rc;
 }
 
 /* ---- EREADY ---- */
@@ -190,8 +193,9 @@ static void hash_keys(const struct sx_pub *k1, const struct sx_pub *k2, uint8_t 
     sx_sha256(sx_bytes(both, sizeof both), hash);
 }
 
-/* Keys that were seen before are a repeat. More than SX_SYNC_KEYS_MAX in an hour are a flood: each
- * would cost an agreement and an answer. */
+/* Keys that were seen before are a repeat; in `started` the last ones are an answer all the same:
+ * the peer, which did not know whether it had to, sends them once more (own_keys). More than
+ * SX_SYNC_KEYS_MAX in an hour are a flood: each would cost an agreement and an answer. */
 static simplex_rc take_keys(struct simplex_agent *a, const struct sx_conn *c,
                             const uint8_t hash[32], bool *fresh)
 {
@@ -200,6 +204,8 @@ static simplex_rc take_keys(struct simplex_agent *a, const struct sx_conn *c,
     simplex_rc rc = sx_store_key_hash_known(a->store, c->id, hash, &known);
 
     *fresh = false;
+    if (rc == SIMPLEX_OK && known && c->sync_state == SX_SYNC_STARTED)
+        return sx_store_key_hash_is_last(a->store, c->id, hash, fresh);
     if (rc != SIMPLEX_OK || known)
         return rc;
     rc = sx_store_key_hash_count(a->store, c->id, now - SX_SYNC_KEYS_TIME, now + SX_SYNC_KEYS_TIME,
@@ -210,17 +216,25 @@ static simplex_rc take_keys(struct simplex_agent *a, const struct sx_conn *c,
     return sx_store_key_hash_add(a->store, c->id, hash, now, now - SX_HASH_TTL);
 }
 
-/* Ours, sent when this attempt was started here, or made for the answer. */
+/*
+ * Ours, sent when this attempt was started here, or made for the answer.
+ *
+ * Further keys after both have agreed, as it seemed, are the answer to our last ones, when those
+ * before answered earlier ones of ours, or the peer begins again. Who began here cannot tell, so it
+ * agrees on them and sends its own once more: in the first case the peer has them and ignores them.
+ * Whoever only answered knows that it is the second case. So both end with the last keys of both,
+ * however many attempts cross each other; the reference stays in two minds (section 6.6).
+ */
 static simplex_rc own_keys(struct simplex_agent *a, struct sx_conn *c, uint16_t version,
                            struct sx_x3dh_keys *k)
 {
-    simplex_rc rc = SIMPLEX_E_NOT_FOUND;
+    bool ours = c->sync_state == SX_SYNC_STARTED || c->sync_state == SX_SYNC_AGREED;
+    simplex_rc rc =
+        ours ? sx_store_x3dh_get(a->store, c->id, k) : sx_store_x3dh_delete(a->store, c->id);
 
-    if (c->sync_state == SX_SYNC_STARTED)
-        rc = sx_store_x3dh_get(a->store, c->id, k);
-    if (rc == SIMPLEX_OK)
-        return sx_store_x3dh_delete(a->store, c->id);
-    if (rc != SIMPLEX_E_NOT_FOUND)
+    if (ours && rc == SIMPLEX_OK)
+        return c->sync_state == SX_SYNC_AGREED ? send_keys(a, c, k, SX_E2E_MAX) : rc;
+    if (rc != SIMPLEX_OK && rc != SIMPLEX_E_NOT_FOUND)
         return rc;
     rc = new_keys(a, c, version, k);
     return rc == SIMPLEX_OK ? send_keys(a, c, k, version) : rc;
@@ -263,10 +277,6 @@ simplex_rc sx_on_ratchet_key(struct simplex_agent *a, struct sx_conn *c, const s
     rc = take_keys(a, c, hash, &fresh);
     if (rc != SIMPLEX_OK || !fresh)
         return rc;
-    if (c->sync_state == SX_SYNC_AGREED) {
-        rc = set_state(a, c, SX_SYNC_REQUIRED, SIMPLEX_E_RATCHET_SYNC, NULL);
-        return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, c) : rc;
-    }
     memset(&own, 0, sizeof own);
     rc = own_keys(a, c, peer->v.max, &own);
     if (rc == SIMPLEX_OK)

@@ -38,7 +38,6 @@ static const struct row {
     { SIMPLEX_E_RATCHET_AES, "E_RATCHET_AES", "the message body does not decrypt" },
     { SIMPLEX_E_RATCHET_KEM, "E_RATCHET_KEM", "post-quantum data that does not fit the state" },
     { SIMPLEX_E_RATCHET_NO_CHAIN, "E_RATCHET_NO_CHAIN", "nothing can be sent before receiving" },
-    { SIMPLEX_E_RATCHET_SYNC, "E_RATCHET_SYNC", "the peer began another synchronisation" },
     { SIMPLEX_E_CONNECT, "E_CONNECT", "cannot connect to the server" },
     { SIMPLEX_E_HOST, "E_HOST", "the server's host name cannot be used or resolved" },
     { SIMPLEX_E_PROXY, "E_PROXY", "the SOCKS5 proxy refused the connection" },

@@ -143,7 +143,7 @@ static const char initial_queues[] =
     " hash BLOB NOT NULL,\n"
     " created_at INTEGER NOT NULL,\n"
     " PRIMARY KEY (conn_id, hash)\n"
-    ") STRICT, WITHOUT ROWID;\n";
+    ") STRICT;\n";
 
 static const char initial_messages[] =
     "CREATE TABLE snd_messages (\n"

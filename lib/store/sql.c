@@ -131,6 +131,8 @@ const char *const sx_sql_text[SQL_COUNT] = {
         "INSERT INTO processed_ratchet_key_hashes (conn_id, hash, created_at) VALUES (?,?,?)",
     [SQL_KEY_HASH_KNOWN] =
         "SELECT 1 FROM processed_ratchet_key_hashes WHERE conn_id = ? AND hash = ?",
+    [SQL_KEY_HASH_LAST] = "SELECT hash FROM processed_ratchet_key_hashes WHERE conn_id = ?"
+                          " ORDER BY rowid DESC LIMIT 1",
     [SQL_KEY_HASH_COUNT] = "SELECT count(*) FROM processed_ratchet_key_hashes WHERE conn_id = ?"
                            " AND created_at BETWEEN ? AND ?",
     [SQL_KEY_HASH_FORGET] =

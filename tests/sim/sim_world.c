@@ -135,6 +135,15 @@ static void make_template(void)
     sim_copy_make(&n, &empty);
 }
 
+void sim_prepare(void)
+{
+    if (dir[0] != 0)
+        return;
+    SIM_CHECK(sx_crypto_init() == SIMPLEX_OK);
+    make_dir();
+    make_template();
+}
+
 /* ---- devices ---- */
 
 static void open_agent(struct sim_node *n, void *arg)
@@ -310,11 +319,6 @@ static void set_up(struct sim_node *n, unsigned i, unsigned servers)
 
 void sim_open(unsigned nodes, unsigned servers)
 {
-    SIM_CHECK(sx_crypto_init() == SIMPLEX_OK);
-    if (dir[0] == 0) {
-        make_dir();
-        make_template();
-    }
     sim_keys_clear();
     sim_net_open(servers);
     sim.n_nodes = nodes;
