@@ -175,6 +175,8 @@ static bool is_documented(const struct app_end *e, simplex_rc rc, const char *de
         return false;
     if (rc == SIMPLEX_E_PROHIBITED && e->aborted && detail != NULL && strcmp(detail, "QK") == 0)
         return true; /* the peer's answer to a rotation that was given up */
+    if (rc == SIMPLEX_E_PROHIBITED && e->synced && detail != NULL && detail[0] == 'Q')
+        return true; /* a step of a rotation that a synchronisation came across */
     return rc == SIMPLEX_E_VERSION && sim_net_cfg.version != 0; /* a server without short links */
 }
 

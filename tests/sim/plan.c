@@ -602,6 +602,48 @@ static void settle(void)
     sim_fail("it does not come to an end");
 }
 
+/* Looks at a connection that works: it must say so. */
+struct look {
+    bool rotating;
+};
+
+static void run_look_at(struct sim_node *n, void *arg)
+{
+    struct look *l = arg;
+
+    for (unsigned i = 0; i < app.n_ends; i++) {
+        struct app_end *e = &app.ends[i];
+        simplex_connection_info info = { .size = sizeof info };
+        if (e->node != n || !app_usable(e) || e->dead)
+            continue;
+        SIM_CHECK(simplex_agent_connection(n->a, e->id, &info) == SIMPLEX_OK);
+        SIM_CHECK(info.state == SIMPLEX_CONN_READY && info.sync_state == SIMPLEX_SYNC_OK &&
+                  info.subscribed);
+        if (!e->synced && !e->rolled && info.rcv_switch != 0) {
+            l->rotating = true;
+            sim_trace("%u/%u is still moved: %d", n->n, e->n, info.rcv_switch);
+        }
+    }
+}
+
+static bool rotated(void)
+{
+    struct look l = { false };
+
+    for (unsigned i = 0; i < sim.n_nodes; i++)
+        SIM_CHECK(sim_app(&sim.nodes[i], run_look_at, &l));
+    return !l.rotating;
+}
+
+static void finish_rotations(void)
+{
+    for (unsigned tries = 0; !rotated(); tries++) {
+        if (tries > 100)
+            sim_fail("a rotation does not come to an end");
+        (void)sim_run(600000, pump);
+    }
+}
+
 static void probe(void)
 {
     for (unsigned i = 0; i < app.n_ends; i++) {
@@ -631,7 +673,7 @@ void plan_run(void)
     settle();
     probe();
     settle();
-    (void)sim_run(10000, pump); /* receipts */
+    finish_rotations();
     app_check_end();
     sim_close();
     for (unsigned i = 0; i < SIM_NODES; i++)

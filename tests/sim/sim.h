@@ -60,7 +60,7 @@ extern struct sim {
     const char *how;                       /* to reproduce, part of the report */
 } sim;
 
-void sim_prepare(void); /* what runs have in common; by the first sim_seed */
+void sim_prepare(void);       /* what runs have in common; by the first sim_seed */
 void sim_seed(uint64_t seed); /* before the first choice */
 void sim_open(unsigned nodes, unsigned servers);
 void sim_close(void);
