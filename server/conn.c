@@ -187,10 +187,8 @@ static bool seal_one(struct sx_srv_conn *c)
 
     if (len == 0 || c->peer.failed)
         return false;
-    bool is_block = len == SX_BLOCK;
-    if ((!is_block &&
-         sx_session_seal(&c->session, sx_bytes(l->content, len), l->sealed) != SIMPLEX_OK) ||
-        sx_tls_write(c->tls, sx_bytes(is_block ? l->content : l->sealed, SX_BLOCK)) != SIMPLEX_OK) {
+    if (sx_session_seal(&c->session, sx_bytes(l->content, len), l->sealed) != SIMPLEX_OK ||
+        sx_tls_write(c->tls, sx_bytes(l->sealed, SX_BLOCK)) != SIMPLEX_OK) {
         c->peer.failed = true;
         return false;
     }

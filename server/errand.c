@@ -231,7 +231,7 @@ static struct sx_errand *new_errand(struct sx_run *r, simplex_bytes body)
     }
     e->body_len = body.len;
     e->hub = r->p->hub;
-    e->peer = r->p;
+    e->client = e->peer = r->p;
     e->tag = r->cmd->tag;
     e->corr_len = (uint8_t)r->t->corr_id.len;
     memcpy(e->corr_id, r->t->corr_id.ptr, e->corr_len);

@@ -43,6 +43,8 @@ struct sx_errand {
     uint8_t *body;       /* PRXY: the address, encoded; PFWD. Later what rsp points into */
     size_t body_len;
 
+    const void *client; /* which one it comes from; not to be looked into */
+
     /* of the worker */
     struct sx_errand *work_prev, *work_next;
     void *work;

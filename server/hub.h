@@ -214,7 +214,7 @@ static inline bool sx_peer_paused(const struct sx_peer *p)
     return p->n_out >= SX_PEER_OUT_PAUSE || p->n_errands + p->n_held >= p->hub->srv->concurrency;
 }
 /* The content of the next block to send, in to (SX_BLOCK bytes); 0 when there is none, or when it
- * must wait for a commit. SX_BLOCK: it is a block already (sx_peer_send_block). */
+ * must wait for a commit. */
 size_t sx_peer_next(struct sx_peer *p, uint8_t to[SX_BLOCK]);
 /* Makes blocks of the ENDs and DELDs that wait; of the notifications that wait. */
 void sx_peer_flush_ends(struct sx_peer *p);

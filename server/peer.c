@@ -128,21 +128,6 @@ static void append(struct sx_peer *p, struct sx_out *o)
     p->n_out++;
 }
 
-void sx_peer_send_block(struct sx_peer *p, const uint8_t block[SX_BLOCK], uint64_t stamp)
-{
-    struct sx_out *o = sx_calloc(1, sizeof(*o) + SX_BLOCK);
-
-    sx_peer_mark_ready(p);
-    if (o == NULL) {
-        p->failed = true;
-        return;
-    }
-    memcpy(o->bytes, block, SX_BLOCK);
-    o->len = SX_BLOCK;
-    o->stamp = stamp;
-    append(p, o);
-}
-
 /* Makes one block of items [first, end); takes over their references. */
 static void emit(struct sx_peer *p, struct sx_answers *a, size_t first, size_t end)
 {

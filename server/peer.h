@@ -50,9 +50,6 @@ void sx_answers_free(struct sx_answers *a);
 /* One event by itself in a block. Takes over the references. */
 void sx_peer_send(struct sx_peer *p, const struct sx_answer *a);
 
-/* A block that is to leave as it is, neither sealed nor changed, when the stamp is durable. */
-void sx_peer_send_block(struct sx_peer *p, const uint8_t block[SX_BLOCK], uint64_t stamp);
-
 void sx_peer_mark_ready(struct sx_peer *p);
 
 /* Makes an answer of the head of q (which is not empty): references taken, sub set in flight. */

@@ -5,6 +5,7 @@
 #include "relay.h"
 
 #define BUCKETS 256
+#define CLIENT_MIN 2 /* connecting for one client whatever others do */
 #define TICK_MAX_MS 60000
 
 struct relay {
@@ -16,6 +17,7 @@ struct relay {
     unsigned n_work;
     int64_t used_ms;
     int64_t tried_ms;     /* the attempt began, while `connecting` */
+    const void *asker;    /* the client it is for, perhaps gone */
     int64_t failed_until; /* PRXY is answered with failed_rc at once */
     simplex_rc failed_rc;
     bool up, connecting, own;
@@ -163,12 +165,13 @@ static void session_ends(struct relay *r)
     r->up = false;
 }
 
-static void connecting_begins(struct relay *r)
+static void connecting_begins(struct relay *r, const void *client)
 {
     if (r->connecting)
         return;
     r->connecting = true;
     r->tried_ms = now_ms();
+    r->asker = client;
     atomic_fetch_add(&r->proxy->n_connecting, 1);
 }
 
@@ -315,28 +318,40 @@ static void on_down(void *user, struct sx_client *c, simplex_rc rc)
 
 /* ---- PRXY ---- */
 
-/* The attempt that has lasted longest. */
-static struct relay *slowest(struct sx_proxy *p)
+/* The attempt that has lasted longest. *own: how many are for this client. */
+static struct relay *slowest(struct sx_proxy *p, const void *client, unsigned *own)
 {
     struct relay *found = NULL;
 
+    *own = 0;
     for (unsigned b = 0; b < BUCKETS; b++) {
         for (struct relay *r = p->by_address[b]; r != NULL; r = r->next) {
-            if (r->connecting && (found == NULL || r->tried_ms < found->tried_ms))
+            if (!r->connecting)
+                continue;
+            *own += r->asker == client;
+            if (found == NULL || r->tried_ms < found->tried_ms)
                 found = r;
         }
     }
     return found;
 }
 
-/* A place among those that are being connected to. Relays that live answer within seconds. */
-static bool may_connect(struct sx_proxy *p, const struct relay *r)
+/*
+ * A place among those that are being connected to. When half of them are taken, a client has two at
+ * most. When all are, one that lasts too long is given up: relays that live answer within seconds.
+ */
+static bool may_connect(struct sx_proxy *p, const struct relay *r, const void *client)
 {
-    unsigned half = (p->cfg.relays_max + 1) / 2;
+    unsigned half = (p->cfg.relays_max + 1) / 2, own;
+    size_t taken = atomic_load(&p->n_connecting);
 
-    if (r->connecting || atomic_load(&p->n_connecting) < half)
+    if (r->connecting || taken < half / 2)
         return true;
-    struct relay *slow = slowest(p);
+    struct relay *slow = slowest(p, client, &own);
+    if (own >= CLIENT_MIN)
+        return false;
+    if (taken < half)
+        return true;
     if (slow == NULL || now_ms() - slow->tried_ms < p->cfg.hurry_ms)
         return false;
     atomic_fetch_add(&p->hurried, 1);
@@ -369,12 +384,12 @@ static void run_prxy(struct sx_proxy *p, struct sx_errand *e)
         answer_pkey(r, e);
     } else if (!r->up && r->used_ms < r->failed_until) {
         fail(p, e, r->failed_rc);
-    } else if (r->n_work >= p->cfg.relay_pending_max || !may_connect(p, r)) {
+    } else if (r->n_work >= p->cfg.relay_pending_max || !may_connect(p, r, e->client)) {
         fail(p, e, SIMPLEX_E_TIMEOUT);
     } else {
         e->tried = true;
         work_add(r, e);
-        connecting_begins(r);
+        connecting_begins(r, e->client);
         sx_client_want(r->client, true);
     }
 }

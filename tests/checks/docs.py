@@ -49,17 +49,18 @@ def check_links(path, text):
             faults.append(f"{path.name}: the link to {target} leads nowhere")
 
 
-def check_tests(root, path, text):
-    """The tests in the second column of the section "The reference's tests" exist."""
-    part = re.search(r"^## The reference's tests\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+def check_tests(root, path, text, section, least):
+    """The tests in the second column of the table of this section exist."""
+    part = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
     rows = [r for r in part.group(1).splitlines() if r.startswith("| ")][2:] if part else []
     code = "".join(p.read_text(encoding="utf-8") for p in (root / "tests").glob("*/test_*.c"))
     tests = set(re.findall(r"^static void (\w+)\(void \*\*", code, re.M))
+    tests |= {p.stem for p in (root / "tests/fuzz").glob("fuzz_*.c")}
     for name in re.findall(r"`([a-z]\w*_\w+)`", "".join(r.split("|")[2] for r in rows)):
         if name not in tests:
             faults.append(f"{path.name}: there is no test {name}")
-    if len(rows) < 40:
-        faults.append(f"{path.name}: the table of the reference's tests is not complete")
+    if len(rows) < least:
+        faults.append(f"{path.name}: the table of \"{section}\" is not complete")
 
 
 def main():
@@ -72,7 +73,8 @@ def main():
         check_names(path, text, known)
         check_links(path, text)
         if path.name == "testing.md":
-            check_tests(root, path, text)
+            check_tests(root, path, text, "The reference's tests", 40)
+            check_tests(root, path, text, "Bad input and faults of the server", 15)
     print("\n".join(faults))
     print(f"{len(paths)} documents, {len(faults)} faults")
     return 1 if faults else 0

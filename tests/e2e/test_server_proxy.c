@@ -826,6 +826,65 @@ static void keeps_the_number_of_relays_within_its_limit(void **state)
     vec_free_all();
 }
 
+/* Clients that ask for relays which take connections and then say nothing. */
+static void serves_others_while_clients_ask_for_dead_relays(void **state)
+{
+    enum { CLIENTS = 12, RELAYS = 30 };
+    static struct smp_peer bad[CLIENTS];
+    struct net n;
+    struct forwarder dead;
+    struct hop third;
+    struct queue q;
+    simplex_server_config cfg = config();
+    struct sx_cmd cmd = { .tag = SX_PRXY };
+    int64_t slowest = 0;
+
+    (void)state;
+    cfg.proxy_relays = 40;
+    net_open(&n, cfg);
+    start(&third, config());
+    new_queue(&n.rcv, &q, SX_ED25519);
+    struct route route = open_route(&n.client, &n.to);
+    forwarder_start(&dead, n.relay.peer.port);
+    forwarder_set(&dead, FORWARD_STALL);
+    cmd.prxy.server = address("127.0.0.1", dead.port, n.relay.key_hash);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        struct smp_batch b;
+        assert_int_equal(smp_peer_open(&bad[i], &n.proxy.peer), SIMPLEX_OK);
+        smp_batch_init(&b);
+        for (size_t k = 0; k < RELAYS; k++) {
+            cmd.prxy.server.key_hash[0] = (uint8_t)i;
+            cmd.prxy.server.key_hash[1] = (uint8_t)k;
+            assert_int_equal(smp_batch_add(&b, &bad[i], NULL, NULL, sx_bytes(NULL, 0), &cmd),
+                             SIMPLEX_OK);
+        }
+        assert_int_equal(smp_batch_send(&b, &bad[i]), SIMPLEX_OK);
+    }
+    bool found = false;
+    int64_t begin = sx_mono_ms();
+    struct sx_server to = address_of(&third);
+    while (!found && sx_mono_ms() - begin < 30000) {
+        int64_t at = sx_mono_ms();
+        assert_int_equal(send_to(&n.client, &route, &q, false, sx_str("goes on")).tag, SX_R_OK);
+        if (sx_mono_ms() - at > slowest)
+            slowest = sx_mono_ms() - at;
+        assert_received(&n.rcv, &q, sx_str("goes on"));
+        found = prxy(&n.client, &to, NULL)->tag == SX_R_PKEY;
+        usleep(found ? 0 : 200000);
+    }
+    print_message("a relay that lives was reached after %d ms; the slowest forwarded command took "
+                  "%d ms\n",
+                  (int)(sx_mono_ms() - begin), (int)slowest);
+    assert_true(found);
+    assert_true(slowest < 2000);
+    for (size_t i = 0; i < CLIENTS; i++)
+        smp_peer_close(&bad[i]);
+    forwarder_stop(&dead);
+    net_close(&n);
+    simplex_server_stop(third.s);
+    vec_free_all();
+}
+
 /* It is reached as any relay: nothing is answered by short cut, nothing loops for ever. */
 static void routes_to_itself(void **state)
 {
@@ -1209,6 +1268,7 @@ int main(void)
         cmocka_unit_test(limits_what_one_relay_has_under_way),
         cmocka_unit_test(takes_other_limits_while_it_runs),
         cmocka_unit_test(keeps_the_number_of_relays_within_its_limit),
+        cmocka_unit_test(serves_others_while_clients_ask_for_dead_relays),
         cmocka_unit_test(routes_to_itself),
         cmocka_unit_test(serves_many_clients_while_sessions_break),
         cmocka_unit_test(passes_on_what_a_relay_says),

@@ -128,41 +128,12 @@ static void a_hub_that_rests_is_not_woken_by_commits(void **state)
     close_kept(&t);
 }
 
-/* The answer to the hello of a new service: as it is, in its turn, when it is on disk. */
-static void a_block_of_the_handshake_waits_like_answers(void **state)
-{
-    static uint8_t block[SX_BLOCK], got[SX_BLOCK];
-    struct sx_answer pong = { .rsp = { .tag = SX_R_PONG } };
-    struct kept t;
-
-    (void)state;
-    open_kept(&t);
-    memset(block, 0xa5, sizeof(block));
-    sx_peer_send_block(&t.c.peer, block, sx_persist_stamp(t.m.srv->store));
-    sx_peer_send(&t.c.peer, &pong);
-    assert_ptr_equal(sx_hub_ready(&t.m.hub[0]), &t.c.peer);
-    assert_int_equal(sx_peer_next(&t.c.peer, got), 0);
-    assert_true(t.c.peer.waiting);
-    wait_durable(&t);
-    assert_int_equal(sx_peer_next(&t.c.peer, got), SX_BLOCK);
-    assert_memory_equal(got, block, SX_BLOCK);
-    size_t len = sx_peer_next(&t.c.peer, got);
-    assert_true(len > 0 && len < SX_BLOCK);
-    assert_int_equal(sx_peer_next(&t.c.peer, got), 0);
-    sx_fault_malloc(0);
-    sx_peer_send_block(&t.c.peer, block, 0);
-    assert_true(sx_fault_disarm());
-    assert_true(t.c.peer.failed);
-    close_kept(&t);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_waits_for_the_disk),
         cmocka_unit_test(a_block_that_left_early_is_not_waited_for),
         cmocka_unit_test(a_hub_that_rests_is_not_woken_by_commits),
-        cmocka_unit_test(a_block_of_the_handshake_waits_like_answers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
