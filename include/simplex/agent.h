@@ -884,8 +884,68 @@ SIMPLEX_API simplex_rc simplex_agent_change_user(simplex_agent *a, int64_t conn,
 
 /* ---- the agent as a whole ---- */
 
-/* The network is back or the application came to the front: connect now what waits. */
+/*
+ * Connect now what waits, without waiting for the end of a back-off, and ask sessions that seem to
+ * be alive whether they are: for when the application comes to the front. Errors: SUSPENDED.
+ */
 SIMPLEX_API simplex_rc simplex_agent_reconnect(simplex_agent *a) SIMPLEX_CHECK;
+
+/* Closes the sessions of a user, or its session with one server ("host:port" as events name it, or an
+ * address; NULL: all), and makes them anew if they are needed: DOWN and UP follow. Errors: NOT_FOUND
+ * (no such user, or no session with this server), SUSPENDED. */
+SIMPLEX_API simplex_rc simplex_agent_reconnect_user(simplex_agent *a, int64_t user,
+                                                    const char *server) SIMPLEX_CHECK;
+
+enum { /* simplex_agent_set_network */
+    SIMPLEX_NET_NONE = 0,
+    SIMPLEX_NET_CELLULAR = 1, /* time limits are half as long again, noise has a budget of its own */
+    SIMPLEX_NET_WIFI = 2,
+    SIMPLEX_NET_ETHERNET = 3,
+    SIMPLEX_NET_OTHER = 4, /* to begin with, online */
+};
+
+/*
+ * What the device says about its network. While it is NONE or not `online` nothing is tried, for half
+ * an hour at most: the device may be wrong. Then, when the network changed, and when it is back,
+ * everything that waits is connected at once. Messages are taken for sending all the while. "Offline"
+ * less than 2 seconds after the last call takes effect when these are over. Kept until the agent is
+ * closed. Errors: ARG.
+ */
+SIMPLEX_API simplex_rc simplex_agent_set_network(simplex_agent *a, int32_t network,
+                                                 bool online) SIMPLEX_CHECK;
+
+/*
+ * Before the system may freeze the process. ms > 0: for so long at most, no more messages are taken from servers;
+ * what is to be sent is delivered; commands and acknowledgements are answered; then everything is on
+ * disk, the sessions are closed, and SUSPENDED is shown. 0: at once, without an event; inside the
+ * callback it happens when that returns. Then calls that change something give SUSPENDED, no event is
+ * shown and nothing is written until simplex_agent_resume; the file stays locked. Nothing is lost:
+ * what did not get through goes on then, and messages stay on their servers. Connections are not
+ * subscribed, without DOWN. Events that were pulled may be freed. Errors: ARG, PROHIBITED (read-only), and those
+ * of the database, which has to recover first.
+ */
+SIMPLEX_API simplex_rc simplex_agent_suspend(simplex_agent *a, int64_t ms) SIMPLEX_CHECK;
+
+/* Goes on after simplex_agent_suspend, or calls it off while it is under way: UP tells what is
+ * subscribed again. A repeat is fine. */
+SIMPLEX_API simplex_rc simplex_agent_resume(simplex_agent *a) SIMPLEX_CHECK;
+
+enum { /* steps of the test of a server */
+    SIMPLEX_TEST_CONNECT = 1,
+    SIMPLEX_TEST_CREATE = 2,     /* a queue: needs the right password, if there is one */
+    SIMPLEX_TEST_SECURE = 3,
+    SIMPLEX_TEST_DELETE = 4,
+    SIMPLEX_TEST_DISCONNECT = 5,
+};
+
+/*
+ * Tests whether `server` (an address as in the configuration, of a list or not) can be used: in a
+ * session of its own a queue is made, secured and deleted. TEST with the number *test follows, with
+ * an error and the step that failed, or with OK. user: whose circuits are used. Errors: ADDRESS,
+ * NOT_FOUND (no such user), PROHIBITED (16 are under way, or read-only), SUSPENDED, ARG.
+ */
+SIMPLEX_API simplex_rc simplex_agent_test_server(simplex_agent *a, int64_t user, const char *server,
+                                                 int64_t *test) SIMPLEX_CHECK;
 
 /* Changes the key of the database. On failure the old one stays. */
 SIMPLEX_API simplex_rc simplex_agent_rekey(simplex_agent *a, simplex_bytes key,
@@ -951,6 +1011,8 @@ enum {
                                  * happened (SIMPLEX_QUEUE_...), error: a queue more or less */
     SIMPLEX_EV_LDATA = 41,      /* durable; conn, data = the application's, server, link info */
     SIMPLEX_EV_DEL_USER = 50,   /* durable; user: nothing is left of it */
+    SIMPLEX_EV_TEST = 51,       /* test, user, server, error and step of a failure, detail */
+    SIMPLEX_EV_SUSPENDED = 52,  /* nothing is written or sent until simplex_agent_resume */
     SIMPLEX_EV_NOTIFIER = 60,   /* durable; conn, server, data = id of a notifier that was made;
                                  * empty: it was deleted, or (error, detail) refused */
     SIMPLEX_EV_FETCHED = 61,    /* conn, msg_id of the message (0: there is none for the
@@ -1043,7 +1105,9 @@ SIMPLEX_API int32_t simplex_event_switch(const simplex_event *ev,
 SIMPLEX_API int64_t simplex_event_sender_id(const simplex_event *ev); /* the sender's number */
 SIMPLEX_API int64_t simplex_event_server_time(const simplex_event *ev); /* ms since 1970 */
 SIMPLEX_API const int64_t *simplex_event_conns(const simplex_event *ev, size_t *n);
-/* Of DEL_USER, UP, DOWN, CONNECT, DISCONNECT: whose sessions they are about. */
+/* Of TEST: its number, and the step that failed (SIMPLEX_TEST_..., 0: none; pointer may be NULL). */
+SIMPLEX_API int64_t simplex_event_test(const simplex_event *ev, int32_t *step);
+/* Of DEL_USER, TEST, UP, DOWN, CONNECT, DISCONNECT: whose sessions they are about. */
 SIMPLEX_API int64_t simplex_event_user(const simplex_event *ev);
 /* Of LDATA: what was read, verified. Slices live as long as ev. */
 typedef struct simplex_link_info {

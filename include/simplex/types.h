@@ -52,6 +52,7 @@ enum {
     SIMPLEX_E_CALLBACK = -7,   /* may not be called from inside the event callback */
     SIMPLEX_E_NO_EVENT = -8,   /* no event within the timeout (pull mode) */
     SIMPLEX_E_NO_SERVERS = -9, /* no SMP server is configured */
+    SIMPLEX_E_SUSPENDED = -10, /* the agent is suspended: resume it first */
 
     /* Resources of this machine. */
     SIMPLEX_E_NOMEM = -100,       /* out of memory */

@@ -105,6 +105,7 @@ struct sx_rt_server { /* one per user and server that a queue of theirs or of a 
     struct sx_rt_service *service; /* that we are to it; NULL: none (services.c) */
     struct sx_rt_rcvq *queues; /* receiving queues there */
     size_t n_pending, n_sent, n_active;
+    bool missed;               /* a message was left on it because the agent is to be suspended */
     bool subs_changed;         /* look whether a chunk is answered when the turn ends */
     uint32_t noise_debt;       /* messages whose place noise has not left yet: noise.h */
     bool timed_out;            /* a SUB was not answered on a living session */
@@ -202,6 +203,16 @@ struct sx_ack {
     struct sx_id msg_id;
 };
 
+/* Until it is suspended, the kind of operation that is being brought to its end: suspend.c. */
+enum sx_life {
+    SX_ACTIVE,
+    SX_END_RECEIVING,
+    SX_END_DELIVERY,
+    SX_END_SENDING,
+    SX_END_DATABASE,
+    SX_SUSPENDED,
+};
+
 struct simplex_agent {
     uv_loop_t loop;
     uv_thread_t thread;
@@ -282,6 +293,24 @@ struct simplex_agent {
     uint8_t *plain;         /* SX_BLOCK bytes: its agent message */
     struct sx_noise *noise;    /* NULL: never had any */
     simplex_noise noise_cfg;   /* at the start */
+    struct { /* network.c */
+        int32_t type;        /* SIMPLEX_NET_... */
+        bool offline;
+        bool waited;         /* for so long that attempts are made all the same */
+        int64_t changed_at;  /* mono ms of the last word of the device; 0: none */
+        int64_t offline_at;  /* mono ms: offline from then on; 0: no */
+        int64_t wait_until;  /* mono ms; 0: no */
+        int64_t wait;        /* ms; tests are less patient */
+    } network;
+    struct { /* suspend.c */
+        enum sx_life phase;
+        int64_t deadline;    /* mono ms */
+        bool tell;           /* SUSPENDED when it is done */
+        bool in_callback;    /* the application is being shown an event */
+    } life;
+    struct sx_server_test *tests; /* server_test.c */
+    unsigned n_tests;
+    int64_t last_test;
     const struct sx_x3dh_keys *fresh_keys; /* of the next synchronisation; NULL but in replays */
 };
 
@@ -307,6 +336,8 @@ static inline bool sx_rc_is_store(simplex_rc rc)
 }
 void sx_agent_leave(struct simplex_agent *a); /* a thread that counted itself in: unlocks */
 bool sx_on_loop(struct simplex_agent *a);
+/* What the network is doing is forgotten, sessions are closed: to begin from the rows again. */
+void sx_agent_drop_runtime(struct simplex_agent *a);
 simplex_rc sx_agent_commit_now(struct simplex_agent *a) SIMPLEX_CHECK;
 void sx_agent_wake_at(struct simplex_agent *a, int64_t mono_ms); /* a turn at this time or before */
 

@@ -597,17 +597,3 @@ simplex_rc simplex_agent_connections(simplex_agent *a, int64_t after, int64_t *i
     CHECK(a != NULL && ids != NULL && n != NULL);
     return run(a, do_list, &x, false);
 }
-
-static simplex_rc do_reconnect(struct simplex_agent *a, void *p)
-{
-    (void)p;
-    sx_net_reconnect(a->net);
-    sx_wake_all(a);
-    return SIMPLEX_OK;
-}
-
-simplex_rc simplex_agent_reconnect(simplex_agent *a)
-{
-    CHECK(a != NULL);
-    return run(a, do_reconnect, NULL, false);
-}

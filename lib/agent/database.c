@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The database as a file: its key, copies of it, and back. */
-#include "agent/agent.h"
+#include "agent/network.h"
 
 #define KEY_MAX 1024
 
@@ -24,7 +24,12 @@ static bool path_valid(const char *path)
 static simplex_rc do_rekey(struct simplex_agent *a, void *p)
 {
     const struct args *x = p;
-    simplex_rc rc = a->cfg.read_only ? SIMPLEX_E_PROHIBITED : sx_agent_commit_now(a);
+    simplex_rc rc = a->cfg.read_only ? SIMPLEX_E_PROHIBITED : SIMPLEX_OK;
+
+    if (rc == SIMPLEX_OK && sx_ending(a, SX_SUSPENDED))
+        rc = SIMPLEX_E_SUSPENDED;
+    if (rc == SIMPLEX_OK)
+        rc = sx_agent_commit_now(a);
 
     return rc == SIMPLEX_OK ? sx_store_rekey(a->store, x->key, x->raw) : rc;
 }
@@ -45,6 +50,8 @@ static simplex_rc do_backup(struct simplex_agent *a, void *p)
     const struct args *x = p;
     simplex_rc rc;
 
+    if (sx_ending(a, SX_SUSPENDED))
+        return SIMPLEX_E_SUSPENDED;
     sx_events_freed(a);
     rc = sx_agent_commit_now(a);
 

@@ -101,7 +101,8 @@ simplex_rc sx_event_decode(simplex_bytes in, struct simplex_event *ev)
 }
 
 static const char *const names[] = {
-    [SIMPLEX_EV_DEL_USER] = "DEL_USER", [SIMPLEX_EV_INV] = "INV",           [SIMPLEX_EV_JOINED] = "JOINED",
+    [SIMPLEX_EV_DEL_USER] = "DEL_USER", [SIMPLEX_EV_TEST] = "TEST",
+    [SIMPLEX_EV_SUSPENDED] = "SUSPENDED", [SIMPLEX_EV_INV] = "INV",           [SIMPLEX_EV_JOINED] = "JOINED",
     [SIMPLEX_EV_CONF] = "CONF",         [SIMPLEX_EV_INFO] = "INFO",
     [SIMPLEX_EV_CON] = "CON",           [SIMPLEX_EV_MSG] = "MSG",
     [SIMPLEX_EV_SENT] = "SENT",         [SIMPLEX_EV_MWARN] = "MWARN",

@@ -162,6 +162,19 @@ static bool add_change(cJSON *o, const simplex_event *ev)
                NULL;
 }
 
+static const char *const step_names[] = {
+    NULL, "connect", "create", "secure", "delete", "disconnect",
+};
+
+static bool add_test(cJSON *o, const simplex_event *ev)
+{
+    size_t step = (size_t)ev->phase;
+
+    return add_int(o, "test", ev->conf) &&
+           (step == 0 || step >= SX_COUNT(step_names) ||
+            cJSON_AddStringToObject(o, "step", step_names[step]) != NULL);
+}
+
 static bool add_kind(cJSON *o, const simplex_event *ev)
 {
     switch (ev->kind) {
@@ -192,6 +205,8 @@ static bool add_kind(cJSON *o, const simplex_event *ev)
         return cJSON_AddStringToObject(
                    o, "status", ev->status == SIMPLEX_RECEIPT_OK ? "OK" : "BAD_HASH") != NULL &&
                add_data(o, "info", sx_wr_bytes(&ev->data));
+    case SIMPLEX_EV_TEST:
+        return add_test(o, ev);
     case SIMPLEX_EV_SWITCH:
         return add_switch(o, ev);
     case SIMPLEX_EV_NOTIFIER:

@@ -9,6 +9,7 @@
  * the queue before (and does not want it any more), SUB again brings the message just the same.
  * Where it has used GET, subscribing needs a new session.
  */
+#include "agent/network.h"
 #include "agent/push.h"
 
 #define ROUNDS_MAX 32 /* messages that are not the application's, in one fetch of one queue */
@@ -351,6 +352,8 @@ static simplex_rc do_fetch(struct simplex_agent *a, void *p)
 
     if (a->cfg.read_only)
         return SIMPLEX_E_PROHIBITED;
+    if (sx_ending(a, SX_END_RECEIVING))
+        return SIMPLEX_E_SUSPENDED;
     for (size_t i = 0; i < x->n; i++)
         sx_fetch(a, x->conns[i]);
     return SIMPLEX_OK;

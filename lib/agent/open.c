@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "agent/noise.h"
+#include "agent/network.h"
 #include "agent/users.h"
 
 #define SERVERS_MAX SX_USER_SERVERS_MAX
@@ -216,6 +217,7 @@ static void free_agent(struct simplex_agent *a)
     sx_agent_stop(a);
     sx_noise_free(a);
     sx_rt_free(a);
+    sx_tests_free(a);
     sx_free_acks(a);
     sx_lost_drop(a, NULL);
     sx_events_drop(a);
@@ -254,6 +256,8 @@ static struct simplex_agent *new_agent(void)
     a->pulled_end = &a->pulled;
     a->next_retry = INT64_MAX;
     a->recover_after = SX_RECOVER_AFTER;
+    a->network.type = SIMPLEX_NET_OTHER;
+    a->network.wait = SX_OFFLINE_WAIT;
     return a;
 }
 

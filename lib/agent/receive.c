@@ -4,6 +4,7 @@
  * agent.md section 2). Whatever cannot be read is shown as ERR and acknowledged: the queue must
  * not stand still for it.
  */
+#include "agent/network.h"
 #include "agent/noise.h"
 #include "agent/push.h"
 #include "agent/several.h"
@@ -183,13 +184,28 @@ static void note_taken(struct simplex_agent *a, int64_t queue)
         rt->held_since = 0;
 }
 
+/* The agent is to be suspended: it comes again in another session. What was fetched is taken. */
+static bool left_there(struct simplex_agent *a, int64_t queue)
+{
+    struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, queue);
+
+    if (!sx_ending(a, SX_END_RECEIVING) || (rt != NULL && rt->fetch != 0))
+        return false;
+    if (rt != NULL)
+        rt->server->missed = true;
+    return true;
+}
+
 void sx_receive(struct simplex_agent *a, int64_t queue, const struct sx_rsp *rsp)
 {
     struct sx_incoming in = { .srv_msg_id = rsp->msg.msg_id };
     struct sx_rcv_queue q;
     int64_t conn;
-    simplex_rc rc = sx_handler_begin(a);
+    simplex_rc rc;
 
+    if (left_there(a, queue))
+        return;
+    rc = sx_handler_begin(a);
     if (rc != SIMPLEX_OK)
         return; /* not acknowledged: it will come again */
     note_shown(a, queue);

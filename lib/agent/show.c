@@ -5,7 +5,7 @@
  * pulled event was freed. A message received is such a row too, in its own table, deleted when it
  * is acknowledged. After a crash what is left is shown again.
  */
-#include "agent/agent.h"
+#include "agent/network.h"
 
 #define PULL_AHEAD 128 /* events waiting in memory in pull mode; the rest waits in the database */
 #define SHOW_AT_ONCE 32
@@ -63,6 +63,11 @@ static size_t count_pulled(struct simplex_agent *a)
 
 void sx_emit_now(struct simplex_agent *a, struct simplex_event *ev)
 {
+    /* answers that come too late, the end of sessions */
+    if (sx_ending(a, SX_SUSPENDED) && ev->kind != SIMPLEX_EV_SUSPENDED) {
+        sx_event_clear(ev);
+        return;
+    }
     bool full = !matters(ev->kind) && count_pulled(a) >= PULL_AHEAD;
     struct simplex_event *copy = full || ev->data.bad ? NULL : sx_malloc(sizeof *copy);
 
@@ -193,7 +198,9 @@ static void no_event(struct simplex_agent *a, simplex_rc rc)
 
 static void call_back(struct simplex_agent *a, struct simplex_event *ev)
 {
+    a->life.in_callback = true;
     a->cfg.on_event(a->cfg.user, ev);
+    a->life.in_callback = false;
     if (ev->row != 0 && ev->kind != SIMPLEX_EV_MSG)
         handled(a, ev->row);
     if (!a->failed && !sx_store_in_transaction(a->store))
@@ -213,7 +220,7 @@ static bool show_one(struct simplex_agent *a)
         sx_free(t);
         return true;
     }
-    if (!a->events_due)
+    if (!a->events_due || sx_ending(a, SX_SUSPENDED))
         return false;
     simplex_rc rc = load_next(a, &ev);
     if (rc != SIMPLEX_OK) {
@@ -250,7 +257,7 @@ static bool queue_one(struct simplex_agent *a)
         push_pulled(a, ev);
         return true;
     }
-    if (!a->events_due || count_pulled(a) >= PULL_AHEAD)
+    if (!a->events_due || sx_ending(a, SX_SUSPENDED) || count_pulled(a) >= PULL_AHEAD)
         return false;
     ev = sx_malloc(sizeof *ev);
     if (ev == NULL)

@@ -6,7 +6,7 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
-#include "agent/agent.h"
+#include "agent/network.h"
 
 #define JSON_MAX 4096 /* a server needs some 250; bounds the parser's work and depth */
 
@@ -129,8 +129,10 @@ static simplex_rc do_query(struct simplex_agent *a, void *p)
     struct sx_rcv_queue q;
     struct sx_conn c;
     unsigned asked = 0;
-    simplex_rc rc = sx_store_conn_get(a->store, x->conn, &c);
+    simplex_rc rc = sx_ending(a, SX_SUSPENDED) ? SIMPLEX_E_SUSPENDED : SIMPLEX_OK;
 
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_conn_get(a->store, x->conn, &c);
     if (rc == SIMPLEX_OK && c.deleted)
         rc = SIMPLEX_E_NOT_FOUND;
     if (rc != SIMPLEX_OK)

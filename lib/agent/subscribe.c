@@ -4,6 +4,7 @@
  * chunks, and again after each reconnection (agent.md section 8.3). UP and DOWN tell which
  * connections receive.
  */
+#include "agent/network.h"
 #include "agent/noise.h"
 #include "agent/push.h"
 #include "agent/services.h"
@@ -195,8 +196,7 @@ static bool send_sub(struct sx_rt_server *s, struct sx_rt_rcvq *q)
 
 void sx_subscribe_server(struct simplex_agent *a, struct sx_rt_server *s)
 {
-    (void)a;
-    if (!sx_client_is_up(s->client))
+    if (!sx_client_is_up(s->client) || sx_ending(a, SX_END_RECEIVING))
         return;
     for (struct sx_rt_rcvq *q = s->queues; q != NULL && s->n_sent < SX_SUB_CHUNK;
          q = q->next_server) {
@@ -246,8 +246,10 @@ void sx_on_up(void *user, struct sx_client *c)
     struct simplex_agent *a = user;
     struct sx_rt_server *s = sx_rt_server_of(a, c);
 
-    if (s == NULL)
+    if (s == NULL) {
+        sx_test_up(a, c);
         return;
+    }
     emit_server(a, SIMPLEX_EV_CONNECT, s, SIMPLEX_OK, NULL, 0);
     s->timed_out = false;
     sx_svc_up(a, s);
@@ -263,8 +265,10 @@ void sx_on_down(void *user, struct sx_client *c, simplex_rc why)
     int64_t *conns;
     size_t n = 0;
 
-    if (s == NULL)
+    if (s == NULL) {
+        sx_test_down(a, c, why);
         return;
+    }
     emit_server(a, SIMPLEX_EV_DISCONNECT, s, why, NULL, 0);
     conns = sx_calloc(s->n_active + 1, sizeof *conns);
     for (struct sx_rt_rcvq *q = s->queues; q != NULL; q = q->next_server) {

@@ -4,6 +4,7 @@
  * each turn. Order within a turn: rows are committed, then commands go to servers, then callers
  * return and events are shown. What the callback does starts the next transaction of the turn.
  */
+#include "agent/network.h"
 #include "agent/noise.h"
 #include "agent/rotation.h"
 #include "agent/several.h"
@@ -27,6 +28,8 @@ simplex_rc sx_handler_begin(struct simplex_agent *a)
 
     if (a->failed) /* until the end of this turn */
         return a->failed_rc;
+    if (sx_ending(a, SX_SUSPENDED)) /* an answer that came too late: nobody waits for it */
+        return SIMPLEX_E_SUSPENDED;
     if (!sx_store_in_transaction(a->store))
         rc = sx_store_begin(a->store);
     if (rc == SIMPLEX_OK)
@@ -88,6 +91,19 @@ void sx_agent_store_failed(struct simplex_agent *a, simplex_rc rc)
     finish_calls(a, rc);
 }
 
+void sx_agent_drop_runtime(struct simplex_agent *a)
+{
+    sx_drop_acks(a);
+    for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
+        sx_client_want(s->client, false);
+        sx_client_disconnect(s->client, SIMPLEX_E_DISCONNECTED);
+        s->missed = false;
+    }
+    sx_routes_drop(a);
+    sx_noise_reset(a);
+    sx_rt_clear(a);
+}
+
 /* Nothing in memory is worth more than the database: close the sessions, so that servers deliver
  * again what was not acknowledged, and start from the rows after a moment. */
 static void recover(struct simplex_agent *a)
@@ -101,14 +117,7 @@ static void recover(struct simplex_agent *a)
     sx_store_rollback(a->store);
     (void)!sx_users_load(a); /* what was not committed did not happen; tried again by resume */
     finish_calls(a, a->failed_rc);
-    sx_drop_acks(a);
-    for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
-        sx_client_want(s->client, false);
-        sx_client_disconnect(s->client, SIMPLEX_E_DISCONNECTED);
-    }
-    sx_routes_drop(a);
-    sx_noise_reset(a);
-    sx_rt_clear(a);
+    sx_agent_drop_runtime(a);
     a->recover_at = sx_mono_ms() + a->recover_after;
     sx_agent_wake_at(a, a->recover_at);
 }
@@ -170,6 +179,10 @@ simplex_rc sx_agent_commit_now(struct simplex_agent *a)
 
 static void run_call(struct simplex_agent *a, struct sx_call *c)
 {
+    if (c->wants_store && sx_ending(a, SX_SUSPENDED)) {
+        c->rc = SIMPLEX_E_SUSPENDED;
+        return;
+    }
     if (!c->wants_store || a->cfg.read_only) {
         c->rc = c->wants_store ? SIMPLEX_E_PROHIBITED : c->fn(a, c->arg);
         return;
@@ -264,6 +277,12 @@ static int64_t next_work(struct simplex_agent *a)
 {
     int64_t at = sx_work_alarm(a);
 
+    if (sx_network_alarm(a) < at)
+        at = sx_network_alarm(a);
+    if (sx_suspend_alarm(a) < at)
+        at = sx_suspend_alarm(a);
+    if (sx_ending(a, SX_END_RECEIVING)) /* begin_due does not look at the others */
+        return at;
     if (a->held_until != 0 && a->held_until < at)
         at = a->held_until;
     if (sx_noise_alarm(a) < at)
@@ -282,6 +301,10 @@ static void set_alarm(struct simplex_agent *a)
     /* What is due while the store recovers waits for that: an alarm for it would ring without end. */
     int64_t at = a->recover_at != 0 ? a->recover_at : next_work(a), now = sx_mono_ms();
 
+    if (sx_ending(a, SX_SUSPENDED)) { /* only calls wake it */
+        sx_agent_wake_at(a, sx_network_alarm(a));
+        return;
+    }
     if (a->lazy_since != 0 && a->lazy_since + SX_LAZY_COMMIT < at)
         at = a->lazy_since + SX_LAZY_COMMIT;
     sx_agent_wake_at(a, at > now ? at : now);
@@ -308,17 +331,40 @@ static void on_spin(uv_idle_t *h)
     (void)h; /* only keeps the loop from blocking in poll */
 }
 
-static void turn_end(struct simplex_agent *a)
+/* Nothing is written, and nobody shown anything but that it is so. */
+static bool suspended_turn(struct simplex_agent *a)
 {
-    bool more = true;
+    if (a->committing != NULL)
+        finish_calls(a, SIMPLEX_OK);
+    return sx_show_events(a);
+}
 
+/* What begins by itself, while nothing is being brought to its end. */
+static void begin_due(struct simplex_agent *a)
+{
     resume(a);
+    if (sx_ending(a, SX_END_RECEIVING))
+        return;
     cleanup(a);
     sx_held_check(a);
     sx_rotation_run(a);
     sx_misses_check(a);
-    sx_events_freed(a);
+}
+
+static void turn_end(struct simplex_agent *a)
+{
+    bool more = true;
+
+    sx_network_run(a);
+    if (!sx_ending(a, SX_SUSPENDED)) {
+        begin_due(a);
+        sx_events_freed(a);
+    }
     for (int round = 0; more && round < ROUNDS; round++) {
+        if (sx_ending(a, SX_SUSPENDED)) {
+            more = suspended_turn(a);
+            continue;
+        }
         if (commit_due(a))
             commit(a);
         if (a->failed)
@@ -329,6 +375,7 @@ static void turn_end(struct simplex_agent *a)
         sx_check_subscriptions(a);
         sx_run_work(a);
         sx_noise_run(a);
+        sx_suspend_run(a);
         more = sx_show_events(a) || commit_due(a) || a->failed;
     }
     if (more)

@@ -4,7 +4,7 @@
  * one command out. They are woken after a commit, take the oldest row of the database, and are
  * forgotten when there is none (agent.md sections 8.1 and 8.2).
  */
-#include "agent/agent.h"
+#include "agent/network.h"
 
 int64_t sx_next_delay(int64_t *delay, int64_t *elapsed, int64_t first, int64_t grow, int64_t max)
 {
@@ -152,7 +152,7 @@ void sx_run_work(struct simplex_agent *a)
 {
     check_retries(a);
     /* Not while rows are unwritten that the network must not run ahead of. */
-    if (!a->work || a->must_commit || a->failed)
+    if (!a->work || a->must_commit || a->failed || sx_ending(a, SX_END_SENDING))
         return;
     a->work = false;
     for (size_t b = 0; b < SX_TABLE; b++) {

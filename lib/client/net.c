@@ -116,6 +116,8 @@ simplex_rc sx_net_open(uv_loop_t *loop, const struct sx_net_cfg *cfg,
     n->cb = *cb;
     n->user = user;
     fill_defaults(&n->cfg);
+    n->connect_timeout = n->cfg.connect_timeout;
+    n->command_timeout = n->cfg.command_timeout;
     n->session = 1;
     n->isolation = sx_strdup(isolation != NULL ? isolation : "");
     if (!valid(&n->cfg))
@@ -235,4 +237,21 @@ void sx_net_reconnect(struct sx_net *n)
     n->session++;
     for (struct sx_client *c = n->clients; c != NULL; c = c->next)
         sx_client_reconnect(c);
+}
+
+void sx_net_set_online(struct sx_net *n, bool online)
+{
+    n->offline = !online;
+    for (struct sx_client *c = n->clients; online && !n->closing && c != NULL; c = c->next)
+        sx_net_add_work(n, c); /* what waited */
+}
+
+void sx_net_set_slow(struct sx_net *n, bool slow)
+{
+    n->cfg.connect_timeout = n->connect_timeout;
+    n->cfg.command_timeout = n->command_timeout;
+    if (slow) {
+        n->cfg.connect_timeout += n->connect_timeout / 2;
+        n->cfg.command_timeout += n->command_timeout / 2;
+    }
 }

@@ -29,7 +29,8 @@ struct sx_net {
     uv_check_t check;
     uv_idle_t idle;
     unsigned open; /* handles and connections that still need the loop */
-    bool closing;
+    bool closing, offline;
+    int64_t connect_timeout, command_timeout; /* of cfg, when the network is not slow */
     void (*closed)(void *user);
     void *closed_user;
     /* Scratch shared by all connections, so that an idle one needs none. */

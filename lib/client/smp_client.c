@@ -437,7 +437,7 @@ void sx_client_work(struct sx_client *c)
     }
     if (n->closing)
         return;
-    if (c->conn == NULL && (c->connect_now || c->waiting.first != NULL))
+    if (c->conn == NULL && !n->offline && (c->connect_now || c->waiting.first != NULL))
         connect_now(c);
     if (c->up)
         flush(c);
@@ -623,6 +623,13 @@ void sx_client_want(struct sx_client *c, bool wanted)
     if (wanted && c->conn == NULL && !c->connect_now)
         c->reconnect_at = c->failed_until;
     sx_net_add_work(c->net, c); /* the timer follows */
+}
+
+void sx_client_restart(struct sx_client *c)
+{
+    sx_client_disconnect(c, SIMPLEX_E_DISCONNECTED);
+    if (!c->net->closing)
+        sx_client_reconnect(c);
 }
 
 void sx_client_reconnect(struct sx_client *c)

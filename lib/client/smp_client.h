@@ -104,6 +104,14 @@ void sx_client_want(struct sx_client *c, bool wanted);
 void sx_net_reconnect(struct sx_net *n);
 /* Closes the connection now (callbacks: requests fail, down); wanted clients reconnect. */
 void sx_client_disconnect(struct sx_client *c, simplex_rc why);
+/* The same, and what is wanted connects again at once. */
+void sx_client_restart(struct sx_client *c);
+
+/* While it is not online (it is, to begin with) no connection is begun: commands and wanted clients
+ * wait, without a limit of time. Those that are open stay. Follow with sx_net_reconnect. */
+void sx_net_set_online(struct sx_net *n, bool online);
+/* A slow network: time limits of what begins now are half as long again (agent.md section 8.1). */
+void sx_net_set_slow(struct sx_net *n, bool slow);
 
 /* From its next connection on this client is one of a service (section 4), with a certificate of its
  * own: role 'M' 'N' 'P'; 0: of none, or that of the net. A connection there is is closed. Needs what

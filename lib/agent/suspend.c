@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Being suspended (agent.md section 6.9): operations end one kind after the other, so that what one
+ * kind leaves behind the next still takes care of. First nothing is received any more, then what
+ * waits for delivery is delivered, then commands and acknowledgements are answered, then the
+ * database is written. When that is done, or the time is over, the sessions are closed, and nothing
+ * is written until simplex_agent_resume: a system may freeze or end the process at any moment. What
+ * memory held is read from the rows again afterwards, as after a failure of the database.
+ */
+#include "agent/network.h"
+
+/* ---- is a kind of operation at its end ---- */
+
+/* Not those that wait for room in a queue of the peer: that can take days. */
+static bool is_delivering(const struct simplex_agent *a)
+{
+    for (size_t b = 0; b < SX_TABLE; b++) {
+        for (const struct sx_rt_sndq *w = a->sndqs[b]; w != NULL; w = w->next) {
+            if (w->in_flight || w->dirty || (w->waiting && !w->quota))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool is_sending(const struct simplex_agent *a)
+{
+    for (size_t b = 0; b < SX_TABLE; b++) {
+        for (const struct sx_rt_conn *w = a->conns[b]; w != NULL; w = w->next) {
+            if (w->in_flight)
+                return true;
+        }
+        for (const struct sx_rt_sndq *w = a->sndqs[b]; w != NULL; w = w->next) {
+            if (w->in_flight)
+                return true;
+        }
+    }
+    return a->acks != NULL || a->acks_out != NULL;
+}
+
+static bool is_done(const struct simplex_agent *a, enum sx_life phase)
+{
+    switch (phase) {
+    case SX_END_RECEIVING: /* a message is taken within one turn; what was asked for is waited for
+                            */
+        return a->fetches == NULL;
+    case SX_END_DELIVERY:
+        return !is_delivering(a);
+    case SX_END_SENDING:
+        return !is_sending(a);
+    default:
+        return false;
+    }
+}
+
+/* ---- the end ---- */
+
+static void emit_suspended(struct simplex_agent *a)
+{
+    struct simplex_event ev;
+
+    sx_event_init(&ev, SIMPLEX_EV_SUSPENDED, 0);
+    sx_emit_now(a, &ev);
+}
+
+static void finish(struct simplex_agent *a)
+{
+    sx_tests_end(a, false, SIMPLEX_E_SUSPENDED);
+    sx_agent_drop_runtime(a); /* may tell of what ends with it */
+    if (sx_agent_commit_now(a) != SIMPLEX_OK)
+        return; /* told by ERR: the rows of before hold, and recovery comes first */
+    a->life.phase = SX_SUSPENDED;
+    sx_network_apply(a);
+    if (a->life.tell)
+        emit_suspended(a);
+}
+
+void sx_suspend_run(struct simplex_agent *a)
+{
+    if (a->life.phase == SX_ACTIVE || a->life.phase == SX_SUSPENDED || a->failed)
+        return;
+    if (sx_mono_ms() >= a->life.deadline)
+        a->life.phase = SX_END_DATABASE;
+    while (a->life.phase < SX_END_DATABASE && is_done(a, a->life.phase))
+        a->life.phase++;
+    if (a->life.phase == SX_END_DATABASE)
+        finish(a);
+}
+
+int64_t sx_suspend_alarm(const struct simplex_agent *a)
+{
+    return a->life.phase == SX_ACTIVE || a->life.phase == SX_SUSPENDED ? INT64_MAX
+                                                                       : a->life.deadline;
+}
+
+/* ---- calls ---- */
+
+static simplex_rc do_suspend(struct simplex_agent *a, void *p)
+{
+    int64_t ms = *(const int64_t *)p;
+
+    if (a->cfg.read_only)
+        return SIMPLEX_E_PROHIBITED;
+    if (a->life.phase == SX_SUSPENDED) {
+        if (ms > 0)
+            emit_suspended(a); /* who asks waits for it */
+        return SIMPLEX_OK;
+    }
+    a->life.deadline = sx_mono_ms() + ms;
+    a->life.tell = ms > 0;
+    if (a->life.phase == SX_ACTIVE)
+        a->life.phase = SX_END_RECEIVING;
+    sx_network_apply(a);
+    if (ms > 0 || a->life.in_callback)
+        return SIMPLEX_OK; /* when the turn ends */
+    a->life.phase = SX_END_DATABASE;
+    finish(a);
+    return a->life.phase == SX_SUSPENDED ? SIMPLEX_OK : a->failed_rc;
+}
+
+simplex_rc simplex_agent_suspend(simplex_agent *a, int64_t ms)
+{
+    if (a == NULL || ms < 0)
+        return SIMPLEX_E_ARG;
+    return sx_agent_run(a, do_suspend, &ms, false);
+}
+
+/* It was not suspended yet: what was left on the servers meanwhile is asked for again. */
+static void call_off(struct simplex_agent *a)
+{
+    for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
+        if (s->missed)
+            sx_client_restart(s->client);
+        s->missed = false;
+        sx_subscribe_server(a, s);
+    }
+    sx_wake_all(a);
+}
+
+static simplex_rc do_resume(struct simplex_agent *a, void *p)
+{
+    enum sx_life was = a->life.phase;
+
+    (void)p;
+    a->life.phase = SX_ACTIVE;
+    sx_network_apply(a);
+    if (was == SX_SUSPENDED) {
+        a->recover_at = sx_mono_ms(); /* everything is read from the rows when this turn ends */
+        sx_net_reconnect(a->net);
+    } else if (was != SX_ACTIVE) {
+        call_off(a);
+    }
+    return SIMPLEX_OK;
+}
+
+simplex_rc simplex_agent_resume(simplex_agent *a)
+{
+    return a == NULL ? SIMPLEX_E_ARG : sx_agent_run(a, do_resume, NULL, false);
+}
