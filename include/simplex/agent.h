@@ -915,14 +915,16 @@ SIMPLEX_API simplex_rc simplex_agent_set_network(simplex_agent *a, int32_t netwo
                                                  bool online) SIMPLEX_CHECK;
 
 /*
- * Before the system may freeze the process. ms > 0: for so long at most, no more messages are taken from servers;
- * what is to be sent is delivered; commands and acknowledgements are answered; then everything is on
- * disk, the sessions are closed, and SUSPENDED is shown. 0: at once, without an event; inside the
- * callback it happens when that returns. Then calls that change something give SUSPENDED, no event is
- * shown and nothing is written until simplex_agent_resume; the file stays locked. Nothing is lost:
- * what did not get through goes on then, and messages stay on their servers. Connections are not
- * subscribed, without DOWN. Events that were pulled may be freed. Errors: ARG, PROHIBITED (read-only), and those
- * of the database, which has to recover first.
+ * Before the system may freeze the process. For up to ms: no more messages are taken from servers, what
+ * is to be sent is delivered, commands and acknowledgements are answered, the events of all this are
+ * shown. Then everything is on disk, the sessions are closed, and SUSPENDED is shown. ms 0: at once,
+ * without an event; inside the callback it happens when that returns.
+ *
+ * From then on nothing is written or sent and no event is shown until simplex_agent_resume; calls that
+ * would change something give SUSPENDED. The file stays locked. Nothing is lost: what did not get
+ * through goes on then, messages stay on their servers. Connections are not subscribed meanwhile,
+ * though no DOWN says so. Pulled events may be freed at any time. Errors: ARG, PROHIBITED (read-only),
+ * those of the database (it is under way all the same).
  */
 SIMPLEX_API simplex_rc simplex_agent_suspend(simplex_agent *a, int64_t ms) SIMPLEX_CHECK;
 

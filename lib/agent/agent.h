@@ -363,6 +363,7 @@ simplex_rc sx_emit_err(struct simplex_agent *a, int64_t conn, simplex_rc rc, con
 simplex_rc sx_emit_rsync(struct simplex_agent *a, const struct sx_conn *c, simplex_rc why,
                          const char *detail) SIMPLEX_CHECK;
 bool sx_show_events(struct simplex_agent *a); /* true: more is waiting */
+bool sx_events_due(struct simplex_agent *a);  /* some can be shown now */
 void sx_events_freed(struct simplex_agent *a);
 void sx_events_drop(struct simplex_agent *a); /* at close */
 

@@ -285,6 +285,12 @@ bool sx_show_events(struct simplex_agent *a)
     return shown;
 }
 
+bool sx_events_due(struct simplex_agent *a)
+{
+    return a->transient != NULL ||
+           (a->events_due && (a->cfg.on_event != NULL || count_pulled(a) < PULL_AHEAD));
+}
+
 void sx_events_drop(struct simplex_agent *a)
 {
     struct simplex_event *lists[] = { a->transient, a->pulled, a->freed };

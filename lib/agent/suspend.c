@@ -83,8 +83,13 @@ void sx_suspend_run(struct simplex_agent *a)
         a->life.phase = SX_END_DATABASE;
     while (a->life.phase < SX_END_DATABASE && is_done(a, a->life.phase))
         a->life.phase++;
-    if (a->life.phase == SX_END_DATABASE)
-        finish(a);
+    if (a->life.phase < SX_END_DATABASE)
+        return;
+    /* what it brought about is shown first, if the application takes it */
+    if (sx_mono_ms() < a->life.deadline &&
+        (sx_agent_commit_now(a) != SIMPLEX_OK || sx_events_due(a)))
+        return;
+    finish(a);
 }
 
 int64_t sx_suspend_alarm(const struct simplex_agent *a)
