@@ -99,6 +99,17 @@ simplex_rc sx_hold(struct simplex_agent *a, const struct sx_conn *c, const struc
     return rc;
 }
 
+/* Too far ahead for the ratchet: more keys than it keeps would be skipped, or the header belongs to a
+ * chain that begins with a message which is still to come. */
+simplex_rc sx_hold_unread(struct simplex_agent *a, const struct sx_conn *c,
+                          const struct sx_rcv_queue *q, simplex_rc why, bool *hold)
+{
+    *hold = false;
+    if (c->rcv_queues <= 1 || (why != SIMPLEX_E_RATCHET_SKIPPED && why != SIMPLEX_E_RATCHET_HEADER))
+        return SIMPLEX_OK;
+    return others_may(a, q, INT64_MAX, hold);
+}
+
 void sx_held(struct simplex_agent *a, int64_t queue, int64_t ext_id)
 {
     struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, queue);

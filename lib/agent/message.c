@@ -16,16 +16,23 @@ static simplex_rc raise_version(struct sx_conn *c, uint16_t received)
 
 /* Silent for a repeat; anything else is told to the application. Either way it is acknowledged. */
 static simplex_rc undecryptable(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
-                                const uint8_t hash[32], simplex_rc why)
+                                const uint8_t hash[32], simplex_rc why, struct sx_incoming *in)
 {
-    bool known, told = false;
+    bool known, told = false, late = false;
     int64_t ext_id = 0;
     simplex_rc rc = sx_store_rcv_hash_known(a->store, c->id, hash, &known, &ext_id);
 
     if (rc == SIMPLEX_OK && known) /* another queue was faster */
         return sx_came(a, c, q, ext_id, false, c->last_rcv_ext_id);
-    if (rc != SIMPLEX_OK)
+    if (rc == SIMPLEX_OK)
+        rc = sx_hold_unread(a, c, q, why, &in->hold);
+    in->ext_id = INT64_MAX;
+    if (rc != SIMPLEX_OK || in->hold)
         return rc;
+    if (why == SIMPLEX_E_RATCHET_EARLIER || why == SIMPLEX_E_RATCHET_DUPLICATE)
+        rc = sx_is_behind(a, c, q, &late); /* its hash was forgotten meanwhile */
+    if (rc != SIMPLEX_OK || late)
+        return rc == SIMPLEX_OK ? sx_came(a, c, q, 0, false, c->last_rcv_ext_id) : rc;
     rc = sx_sync_unreadable(a, c, why, &told);
     if (rc == SIMPLEX_OK)
         rc = sx_store_conn_update(a->store, c);
@@ -223,6 +230,6 @@ simplex_rc sx_on_message(struct simplex_agent *a, struct sx_conn *c, struct sx_r
     if (rc == SIMPLEX_OK)
         rc = decrypt(a, c, o->env.body, &d);
     if (rc != SIMPLEX_OK && !sx_rc_is_store(rc) && rc != SIMPLEX_E_PROHIBITED)
-        return undecryptable(a, c, q, hash, rc);
+        return undecryptable(a, c, q, hash, rc, in);
     return rc == SIMPLEX_OK ? accepted(a, c, q, &d, hash, in) : rc;
 }

@@ -109,6 +109,17 @@ simplex_rc sx_came(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_que
 /* Keys of a synchronisation take a number too. */
 simplex_rc sx_keys_came(struct simplex_agent *a, const struct sx_conn *c,
                         const struct sx_rcv_queue *q) SIMPLEX_CHECK;
+/* One more queue is made: counting begins, or for a peer that is not known it begins anew. */
+simplex_rc sx_counts_begin(struct simplex_agent *a, const struct sx_conn *c) SIMPLEX_CHECK;
+/* Others have brought more than q. */
+simplex_rc sx_is_behind(struct simplex_agent *a, const struct sx_conn *c,
+                        const struct sx_rcv_queue *q, bool *yes) SIMPLEX_CHECK;
 void sx_misses_check(struct simplex_agent *a); /* is a queue behind for too long? */
+
+/* ---- hold.c ---- */
+
+/* A message that cannot be read yet: may others bring what comes before it? */
+simplex_rc sx_hold_unread(struct simplex_agent *a, const struct sx_conn *c,
+                          const struct sx_rcv_queue *q, simplex_rc why, bool *hold) SIMPLEX_CHECK;
 
 #endif

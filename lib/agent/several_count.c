@@ -172,6 +172,47 @@ simplex_rc sx_keys_came(struct simplex_agent *a, const struct sx_conn *c,
     return sx_store_counts_put(a->store, q->id, &n);
 }
 
+/* What came while there was one queue does not count against it. */
+static simplex_rc count_from_here(struct simplex_agent *a, const struct sx_conn *c, int64_t queue)
+{
+    struct sx_queue_counts n;
+    simplex_rc rc = sx_store_counts_get(a->store, queue, &n);
+
+    if (rc == SIMPLEX_OK && c->rcv_queues <= 1)
+        n.last_ext_id = c->last_rcv_ext_id;
+    if (rc == SIMPLEX_OK && !c->peer_several)
+        n.received = n.first_ts = 0;
+    return rc == SIMPLEX_OK ? sx_store_counts_put(a->store, queue, &n) : rc;
+}
+
+simplex_rc sx_counts_begin(struct simplex_agent *a, const struct sx_conn *c)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc = SIMPLEX_OK;
+
+    for (unsigned k = 0; rc == SIMPLEX_OK; k++) {
+        rc = sx_store_rcvq_of(a->store, c->id, k, &q);
+        if (rc == SIMPLEX_OK && !q.deleted && !sx_is_added(&q))
+            rc = count_from_here(a, c, q.id);
+    }
+    sx_wipe(&q, sizeof q);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
+simplex_rc sx_is_behind(struct simplex_agent *a, const struct sx_conn *c,
+                        const struct sx_rcv_queue *q, bool *yes)
+{
+    struct sx_queue_counts n;
+    simplex_rc rc = SIMPLEX_OK;
+
+    *yes = false;
+    if (c->rcv_queues <= 1)
+        return SIMPLEX_OK;
+    rc = sx_store_counts_get(a->store, q->id, &n);
+    *yes = rc == SIMPLEX_OK && behind_of(c, &n) > 0;
+    return rc;
+}
+
 /* ---- behind for too long ---- */
 
 static simplex_rc check_queue(struct simplex_agent *a, struct sx_rt_rcvq *rt)

@@ -120,6 +120,8 @@ static simplex_rc begin(struct simplex_agent *a, struct sx_conn *c, simplex_byte
         rc = data.bad ? SIMPLEX_E_NOMEM
                       : sx_command_add(a, c->id, SX_C_NEW, q.id, sx_wr_bytes(&data));
     if (rc == SIMPLEX_OK)
+        rc = sx_counts_begin(a, c);
+    if (rc == SIMPLEX_OK)
         rc = note_count(a, c);
     *queue = q.id;
     sx_wr_free(&data);
@@ -330,7 +332,7 @@ simplex_rc sx_fall_back(struct simplex_agent *a, struct sx_conn *c)
     while (rc == SIMPLEX_OK) {
         rc = sx_store_rcvq_of(a->store, c->id, n++, &q);
         if (rc != SIMPLEX_OK || q.primary || q.deleted || q.replaces != 0 ||
-            q.status == SX_Q_ACTIVE || q.switch_state == SX_SW_REMOVE)
+            q.status == SX_Q_ACTIVE || (q.switch_state != SX_SW_NONE && !sx_is_added(&q)))
             continue;
         rc = sx_queue_drop(a, c, &q, SIMPLEX_E_UNSUPPORTED, NULL);
         n = 0; /* the row may be gone */
