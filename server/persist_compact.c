@@ -28,7 +28,7 @@ static bool is_wanted(struct sx_persist *p)
 {
     uint64_t bytes, base;
 
-    if (p->cfg.compact_factor == 0 || sx_now_ms() < p->compact.retry_ms)
+    if (p->cfg.compact_factor == 0 || sx_mono_ms() < p->compact.retry_ms)
         return false;
     sx_slog_growth(p->log, &bytes, &base);
     return bytes > p->cfg.compact_min && bytes > base && bytes / p->cfg.compact_factor >= base;
@@ -38,7 +38,7 @@ static void give_up(struct sx_persist *p, simplex_rc rc)
 {
     sx_slog_compact_abort(p->log);
     p->compact.stage = SX_COMPACT_IDLE;
-    p->compact.retry_ms = sx_now_ms() + RETRY_MS;
+    p->compact.retry_ms = sx_mono_ms() + RETRY_MS;
     atomic_fetch_add(&p->compact.failures, 1);
     sx_log(SX_LOG_WARN,
            "%s could not be compacted (%s) and goes on as it is; tried again in %d minutes",

@@ -94,7 +94,7 @@ static bool has_spare(const struct sx_slog_compaction *c)
 {
     struct statvfs v;
 
-    return fstatvfs(c->fd, &v) != 0 || v.f_bavail >= SX_SLOG_SPARE / v.f_frsize;
+    return fstatvfs(c->fd, &v) != 0 || v.f_frsize == 0 || v.f_bavail >= SX_SLOG_SPARE / v.f_frsize;
 }
 
 static simplex_rc sync_new(const struct sx_slog *l, struct sx_slog_compaction *c)
