@@ -46,7 +46,6 @@ struct sx_srv_conn {
     bool has_session;
     bool throttled; /* nothing is read until output is gone */
     bool finish;    /* close when everything is written */
-    bool browser;   /* it is not ours: see move_to_web */
     bool closing;
 };
 
@@ -85,24 +84,27 @@ void sx_srv_conn_close_all(struct sx_loop *l)
 }
 
 /*
- * A browser (smp.md section 3): the thread of the site serves it. The socket gets a second number,
- * since a loop does not give up a handle without closing its own. Only when nothing is being
- * written: what was queued would be lost.
+ * A browser (smp.md section 3): the thread of the site goes on with its handshake. The socket gets
+ * a second number, since a loop does not give up a handle without closing its own. Nothing has been
+ * written to it.
  */
-static void move_to_web(struct sx_srv_conn *c)
+static simplex_rc move_to_web(struct sx_srv_conn *c, simplex_bytes *in)
 {
     uv_os_fd_t fd;
 
-    if (c->closing || c->writing != NULL)
-        return;
+    simplex_rc rc = sx_tls_feed(c->tls, *in); /* kept */
+    *in = sx_bytes(NULL, 0);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    uv_read_stop((uv_stream_t *)&c->tcp);
     int copy =
         uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
     if (copy >= 0) {
-        sx_web_take(c->loop->cfg->web, copy, c->tls, c->partial, c->have);
+        sx_web_take(c->loop->cfg->web, copy, c->tls);
         c->tls = NULL;
-        c->partial = NULL;
     }
     sx_srv_conn_close(c);
+    return SIMPLEX_OK;
 }
 
 /* ---- output ---- */
@@ -213,10 +215,6 @@ void sx_srv_conn_pump(struct sx_srv_conn *c)
 {
     if (c->closing)
         return;
-    if (c->browser) {
-        move_to_web(c);
-        return;
-    }
     while (!c->finish && unsent(c) < SX_WRITE_HIGH && (c->peer.out != NULL || refill(c)) &&
            seal_one(c))
         ;
@@ -303,24 +301,6 @@ static simplex_rc handle_block(struct sx_srv_conn *c, uint8_t *block)
     return rc;
 }
 
-/* TLS is up, and it has told what the client is. What came behind the handshake goes along. */
-static simplex_rc begin(struct sx_srv_conn *c, simplex_bytes *in, size_t got)
-{
-    if (!sx_tls_web(c->tls))
-        return start_session(c);
-    c->browser = true;
-    uv_read_stop((uv_stream_t *)&c->tcp);
-    simplex_rc rc = in->len > 0 ? sx_tls_feed(c->tls, *in) : SIMPLEX_OK;
-    if (rc == SIMPLEX_OK && got > 0) {
-        c->partial = sx_malloc(SX_BLOCK);
-        if (c->partial == NULL)
-            return SIMPLEX_E_NOMEM;
-        memcpy(c->partial, c->loop->block, got);
-        c->have = got;
-    }
-    return rc;
-}
-
 /* Reads up to the end of the present block. *more: there may be further input. */
 static simplex_rc read_some(struct sx_srv_conn *c, simplex_bytes *in, bool *more)
 {
@@ -331,9 +311,11 @@ static simplex_rc read_some(struct sx_srv_conn *c, simplex_bytes *in, bool *more
     simplex_rc rc = sx_tls_receive(c->tls, in, to + c->have, SX_BLOCK - c->have, &got);
     if (rc != SIMPLEX_OK)
         return rc;
-    if (!c->has_session && sx_tls_ready(c->tls) && (rc = begin(c, in, got)) != SIMPLEX_OK)
+    if (!c->has_session && sx_tls_web(c->tls))
+        return move_to_web(c, in);
+    if (!c->has_session && sx_tls_ready(c->tls) && (rc = start_session(c)) != SIMPLEX_OK)
         return rc;
-    if (got == 0 || c->browser)
+    if (got == 0)
         return SIMPLEX_OK;
     *more = true;
     c->have += got;
@@ -386,10 +368,8 @@ static void input(struct sx_srv_conn *c, simplex_bytes in)
 
     while (rc == SIMPLEX_OK && more && !sx_peer_paused(&c->peer))
         rc = read_some(c, &in, &more);
-    if (rc == SIMPLEX_OK && c->browser) {
-        move_to_web(c);
+    if (c->closing) /* a browser */
         return;
-    }
     watch_partial(c);
     if (rc == SIMPLEX_OK && more) {
         c->throttled = true;

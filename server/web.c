@@ -22,8 +22,6 @@ struct gift { /* a browser on its way from a loop */
     struct gift *next;
     int fd;
     struct sx_tls *tls;
-    uint8_t *plain; /* SX_BLOCK bytes, or NULL */
-    size_t have;
 };
 
 struct port {
@@ -78,30 +76,21 @@ static void follow_cert(struct sx_web *w, int64_t now, bool reload)
 
 /* ---- from other threads ---- */
 
-static void gift_free(struct gift *g)
-{
-    if (g->plain != NULL)
-        sx_free_secret(g->plain, SX_BLOCK);
-    sx_free(g);
-}
-
-static void refuse(int fd, struct sx_tls *tls, uint8_t *plain)
+static void refuse(int fd, struct sx_tls *tls)
 {
     close(fd);
     sx_tls_free(tls);
-    if (plain != NULL)
-        sx_free_secret(plain, SX_BLOCK);
 }
 
-void sx_web_take(struct sx_web *w, int fd, struct sx_tls *tls, uint8_t *plain, size_t have)
+void sx_web_take(struct sx_web *w, int fd, struct sx_tls *tls)
 {
     struct gift *g = sx_malloc(sizeof(*g));
 
     if (g == NULL) {
-        refuse(fd, tls, plain);
+        refuse(fd, tls);
         return;
     }
-    *g = (struct gift){ NULL, fd, tls, plain, have };
+    *g = (struct gift){ NULL, fd, tls };
     pthread_mutex_lock(&w->lock);
     bool stopping = w->stopping;
     if (!stopping) {
@@ -111,8 +100,8 @@ void sx_web_take(struct sx_web *w, int fd, struct sx_tls *tls, uint8_t *plain, s
     }
     pthread_mutex_unlock(&w->lock);
     if (stopping) {
-        refuse(fd, tls, NULL);
-        gift_free(g);
+        refuse(fd, tls);
+        sx_free(g);
     }
 }
 
@@ -137,10 +126,10 @@ static void open_gifts(struct sx_web *w, struct gift *list, bool stopping)
     while (list != NULL) {
         struct gift *next = list->next;
         if (stopping)
-            refuse(list->fd, list->tls, NULL);
+            refuse(list->fd, list->tls);
         else
-            sx_web_conn_open(&w->conns, list->fd, list->tls, sx_bytes(list->plain, list->have));
-        gift_free(list);
+            sx_web_conn_open(&w->conns, list->fd, list->tls);
+        sx_free(list);
         list = next;
     }
 }
@@ -175,7 +164,7 @@ static void open_conn(struct sx_web *w, const struct port *p, int fd)
         (p->tls && sx_tls_new(w->ctx[1], NULL, &tls) != SIMPLEX_OK))
         close(fd);
     else
-        sx_web_conn_open(&w->conns, fd, tls, sx_bytes(NULL, 0));
+        sx_web_conn_open(&w->conns, fd, tls);
 }
 
 static void on_accept(uv_poll_t *poll, int status, int events)

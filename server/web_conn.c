@@ -317,26 +317,6 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init((char *)c->l->read_buf, sizeof(c->l->read_buf));
 }
 
-/* Plaintext, as much as a head may have; what is more waits in TLS. False: the connection ends. */
-static bool decrypt(struct sx_web_conn *c, simplex_bytes in)
-{
-    bool was_ready = sx_tls_ready(c->tls);
-    size_t got = 1;
-    simplex_rc rc = SIMPLEX_OK;
-
-    while (rc == SIMPLEX_OK && got > 0 && c->have < sizeof(c->in)) {
-        rc = sx_tls_receive(c->tls, &in, c->in + c->have, sizeof(c->in) - c->have, &got);
-        c->have += rc == SIMPLEX_OK ? got : 0;
-    }
-    if (rc == SIMPLEX_OK && in.len > 0)
-        rc = sx_tls_feed(c->tls, in);
-    if (rc != SIMPLEX_OK)
-        c->last = true;
-    if (rc == SIMPLEX_OK && !was_ready && sx_tls_ready(c->tls))
-        enter(c, HEAD);
-    return rc == SIMPLEX_OK;
-}
-
 /* What does not fit is further requests behind a first one, or a head that is too long: the client
  * is answered once. */
 static void put_plain(struct sx_web_conn *c, simplex_bytes in)
@@ -348,17 +328,30 @@ static void put_plain(struct sx_web_conn *c, simplex_bytes in)
     c->last = c->last || n < in.len;
 }
 
+/* An alert of TLS goes out, if there is one. */
+static void fail_tls(struct sx_web_conn *c)
+{
+    c->last = true;
+    enter(c, LINGER);
+    if (!write_tls(c))
+        close_conn(c);
+}
+
+static void tls_moved(struct sx_web_conn *c, simplex_rc rc)
+{
+    if (rc != SIMPLEX_OK)
+        fail_tls(c);
+    else if (c->state == TLS && sx_tls_ready(c->tls))
+        enter(c, HEAD);
+}
+
 static void take_input(struct sx_web_conn *c, simplex_bytes in)
 {
-    if (c->tls != NULL) {
-        if (c->state != LINGER && !decrypt(c, in)) {
-            enter(c, LINGER); /* an alert goes out */
-            if (!write_tls(c))
-                close_conn(c);
-        }
+    if (c->state == LINGER)
         return;
-    }
-    if (c->state == HEAD)
+    if (c->tls != NULL)
+        tls_moved(c, sx_tls_feed(c->tls, in));
+    else
         put_plain(c, in);
 }
 
@@ -375,16 +368,30 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     go_on(c);
 }
 
+/* A record after the other: behind a request may stand that nothing more comes. */
+static bool more_plain(struct sx_web_conn *c)
+{
+    size_t got = 0;
+
+    if (c->tls == NULL || c->have == sizeof(c->in))
+        return false;
+    if (sx_tls_read(c->tls, c->in + c->have, sizeof(c->in) - c->have, &got) != SIMPLEX_OK) {
+        fail_tls(c);
+        return false;
+    }
+    c->have += got;
+    return got > 0;
+}
+
 /* The next request of those that have come. */
 static bool next_request(struct sx_web_conn *c)
 {
     struct sx_web_request r;
+    size_t n = 0;
 
-    if (c->tls != NULL && !decrypt(c, sx_bytes(NULL, 0))) { /* what TLS has kept */
-        close_conn(c);
-        return false;
-    }
-    size_t n = c->have == 0 ? 0 : sx_web_request_read(sx_bytes(c->in, c->have), &r);
+    do {
+        n = c->have == 0 ? 0 : sx_web_request_read(sx_bytes(c->in, c->have), &r);
+    } while (n == 0 && more_plain(c));
     if (n == 0)
         return false;
     r.close = r.close || c->last;
@@ -452,7 +459,7 @@ static void refuse(int fd, struct sx_tls *tls)
     sx_tls_free(tls);
 }
 
-void sx_web_conn_open(struct sx_web_conns *l, int fd, struct sx_tls *tls, simplex_bytes plain)
+void sx_web_conn_open(struct sx_web_conns *l, int fd, struct sx_tls *tls)
 {
     struct sx_web_conn *c = make_room(l) ? sx_calloc(1, sizeof(*c)) : NULL;
 
@@ -479,8 +486,8 @@ void sx_web_conn_open(struct sx_web_conns *l, int fd, struct sx_tls *tls, simple
         return;
     }
     uv_tcp_nodelay(&c->tcp, 1);
-    if (plain.len > 0)
-        put_plain(c, plain);
+    if (tls != NULL)
+        tls_moved(c, sx_tls_resume(tls));
     go_on(c);
 }
 

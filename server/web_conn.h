@@ -23,9 +23,9 @@ struct sx_web_conns { /* of the thread of the site */
     uint8_t part[SX_WEB_PART];
 };
 
-/* Takes fd and tls (NULL: none). plain: what came inside TLS already. When there are too many, the
- * one that has been waiting longest for a request goes, or else this one. */
-void sx_web_conn_open(struct sx_web_conns *l, int fd, struct sx_tls *tls, simplex_bytes plain);
+/* Takes fd and tls (NULL: none), whose handshake may be under way. When there are too many, the one
+ * that has been waiting longest for a request goes, or else this one. */
+void sx_web_conn_open(struct sx_web_conns *l, int fd, struct sx_tls *tls);
 void sx_web_conns_check(struct sx_web_conns *l, int64_t now); /* time limits */
 void sx_web_conns_close(struct sx_web_conns *l);              /* all of them */
 

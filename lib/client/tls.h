@@ -35,9 +35,10 @@ simplex_rc sx_tls_ctx_alpn(struct sx_tls_ctx *ctx, simplex_bytes names) SIMPLEX_
 /*
  * The web site on a port of SMP (section 3): a client that names a host (SNI) gets this certificate
  * and the algorithms of browsers, and speaks HTTP/1.1; SMP clients name none. Certificates behind
- * the leaf are sent as they stand in the PEM. May be called again, from any thread, when the files
- * have changed: connections that are there keep what they have. On failure nothing has changed.
- * *not_after: when the leaf expires, in seconds since 1970; may be NULL.
+ * the leaf are sent as they stand in the PEM. The handshake with a browser stops when that is
+ * known, before anything of it was computed: see sx_tls_resume. May be called again, from any
+ * thread, when the files have changed: connections that are there keep what they have. On failure
+ * nothing has changed. *not_after: when the leaf expires, in seconds since 1970; may be NULL.
  * E_CERT: the chain cannot be read; E_KEY: nor the key, it has a password, or it is another
  * certificate's; E_UNSUPPORTED: a key that browsers refuse, or RSA below 2048 bits; E_NOMEM.
  */
@@ -61,6 +62,13 @@ simplex_rc sx_tls_start(struct sx_tls *t) SIMPLEX_CHECK;
  */
 simplex_rc sx_tls_feed(struct sx_tls *t, simplex_bytes in) SIMPLEX_CHECK;
 bool sx_tls_ready(const struct sx_tls *t); /* handshake complete */
+/*
+ * The client is a browser (sx_tls_ctx_set_web). On a port of SMP its handshake waits then, and what
+ * is fed is kept, until sx_tls_resume goes on with it: by another thread, so that the signatures of
+ * web certificates, which take long, take no time of SMP clients. Results as of sx_tls_feed.
+ */
+bool sx_tls_web(const struct sx_tls *t);
+simplex_rc sx_tls_resume(struct sx_tls *t) SIMPLEX_CHECK;
 /*
  * Plaintext: up to n bytes, never over the end of one record; *got 0 when there is none now, so
  * call it until then. E_TLS; E_DISCONNECTED after the peer's close_notify.
@@ -94,7 +102,6 @@ const struct sx_chain *sx_tls_peer_chain(const struct sx_tls *t);
 bool sx_tls_presented(const struct sx_tls *t);
 /* Frees the copy of the peer's certificates once the SMP handshake is over. */
 void sx_tls_forget_peer_chain(struct sx_tls *t);
-bool sx_tls_web(const struct sx_tls *t);    /* it got the certificate of sx_tls_ctx_set_web */
 bool sx_tls_alpn(const struct sx_tls *t);   /* an application protocol was negotiated */
 int sx_tls_version(const struct sx_tls *t); /* 0x0303 or 0x0304 */
 

@@ -37,7 +37,8 @@ struct sx_tls {
     simplex_rc cert_error; /* why the certificates were refused */
     bool is_server, ready;
     bool presented; /* our certificates were asked for */
-    bool web;       /* the client has got the certificate of the web site */
+    bool web;       /* the client is a browser */
+    bool waits;     /* for sx_tls_resume: nothing was answered to its hello yet */
     uint8_t key_hash[32];
 };
 

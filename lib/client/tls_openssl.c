@@ -272,7 +272,7 @@ static simplex_rc judge(struct sx_tls *t, int ret)
     ERR_clear_error();
     if (t->failed != SIMPLEX_OK)
         return t->failed;
-    if (err == SSL_ERROR_WANT_READ)
+    if (err == SSL_ERROR_WANT_READ || err == SSL_ERROR_WANT_CLIENT_HELLO_CB)
         return SIMPLEX_OK;
     if (err == SSL_ERROR_ZERO_RETURN)
         t->failed = SIMPLEX_E_DISCONNECTED;
@@ -319,7 +319,7 @@ simplex_rc sx_tls_feed(struct sx_tls *t, simplex_bytes in)
 {
     if (t->failed != SIMPLEX_OK)
         return t->failed;
-    if (!t->ready) {
+    if (!t->ready && !t->waits) {
         t->in = in;
         simplex_rc rc = handshake(t);
         in = t->in;
@@ -358,7 +358,7 @@ simplex_rc sx_tls_receive(struct sx_tls *t, simplex_bytes *in, uint8_t *to, size
     if (rc == SIMPLEX_OK && t->ready && in->len == 0 && !has_input(t))
         return SIMPLEX_OK; /* OpenSSL would take buffers for a record to find that out */
     t->in = *in;
-    if (rc == SIMPLEX_OK && !t->ready)
+    if (rc == SIMPLEX_OK && !t->ready && !t->waits)
         rc = handshake(t);
     if (rc == SIMPLEX_OK)
         rc = sx_tls_read(t, to, n, got);
@@ -438,6 +438,14 @@ size_t sx_tls_unique(const struct sx_tls *t, uint8_t out[SX_TLS_UNIQUE_MAX])
         return 0;
     return t->is_server ? SSL_get_peer_finished(t->ssl, out, SX_TLS_UNIQUE_MAX)
                         : SSL_get_finished(t->ssl, out, SX_TLS_UNIQUE_MAX);
+}
+
+simplex_rc sx_tls_resume(struct sx_tls *t)
+{
+    if (t->failed != SIMPLEX_OK || !t->waits)
+        return t->failed;
+    t->waits = false;
+    return handshake(t); /* with what was kept */
 }
 
 bool sx_tls_web(const struct sx_tls *t)

@@ -50,12 +50,17 @@ static int on_hello(SSL *ssl, int *alert, void *arg)
 
     if (!ctx->web_only && SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &name, &len) != 1)
         return SSL_CLIENT_HELLO_SUCCESS;
+    if (!ctx->web_only && !t->web) {
+        t->web = t->waits = true;
+        return SSL_CLIENT_HELLO_RETRY; /* asked again by sx_tls_resume */
+    }
     *alert = SSL_AD_INTERNAL_ERROR;
     if (CRYPTO_THREAD_read_lock(ctx->lock) != 1)
         return SSL_CLIENT_HELLO_ERROR;
-    t->web = ctx->web != NULL && SSL_set_SSL_CTX(ssl, ctx->web) != NULL && as_browsers_like(ssl);
+    bool ok = ctx->web != NULL && SSL_set_SSL_CTX(ssl, ctx->web) != NULL && as_browsers_like(ssl);
     CRYPTO_THREAD_unlock(ctx->lock);
-    return t->web ? SSL_CLIENT_HELLO_SUCCESS : SSL_CLIENT_HELLO_ERROR;
+    t->web = true;
+    return ok ? SSL_CLIENT_HELLO_SUCCESS : SSL_CLIENT_HELLO_ERROR;
 }
 
 /* ---- the files ---- */

@@ -34,6 +34,7 @@ struct pair {
 
 static struct test_certs certs; /* Ed25519, 2 certificates */
 static struct sx_tls_ctx *client_ctx, *server_ctx;
+static struct sx_tls_ctx *https_ctx; /* of a test: for browsers alone */
 
 static int set_up(void **state)
 {
@@ -978,6 +979,13 @@ static struct sx_tls *answer_to_hello(struct sx_tls_ctx *server, const char *sni
     assert_true(n > 0);
     assert_int_equal(sx_tls_new(server, NULL, &t), SIMPLEX_OK);
     *rc = sx_tls_feed(t, sx_bytes(p, (size_t)n));
+    if (sx_tls_web(t) && server != https_ctx) {
+        assert_int_equal(*rc, SIMPLEX_OK); /* waits, whatever comes now */
+        assert_int_equal(sx_tls_pending(t).len, 0);
+        assert_int_equal(sx_tls_feed(t, sx_bytes(NULL, 0)), SIMPLEX_OK);
+        assert_int_equal(sx_tls_pending(t).len, 0);
+        *rc = sx_tls_resume(t);
+    }
     SSL_free(ssl);
     SSL_CTX_free(ctx);
     return t;
@@ -1027,11 +1035,12 @@ static void a_certificate_that_cannot_be_used_changes_nothing(void **state)
     assert_int_equal(sx_tls_ctx_set_web(c, sx_str("x"), sx_str("y"), NULL), SIMPLEX_E_ARG);
     sx_tls_ctx_free(c);
     sx_tls_ctx_free(shared);
-    assert_int_equal(sx_tls_ctx_https(&c), SIMPLEX_OK); /* before there is a certificate */
-    t = answer_to_hello(c, NULL, &rc);
+    assert_int_equal(sx_tls_ctx_https(&https_ctx), SIMPLEX_OK);
+    t = answer_to_hello(https_ctx, NULL, &rc); /* before there is a certificate */
     assert_int_equal(rc, SIMPLEX_E_TLS);
     sx_tls_free(t);
-    sx_tls_ctx_free(c);
+    sx_tls_ctx_free(https_ctx);
+    https_ctx = NULL;
 }
 
 int main(void)
