@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,7 @@ bool browser_open(struct browser *b, const struct browser_cfg *cfg)
                               .sin_addr = { htonl(INADDR_LOOPBACK) } };
     struct timeval limit = { WAIT_MS / 1000, 0 };
 
+    (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to servers that may have closed */
     b->ctx = NULL;
     b->ssl = NULL;
     b->have = b->len = 0;
