@@ -203,8 +203,10 @@ void sx_subscribe_server(struct simplex_agent *a, struct sx_rt_server *s)
         if (q->sub != SX_SUB_PENDING || q->got /* which needs a new session */ ||
             sx_svc_covers(q))
             continue;
-        if (!send_sub(s, q))
+        if (!send_sub(s, q)) { /* nothing else would try again on this session */
+            sx_client_disconnect(s->client, SIMPLEX_E_NOMEM);
             return;
+        }
         sx_rt_sub_set(q, SX_SUB_SENT);
     }
 }

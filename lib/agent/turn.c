@@ -429,6 +429,14 @@ static void net_closed(void *user)
     close_handle((uv_handle_t *)&a->alarm);
 }
 
+static void stop_turns(struct simplex_agent *a)
+{
+    (void)uv_check_stop(&a->turn);
+    (void)uv_prepare_stop(&a->before_poll);
+    (void)uv_idle_stop(&a->spin);
+    (void)uv_timer_stop(&a->alarm);
+}
+
 /* Commits what is open; callers that came too late get CLOSED. */
 static void shut_down(struct simplex_agent *a)
 {
@@ -442,10 +450,7 @@ static void shut_down(struct simplex_agent *a)
     a->calls_end = &a->calls;
     uv_mutex_unlock(&a->lock);
     finish_calls(a, SIMPLEX_E_CLOSED);
-    (void)uv_check_stop(&a->turn);
-    (void)uv_prepare_stop(&a->before_poll);
-    (void)uv_idle_stop(&a->spin);
-    (void)uv_timer_stop(&a->alarm);
+    stop_turns(a);
     sx_net_close(a->net, net_closed, a);
     a->net = NULL;
 }
@@ -541,6 +546,8 @@ void sx_agent_stop(struct simplex_agent *a)
         (void)uv_async_send(&a->wake);
         (void)uv_thread_join(&a->thread);
     } else {
+        if (a->handles_ready) /* no event of an agent that was never opened */
+            stop_turns(a);
         if (a->net != NULL)
             sx_net_close(a->net, net_closed, a);
         else if (a->handles_ready)

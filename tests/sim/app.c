@@ -124,6 +124,7 @@ static bool do_accept(struct app_task *t)
         e->offer = t->end;
         e->peer = asker;
         asker->peer = e;
+        e->dead = asker->dead; /* it was deleted meanwhile */
     }
     info_text('A', e, info);
     app_making(e);

@@ -49,10 +49,10 @@ extern struct sim {
     int64_t now; /* ms since it began: the monotonic clock */
     struct sim_node nodes[SIM_NODES];
     unsigned n_nodes;
-    struct sim_node *at; /* whose code runs; NULL: the world's */
-    bool looping;        /* it is the device's loop, not its application */
-    bool trace;
-    const uint8_t *script; /* choices come from here instead of the seed; NULL: from the seed */
+    struct sim_node *at;      /* whose code runs; NULL: the world's */
+    bool looping;             /* it is the device's loop, not its application */
+    bool trace, trace_blocks; /* on stderr: what happens; and what passes the network */
+    const uint8_t *script;    /* choices come from here instead of the seed; NULL: from the seed */
     size_t script_left;
     void (*committed)(struct sim_node *n); /* its database has what it wrote; NULL: nobody asks */
     void (*undone)(struct sim_node *n);    /* what it wrote since is gone */

@@ -297,6 +297,39 @@ void sx_tls_ctx_free(struct sx_tls_ctx *ctx)
     (void)ctx;
 }
 
+/* ---- telling what passes ---- */
+
+static void tell_one(const struct sx_conn *c, bool up, const struct sx_transmission *t)
+{
+    const char *what = "?", *more = "";
+    struct sx_cmd cmd;
+    struct sx_rsp rsp;
+    struct sx_smp_err why;
+    unsigned id = t->entity_id.len > 1 ? t->entity_id.ptr[0] << 8 | t->entity_id.ptr[1] : 0;
+
+    if (up && sx_cmd_decode(t->command, c->session.version, &cmd, &why) == SIMPLEX_OK)
+        what = sx_cmd_name(cmd.tag);
+    if (!up && sx_rsp_decode(t->command, c->session.version, &rsp) == SIMPLEX_OK)
+        what = sx_rsp_name(rsp.tag);
+    if (!up && t->corr_id.len > 0)
+        more = " (answer)";
+    sim_trace("    %u %s s%u %s %04x%s", c->node->n, up ? "->" : "<-", c->server, what, id, more);
+}
+
+static void tell(const struct sx_conn *c, bool up, simplex_bytes content)
+{
+    struct sx_transmission t;
+    struct sx_batch_rd rd;
+    simplex_bytes in;
+
+    if (!sim.trace_blocks || sx_batch_open(content, &rd) != SIMPLEX_OK)
+        return;
+    while (sx_batch_next(&rd, &in)) {
+        if (sx_transmission_decode(in, c->session.version, &t) == SIMPLEX_OK)
+            tell_one(c, up, &t);
+    }
+}
+
 /* ---- arrival ---- */
 
 /* What was on its way is lost; the two sides notice one after the other. */
@@ -318,6 +351,7 @@ static void at_server(struct sx_conn *c, const struct packet *p)
 {
     if (!c->srv_open || c->broken || c->deaf)
         return;
+    tell(c, true, sx_bytes(p->bytes, p->len));
     if (breaks()) {
         break_conn(c); /* it never heard of this */
         return;
@@ -332,6 +366,8 @@ static void at_client(struct sx_conn *c, struct packet *p)
 {
     struct arrival x = { c, p };
 
+    if (c->client_open && p->kind == K_DOWN)
+        tell(c, false, sx_bytes(p->bytes, p->len));
     if (c->client_open)
         (void)sim_app(c->node, arrive_in_turn, &x);
 }

@@ -5,7 +5,7 @@
  *     SEEDS=n        how many (default below)
  *     FIRST_SEED=n   from which on (0)
  *     SIM_GROUPS=n     bits of the groups of actions that may be chosen (plan.c)
- *     TRACE=1        tells on stderr what happens
+ *     TRACE=1        tells on stderr what happens; TRACE=2: and what passes the network
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +29,7 @@ int main(int argc, char **argv)
 
     (void)argc;
     sim.trace = number("TRACE", 0) != 0;
+    sim.trace_blocks = number("TRACE", 0) > 1;
     sim.how = how;
     plan_groups = (unsigned)number("SIM_GROUPS", plan_groups);
     for (uint64_t seed = first; seed < first + seeds; seed++) {
