@@ -10,6 +10,10 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 
 meson install -C "$build" --no-rebuild --quiet --destdir "$dir/root"
+for file in smp-server.service smp-server.conf grafana-dashboard.json; do
+    [ -n "$(find "$dir/root" -name smp-server -type f)" ] || break # built without a server
+    [ -s "$(find "$dir/root" -name "$file" | head -n 1)" ] || { echo "no $file"; exit 1; }
+done
 pc=$(find "$dir/root" -name simplex.pc)
 PKG_CONFIG_PATH=$(dirname "$pc")${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
 export PKG_CONFIG_PATH
