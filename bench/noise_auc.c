@@ -82,7 +82,7 @@ static void train(const struct row *r, size_t n, double w[ALL])
                 g[f] += error * r[i].x[f];
         }
         for (int f = 0; f < ALL; f++) {
-            g[f] += 1e-4 * w[f];
+            g[f] += (1e-4 + 5 / (double)n) * w[f]; /* little data supports little */
             m[f] = 0.9 * m[f] + 0.1 * g[f];
             v[f] = 0.999 * v[f] + 0.001 * g[f] * g[f];
             w[f] -=
