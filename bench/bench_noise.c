@@ -101,8 +101,8 @@ static void simulate(const struct talk *t, enum rule rule, double slots_an_hour)
                (double)n * 3600 / now);
     else
         printf("  %-34s %6.1f %6.1f %9.3f %9.3f %9.1f\n", rules[rule], (double)real * 3600 / now,
-               (double)n * 3600 / now, auc_of_sends(s, n), auc_of_windows(s, n, WINDOW),
-               real > 0 ? waited / (double)real : 0);
+               (double)n * 3600 / now, auc_of_sends(s, n),
+               auc_of_windows(s, n, since, came, WINDOW), real > 0 ? waited / (double)real : 0);
 }
 
 static void simulate_person(const char *who, const struct talk *t)
@@ -123,9 +123,11 @@ static void simulated(void)
 {
     static const struct talk talks = { 7200, 20, 8 }, single = { 900, 1, 1 };
 
-    printf("Simulated time. AUC of single sends (which is a message?) and of windows of 10 minutes "
-           "(did"
-           "\nthey talk?); the mean time that a message waits.\n");
+    printf(
+        "Simulated time. AUC of single sends (which is a message?) and of windows of 10 minutes\n"
+        "(was any message written?); the mean time that a message waits. Where messages wait,\n"
+        "a slot after a long distance is more likely to carry one; that says nothing about\n"
+        "when it was written.\n");
     simulate_person("Conversations of 8 messages on average, every two hours", &talks);
     simulate_person("Single messages, every 15 minutes", &single);
 }
@@ -304,6 +306,9 @@ static void close_side(struct side *s)
     free(s->latency_ms);
 }
 
+static double written[KEPT]; /* s, of the clock of the log */
+static size_t n_written;
+
 /* The conversation of part 1, faster: messages 150 ms apart, pauses of 2 s. */
 static void converse(struct side *j, int64_t conn, double seconds)
 {
@@ -316,6 +321,8 @@ static void converse(struct side *j, int64_t conn, double seconds)
         while ((now = sx_mono_us()) - begin < (int64_t)(at * 1e6))
             usleep(500);
         now = sx_mono_us();
+        if (n_written < KEPT)
+            written[n_written++] = (double)now / 1e6;
         must("send", simplex_agent_send(j->a, conn, sx_bytes(&now, sizeof now), 0, &id));
     }
 }
@@ -392,7 +399,7 @@ static void print_view(const char *name, const struct view *v)
         printf("  %-28s %6zu %6zu   all are messages   %8s\n", name, v->real, v->n, "1.000");
     else
         printf("  %-28s %6zu %6zu %8.3f %9.3f\n", name, v->real, v->n, auc_of_sends(v->s, v->n),
-               auc_of_windows(v->s, v->n, 1.0));
+               auc_of_windows(v->s, v->n, written, n_written, 1.0));
 }
 
 static int by_value(const void *a, const void *b)
@@ -430,7 +437,7 @@ static void run(struct side *i, struct side *j, int64_t jc, const char *way, con
     sleep(kinds != 0 ? 4 : 1); /* queues are made */
     messages = atomic_load(&i->messages);
     must("stats", simplex_agent_noise_stats(j->a, &before));
-    n_sealed = 0;
+    n_sealed = n_written = 0;
     wire_log_start();
     atomic_store(&recording, true);
     converse(j, jc, seconds);

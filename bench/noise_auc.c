@@ -174,7 +174,8 @@ double auc_of_sends(const struct auc_send *s, size_t n)
     return auc;
 }
 
-double auc_of_windows(const struct auc_send *s, size_t n, double seconds)
+double auc_of_windows(const struct auc_send *s, size_t n, const double *written, size_t n_written,
+                      double seconds)
 {
     double begin = n > 0 ? s[0].at : 0, end = n > 0 ? s[n - 1].at : 0, last = begin;
     size_t windows = (size_t)((end - begin) / seconds) + 1;
@@ -182,10 +183,13 @@ double auc_of_windows(const struct auc_send *s, size_t n, double seconds)
 
     for (size_t i = 0; i < windows; i++)
         r[i].x[2] = log(seconds); /* the least distance in it */
+    for (size_t i = 0; i < n_written; i++) {
+        if (written[i] >= begin && written[i] <= end)
+            r[(size_t)((written[i] - begin) / seconds)].real = true;
+    }
     for (size_t i = 0; i < n; i++) {
         struct row *w = &r[(size_t)((s[i].at - begin) / seconds)];
         double distance = log(s[i].at - last + 1e-4);
-        w->real = w->real || s[i].real;
         w->x[1]++;
         w->x[2] = distance < w->x[2] ? distance : w->x[2];
         last = s[i].at;

@@ -15,7 +15,8 @@ struct auc_send {
 
 /* Of single sends: which are real? */
 double auc_of_sends(const struct auc_send *s, size_t n);
-/* Of windows of so many seconds: in which was any real? */
-double auc_of_windows(const struct auc_send *s, size_t n, double seconds);
+/* Of windows of so many seconds: in which was any message written? written: ascending, s. */
+double auc_of_windows(const struct auc_send *s, size_t n, const double *written, size_t n_written,
+                      double seconds);
 
 #endif

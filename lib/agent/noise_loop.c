@@ -10,6 +10,7 @@
  * a SEND each time. What fails is tried again in a later slot.
  */
 #include "agent/noise.h"
+#include "agent/services.h"
 
 static void on_made(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp);
 static void on_secured(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp);
@@ -131,14 +132,16 @@ static void leave(struct simplex_agent *a, struct sx_noise_queue *q)
 
 /* ---- which server ---- */
 
-/* A session through which a connection receives. */
+/* A session through which a connection receives. The queues of a service are counted by its server:
+ * it makes no others. */
 static struct sx_rt_server *any_server(struct simplex_agent *a)
 {
     struct sx_rt_server *picked = NULL;
     uint32_t seen = 0;
 
     for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
-        if (s->queues != NULL && sx_client_is_up(s->client) && sx_random_below(++seen) == 0)
+        if (s->queues != NULL && sx_client_is_up(s->client) && !sx_svc_session(s) &&
+            sx_random_below(++seen) == 0)
             picked = s;
     }
     return picked;
