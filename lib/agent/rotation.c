@@ -172,7 +172,8 @@ simplex_rc sx_rotation_ended(struct simplex_agent *a, int64_t conn, bool complet
     } else {
         return SIMPLEX_OK;
     }
-    return sx_rotation_put(a, &r);
+    rc = sx_rotation_put(a, &r);
+    return rc == SIMPLEX_OK && completed ? sx_rotation_check(a, conn) : rc; /* it may have others */
 }
 
 /* ---- what is due ---- */
@@ -205,7 +206,8 @@ static simplex_rc take_turn(struct simplex_agent *a, int64_t user,
 static simplex_rc start(struct simplex_agent *a, const struct sx_conn *c, struct sx_rotation *r)
 {
     struct sx_rotation_policy p;
-    bool mine;
+    int64_t queue;
+    bool mine, listed;
     simplex_rc rc = sx_rotation_policy(a, c->user, r, &p);
 
     if (rc == SIMPLEX_OK && !sx_rotates(&p)) { /* its user's was taken back */
@@ -218,7 +220,9 @@ static simplex_rc start(struct simplex_agent *a, const struct sx_conn *c, struct
         return rc;
     if (!mine)
         return sx_rotation_put(a, r);
-    rc = sx_switch_start(a, r->conn_id, 0, sx_bytes(NULL, 0));
+    rc = sx_rotation_queue(a, c, &queue, &listed);
+    if (rc == SIMPLEX_OK)
+        rc = sx_switch_start(a, r->conn_id, queue, sx_bytes(NULL, 0));
     if (rc == SIMPLEX_OK) {
         r->running = true;
         r->unlisted = false;

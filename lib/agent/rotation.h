@@ -32,6 +32,13 @@ simplex_rc sx_rotation_ended(struct simplex_agent *a, int64_t conn, bool complet
  * a->rotation.check is set. */
 simplex_rc sx_rotation_check_servers(struct simplex_agent *a) SIMPLEX_CHECK;
 
+/* A queue that is not where its user wants queues to be makes the connection due. */
+simplex_rc sx_rotation_check(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+/* Which of its queues moves next: one on a server that is not on the list of the user any more, or
+ * that which has been there for longest. 0: there is none. */
+simplex_rc sx_rotation_queue(struct simplex_agent *a, const struct sx_conn *c, int64_t *queue,
+                             bool *listed) SIMPLEX_CHECK;
+
 /* ---- shared by rotation.c and rotation_set.c ---- */
 
 int64_t sx_up_to(int64_t max); /* 0 .. max, uniform but for 1 in 2^18 at the longest */

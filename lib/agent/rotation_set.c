@@ -24,13 +24,35 @@ static bool stores_on(struct simplex_agent *a, int64_t user, const struct sx_ser
     return false;
 }
 
-/* A queue that is not where its user wants queues to be. */
-static simplex_rc check_conn(struct simplex_agent *a, int64_t conn)
+simplex_rc sx_rotation_queue(struct simplex_agent *a, const struct sx_conn *c, int64_t *queue,
+                             bool *listed)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc = SIMPLEX_OK;
+
+    *queue = 0;
+    *listed = true;
+    for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
+        rc = sx_store_rcvq_of(a->store, c->id, n, &q);
+        if (rc != SIMPLEX_OK || q.deleted || q.replaces != 0)
+            continue;
+        bool on_list = stores_on(a, c->user, &q.server);
+        if (*queue == 0 || (*listed && !on_list) || (*listed == on_list && q.id < *queue)) {
+            *queue = q.id;
+            *listed = on_list;
+        }
+    }
+    sx_wipe(&q, sizeof q);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
+simplex_rc sx_rotation_check(struct simplex_agent *a, int64_t conn)
 {
     struct sx_rotation r;
     struct sx_rotation_policy p = { .every = 0 };
     struct sx_conn c;
-    struct sx_rcv_queue q;
+    int64_t queue;
+    bool listed = true;
     simplex_rc rc = sx_store_rotation_get(a->store, conn, &r);
 
     if (rc == SIMPLEX_OK)
@@ -38,15 +60,9 @@ static simplex_rc check_conn(struct simplex_agent *a, int64_t conn)
     if (rc == SIMPLEX_OK)
         rc = sx_rotation_policy(a, c.user, &r, &p);
     if (rc == SIMPLEX_OK && p.server_list && !r.running && !r.unlisted)
-        rc = sx_store_rcvq_of(a->store, conn, 0, &q);
-    else if (rc == SIMPLEX_OK)
-        rc = SIMPLEX_E_NOT_FOUND;
-    if (rc != SIMPLEX_OK)
+        rc = sx_rotation_queue(a, &c, &queue, &listed);
+    if (rc != SIMPLEX_OK || listed)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
-    bool listed = stores_on(a, c.user, &q.server);
-    sx_wipe(&q, sizeof q);
-    if (listed)
-        return SIMPLEX_OK;
     int64_t at = sx_now_ms() + sx_up_to(sx_rotation_spread(&p));
     r.unlisted = true;
     if (at < r.due_at)
@@ -63,7 +79,7 @@ static simplex_rc check_some(struct simplex_agent *a, bool *done)
         sx_store_conn_list_user(a->store, a->rotation.check_user, a->rotation.check_conn, ids, &n);
 
     for (size_t i = 0; rc == SIMPLEX_OK && i < n; i++) {
-        rc = check_conn(a, ids[i]);
+        rc = sx_rotation_check(a, ids[i]);
         a->rotation.check_conn = ids[i];
     }
     *done = n < SX_COUNT(ids);
@@ -247,7 +263,7 @@ static simplex_rc set_conn(struct simplex_agent *a, void *arg)
     if (rc == SIMPLEX_OK || rc == SIMPLEX_E_NOT_FOUND)
         rc = apply(a, &c, &x->policy, x->own);
     if (rc == SIMPLEX_OK)
-        rc = check_conn(a, c.id);
+        rc = sx_rotation_check(a, c.id);
     return rc;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Connections with several receiving queues: every message arrives once and in order, whichever
- * server is away, loses what it took or comes back; peers that use one queue are noticed; queues come
- * and go.
+ * server is away, loses what it took or comes back; peers that use one queue are noticed; queues
+ * come and go.
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -106,11 +106,8 @@ static void each_side_chooses_for_itself_and_servers_limit_it(void **state)
         int32_t i, j;
         size_t i_queues, j_queues;
     } cases[] = {
-        { 4, 4, 1, 4, 1 },
-        { 3, 1, 3, 1, 3 },
-        { 2, 4, 2, 2, 2 },
-        { 1, 3, 3, 1, 1 },
-        { 2, 0, 0, 1, 1 },
+        { 4, 4, 1, 4, 1 }, { 3, 1, 3, 1, 3 }, { 2, 4, 2, 2, 2 },
+        { 1, 3, 3, 1, 1 }, { 2, 0, 0, 1, 1 },
     };
 
     (void)state;
@@ -139,9 +136,9 @@ static void the_number_can_be_given_with_each_connection(void **state)
     assert_int_equal(simplex_agent_create_with(r.i.a, SIMPLEX_PQ_ON, &o, &ic), SIMPLEX_OK);
     ev = wait_event(&r.i, SIMPLEX_EV_INV, ic);
     o.queues = 2;
-    assert_int_equal(simplex_agent_join_with(r.j.a, simplex_event_data(ev), sx_str("J"),
-                                             SIMPLEX_PQ_ON, &o, &jc),
-                     SIMPLEX_OK);
+    assert_int_equal(
+        simplex_agent_join_with(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_ON, &o, &jc),
+        SIMPLEX_OK);
     simplex_event_free(ev);
     ev = wait_event(&r.i, SIMPLEX_EV_CONF, ic);
     assert_int_equal(simplex_agent_allow(r.i.a, ic, simplex_event_conf(ev), sx_str("I")),
@@ -166,14 +163,14 @@ static void a_requester_and_an_owner_have_several(void **state)
     assert_int_equal(simplex_agent_create_address(r.i.a, &address), SIMPLEX_OK);
     ev = wait_event(&r.i, SIMPLEX_EV_INV, address);
     assert_int_equal(count_queues(&r.i, address, SIMPLEX_SWITCH_RCV), 1);
-    assert_int_equal(simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("me"), SIMPLEX_PQ_OFF,
-                                        &jc),
-                     SIMPLEX_OK);
+    assert_int_equal(
+        simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("me"), SIMPLEX_PQ_OFF, &jc),
+        SIMPLEX_OK);
     simplex_event_free(ev);
     ev = wait_event(&r.i, SIMPLEX_EV_REQ, address);
-    assert_int_equal(simplex_agent_accept(r.i.a, simplex_event_request(ev), sx_str("you"),
-                                          SIMPLEX_PQ_OFF, &ic),
-                     SIMPLEX_OK);
+    assert_int_equal(
+        simplex_agent_accept(r.i.a, simplex_event_request(ev), sx_str("you"), SIMPLEX_PQ_OFF, &ic),
+        SIMPLEX_OK);
     simplex_event_free(ev);
     ev = wait_event(&r.j, SIMPLEX_EV_CONF, jc);
     assert_int_equal(simplex_agent_allow(r.j.a, jc, simplex_event_conf(ev), sx_str("me again")),
@@ -370,9 +367,9 @@ static void the_first_server_of_a_link_may_be_away(void **state)
     assert_int_equal(link_queues(simplex_event_data(ev), &first, &r, &shorter), 2);
     sx_wr_free(&shorter);
     ring_away(&r, first);
-    assert_int_equal(simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF,
-                                        &r.jc),
-                     SIMPLEX_OK);
+    assert_int_equal(
+        simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF, &r.jc),
+        SIMPLEX_OK);
     simplex_event_free(ev);
     allow(&r.i, r.ic);
     expect(&r.j, SIMPLEX_EV_CON, r.jc);
@@ -413,9 +410,9 @@ static void any_server_may_fail_during_the_handshake(void **state)
         ev = wait_event(&r.i, SIMPLEX_EV_INV, r.ic);
         if (round / 3 == 0)
             ring_away(&r, dead);
-        assert_int_equal(simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("J"),
-                                            SIMPLEX_PQ_OFF, &r.jc),
-                         SIMPLEX_OK);
+        assert_int_equal(
+            simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF, &r.jc),
+            SIMPLEX_OK);
         simplex_event_free(ev);
         if (round / 3 == 1)
             ring_away(&r, dead);
@@ -455,9 +452,9 @@ static void the_others_go_when_the_joiner_uses_the_first_alone(void **state)
     ev = wait_event(&r.i, SIMPLEX_EV_INV, r.ic);
     assert_int_equal(link_queues(simplex_event_data(ev), &first, &r, &shorter), 3);
     simplex_event_free(ev);
-    assert_int_equal(simplex_agent_join(r.j.a, sx_wr_bytes(&shorter), sx_str("J"), SIMPLEX_PQ_OFF,
-                                        &r.jc),
-                     SIMPLEX_OK);
+    assert_int_equal(
+        simplex_agent_join(r.j.a, sx_wr_bytes(&shorter), sx_str("J"), SIMPLEX_PQ_OFF, &r.jc),
+        SIMPLEX_OK);
     sx_wr_free(&shorter);
     allow(&r.i, r.ic);
     expect(&r.j, SIMPLEX_EV_CON, r.jc);
@@ -496,9 +493,9 @@ static void the_others_go_when_the_initiator_uses_the_first_alone(void **state)
     agent_reopen(&r.j);
     assert_int_equal(simplex_agent_create(r.i.a, SIMPLEX_PQ_OFF, &r.ic), SIMPLEX_OK);
     ev = wait_event(&r.i, SIMPLEX_EV_INV, r.ic);
-    assert_int_equal(simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF,
-                                        &r.jc),
-                     SIMPLEX_OK);
+    assert_int_equal(
+        simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF, &r.jc),
+        SIMPLEX_OK);
     simplex_event_free(ev);
     expect(&r.j, SIMPLEX_EV_JOINED, r.jc);
     assert_true(queue_at(&r.j, r.jc, SIMPLEX_SWITCH_RCV, 1, &q));
@@ -517,8 +514,7 @@ static void the_others_go_when_the_initiator_uses_the_first_alone(void **state)
     ring_back(&r, spare); /* I finds out when it sends, and does without it */
     expect_server_queues(&r, 2);
     talk(&r.i, r.ic, &r.j, r.jc, "through the first");
-    simplex_event_free(
-        expect_change(&r.i, r.ic, SIMPLEX_SWITCH_SND, SIMPLEX_QUEUE_REMOVED));
+    simplex_event_free(expect_change(&r.i, r.ic, SIMPLEX_SWITCH_SND, SIMPLEX_QUEUE_REMOVED));
     all_in_use(&r, 1, 1);
     talk_both_ways(&r, "as ever");
     ring_close(&r);
@@ -559,8 +555,7 @@ static void queues_are_added_and_removed(void **state)
         ev = expect_change(&r.i, r.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_ADDED);
         assert_int_equal(simplex_event_queue_id(ev), id);
         simplex_event_free(ev);
-        simplex_event_free(
-            expect_change(&r.j, r.jc, SIMPLEX_SWITCH_SND, SIMPLEX_QUEUE_ADDED));
+        simplex_event_free(expect_change(&r.j, r.jc, SIMPLEX_SWITCH_SND, SIMPLEX_QUEUE_ADDED));
         all_in_use(&r, k, 1);
         talk_both_ways(&r, "with one more");
     }
@@ -585,8 +580,7 @@ static void queues_are_added_and_removed(void **state)
     for (size_t k = SIMPLEX_QUEUES_MAX - 1; k > 1; k--) {
         assert_true(queue_at(&r.i, r.ic, SIMPLEX_SWITCH_RCV, k - 1, &q));
         assert_int_equal(simplex_agent_remove_queue(r.i.a, r.ic, q.id), SIMPLEX_OK);
-        simplex_event_free(
-            expect_change(&r.i, r.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_REMOVED));
+        simplex_event_free(expect_change(&r.i, r.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_REMOVED));
         (void)send_text(&r.j, r.jc, "one less");
         receive_text(&r.i, r.ic, "one less");
     }
@@ -622,6 +616,36 @@ static void restarts_while_queues_are_added_and_removed(void **state)
         receive_text(&r.i, r.ic, "one");
         expect_in_use(&r.j, r.jc, SIMPLEX_SWITCH_SND, 1);
     }
+    ring_close(&r);
+}
+
+/* The one that has been in its place for longest moves, so all of them do. */
+static void a_policy_moves_one_queue_after_the_other(void **state)
+{
+    static const simplex_rotation soon = {
+        .size = sizeof soon, .every = 300, .spread = 1, .per_day = 864000000
+    };
+    struct ring r;
+    simplex_queue_info first, second, q;
+
+    (void)state;
+    ring_open(&r, 4, 2, 1, NULL);
+    ring_connect(&r);
+    all_in_use(&r, 2, 1);
+    assert_true(queue_at(&r.i, r.ic, SIMPLEX_SWITCH_RCV, 0, &first));
+    assert_true(queue_at(&r.i, r.ic, SIMPLEX_SWITCH_RCV, 1, &second));
+    int64_t newest = first.id > second.id ? first.id : second.id;
+    assert_int_equal(simplex_agent_set_conn_rotation(r.i.a, r.ic, &soon), SIMPLEX_OK);
+    for (int moved = 0; moved < 4;) {
+        simplex_event *ev = wait_event(&r.i, SIMPLEX_EV_SWITCH, r.ic);
+        moved += simplex_event_switch(ev, NULL) == SIMPLEX_SWITCH_COMPLETED;
+        simplex_event_free(ev);
+        talk_both_ways(&r, "meanwhile");
+    }
+    assert_int_equal(simplex_agent_set_conn_rotation(r.i.a, r.ic, NULL), SIMPLEX_OK);
+    all_in_use(&r, 2, 1);
+    for (size_t n = 0; queue_at(&r.i, r.ic, SIMPLEX_SWITCH_RCV, n, &q); n++)
+        assert_true(q.id > newest);
     ring_close(&r);
 }
 
@@ -737,8 +761,7 @@ static void take_one(struct side *s)
         vec_assert_eq(simplex_event_data(ev), sx_str(text), "in order");
         if (simplex_event_integrity(ev, NULL, NULL) != SIMPLEX_MSG_OK)
             fail_msg("%s: %s", s->t->db, simplex_event_json(ev));
-        assert_int_equal(simplex_agent_ack(s->t->a, s->conn, simplex_event_msg_id(ev)),
-                         SIMPLEX_OK);
+        assert_int_equal(simplex_agent_ack(s->t->a, s->conn, simplex_event_msg_id(ev)), SIMPLEX_OK);
         s->received++;
     }
     simplex_event_free(ev);
@@ -812,6 +835,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(queues_are_added_and_removed),
         cmocka_unit_test(restarts_while_queues_are_added_and_removed),
         cmocka_unit_test(one_of_several_queues_moves),
+        cmocka_unit_test(a_policy_moves_one_queue_after_the_other),
         cmocka_unit_test(a_new_ratchet_is_made_through_all_queues),
         cmocka_unit_test(everything_arrives_in_order_whatever_fails),
     };
