@@ -43,6 +43,8 @@ struct side {
     struct ledger got;
     char link[DEMO_LINE], info[256], said[512];
     bool open, confirmed, connected, pq;
+    bool counted;
+    long noise[5]; /* PINGs, loops, repeats, bytes, queues */
     int64_t said_at;
     int64_t sent; /* id of the last SENT */
 };
@@ -118,6 +120,9 @@ static void on_line(void *user, char *line)
         s->pq = *text == '1';
     } else if (strcmp(line, "SENT") == 0) {
         s->sent++;
+    } else if (strcmp(line, "NOISE") == 0) {
+        s->counted = sscanf(text, "%ld %ld %ld %ld %ld", &s->noise[0], &s->noise[1], &s->noise[2],
+                            &s->noise[3], &s->noise[4]) == 5;
     } else {
         say(RED, "%s reports: %s %s", s->child.name, line, text);
         demo.failed = true;
@@ -444,6 +449,58 @@ static bool close_and_reopen(void)
     return say_from(BOB, "Still there, Alice?") && say_from(ALICE, "Nothing lost, Bob.");
 }
 
+/* ---- noise ---- */
+
+static bool was_counted(void)
+{
+    return demo.side[ALICE].counted;
+}
+
+static bool count_noise(void)
+{
+    demo.side[ALICE].counted = false;
+    return child_tell(&demo.side[ALICE].child, "count\n") &&
+           wait_for("the statistics", was_counted) && pump(100);
+}
+
+static bool server_has(size_t queues)
+{
+    simplex_server_counters c = { .size = sizeof c };
+    int64_t began = demo_us();
+
+    do {
+        if (simplex_server_count(demo.server, &c) != SIMPLEX_OK || !pump(50))
+            return fail("the server does not count");
+    } while (c.queues != queues && demo_us() - began < PATIENCE_US);
+    say(PLAIN, "the server holds %zu queues", c.queues);
+    return c.queues == queues || fail("there should be another number of queues");
+}
+
+/* Alice's agent sends commands without a meaning; nobody notices. */
+static bool noise(void)
+{
+    const long *n = demo.side[ALICE].noise;
+    int64_t heard;
+
+    act("Noise");
+    if (!child_tell(&demo.side[ALICE].child, "noise %lld\n", 1LL << 33) ||
+        !say_from(ALICE, "Whoever counts my messages counts more of them now."))
+        return false;
+    heard = demo.side[BOB].said_at;
+    do {
+        if (!count_noise())
+            return false;
+    } while (n[0] < 5 || n[1] < 5 || n[2] < 5);
+    say(PLAIN,
+        "Alice's agent sent %ld PINGs, %ld messages to itself and %ld that Bob had already:", n[0],
+        n[1], n[2]);
+    say(PLAIN, "%ld KB, at random times; Bob's agent dropped the repeats", n[3] / 1000);
+    if (!server_has(3) || !say_from(BOB, "I have heard nothing but this.") ||
+        !child_tell(&demo.side[ALICE].child, "noise 0\n") || !server_has(2))
+        return false;
+    return demo.side[BOB].said_at == heard || fail("Bob was shown a message again");
+}
+
 /* ---- the account ---- */
 
 static void row_latency(const char *title, bool waited)
@@ -591,7 +648,7 @@ int main(int argc, char **argv)
     bool ok = prepare() && start_server() && start_agents();
     if (ok)
         say(PLAIN, "two agents, each a process with an encrypted database in %s", demo.dir);
-    ok = ok && connect_agents() && talk() && load() && close_and_reopen();
+    ok = ok && connect_agents() && talk() && load() && close_and_reopen() && noise();
     if (demo.load_ended != 0)
         account();
     ok = ok && ledger_good(&demo.side[ALICE].got) && ledger_good(&demo.side[BOB].got);

@@ -3,9 +3,9 @@
  * One agent of the demo: an ordinary application of libsimplex. It takes commands from standard
  * input and writes what happens to standard output:
  *
- *     in:  KEY (first line) | create | join LINK | say TEXT
+ *     in:  KEY (first line) | create | join LINK | say TEXT | noise BUDGET | count
  *     out: OPEN | LINK link | CONF info | INFO info | CON pq | MSG time id integrity body |
- *          SENT time id | FAIL text
+ *          SENT time id | NOISE pings loops repeats bytes queues | FAIL text
  *
  * It keeps nothing but its database. The numbered messages show how an application gets
  * exactly-once without any records of its own: all are sent from inside the callback, so that
@@ -193,6 +193,28 @@ static int64_t first_connection(simplex_agent *a)
     return id;
 }
 
+static void set_noise(simplex_agent *a, const char *budget)
+{
+    simplex_noise noise = { .size = sizeof noise,
+                            .budget = atoll(budget),
+                            .kinds =
+                                SIMPLEX_NOISE_PING | SIMPLEX_NOISE_LOOP | SIMPLEX_NOISE_REPEAT };
+
+    check("noise", simplex_agent_set_noise(a, &noise));
+}
+
+static void count_noise(simplex_agent *a)
+{
+    simplex_noise_stats s = { .size = sizeof s };
+    char text[160];
+
+    check("count", simplex_agent_noise_stats(a, &s));
+    (void)snprintf(text, sizeof text, "%lld %lld %lld %lld %lld", (long long)s.total.pings,
+                   (long long)s.total.loops, (long long)s.total.repeats, (long long)s.total.bytes,
+                   (long long)s.queues);
+    tell("NOISE ", bytes(text));
+}
+
 static void command(simplex_agent *a, char *line)
 {
     int64_t id;
@@ -206,6 +228,10 @@ static void command(simplex_agent *a, char *line)
         check("join", simplex_agent_join(a, bytes(line + 5), bytes(info), SIMPLEX_PQ_ON, &id));
     } else if (strncmp(line, "say ", 4) == 0) {
         check("send", simplex_agent_send(a, first_connection(a), bytes(line + 4), 0, &id));
+    } else if (strncmp(line, "noise ", 6) == 0) {
+        set_noise(a, line + 6);
+    } else if (strcmp(line, "count") == 0) {
+        count_noise(a);
     } else {
         tell("FAIL unknown command ", bytes(line));
     }
