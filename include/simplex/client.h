@@ -54,13 +54,16 @@ enum {
     SIMPLEX_SMP_LGET = 17, /* entity link_id -> LNK */
     SIMPLEX_SMP_NSUB = 18, /* entity ntf_id, auth_key -> OK; NMSG follows as PUSH */
     SIMPLEX_SMP_PING = 19, /* -> PONG */
+    SIMPLEX_SMP_SUBS = 20, /* of a service, when UP: count, ids_hash -> SOKS; for each queue with a
+                              message MSG as PUSH, then ALLS */
+    SIMPLEX_SMP_NSUBS = 21, /* the same of a notification service -> SOKS */
 };
 
 /* Responses (section 6.2). Beside each: the fields of simplex_client_event it fills. */
 enum {
     SIMPLEX_SMP_IDS = 1, /* rcv_id, snd_id, server_key; may: queue_mode, link_id, ntf_id,
-                            ntf_server_key */
-    SIMPLEX_SMP_OK = 2,
+                            ntf_server_key, service_id */
+    SIMPLEX_SMP_OK = 2, /* service_id when the queue belongs to the service now */
     SIMPLEX_SMP_MSG = 3,  /* msg_id, body: see simplex_client_open_message */
     SIMPLEX_SMP_LNK = 4,  /* snd_id, fixed_data, user_data */
     SIMPLEX_SMP_NID = 5,  /* ntf_id, server_key */
@@ -70,6 +73,9 @@ enum {
     SIMPLEX_SMP_END = 9,   /* another connection subscribed to the queue `entity` */
     SIMPLEX_SMP_DELD = 10, /* the queue `entity` was deleted by another connection */
     SIMPLEX_SMP_ERR = 11,  /* error */
+    SIMPLEX_SMP_SOKS = 12, /* count, ids_hash: what the server knows to be the service's */
+    SIMPLEX_SMP_ENDS = 13, /* count, ids_hash: another connection has the service's queues now */
+    SIMPLEX_SMP_ALLS = 14, /* all that waited after SUBS was delivered */
 };
 
 /* queue_mode */
@@ -80,7 +86,8 @@ enum {
 
 /* What an event is about. */
 enum {
-    SIMPLEX_CLIENT_UP = 1,       /* version: the session is ready, also after reconnecting */
+    SIMPLEX_CLIENT_UP = 1,       /* version: the session is ready, also after reconnecting;
+                                    service_id: when it is one of a service */
     SIMPLEX_CLIENT_DOWN = 2,     /* rc: it ended, or could not be had. Subscriptions are gone */
     SIMPLEX_CLIENT_RESPONSE = 3, /* request, rc; response, its fields when rc is OK or SERVER */
     SIMPLEX_CLIENT_PUSH = 4,     /* response and its fields: sent without being asked for, or an
@@ -107,6 +114,9 @@ typedef struct simplex_client_event {
     simplex_bytes nonce, meta;
     simplex_bytes json;  /* UTF-8 */
     simplex_bytes error; /* what the server said: "AUTH", "CMD SYNTAX" (section 6.2) */
+    simplex_bytes service_id;
+    int64_t count;
+    simplex_bytes ids_hash; /* 16 bytes: simplex_client_ids_hash */
 } simplex_client_event;
 
 /*
@@ -135,12 +145,25 @@ typedef struct simplex_client_config {
     int64_t reconnect_first;           /* 2,000; grows to reconnect_max */
     int64_t reconnect_max;             /* 180,000 */
     uint16_t min_version, max_version; /* SMP versions: 6..19 */
+
+    /* The client is a service (sections 4 and 5): the server remembers which queues it made or
+     * subscribed as one, and SUBS subscribes them all. PEM, as simplex_client_service_cert makes them;
+     * a certificate is for one role. Servers before SMP 19 (notifications: 16) see an ordinary
+     * client; one that refuses the service closes the connection (HANDSHAKE). */
+    int32_t service_role; /* SIMPLEX_SERVICE_..., 0: none */
+    simplex_bytes service_cert, service_key;
 } simplex_client_config;
+
+enum {
+    SIMPLEX_SERVICE_MESSAGES = 'M',
+    SIMPLEX_SERVICE_NOTIFICATIONS = 'N',
+};
 
 /*
  * Starts a client. cfg and all it points to are copied. *out: to be closed with
  * simplex_client_close; NULL on failure. Whether the server can be reached shows later, in events.
- * Errors: ARG (size, text too long), ADDRESS (server), NOMEM, SYSTEM.
+ * Errors: ARG (size, text too long, role), ADDRESS (server), DECODE, CERT, KEY (of the service),
+ * NOMEM, SYSTEM.
  */
 SIMPLEX_API simplex_rc simplex_client_open(const simplex_client_config *cfg,
                                            simplex_client **out) SIMPLEX_CHECK;
@@ -173,6 +196,8 @@ typedef struct simplex_command {
     simplex_bytes corr_id; /* 24 bytes to use as correlation id (NEW with link data); empty:
                               random */
     int64_t timeout;       /* ms; 0: command_timeout */
+    int64_t count;         /* SUBS, NSUBS: how many queues (v19) ... */
+    simplex_bytes ids_hash; /* ... and which: 16 bytes of simplex_client_ids_hash */
 } simplex_command;
 
 /*
@@ -248,6 +273,19 @@ SIMPLEX_API simplex_rc simplex_client_open_notification(simplex_bytes dh_key,
  */
 SIMPLEX_API simplex_rc simplex_client_sender_id(simplex_bytes corr_id,
                                                 uint8_t snd_id[24]) SIMPLEX_CHECK;
+
+/*
+ * A certificate for service_cert and its key for service_key: Ed25519, self-signed, PEM without a
+ * NUL. cert_len, key_len: in the room (SIMPLEX_SERVICE_PEM_MAX is enough), out the length. Keep the
+ * key secret. Errors: ARG, BUFFER (both lengths are set), NOMEM.
+ */
+#define SIMPLEX_SERVICE_PEM_MAX 2048
+SIMPLEX_API simplex_rc simplex_client_service_cert(char *cert, size_t *cert_len, char *key,
+                                                   size_t *key_len) SIMPLEX_CHECK;
+
+/* ids_hash of a set of queues: starts with 16 zeros; each queue's id (rcv_id for SUBS, ntf_id for
+ * NSUBS) is added, and taken out again, by one call. Errors: ARG. */
+SIMPLEX_API simplex_rc simplex_client_ids_hash(uint8_t hash[16], simplex_bytes id) SIMPLEX_CHECK;
 
 #ifdef __cplusplus
 }

@@ -132,7 +132,10 @@ static void deliver(simplex_client *c, const simplex_client_event *ev)
 static void on_up(void *user, struct sx_client *smp)
 {
     simplex_client_event ev = { .kind = SIMPLEX_CLIENT_UP, .version = sx_client_version(smp) };
+    const struct sx_session *s = sx_client_session(smp);
 
+    if (s != NULL && s->service.role != 0)
+        ev.service_id = sx_bytes(s->service.id, sizeof(s->service.id));
     deliver(user, &ev);
 }
 
@@ -178,6 +181,22 @@ static void on_response(void *user, void *ctx, simplex_rc rc, const struct sx_rs
 
 /* ---- the thread ---- */
 
+/* SUBS and NSUBS: for the service that this session is one of, signed with the session's key. */
+static simplex_rc as_service(const simplex_client *c, struct sx_request *req)
+{
+    const struct sx_session *s = sx_client_session(c->smp);
+
+    if (req->cmd->tag != SX_SUBS && req->cmd->tag != SX_NSUBS)
+        return SIMPLEX_OK;
+    if (s == NULL)
+        return SIMPLEX_E_DISCONNECTED;
+    if (s->service.role == 0)
+        return SIMPLEX_E_PROHIBITED;
+    req->entity = sx_bytes(s->service.id, sizeof(s->service.id));
+    req->key = &s->service.key;
+    return SIMPLEX_OK;
+}
+
 static void start_job(simplex_client *c, struct job *j)
 {
     const struct sx_keypair *key;
@@ -194,7 +213,9 @@ static void start_job(simplex_client *c, struct job *j)
         .ctx = j,
         .timeout = j->timeout,
     };
-    simplex_rc rc = sx_client_send(c->smp, &req);
+    simplex_rc rc = as_service(c, &req);
+    if (rc == SIMPLEX_OK)
+        rc = sx_client_send(c->smp, &req);
     sx_cmd_copy_free(j->copy);
     j->copy = NULL;
     if (rc != SIMPLEX_OK)
@@ -270,7 +291,13 @@ static simplex_rc net_config(const simplex_client_config *cfg, struct sx_net_cfg
         .socks_mode = cfg->socks_only_onion ? SX_SOCKS_ONION : SX_SOCKS_ALWAYS,
         .min_version = cfg->min_version,
         .max_version = cfg->max_version,
+        .service_role = (uint8_t)cfg->service_role,
+        .service_chain_pem = cfg->service_cert,
+        .service_key_pem = cfg->service_key,
     };
+    if (cfg->service_role != 0 && cfg->service_role != SIMPLEX_SERVICE_MESSAGES &&
+        cfg->service_role != SIMPLEX_SERVICE_NOTIFICATIONS)
+        return SIMPLEX_E_ARG;
     if (!put_text(net->socks_host, sizeof(net->socks_host), cfg->socks_host) ||
         !put_text(net->socks_user, sizeof(net->socks_user), cfg->socks_user) ||
         !put_text(net->socks_password, sizeof(net->socks_password), cfg->socks_password))

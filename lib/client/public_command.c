@@ -128,6 +128,19 @@ static simplex_rc fill_send(const simplex_command *in, simplex_bytes password,
     return SIMPLEX_OK;
 }
 
+/* Whose they are the session knows: entity and key are filled in when it is there. */
+static simplex_rc fill_subs(const simplex_command *in, simplex_bytes password,
+                            struct sx_public_cmd *out)
+{
+    (void)password;
+    if (in->count < 0 || out->has_key || in->ids_hash.len != sizeof(out->cmd.subs.hash))
+        return SIMPLEX_E_ARG;
+    out->cmd.subs.has_hash = true;
+    out->cmd.subs.count = in->count;
+    memcpy(out->cmd.subs.hash, in->ids_hash.ptr, sizeof(out->cmd.subs.hash));
+    return SIMPLEX_OK;
+}
+
 static const struct {
     enum sx_cmd_tag tag;
     fill_fn *fill; /* NULL: no such command */
@@ -141,7 +154,8 @@ static const struct {
     [SIMPLEX_SMP_QUE] = { SX_QUE, no_params },   [SIMPLEX_SMP_SKEY] = { SX_SKEY, fill_own_key },
     [SIMPLEX_SMP_SEND] = { SX_SEND, fill_send }, [SIMPLEX_SMP_LKEY] = { SX_LKEY, fill_own_key },
     [SIMPLEX_SMP_LGET] = { SX_LGET, no_params }, [SIMPLEX_SMP_NSUB] = { SX_NSUB, no_params },
-    [SIMPLEX_SMP_PING] = { SX_PING, no_params },
+    [SIMPLEX_SMP_PING] = { SX_PING, no_params }, [SIMPLEX_SMP_SUBS] = { SX_SUBS, fill_subs },
+    [SIMPLEX_SMP_NSUBS] = { SX_NSUBS, fill_subs },
 };
 
 static simplex_rc read_auth_key(simplex_bytes der, struct sx_public_cmd *out)

@@ -7,6 +7,7 @@ static const int32_t names[SX_RSP_TAGS] = {
     [SX_R_SOK] = SIMPLEX_SMP_OK,    [SX_R_MSG] = SIMPLEX_SMP_MSG,   [SX_R_NID] = SIMPLEX_SMP_NID,
     [SX_R_NMSG] = SIMPLEX_SMP_NMSG, [SX_R_END] = SIMPLEX_SMP_END,   [SX_R_DELD] = SIMPLEX_SMP_DELD,
     [SX_R_PONG] = SIMPLEX_SMP_PONG, [SX_R_INFO] = SIMPLEX_SMP_INFO, [SX_R_ERR] = SIMPLEX_SMP_ERR,
+    [SX_R_SOKS] = SIMPLEX_SMP_SOKS, [SX_R_ENDS] = SIMPLEX_SMP_ENDS, [SX_R_ALLS] = SIMPLEX_SMP_ALLS,
 };
 
 static simplex_bytes der_of(const struct sx_pub *key, uint8_t to[SX_SPKI_MAX])
@@ -24,6 +25,8 @@ static void fill_ids(struct sx_public_event *e, const struct sx_rsp *rsp)
     e->ev.snd_id = rsp->ids.snd_id;
     e->ev.server_key = der_of(&rsp->ids.srv_dh, e->keys[0]);
     e->ev.queue_mode = rsp->ids.mode;
+    if (rsp->ids.has_service_id)
+        e->ev.service_id = rsp->ids.service_id;
     if (rsp->ids.has_link_id)
         e->ev.link_id = rsp->ids.link_id;
     if (rsp->ids.has_ntf) {
@@ -40,6 +43,16 @@ bool sx_public_response(struct sx_public_event *e, const struct sx_rsp *rsp, uin
     switch (rsp->tag) {
     case SX_R_IDS:
         fill_ids(e, rsp);
+        break;
+    case SX_R_SOK:
+        if (rsp->sok.has_service_id)
+            e->ev.service_id = rsp->sok.service_id;
+        break;
+    case SX_R_SOKS:
+    case SX_R_ENDS:
+        e->ev.count = rsp->soks.count;
+        if (rsp->soks.has_hash)
+            e->ev.ids_hash = sx_bytes(rsp->soks.hash, sizeof(rsp->soks.hash));
         break;
     case SX_R_LNK:
         e->ev.snd_id = rsp->lnk.snd_id;
@@ -77,6 +90,7 @@ static const size_t slices[] = {
     AT(entity),     AT(rcv_id),         AT(snd_id), AT(link_id),    AT(ntf_id),
     AT(server_key), AT(msg_id),         AT(body),   AT(fixed_data), AT(user_data),
     AT(nonce),      AT(ntf_server_key), AT(meta),   AT(json),       AT(error),
+    AT(service_id), AT(ids_hash),
 };
 
 simplex_rc sx_public_event_copy(const simplex_client_event *ev, simplex_client_event **out,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The helpers of simplex/client.h: keys, and what the server encrypted for a queue. */
 #include "client/public.h"
+#include "crypto/x509.h"
 
 static simplex_rc give(simplex_bytes what, uint8_t *to, size_t *len)
 {
@@ -157,5 +158,55 @@ simplex_rc simplex_client_sender_id(simplex_bytes corr_id, uint8_t snd_id[24])
         return SIMPLEX_E_ARG;
     sx_sha3_384(corr_id, digest);
     memcpy(snd_id, digest, SX_ID_LEN);
+    return SIMPLEX_OK;
+}
+
+/* ---- services ---- */
+
+static simplex_rc give_text(const struct sx_wr *w, char *to, size_t *len)
+{
+    bool fits = w->len <= *len;
+
+    if (fits && w->len > 0)
+        memcpy(to, w->p, w->len);
+    *len = w->len;
+    return fits ? SIMPLEX_OK : SIMPLEX_E_BUFFER;
+}
+
+simplex_rc simplex_client_service_cert(char *cert, size_t *cert_len, char *key, size_t *key_len)
+{
+    struct sx_wr c, k;
+
+    if (cert_len == NULL || key_len == NULL || (cert == NULL && *cert_len > 0) ||
+        (key == NULL && *key_len > 0))
+        return SIMPLEX_E_ARG;
+    simplex_rc rc = sx_crypto_init();
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_wr_init(&c, SIMPLEX_SERVICE_PEM_MAX);
+    sx_wr_init(&k, SIMPLEX_SERVICE_PEM_MAX);
+    rc = sx_cert_make_service(&c, &k);
+    if (rc == SIMPLEX_OK) {
+        simplex_rc given = give_text(&k, key, key_len);
+        rc = give_text(&c, cert, cert_len);
+        rc = rc == SIMPLEX_OK ? given : rc;
+    }
+    sx_wr_free(&c);
+    sx_wr_free(&k);
+    return rc;
+}
+
+simplex_rc simplex_client_ids_hash(uint8_t hash[16], simplex_bytes id)
+{
+    uint8_t md5[16];
+
+    if (hash == NULL || id.ptr == NULL || id.len == 0 || id.len > UINT8_MAX)
+        return SIMPLEX_E_ARG;
+    simplex_rc rc = sx_crypto_init();
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_md5(id, md5);
+    for (size_t i = 0; i < sizeof(md5); i++)
+        hash[i] ^= md5[i];
     return SIMPLEX_OK;
 }

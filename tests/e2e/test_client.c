@@ -568,6 +568,132 @@ static void a_second_subscription_ends_the_first(void **state)
     close_client(b);
 }
 
+/* ---- services ---- */
+
+struct service {
+    char cert[SIMPLEX_SERVICE_PEM_MAX], key[SIMPLEX_SERVICE_PEM_MAX];
+    size_t cert_len, key_len;
+};
+
+static simplex_client *service_client(const struct service *s, int32_t role, uint16_t max)
+{
+    return client_with(
+        (simplex_client_config){ .reconnect_first = 20,
+                                 .max_version = max,
+                                 .service_role = role,
+                                 .service_cert = sx_bytes((const uint8_t *)s->cert, s->cert_len),
+                                 .service_key = sx_bytes((const uint8_t *)s->key, s->key_len) });
+}
+
+static simplex_client_event *next_push(simplex_client *c, int32_t response)
+{
+    simplex_client_event *ev = next_of(c, SIMPLEX_CLIENT_PUSH);
+
+    assert_int_equal(ev->response, response);
+    return ev;
+}
+
+static simplex_command subs(int32_t command, int64_t count, const uint8_t hash[16])
+{
+    return (simplex_command){ .command = command, .count = count, .ids_hash = { hash, 16 } };
+}
+
+static void a_service_subscribes_all_its_queues_at_once(void **state)
+{
+    struct service s = { .cert_len = sizeof(s.cert), .key_len = sizeof(s.key) };
+    struct queue q[3];
+    uint8_t hash[16] = { 0 }, id[24];
+    simplex_client_event *ev;
+
+    (void)state;
+    assert_int_equal(simplex_client_service_cert(s.cert, &s.cert_len, s.key, &s.key_len),
+                     SIMPLEX_OK);
+    simplex_client *c = service_client(&s, SIMPLEX_SERVICE_MESSAGES, 0);
+    for (size_t i = 0; i < 3; i++) {
+        q[i] = queue_new(c);
+        assert_int_equal(q[i].ids->service_id.len, 24);
+        memcpy(id, q[i].ids->service_id.ptr, 24);
+        assert_int_equal(simplex_client_ids_hash(hash, q[i].ids->rcv_id), SIMPLEX_OK);
+    }
+    close_client(c);
+    simplex_client *sender = client_new();
+    ask_for(sender,
+            (simplex_command){ .command = SIMPLEX_SMP_SEND,
+                               .entity = q[1].ids->snd_id,
+                               .body = LIT("while away") },
+            SIMPLEX_SMP_OK);
+    c = service_client(&s, SIMPLEX_SERVICE_MESSAGES, 0);
+    ask_for(c, (simplex_command){ .command = SIMPLEX_SMP_PING }, SIMPLEX_SMP_PONG);
+    ev = ask(c, subs(SIMPLEX_SMP_SUBS, 3, hash));
+    assert_int_equal(ev->response, SIMPLEX_SMP_SOKS);
+    assert_int_equal(ev->count, 3);
+    vec_assert_eq(ev->ids_hash, sx_bytes(hash, 16), "hash");
+    simplex_client_event_free(ev);
+    ev = next_push(c, SIMPLEX_SMP_MSG);
+    vec_assert_eq(ev->entity, q[1].ids->rcv_id, "queue");
+    simplex_client_event_free(ev);
+    simplex_client_event_free(next_push(c, SIMPLEX_SMP_ALLS));
+    /* another connection of the service */
+    simplex_client *twin = service_client(&s, SIMPLEX_SERVICE_MESSAGES, 0);
+    ask_for(twin, (simplex_command){ .command = SIMPLEX_SMP_PING }, SIMPLEX_SMP_PONG);
+    simplex_client_event_free(ask(twin, subs(SIMPLEX_SMP_SUBS, 3, hash)));
+    ev = next_push(c, SIMPLEX_SMP_ENDS);
+    assert_int_equal(ev->count, 3);
+    vec_assert_eq(ev->entity, sx_bytes(id, 24), "service");
+    simplex_client_event_free(ev);
+    close_client(twin);
+    close_client(c);
+    /* the certificate is for one role */
+    c = service_client(&s, SIMPLEX_SERVICE_NOTIFICATIONS, 0);
+    post(c, (simplex_command){ .command = SIMPLEX_SMP_PING });
+    ev = next_of(c, SIMPLEX_CLIENT_RESPONSE);
+    assert_int_equal(ev->rc, SIMPLEX_E_HANDSHAKE);
+    simplex_client_event_free(ev);
+    close_client(c);
+    for (size_t i = 0; i < 3; i++)
+        queue_free(&q[i]);
+    close_client(sender);
+}
+
+static void services_need_their_version_and_session(void **state)
+{
+    struct service s = { .cert_len = sizeof(s.cert), .key_len = sizeof(s.key) };
+    uint8_t hash[16] = { 0 };
+    simplex_client_event *ev;
+    simplex_client *c;
+    size_t none = 0, also_none = 0;
+
+    (void)state;
+    assert_int_equal(simplex_client_service_cert(NULL, &none, NULL, &also_none), SIMPLEX_E_BUFFER);
+    assert_true(none > 100 && none <= SIMPLEX_SERVICE_PEM_MAX);
+    assert_true(also_none > 50);
+    assert_int_equal(simplex_client_service_cert(s.cert, NULL, s.key, &s.key_len), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_client_ids_hash(hash, sx_bytes(NULL, 0)), SIMPLEX_E_ARG);
+    assert_int_equal(simplex_client_service_cert(s.cert, &s.cert_len, s.key, &s.key_len),
+                     SIMPLEX_OK);
+    /* nobody connects for SUBS alone: it must know whose it is */
+    c = service_client(&s, SIMPLEX_SERVICE_MESSAGES, 0);
+    ev = ask(c, subs(SIMPLEX_SMP_SUBS, 0, hash));
+    assert_int_equal(ev->rc, SIMPLEX_E_DISCONNECTED);
+    simplex_client_event_free(ev);
+    simplex_command bad = subs(SIMPLEX_SMP_SUBS, 0, hash);
+    bad.size = sizeof(bad);
+    bad.ids_hash.len = 15;
+    assert_int_equal(simplex_client_send(c, &bad, NULL), SIMPLEX_E_ARG);
+    close_client(c);
+    c = service_client(&s, SIMPLEX_SERVICE_MESSAGES, 18); /* an ordinary client there */
+    ask_for(c, (simplex_command){ .command = SIMPLEX_SMP_PING }, SIMPLEX_SMP_PONG);
+    ev = ask(c, subs(SIMPLEX_SMP_SUBS, 0, hash));
+    assert_int_equal(ev->rc, SIMPLEX_E_PROHIBITED);
+    simplex_client_event_free(ev);
+    close_client(c);
+    simplex_client_config cfg = { .size = sizeof(cfg), .server = address, .service_role = 'X' };
+    assert_int_equal(simplex_client_open(&cfg, &c), SIMPLEX_E_ARG);
+    cfg.service_role = SIMPLEX_SERVICE_MESSAGES; /* without a certificate */
+    assert_int_not_equal(simplex_client_open(&cfg, &c), SIMPLEX_OK);
+    assert_null(c);
+}
+
 static void a_restarted_server_is_found_again(void **state)
 {
     char dir[] = "/tmp/sx-client-XXXXXX", path[64];
@@ -836,6 +962,8 @@ int main(void)
         CASE(notifiers_learn_of_messages),
         CASE(three_hundred_queues_are_subscribed_after_a_reconnection),
         CASE(a_second_subscription_ends_the_first),
+        CASE(a_service_subscribes_all_its_queues_at_once),
+        CASE(services_need_their_version_and_session),
         CASE(a_restarted_server_is_found_again),
         CASE(another_server_at_the_address_is_refused),
         CASE(no_common_version_is_reported),
