@@ -398,8 +398,9 @@ static void print_view(const char *name, const struct view *v)
     if (v->real == v->n)
         printf("  %-28s %6zu %6zu   all are messages   %8s\n", name, v->real, v->n, "1.000");
     else
-        printf("  %-28s %6zu %6zu %8.3f %9.3f\n", name, v->real, v->n, auc_of_sends(v->s, v->n),
-               auc_of_windows(v->s, v->n, written, n_written, 1.0));
+        printf("  %-28s %6zu %6zu %8.3f %9.3f  (chance: +-%.2f)\n", name, v->real, v->n,
+               auc_of_sends(v->s, v->n), auc_of_windows(v->s, v->n, written, n_written, 1.0),
+               sqrt((double)(v->n + 1) / 12 / (double)v->real / (double)(v->n - v->real)));
 }
 
 static int by_value(const void *a, const void *b)
@@ -432,7 +433,6 @@ static void run(struct side *i, struct side *j, int64_t jc, const char *way, con
     unsigned messages;
 
     must("noise", simplex_agent_set_noise(j->a, kinds != 0 ? &noise : NULL));
-    must("noise", simplex_agent_set_noise(i->a, kinds != 0 ? &noise : NULL));
     must("send", simplex_agent_send(j->a, jc, sx_bytes(&now, sizeof now), 0, &id));
     sleep(kinds != 0 ? 4 : 1); /* queues are made */
     messages = atomic_load(&i->messages);
@@ -460,7 +460,7 @@ static void run(struct side *i, struct side *j, int64_t jc, const char *way, con
     print_latency(i, messages);
 }
 
-/* I's agent makes noise for nobody here but its own sends; both sides of one loop are J's. */
+/* J makes noise, I does not: what I's server shows it is from J. */
 static void real_agents(bool proxied, double seconds)
 {
     simplex_server_config cfg;

@@ -25,7 +25,8 @@ enum group { /* what a run may contain, chosen for each */
              G_COPY = 128,   /* old copies of databases */
              G_TIME = 256,   /* clocks jump, hours pass */
              G_FAULT = 512,  /* no memory, full disk */
-             G_GROUPS = 10,
+             G_NOISE = 1024, /* noise traffic */
+             G_GROUPS = 11,
 };
 
 static struct plan {
@@ -385,6 +386,34 @@ static bool act_fault(struct sim_node *n)
     return sim_app(n, run_fault, NULL);
 }
 
+/* ---- noise ---- */
+
+static void run_noise(struct sim_node *n, void *arg)
+{
+    simplex_noise noise = { .size = sizeof noise,
+                            .budget = (int64_t)(1 + sim_below(60)) << 20,
+                            .kinds = sim_below(8),
+                            .wait = sim_chance(50) ? 0 : (int64_t)sim_below(60000) };
+
+    (void)arg;
+    call.rc = simplex_agent_set_noise(n->a, call.on ? &noise : NULL);
+}
+
+static bool act_noise(struct sim_node *n)
+{
+    call.on = sim_chance(85);
+    return sim_app(n, run_noise, NULL) && ok_or_fault(call.rc);
+}
+
+static void end_noise(void)
+{
+    call.on = false;
+    for (unsigned i = 0; i < sim.n_nodes; i++) {
+        SIM_CHECK(sim_app(&sim.nodes[i], run_noise, NULL));
+        SIM_CHECK(call.rc == SIMPLEX_OK);
+    }
+}
+
 /* ---- time ---- */
 
 static bool act_clock(struct sim_node *n)
@@ -479,6 +508,7 @@ static const struct action {
     { "copy", 6, true, G_COPY, act_copy },
     { "roll back", 6, true, G_COPY, act_roll_back },
     { "fault", 8, false, G_FAULT, act_fault },
+    { "noise", 8, false, G_NOISE, act_noise },
     { "clock", 4, true, G_TIME, act_clock },
     { "wait", 3, true, G_TIME, act_wait },
     { "break", 8, true, G_NET, act_break },
@@ -584,6 +614,7 @@ static void heal(void)
         (void)sx_store_fault_disarm(n->a->store);
     }
     (void)sim_run(5000, pump); /* a store that failed recovers */
+    end_noise();
     for (unsigned i = 0; i < sim.n_nodes; i++)
         (void)sim_app(&sim.nodes[i], run_settings, NULL);
 }
