@@ -479,7 +479,7 @@ void sx_noise_loops_run(struct simplex_agent *a, int64_t now)
     struct sx_noise *n = a->noise;
     struct sx_noise_queue *next;
 
-    if (!wanted(n))
+    if (!wanted(n) && !n->paused)
         leave_all(a);
     for (struct sx_noise_queue *q = n->queues; q != NULL && !a->must_commit; q = next) {
         next = q->next;

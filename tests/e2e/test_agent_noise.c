@@ -570,19 +570,10 @@ static void a_queue_that_the_server_does_not_know_is_replaced(void **state)
 
 /* ---- networks ---- */
 
-static simplex_rc network_is(struct simplex_agent *a, void *arg)
+static void set_network(struct test_agent *t, int32_t network)
 {
-    const bool *x = arg;
-
-    sx_noise_network(a, x[0], x[1]);
-    return SIMPLEX_OK;
-}
-
-static void set_network(struct test_agent *t, bool metered, bool paused)
-{
-    bool x[2] = { metered, paused };
-
-    assert_int_equal(sx_agent_run(t->a, network_is, x, false), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_set_network(t->a, network, network != SIMPLEX_NET_NONE),
+                     SIMPLEX_OK);
 }
 
 static void assert_no_noise(struct test_agent *t)
@@ -592,6 +583,62 @@ static void assert_no_noise(struct test_agent *t)
     (void)usleep(400000);
     after = stats_of(t);
     assert_int_equal(before.total.bytes, after.total.bytes);
+}
+
+/* ---- whose they are ---- */
+
+static void connect_agents_as(struct duo *d, int64_t user, int64_t *i, int64_t *j)
+{
+    simplex_event *ev;
+
+    assert_int_equal(simplex_agent_create_as(d->i.a, user, SIMPLEX_PQ_OFF, i), SIMPLEX_OK);
+    ev = wait_event(&d->i, SIMPLEX_EV_INV, *i);
+    assert_int_equal(
+        simplex_agent_join(d->j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF, j),
+        SIMPLEX_OK);
+    simplex_event_free(ev);
+    ev = wait_event(&d->i, SIMPLEX_EV_CONF, *i);
+    assert_int_equal(simplex_agent_allow(d->i.a, *i, simplex_event_conf(ev), sx_str("I")),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(&d->j, SIMPLEX_EV_CON, *j);
+    expect(&d->i, SIMPLEX_EV_CON, *i);
+}
+
+static void wait_loops(struct test_agent *t, int64_t n)
+{
+    int64_t end = sx_mono_ms() + WAIT_MS;
+
+    while (stats_of(t).queues != n) {
+        assert_true(sx_mono_ms() < end);
+        (void)usleep(10000);
+    }
+}
+
+static void users_and_connections_that_are_apart_have_loops_that_are(void **state)
+{
+    struct duo d;
+    int64_t user, i, j;
+
+    (void)state;
+    duo_open(&d, NULL);
+    d.i.cfg.isolation = SIMPLEX_ISOLATE_ENTITY;
+    agent_reopen(&d.i);
+    duo_connect(&d);
+    assert_int_equal(simplex_agent_create_user(d.i.a, NULL, 0, &user), SIMPLEX_OK);
+    connect_agents_as(&d, user, &i, &j);
+    set_noise(&d.i, SIMPLEX_NOISE_LOOP);
+    wait_queues(&d.srv, 6);
+    wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 12);
+    assert_int_equal(stats_of(&d.i).queues, 2);
+    talk_both_ways(&d);
+    /* Whoever leaves a server leaves no queue of loops there. */
+    assert_int_equal(simplex_agent_delete(d.i.a, i), SIMPLEX_OK);
+    wait_queues(&d.srv, 4);
+    wait_loops(&d.i, 1);
+    set_noise(&d.i, 0);
+    wait_queues(&d.srv, 3);
+    duo_close(&d);
 }
 
 static void nothing_is_sent_while_the_network_is_off_or_metered(void **state)
@@ -604,20 +651,26 @@ static void nothing_is_sent_while_the_network_is_off_or_metered(void **state)
     duo_connect(&d);
     set_noise(&d.i, 7);
     wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 4);
-    set_network(&d.i, true, false);
+    set_network(&d.i, SIMPLEX_NET_CELLULAR);
     assert_no_noise(&d.i);
     assert_int_equal(server_queues(&d.srv), 3); /* it stays for the next network */
-    set_network(&d.i, false, true);
-    assert_no_noise(&d.i);
-    set_network(&d.i, false, false);
+    set_network(&d.i, SIMPLEX_NET_WIFI);
     wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 2);
     n.budget_metered = PLENTY;
     assert_int_equal(simplex_agent_set_noise(d.i.a, &n), SIMPLEX_OK);
-    set_network(&d.i, true, false);
+    set_network(&d.i, SIMPLEX_NET_CELLULAR);
     wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 2);
-    set_network(&d.i, true, true);
+    set_network(&d.i, SIMPLEX_NET_NONE);
+    (void)usleep(2300000); /* so long after the last call it is believed */
     assert_no_noise(&d.i);
-    talk_both_ways(&d); /* what is paused is the noise */
+    set_network(&d.i, SIMPLEX_NET_WIFI);
+    wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 2);
+    assert_int_equal(simplex_agent_suspend(d.i.a, 0), SIMPLEX_OK);
+    (void)usleep(100000);
+    assert_no_noise(&d.i);
+    assert_int_equal(simplex_agent_resume(d.i.a), SIMPLEX_OK);
+    wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 2);
+    talk_both_ways(&d);
     duo_close(&d);
 }
 
@@ -645,6 +698,7 @@ int main(void)
         cmocka_unit_test(messages_leave_in_the_slots_of_noise),
         cmocka_unit_test(noise_goes_on_after_memory_or_the_disk_failed),
         cmocka_unit_test(a_queue_that_the_server_does_not_know_is_replaced),
+        cmocka_unit_test(users_and_connections_that_are_apart_have_loops_that_are),
         cmocka_unit_test(nothing_is_sent_while_the_network_is_off_or_metered),
     };
 
