@@ -92,6 +92,26 @@ static simplex_rc go_back(struct simplex_agent *a, struct sx_snd_queue *old,
     return rc;
 }
 
+/* The new queue is the one, and the old one is gone. */
+static simplex_rc completed(struct simplex_agent *a, struct sx_snd_queue *q)
+{
+    int64_t old_id = q->replaces;
+    struct sx_snd_queue old;
+    simplex_rc rc = sx_store_sndq_get(a->store, old_id, &old);
+
+    q->replaces = 0;
+    q->primary = rc != SIMPLEX_OK || old.primary;
+    q->status = SX_Q_ACTIVE;
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_sndq_update(a->store, q);
+    if (rc == SIMPLEX_OK)
+        rc = remove_queue(a, old_id);
+    sx_wipe(&old, sizeof old);
+    if (rc == SIMPLEX_E_NOT_FOUND)
+        rc = SIMPLEX_E_DB_DAMAGED;
+    return rc == SIMPLEX_OK ? tell(a, SIMPLEX_SWITCH_COMPLETED, q) : rc;
+}
+
 /* ---- QADD ---- */
 
 static simplex_rc answer_qadd(struct simplex_agent *a, struct sx_conn *c, struct sx_snd_queue *old,
@@ -127,6 +147,19 @@ static simplex_rc answer_qadd(struct simplex_agent *a, struct sx_conn *c, struct
     return rc;
 }
 
+/* The peer moves on from a queue whose QTEST has no answer yet (it was lost, or we were killed): it
+ * would not if nothing had come through it. */
+static simplex_rc end_earlier(struct simplex_agent *a, struct sx_snd_queue *q)
+{
+    struct sx_snd_queue old;
+    simplex_rc rc = sx_store_sndq_get(a->store, q->replaces, &old);
+
+    if (rc == SIMPLEX_OK && old.switch_state == SX_SW_QTEST)
+        rc = completed(a, q);
+    sx_wipe(&old, sizeof old);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
+}
+
 simplex_rc sx_on_qadd(struct simplex_agent *a, struct sx_conn *c, const struct sx_agent_msg *m)
 {
     struct sx_rd r = sx_rd_init(m->list.items);
@@ -149,6 +182,8 @@ simplex_rc sx_on_qadd(struct simplex_agent *a, struct sx_conn *c, const struct s
         return sx_add_on_qadd(a, c, &x, version);
     if (rc == SIMPLEX_E_NOT_FOUND)
         rc = sx_find_snd_queue(a, c->id, &x.replaced, &old);
+    if (rc == SIMPLEX_OK && old.replaces != 0)
+        rc = end_earlier(a, &old);
     if (rc == SIMPLEX_OK && old.replaces == 0)
         rc = answer_qadd(a, c, &old, &x.queue, version);
     else if (rc == SIMPLEX_OK || rc == SIMPLEX_E_NOT_FOUND)
@@ -233,25 +268,6 @@ simplex_rc sx_keep_sent(struct simplex_agent *a, const struct sx_snd_queue *old,
         rc = sx_store_delivery_move(a->store, old->id, q.id, msg_id, KEEP_SENT);
     sx_wipe(&q, sizeof q);
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
-}
-
-static simplex_rc completed(struct simplex_agent *a, struct sx_snd_queue *q)
-{
-    int64_t old_id = q->replaces;
-    struct sx_snd_queue old;
-    simplex_rc rc = sx_store_sndq_get(a->store, old_id, &old);
-
-    q->replaces = 0;
-    q->primary = rc != SIMPLEX_OK || old.primary;
-    q->status = SX_Q_ACTIVE;
-    if (rc == SIMPLEX_OK)
-        rc = sx_store_sndq_update(a->store, q);
-    if (rc == SIMPLEX_OK)
-        rc = remove_queue(a, old_id);
-    sx_wipe(&old, sizeof old);
-    if (rc == SIMPLEX_E_NOT_FOUND)
-        rc = SIMPLEX_E_DB_DAMAGED;
-    return rc == SIMPLEX_OK ? tell(a, SIMPLEX_SWITCH_COMPLETED, q) : rc;
 }
 
 simplex_rc sx_switch_sent(struct simplex_agent *a, struct sx_snd_queue *q, uint8_t type)
