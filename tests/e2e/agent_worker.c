@@ -1,156 +1,62 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One of the two applications of test_agent_kill.c, made to be killed at any moment.
+ * One of the two applications of test_agent_kill.c and test_agent_kill_chores.c, made to be killed
+ * at any moment.
  *
- *     agent_worker I|J <folder> <server> <database>
+ *     agent_worker I|J <folder> <database> <server>...
  *
  * The nth connection of an agent is the nth conversation. I makes them, as many as the file `goal`
- * says, and leaves their links in files; J joins them. When there is a file `address`, I has a
- * contact address instead, J asks there with the number of the conversation, and I keeps for each
- * connection in a file which one it is. Both send numbered pings from their main
- * thread and answer each ping from inside the callback, in one transaction with its
- * acknowledgement. What happened is in a log that is on disk before the agent is told:
+ * says, and leaves their links in files; J joins them. With the chore `a`, I has a contact address
+ * instead, J asks there with the number of the conversation, and I keeps for each connection in a
+ * file which one it is. Both send numbered pings from their main thread and answer each ping from
+ * inside the callback, in one transaction with its acknowledgement. The file `chores` says what
+ * else they do (agent_worker.h). What happened is in a log that is on disk before the agent is
+ * told:
  *
- *     s <conversation> <n> <attempt>          a ping is about to be sent
- *     d <conversation> <n> <attempt>          the agent has it
+ *     s <conversation> <n> <attempt> <batch>  a ping is about to be sent
+ *     d <conversation> <n> <attempt> <id>     the agent has it
  *     r <conversation> <id> <integrity> <text> a message arrived
+ *     c <conversation> <id> <status>          a receipt arrived
+ *     y <conversation>                        a new ratchet is about to be begun
+ *     q <queues>                              receiving queues at the end
  *     e <text>                                what should not have happened
  */
-#include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "simplex/agent.h"
+#include "agent_worker.h"
 
-#define CONVS 128
 #define WINDOW 4 /* pings of a conversation without an answer */
 #define LEAST 3  /* pings of a conversation, however late it began */
 
-struct conv {
-    long n, attempt;  /* the last ping */
-    bool open;        /* nobody knows whether the agent has it */
-    long answered;    /* the last ping with an answer */
-    int64_t last_id;  /* of the messages in the log */
-    char last[64];
+struct worker self;
+static pid_t parent; /* we end when it does */
+
+struct ping {
+    long conv;
+    int64_t conn;
+    char text[64];
 };
 
-static struct worker {
-    bool initiator;
-    bool owner; /* I, with an address */
-    bool by_address;
-    const char *dir;
-    simplex_agent *a;
-    int log;
-    pthread_mutex_t lock; /* convs, log; never held while the agent is called from outside */
-    struct conv convs[CONVS];
-} w;
-
-/* ---- files ---- */
-
-static void path_of(char path[512], const char *name, long n)
+bool chore(char letter)
 {
-    (void)snprintf(path, 512, n >= 0 ? "%s/%s.%ld" : "%s/%s", w.dir, name, n);
+    return strchr(self.chores, letter) != NULL;
 }
 
-static bool exists(const char *name)
+int64_t now_ms(void)
 {
-    char path[512];
+    struct timespec t;
 
-    path_of(path, name, -1);
-    return access(path, F_OK) == 0;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Whole or not at all. */
-static void put_file(const char *name, long n, const void *text, size_t len)
+long below(long n)
 {
-    char path[512], tmp[520];
-    FILE *f;
-
-    path_of(path, name, n);
-    (void)snprintf(tmp, sizeof tmp, "%s.tmp", path);
-    f = fopen(tmp, "wb");
-    if (f == NULL || fwrite(text, 1, len, f) != len || fclose(f) != 0 || rename(tmp, path) != 0)
-        abort();
-}
-
-static size_t get_file(const char *name, long n, char *to, size_t size)
-{
-    char path[512];
-    size_t len;
-    FILE *f;
-
-    path_of(path, name, n);
-    f = fopen(path, "rb");
-    if (f == NULL)
-        return 0;
-    len = fread(to, 1, size - 1, f);
-    (void)fclose(f);
-    to[len] = 0;
-    return len;
-}
-
-static void write_log(const char *line)
-{
-    size_t len = strlen(line);
-
-    if (write(w.log, line, len) != (ssize_t)len || fdatasync(w.log) != 0)
-        abort();
-}
-
-static void error(const char *what, const char *text)
-{
-    char line[512];
-
-    (void)snprintf(line, sizeof line, "e %s: %s\n", what, text);
-    write_log(line);
-}
-
-static void check(const char *what, simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        error(what, simplex_rc_name(rc));
-}
-
-/* ---- what was before ---- */
-
-static void read_line(const char *line)
-{
-    long conv, n, attempt;
-    long long id;
-    int integrity;
-    char text[64];
-
-    if (sscanf(line, "s %ld %ld %ld", &conv, &n, &attempt) == 3) {
-        w.convs[conv].n = n;
-        w.convs[conv].attempt = attempt;
-        w.convs[conv].open = true;
-    } else if (sscanf(line, "d %ld %ld %ld", &conv, &n, &attempt) == 3) {
-        w.convs[conv].open = false;
-    } else if (sscanf(line, "r %ld %lld %d %63[^\n]", &conv, &id, &integrity, text) == 4) {
-        w.convs[conv].last_id = id;
-        (void)snprintf(w.convs[conv].last, sizeof w.convs[conv].last, "%s", text);
-        if (sscanf(text, "pong %ld", &n) == 1)
-            w.convs[conv].answered = n;
-    }
-}
-
-static void open_log(const char *role)
-{
-    char path[512], line[512];
-    FILE *f;
-
-    (void)snprintf(path, sizeof path, "%s/log.%s", w.dir, role);
-    f = fopen(path, "r");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL)
-        read_line(line);
-    if (f != NULL)
-        (void)fclose(f);
-    w.log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    if (w.log < 0)
-        abort();
+    return n > 0 ? random() % n : 0;
 }
 
 /* ---- events ---- */
@@ -161,13 +67,13 @@ static long conv_of(int64_t conn)
     size_t n = CONVS;
     char text[32];
 
-    if (w.owner) {
+    if (self.owner) {
         if (get_file("conn", (long)conn, text, sizeof text) == 0)
             error("connection", "was not accepted");
         else
             return atol(text);
     }
-    check("connections", simplex_agent_connections(w.a, 0, ids, &n));
+    check("connections", simplex_agent_connections(self.a, 0, ids, &n));
     for (size_t k = 0; k < n; k++) {
         if (ids[k] == conn)
             return (long)k;
@@ -179,7 +85,7 @@ static long conv_of(int64_t conn)
 /* Written once; a message shown again must be the same one. */
 static void note(long conv, const simplex_event *ev, const char *text)
 {
-    struct conv *c = &w.convs[conv];
+    struct conv *c = &self.convs[conv];
     int64_t id = simplex_event_msg_id(ev);
     char line[512];
 
@@ -199,6 +105,7 @@ static void note(long conv, const simplex_event *ev, const char *text)
 
 static void on_message(const simplex_event *ev)
 {
+    static const simplex_bytes none = { NULL, 0 };
     simplex_bytes body = simplex_event_data(ev);
     int64_t conn = simplex_event_conn(ev), id;
     long conv = conv_of(conn), n;
@@ -210,12 +117,15 @@ static void on_message(const simplex_event *ev)
         memcpy(text, body.ptr, body.len);
     note(conv, ev, text);
     if (sscanf(text, "pong %ld", &n) == 1)
-        w.convs[conv].answered = n;
-    check("ack", simplex_agent_ack(w.a, conn, simplex_event_msg_id(ev)));
-    if (strncmp(text, "ping", 4) == 0) { /* in one transaction with the acknowledgement */
+        self.convs[conv].answered = n;
+    check("ack", chore(CHORE_RECEIPTS)
+                     ? simplex_agent_ack_receipt(self.a, conn, simplex_event_msg_id(ev), none)
+                     : simplex_agent_ack(self.a, conn, simplex_event_msg_id(ev)));
+    if (strncmp(text, "ping", 4) == 0 &&
+        !chore(CHORE_SYNC)) { /* in one transaction with the acknowledgement */
         memcpy(text, "pong", 4);
         simplex_bytes pong = { (const uint8_t *)text, strlen(text) };
-        check("pong", simplex_agent_send(w.a, conn, pong, 0, &id));
+        check("pong", simplex_agent_send(self.a, conn, pong, 0, &id));
     }
 }
 
@@ -226,8 +136,29 @@ static void on_request(const simplex_event *ev)
     simplex_bytes number = simplex_event_data(ev);
     int64_t conn;
 
-    check("accept", simplex_agent_accept(w.a, simplex_event_request(ev), info, 0, &conn));
+    check("accept", simplex_agent_accept(self.a, simplex_event_request(ev), info, 0, &conn));
     put_file("conn", (long)conn, number.ptr, number.len);
+}
+
+static void on_receipt(const simplex_event *ev)
+{
+    long conv = conv_of(simplex_event_conn(ev));
+    int64_t id = simplex_event_msg_id(ev);
+    char line[96];
+
+    if (id <= self.convs[conv].received) /* shown again after a kill */
+        return;
+    self.convs[conv].received = id;
+    (void)snprintf(line, sizeof line, "c %ld %lld %d\n", conv, (long long)id,
+                   (int)simplex_event_receipt(ev));
+    write_log(line);
+}
+
+static void on_link(const simplex_event *ev, int32_t wanted)
+{
+    if (simplex_event_kind(ev) == wanted)
+        put_file("link", self.owner ? 0 : conv_of(simplex_event_conn(ev)),
+                 simplex_event_data(ev).ptr, simplex_event_data(ev).len);
 }
 
 static void on_event(void *user, const simplex_event *ev)
@@ -235,15 +166,21 @@ static void on_event(void *user, const simplex_event *ev)
     static const simplex_bytes info = { (const uint8_t *)"I", 1 };
 
     (void)user;
-    (void)pthread_mutex_lock(&w.lock);
+    (void)pthread_mutex_lock(&self.lock);
     switch (simplex_event_kind(ev)) {
     case SIMPLEX_EV_INV:
-        put_file("link", w.owner ? 0 : conv_of(simplex_event_conn(ev)), simplex_event_data(ev).ptr,
-                 simplex_event_data(ev).len);
+    case SIMPLEX_EV_LINK:
+        on_link(ev, chore(CHORE_SHORT) ? SIMPLEX_EV_LINK : SIMPLEX_EV_INV);
+        break;
+    case SIMPLEX_EV_LDATA:
+        on_link_data(ev);
+        break;
+    case SIMPLEX_EV_RCVD:
+        on_receipt(ev);
         break;
     case SIMPLEX_EV_CONF:
-        check("allow", simplex_agent_allow(w.a, simplex_event_conn(ev), simplex_event_conf(ev),
-                                           info));
+        check("allow",
+              simplex_agent_allow(self.a, simplex_event_conn(ev), simplex_event_conf(ev), info));
         break;
     case SIMPLEX_EV_REQ:
         on_request(ev);
@@ -254,99 +191,185 @@ static void on_event(void *user, const simplex_event *ev)
     case SIMPLEX_EV_ERR:
     case SIMPLEX_EV_MERR:
     case SIMPLEX_EV_END:
-        error("event", simplex_event_json(ev));
+        if (!expected_error(ev))
+            error("event", simplex_event_json(ev));
         break;
     default:
         break;
     }
-    (void)pthread_mutex_unlock(&w.lock);
+    (void)pthread_mutex_unlock(&self.lock);
 }
 
 /* ---- the main thread ---- */
 
-static void send_ping(long conv, int64_t conn)
+/* Written together: they leave together, or not at all. */
+static void note_pings(struct ping *p, size_t n)
 {
-    struct conv *c = &w.convs[conv];
-    char line[128], text[64];
-    int64_t id;
+    char lines[CONVS * 64];
+    size_t len = 0;
 
-    (void)pthread_mutex_lock(&w.lock);
-    if (c->open) { /* killed in between: the agent may have it, or not */
-        c->attempt++;
-    } else {
-        c->n++;
-        c->attempt = 1;
+    (void)pthread_mutex_lock(&self.lock);
+    self.batch++;
+    for (size_t k = 0; k < n; k++) {
+        struct conv *c = &self.convs[p[k].conv];
+        if (c->open) { /* killed in between: the agent may have it, or not */
+            c->attempt++;
+        } else {
+            c->n++;
+            c->attempt = 1;
+        }
+        c->open = true;
+        len += (size_t)snprintf(lines + len, sizeof lines - len, "s %ld %ld %ld %ld\n", p[k].conv,
+                                c->n, c->attempt, self.batch);
+        (void)snprintf(p[k].text, sizeof p[k].text, "ping %ld %ld", c->n, c->attempt);
     }
-    (void)snprintf(line, sizeof line, "s %ld %ld %ld\n", conv, c->n, c->attempt);
-    (void)snprintf(text, sizeof text, "ping %ld %ld", c->n, c->attempt);
-    write_log(line);
-    (void)pthread_mutex_unlock(&w.lock);
-    simplex_bytes ping = { (const uint8_t *)text, strlen(text) };
-    simplex_rc rc = simplex_agent_send(w.a, conn, ping, 0, &id);
-    (void)pthread_mutex_lock(&w.lock);
-    check("send", rc);
-    line[0] = 'd';
-    write_log(line);
-    c->open = false;
-    (void)pthread_mutex_unlock(&w.lock);
+    write_log(lines);
+    (void)pthread_mutex_unlock(&self.lock);
 }
 
-/* The next conversation, when there is to be one. */
-static void begin(long n, long goal)
+static void note_taken(const struct ping *p, simplex_rc rc, int64_t id)
 {
-    char link[8192], number[32];
-    size_t len;
-    int64_t conn;
+    struct conv *c = &self.convs[p->conv];
+    char line[128];
 
-    if (w.owner && n < 0)
-        check("create", simplex_agent_create_address(w.a, &conn));
-    if (w.owner || n >= goal)
-        return;
-    if (w.initiator) {
-        check("create", simplex_agent_create(w.a, 0, &conn));
-    } else if ((len = get_file("link", w.by_address ? 0 : n, link, sizeof link)) > 0) {
-        simplex_bytes text = { (const uint8_t *)link, len };
-        simplex_bytes info = { (const uint8_t *)number, 0 };
-        info.len = (size_t)snprintf(number, sizeof number, "%ld", n);
-        check("join", simplex_agent_join(w.a, text, info, 0, &conn));
+    (void)pthread_mutex_lock(&self.lock);
+    if (rc == SIMPLEX_OK) {
+        (void)snprintf(line, sizeof line, "d %ld %ld %ld %lld\n", p->conv, c->n, c->attempt,
+                       (long long)id);
+        write_log(line);
+        c->open = false;
+        c->taken_id = id;
+    } else if (rc != SIMPLEX_E_PROHIBITED || !chore(CHORE_SYNC)) {
+        check("send", rc);
     }
+    (void)pthread_mutex_unlock(&self.lock);
 }
 
-/* True when nothing is left to do in it. */
-static bool run_conv(long conv, int64_t conn, bool stop)
+static simplex_bytes body_of(const struct ping *p)
+{
+    return (simplex_bytes){ (const uint8_t *)p->text, strlen(p->text) };
+}
+
+static void send_single(struct ping *p)
+{
+    int64_t id = 0;
+
+    note_pings(p, 1);
+    simplex_rc rc = simplex_agent_send(self.a, p->conn, body_of(p), 0, &id);
+    note_taken(p, rc, id);
+}
+
+static void send_batch(struct ping *p, size_t n)
+{
+    simplex_batch_message m[CONVS] = { 0 };
+
+    note_pings(p, n);
+    for (size_t k = 0; k < n; k++) {
+        bool same = k > 0 && strcmp(p[k].text, p[k - 1].text) == 0; /* shared on disk */
+        m[k].conn = p[k].conn;
+        m[k].body = same ? m[k - 1].body : body_of(&p[k]);
+    }
+    check("batch", simplex_agent_send_batch(self.a, m, n, sizeof *m, NULL));
+    for (size_t k = 0; k < n; k++)
+        note_taken(&p[k], m[k].rc, m[k].msg_id);
+}
+
+/* When a test waits for us in vain. */
+static void explain(long conv, const simplex_connection_info *info)
+{
+    const struct conv *c = &self.convs[conv];
+
+    (void)fprintf(
+        stderr,
+        "%c %ld: state %d, sync %d, switch %d %d, subscribed %d, pending %lld, ping %ld.%ld"
+        " open %d, answered %ld, taken %lld, received %lld\n",
+        self.initiator ? 'I' : 'J', conv, (int)info->state, (int)info->sync_state,
+        (int)info->rcv_switch, (int)info->snd_switch, (int)info->subscribed,
+        (long long)info->pending, c->n, c->attempt, (int)c->open, c->answered,
+        (long long)c->taken_id, (long long)c->received);
+}
+
+/* True when nothing is left to do in it. *ping: it is time for one. */
+static bool run_conv(long conv, int64_t conn, bool stop, bool *ping)
 {
     simplex_connection_info info = { .size = sizeof info };
-    bool open, room, enough, answered;
+    struct conv *c = &self.convs[conv];
+    bool room, enough, answered;
 
-    check("connection", simplex_agent_connection(w.a, conn, &info));
+    check("connection", simplex_agent_connection(self.a, conn, &info));
+    if (exists("why"))
+        explain(conv, &info);
     if (info.state != SIMPLEX_CONN_READY)
         return false;
-    (void)pthread_mutex_lock(&w.lock);
-    open = w.convs[conv].open;
-    room = w.convs[conv].n - w.convs[conv].answered < WINDOW;
-    enough = w.convs[conv].n >= LEAST;
-    answered = w.convs[conv].n == w.convs[conv].answered;
-    (void)pthread_mutex_unlock(&w.lock);
-    if (open || (room && !(stop && enough)))
-        send_ping(conv, conn);
-    return answered && enough && !open && info.pending == 0;
+    bool calm = do_chore(conv, conn, &info, stop);
+    (void)pthread_mutex_lock(&self.lock);
+    room = c->n - c->answered < WINDOW;
+    enough = c->n >= LEAST;
+    answered = c->n == c->answered;
+    if (chore(CHORE_SYNC)) {
+        room = info.sync_state == SIMPLEX_SYNC_OK && info.pending < WINDOW;
+        answered = info.sync_state == SIMPLEX_SYNC_OK;
+    } else if (chore(CHORE_RECEIPTS)) {
+        answered = answered && c->received >= c->taken_id;
+    }
+    bool open = c->open;
+    (void)pthread_mutex_unlock(&self.lock);
+    *ping = (open && (room || !chore(CHORE_SYNC))) || (room && !(stop && enough));
+    return calm && answered && enough && !open && info.pending == 0;
 }
 
-static bool run(void)
+static bool run(bool stop)
 {
+    static struct ping pings[CONVS];
     int64_t ids[CONVS];
-    size_t n = CONVS;
+    size_t n = CONVS, n_pings = 0;
     char text[32] = "0";
-    size_t skip = w.owner ? 1 : 0; /* the address is the first one */
-    bool stop = exists("stop"), finished;
+    size_t skip = self.owner ? 1 : 0; /* the address is the first one */
+    bool finished;
 
     (void)get_file("goal", -1, text, sizeof text);
-    check("connections", simplex_agent_connections(w.a, 0, ids, &n));
-    begin((long)n - (long)skip, atol(text));
+    check("connections", simplex_agent_connections(self.a, 0, ids, &n));
+    begin((long)n - (long)skip, ids, atol(text));
     finished = stop && (long)n - (long)skip == atol(text);
-    for (size_t k = skip; k < n; k++)
-        finished = run_conv(w.owner ? conv_of(ids[k]) : (long)k, ids[k], stop) && finished;
-    return finished;
+    for (size_t k = skip; k < n; k++) {
+        bool ping = false;
+        struct ping *p = &pings[n_pings];
+        p->conv = self.owner ? conv_of(ids[k]) : (long)k;
+        p->conn = ids[k];
+        finished = run_conv(p->conv, p->conn, stop, &ping) && finished;
+        n_pings += ping ? 1 : 0;
+    }
+    if (chore(CHORE_BATCH) && n_pings > 0)
+        send_batch(pings, n_pings);
+    for (size_t k = 0; k < n_pings && !chore(CHORE_BATCH); k++)
+        send_single(&pings[k]);
+    return finished && n_pings == 0;
+}
+
+/* How many queues we still have on servers. */
+static void count_queues(void)
+{
+    simplex_queue_info q = { .size = sizeof q };
+    int64_t ids[CONVS];
+    size_t n = CONVS, queues = 0;
+    char line[64];
+
+    check("connections", simplex_agent_connections(self.a, 0, ids, &n));
+    for (size_t k = 0; k < n; k++) {
+        for (size_t nth = 0; simplex_agent_queue(self.a, ids[k], nth, &q) == SIMPLEX_OK; nth++)
+            queues += q.direction == SIMPLEX_SWITCH_RCV ? 1 : 0;
+    }
+    (void)snprintf(line, sizeof line, "q %zu\n", queues);
+    write_log(line);
+}
+
+/* Until the test says that all has come to rest: the other side may need us. */
+static void linger(void)
+{
+    put_file("done", self.initiator ? 0 : 1, "", 0);
+    while (!exists("settled") && getppid() == parent)
+        usleep(2000);
+    count_queues();
 }
 
 int main(int argc, char **argv)
@@ -356,36 +379,40 @@ int main(int argc, char **argv)
                                              32 },
                                  .db_raw_key = true,
                                  .on_event = on_event,
-                                 .n_servers = 1,
                                  .retry_first = 50,
                                  .retry_max = 200,
                                  .quota_retry_first = 200,
                                  .reconnect_first = 50,
                                  .reconnect_max = 200,
                                  .command_timeout = 1000 };
+    bool stop = false;
 
-    if (argc != 5)
+    if (argc < 5)
         return 2;
-    w.initiator = argv[1][0] == 'I';
-    w.dir = argv[2];
-    w.by_address = exists("address");
-    w.owner = w.initiator && w.by_address;
-    cfg.servers = (const char *const *)&argv[3];
-    cfg.db_path = argv[4];
-    if (pthread_mutex_init(&w.lock, NULL) != 0)
+    self.initiator = argv[1][0] == 'I';
+    parent = getppid();
+    self.dir = argv[2];
+    cfg.db_path = argv[3];
+    cfg.servers = (const char *const *)&argv[4];
+    cfg.n_servers = (size_t)argc - 4;
+    (void)get_file("chores", -1, self.chores, sizeof self.chores);
+    self.owner = self.initiator && chore(CHORE_ADDRESS);
+    srandom((unsigned)(now_ms() + getpid()));
+    if (pthread_mutex_init(&self.lock, NULL) != 0)
         return 2;
     open_log(argv[1]);
-    (void)pthread_mutex_lock(&w.lock); /* events wait until the handle is known */
-    simplex_rc rc = simplex_agent_open(&cfg, &w.a);
+    plan_kill(argv[1]);
+    (void)pthread_mutex_lock(&self.lock); /* events wait until the handle is known */
+    simplex_rc rc = simplex_agent_open(&cfg, &self.a);
     check("open", rc);
-    (void)pthread_mutex_unlock(&w.lock);
+    (void)pthread_mutex_unlock(&self.lock);
     if (rc != SIMPLEX_OK)
         return 1;
-    while (!run())
-        usleep(2000);
-    put_file("done", w.initiator ? 0 : 1, "", 0);
-    while (!exists("done.0") || !exists("done.1")) /* the other side may need us */
-        usleep(2000);
-    usleep(200000);
-    return simplex_agent_close(w.a) == SIMPLEX_OK ? 0 : 1;
+    do {
+        stop = exists("stop");
+        set_policy(stop);
+        usleep(exists("why") ? 1000000 : 2000);
+    } while (!run(stop) && getppid() == parent);
+    linger();
+    return simplex_agent_close(self.a) == SIMPLEX_OK ? 0 : 1;
 }
