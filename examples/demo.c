@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The whole path in one program: a server on a loopback port, two agents as processes of their
- * own, an invitation link, messages both ways, kill -9 in the middle, and an account of it all.
+ * own, an invitation link, messages both ways, kill -9 in the middle, a tour of what else there is,
+ * and an account of it all.
  */
 #include <getopt.h>
 #include <poll.h>
@@ -15,6 +16,7 @@
 #include "demo_child.h"
 #include "demo_ledger.h"
 #include "demo_screen.h"
+#include "demo_tour.h"
 #include "simplex/agent.h"
 #include "simplex/server.h"
 
@@ -26,7 +28,7 @@ static const char usage[] =
     "\n"
     "Starts an SMP server on a loopback port and two agents with encrypted databases, connects\n"
     "them by an invitation link and exchanges messages. Both agents are killed (kill -9) and\n"
-    "reopened in the middle.\n"
+    "reopened in the middle. Then agents in this process show what else there is.\n"
     "\n"
     "  --messages N  numbered messages each way (default 1000)\n"
     "  --window N    of them on their way at a time (default 32)\n"
@@ -35,8 +37,8 @@ static const char usage[] =
     "  --keep        keep the databases and print where they are\n"
     "  --help        this text\n"
     "\n"
-    "Exit status: 0 if every message arrived exactly once and in order, 1 if not, 2 for a wrong\n"
-    "command line.\n";
+    "Exit status: 0 if every message arrived exactly once and in order and every step worked, 1\n"
+    "if not, 2 for a wrong command line.\n";
 
 struct side {
     struct child child;
@@ -242,7 +244,7 @@ static bool prepare(void)
 
 static void clean_up(void)
 {
-    static const char *const ends[] = { "", "-wal", "-shm", "-journal" };
+    static const char *const ends[] = { "", "-wal", "-shm", "-journal", "-age" };
 
     for (int i = 0; i < 2; i++) {
         struct child *c = &demo.side[i].child;
@@ -250,7 +252,7 @@ static void clean_up(void)
             child_kill(c);
             (void)child_reap(c);
         }
-        for (size_t e = 0; !demo.keep && e < 4; e++) {
+        for (size_t e = 0; !demo.keep && e < sizeof ends / sizeof ends[0]; e++) {
             char path[600];
             (void)snprintf(path, sizeof path, "%s%s", c->db, ends[e]);
             (void)unlink(path);
@@ -649,6 +651,7 @@ int main(int argc, char **argv)
     if (ok)
         say(PLAIN, "two agents, each a process with an encrypted database in %s", demo.dir);
     ok = ok && connect_agents() && talk() && load() && close_and_reopen() && noise();
+    ok = ok && tour_run(demo.dir);
     if (demo.load_ended != 0)
         account();
     ok = ok && ledger_good(&demo.side[ALICE].got) && ledger_good(&demo.side[BOB].got);
