@@ -96,7 +96,8 @@ typedef struct simplex_noise {
     uint32_t kinds;      /* sum of SIMPLEX_NOISE_...; 0: no noise */
     int64_t budget_metered; /* the same where the network is metered (cellular); 0: none there */
     int64_t wait;           /* ms that a message may wait to leave in the place of noise, so that its
-                             * time tells less; at most 600,000; 0: it leaves at once */
+                             * time tells less; at most 600,000; 0: it leaves at once. 64
+                             * connections at a time have one that waits */
 } simplex_noise;
 
 typedef struct simplex_agent_config {

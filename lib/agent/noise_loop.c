@@ -132,16 +132,23 @@ static void leave(struct simplex_agent *a, struct sx_noise_queue *q)
 
 /* ---- which server ---- */
 
+#define SKEY_SMP 9 /* the first version that has it */
+
 /* A session through which a connection receives. The queues of a service are counted by its server:
  * it makes no others. */
+static bool has_loops(const struct sx_rt_server *s)
+{
+    return s->queues != NULL && sx_client_is_up(s->client) && !sx_svc_session(s) &&
+           sx_client_version(s->client) >= SKEY_SMP;
+}
+
 static struct sx_rt_server *any_server(struct simplex_agent *a)
 {
     struct sx_rt_server *picked = NULL;
     uint32_t seen = 0;
 
     for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
-        if (s->queues != NULL && sx_client_is_up(s->client) && !sx_svc_session(s) &&
-            sx_random_below(++seen) == 0)
+        if (has_loops(s) && sx_random_below(++seen) == 0)
             picked = s;
     }
     return picked;
