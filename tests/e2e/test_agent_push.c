@@ -3,6 +3,9 @@
  * Push notifications: I's connections have notifiers, a plain client plays the notification
  * server, and messages are fetched one by one without a subscription.
  */
+#include <stdio.h>
+#include <unistd.h>
+
 #include "agent/push.h"
 #include "support/agents.h"
 #include "support/blocking_client.h"
@@ -729,6 +732,133 @@ static void a_rotation_goes_on_by_fetching_alone(void **state)
     end();
 }
 
+/* ---- power loss ---- */
+
+static void copy_file(const char *from, const char *to)
+{
+    char buf[4096];
+    size_t n;
+    FILE *in = fopen(from, "rb"), *out;
+
+    (void)unlink(to);
+    if (in == NULL)
+        return;
+    out = fopen(to, "wb");
+    assert_non_null(out);
+    while ((n = fread(buf, 1, sizeof buf, in)) > 0)
+        assert_int_equal(fwrite(buf, 1, n, out), n);
+    assert_int_equal(fclose(out), 0);
+    (void)fclose(in);
+}
+
+/* I goes on from its files as they are at this moment: as after kill -9. */
+static void crash(void)
+{
+    static const char *const parts[] = { "", "-wal", "-age" };
+    static unsigned times;
+    char from[320], to[320], name[300];
+
+    (void)snprintf(name, sizeof name, "%.200s/crash%u.db", d.dir, times++);
+    for (size_t n = 0; n < SX_COUNT(parts); n++) {
+        (void)snprintf(from, sizeof from, "%s%s", d.i.db, parts[n]);
+        (void)snprintf(to, sizeof to, "%s%s", name, parts[n]);
+        copy_file(from, to);
+    }
+    agent_close(&d.i); /* what it writes now is not in the copy */
+    (void)snprintf(d.i.db, sizeof d.i.db, "%s", name);
+    agent_reopen(&d.i);
+}
+
+static void a_crash_after_any_step_leaves_one_notifier(void **state)
+{
+    simplex_notifier n;
+
+    (void)state;
+    begin();
+    duo_connect(&d);
+    for (int round = 0; round < 8; round++) {
+        bool on = round % 2 == 0;
+        assert_int_equal(simplex_agent_notify(d.i.a, d.ic, on), SIMPLEX_OK);
+        if (round % 4 >= 2)
+            (void)quiet(&d.i, SIMPLEX_EV_END, round * 3);
+        crash();
+        for (bool done = false; !done;) {
+            simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_NOTIFIER, d.ic);
+            assert_int_equal(simplex_event_error(ev), SIMPLEX_OK);
+            done = (simplex_event_data(ev).len > 0) == on;
+            simplex_event_free(ev);
+        }
+        n = (simplex_notifier){ .size = sizeof n };
+        assert_int_equal(simplex_agent_notifier(d.i.a, d.ic, 0, &n),
+                         on ? SIMPLEX_OK : SIMPLEX_E_NOT_FOUND);
+        if (on)
+            ntf_subscribe(&n, SX_R_SOK);
+    }
+    end();
+}
+
+static int64_t wait_empty(void)
+{
+    simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_FETCHED, d.ic);
+    int64_t count = simplex_event_count(ev);
+
+    simplex_event_free(ev);
+    return count;
+}
+
+/* Shown again with the same id until it was acknowledged, never afterwards with another. */
+static void a_crash_while_fetching_repeats_and_loses_nothing(void **state)
+{
+    int64_t last = 0;
+    char text[32];
+
+    (void)state;
+    begin();
+    duo_connect(&d);
+    reopen(true, true);
+    for (int round = 0; round < 6; round++) {
+        (void)snprintf(text, sizeof text, "message %d", round);
+        send_text(&d.j, d.jc, text);
+        expect(&d.j, SIMPLEX_EV_SENT, d.jc);
+        fetch(d.ic);
+        if (round % 3 == 0) /* GET is on its way, or answered, or shown */
+            crash();
+        for (bool seen = false; !seen;) {
+            simplex_event *ev;
+            fetch(d.ic);
+            simplex_event_free(wait_event(&d.i, SIMPLEX_EV_FETCHED, d.ic));
+            while ((ev = any_event()) != NULL) {
+                if (simplex_event_kind(ev) == SIMPLEX_EV_MSG) {
+                    int64_t id = simplex_event_msg_id(ev);
+                    if (id != last)
+                        vec_assert_eq(simplex_event_data(ev), sx_str(text), "the next one");
+                    seen = seen || id != last;
+                    assert_true(id >= last);
+                    last = id;
+                    if (round % 3 == 1) { /* shown, not acknowledged */
+                        simplex_event_free(ev);
+                        crash();
+                        ev = wait_event(&d.i, SIMPLEX_EV_MSG, d.ic);
+                        assert_int_equal(simplex_event_msg_id(ev), id);
+                    }
+                    assert_int_equal(simplex_agent_ack(d.i.a, d.ic, id), SIMPLEX_OK);
+                    if (round % 3 == 2) { /* acknowledged, perhaps not on the server */
+                        simplex_event_free(ev);
+                        crash();
+                        continue;
+                    }
+                }
+                simplex_event_free(ev);
+            }
+        }
+    }
+    do
+        fetch(d.ic);
+    while (wait_empty() > 0);
+    assert_true(quiet(&d.i, SIMPLEX_EV_MSG, 100));
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -746,6 +876,8 @@ int main(void)
         cmocka_unit_test(what_was_subscribed_here_is_fetched_too),
         cmocka_unit_test(a_message_fetched_twice_is_shown_once),
         cmocka_unit_test(a_rotation_goes_on_by_fetching_alone),
+        cmocka_unit_test(a_crash_after_any_step_leaves_one_notifier),
+        cmocka_unit_test(a_crash_while_fetching_repeats_and_loses_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
