@@ -805,6 +805,14 @@ SIMPLEX_API simplex_rc simplex_agent_create_user(simplex_agent *a,
                                                  int64_t *user) SIMPLEX_CHECK;
 
 /*
+ * Makes one user a client service to its servers, or an ordinary client again, as `client_service` of
+ * the configuration does for all; kept over restarts. Its sessions are closed and opened anew. Errors:
+ * NOT_FOUND, PROHIBITED (all users are, or isolation is by connection).
+ */
+SIMPLEX_API simplex_rc simplex_agent_set_user_service(simplex_agent *a, int64_t user,
+                                                      bool on) SIMPLEX_CHECK;
+
+/*
  * Deletes a user and its connections. queues: as simplex_agent_delete does, with DEL_RCVQ and DEL_CONN
  * for each; DEL_USER follows when the last one is gone. Without it they are only forgotten here, at
  * once, and DEL_USER follows: what is left on the servers expires there. Calls with user give

@@ -103,6 +103,7 @@ struct sx_rt_server { /* one per user and server that a queue of theirs or of a 
     int64_t user;
     struct sx_client *client;
     struct sx_rt_service *service; /* that we are to it; NULL: none (services.c) */
+    bool no_service;           /* nor is one wanted */
     struct sx_rt_rcvq *queues; /* receiving queues there */
     size_t n_pending, n_sent, n_active;
     bool missed;               /* a message was left on it because the agent is to be suspended */

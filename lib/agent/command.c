@@ -80,6 +80,7 @@ static simplex_rc send_new(struct simplex_agent *a, struct sx_rt_conn *w,
                            const struct sx_rcv_queue *q, simplex_bytes data)
 {
     struct sx_conn c;
+    bool service;
     struct sx_cmd cmd = { .tag = SX_NEW };
     struct sx_request req = { .cmd = &cmd, .key = &q->auth, .corr_id = w->corr_id };
     simplex_bytes password;
@@ -94,11 +95,11 @@ static simplex_rc send_new(struct simplex_agent *a, struct sx_rt_conn *w,
     if (rc != SIMPLEX_OK)
         return rc;
     password = sx_new_password(a, user, q, data);
-    rc = sx_svc_use_for(a, w->id, &q->server);
+    rc = sx_svc_use_for(a, w->id, &q->server, &service);
     if (rc != SIMPLEX_OK)
         return rc;
     /* A service's queues are subscribed from the start (smp.md section 6.3). */
-    w->subscribes = (c.subscribe && !a->cfg.fetch_only) || a->cfg.client_service;
+    w->subscribes = (c.subscribe && !a->cfg.fetch_only) || service;
     cmd.new_.auth = q->auth.pub;
     cmd.new_.dh = q->dh.pub;
     cmd.new_.has_password = password.len > 0;

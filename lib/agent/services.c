@@ -84,11 +84,26 @@ static simplex_rc present(struct simplex_agent *a, struct sx_rt_server *s)
     return sx_rc_is_store(rc) ? rc : SIMPLEX_OK;
 }
 
+static simplex_rc is_wanted(struct simplex_agent *a, int64_t user, bool *yes)
+{
+    *yes = a->cfg.client_service;
+    if (*yes || a->cfg.isolation == SIMPLEX_ISOLATE_ENTITY)
+        return SIMPLEX_OK;
+    return sx_store_service_user(a->store, user, yes);
+}
+
 simplex_rc sx_svc_use(struct simplex_agent *a, struct sx_rt_server *s)
 {
+    bool wanted;
     simplex_rc rc;
 
-    if (!a->cfg.client_service || s->service != NULL)
+    if (s->service != NULL || s->no_service)
+        return SIMPLEX_OK;
+    rc = is_wanted(a, s->user, &wanted);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    s->no_service = !wanted;
+    if (!wanted)
         return SIMPLEX_OK;
     s->service = sx_calloc(1, sizeof *s->service);
     if (s->service == NULL)
@@ -99,15 +114,16 @@ simplex_rc sx_svc_use(struct simplex_agent *a, struct sx_rt_server *s)
     return rc;
 }
 
-simplex_rc sx_svc_use_for(struct simplex_agent *a, int64_t conn, const struct sx_server *server)
+simplex_rc sx_svc_use_for(struct simplex_agent *a, int64_t conn, const struct sx_server *server,
+                          bool *used)
 {
     struct sx_rt_server *s;
-    simplex_rc rc;
+    simplex_rc rc = sx_rt_server_get(a, conn, server, &s);
 
-    if (!a->cfg.client_service)
-        return SIMPLEX_OK;
-    rc = sx_rt_server_get(a, conn, server, &s);
-    return rc == SIMPLEX_OK ? sx_svc_use(a, s) : rc;
+    if (rc == SIMPLEX_OK)
+        rc = sx_svc_use(a, s);
+    *used = rc == SIMPLEX_OK && s->service != NULL;
+    return rc;
 }
 
 void sx_svc_free(struct sx_rt_server *s)
@@ -124,16 +140,16 @@ simplex_rc sx_svc_load(struct simplex_agent *a)
     simplex_rc rc;
     size_t n;
 
-    if (!a->cfg.client_service)
-        return sx_store_assoc_delete_all(a->store); /* plain SUBs take them back */
     do {
         n = SX_COUNT(ids);
         rc = sx_store_assoc_list(a->store, after, ids, &n);
         for (size_t i = 0; rc == SIMPLEX_OK && i < n; i++) {
             struct sx_rt_rcvq *q = sx_rt_rcvq_by_id(a, ids[i]);
-            if (q != NULL)
-                q->assoc = true;
             after = ids[i];
+            if (q != NULL && q->server->service != NULL)
+                q->assoc = true;
+            else /* plain SUBs take them back */
+                rc = sx_store_assoc_delete(a->store, ids[i]);
         }
     } while (rc == SIMPLEX_OK && n == SX_COUNT(ids));
     return rc;
@@ -432,4 +448,58 @@ bool sx_svc_event(struct simplex_agent *a, struct sx_rt_server *s, const struct 
              s->service->state == SVC_ACTIVE)
         on_ends(a, s, rsp);
     return true;
+}
+
+/* ---- users ---- */
+
+struct args {
+    int64_t user;
+    bool on;
+};
+
+static simplex_rc begin_service(struct simplex_agent *a, struct sx_rt_server *s)
+{
+    s->no_service = false;
+    return s->queues != NULL ? sx_svc_use(a, s) : SIMPLEX_OK; /* others when they have one */
+}
+
+/* The next session is an ordinary one, and takes its queues back. */
+static simplex_rc end_service(struct simplex_agent *a, struct sx_rt_server *s)
+{
+    simplex_rc rc = SIMPLEX_OK;
+
+    for (struct sx_rt_rcvq *q = s->queues; rc == SIMPLEX_OK && q != NULL; q = q->next_server) {
+        if (q->assoc)
+            rc = sx_store_assoc_delete(a->store, q->id);
+        q->assoc = q->assoc && rc != SIMPLEX_OK;
+    }
+    if (rc != SIMPLEX_OK || s->service == NULL)
+        return rc;
+    sx_svc_free(s);
+    s->no_service = true;
+    return sx_client_service(s->client, 0, sx_bytes(NULL, 0), sx_bytes(NULL, 0));
+}
+
+static simplex_rc do_set(struct simplex_agent *a, void *p)
+{
+    const struct args *x = p;
+    simplex_rc rc = sx_user_check(a, x->user);
+
+    if (rc == SIMPLEX_OK &&
+        (a->cfg.client_service || (x->on && a->cfg.isolation == SIMPLEX_ISOLATE_ENTITY)))
+        rc = SIMPLEX_E_PROHIBITED;
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_service_user_set(a->store, x->user, x->on);
+    for (struct sx_rt_server *s = a->rt_servers; rc == SIMPLEX_OK && s != NULL; s = s->next) {
+        if (s->user == x->user)
+            rc = x->on ? begin_service(a, s) : end_service(a, s);
+    }
+    return rc;
+}
+
+simplex_rc simplex_agent_set_user_service(simplex_agent *a, int64_t user, bool on)
+{
+    struct args x = { user, on };
+
+    return a == NULL ? SIMPLEX_E_ARG : sx_agent_run(a, do_set, &x, true);
 }

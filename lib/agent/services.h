@@ -13,8 +13,8 @@
 simplex_rc sx_svc_load(struct simplex_agent *a) SIMPLEX_CHECK; /* marks queues in the tables */
 /* A queue of ours is there, or will be: sessions with it are those of the service. */
 simplex_rc sx_svc_use(struct simplex_agent *a, struct sx_rt_server *s) SIMPLEX_CHECK;
-simplex_rc sx_svc_use_for(struct simplex_agent *a, int64_t conn,
-                          const struct sx_server *server) SIMPLEX_CHECK;
+simplex_rc sx_svc_use_for(struct simplex_agent *a, int64_t conn, const struct sx_server *server,
+                          bool *used) SIMPLEX_CHECK;
 bool sx_svc_session(const struct sx_rt_server *s); /* this session is one of a service */
 void sx_svc_up(struct simplex_agent *a, struct sx_rt_server *s); /* before anything is sent */
 void sx_svc_down(struct simplex_agent *a, struct sx_rt_server *s, simplex_rc why);

@@ -344,6 +344,10 @@ static const char initial_notifiers[] =
     " PRIMARY KEY (user_id, server)\n"
     ") STRICT, WITHOUT ROWID;\n"
 
+    "CREATE TABLE service_users (\n" /* that are services, when not all are */
+    " user_id INTEGER PRIMARY KEY REFERENCES users ON DELETE CASCADE\n"
+    ") STRICT;\n"
+
     "CREATE TABLE service_queues (\n" /* that their servers know to be the service's */
     " rcv_queue_id INTEGER PRIMARY KEY REFERENCES rcv_queues ON DELETE CASCADE\n"
     ") STRICT;\n";

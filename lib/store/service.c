@@ -86,6 +86,24 @@ static simplex_rc run_with_id(struct sx_store *s, enum sx_sql which, int64_t que
     return sx_q_run(&q);
 }
 
+simplex_rc sx_store_service_user_set(struct sx_store *s, int64_t user_id, bool on)
+{
+    return run_with_id(s, on ? SQL_SERVICE_USER_ADD : SQL_SERVICE_USER_DELETE, user_id);
+}
+
+simplex_rc sx_store_service_user(struct sx_store *s, int64_t user_id, bool *on)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_SERVICE_USER_HAS);
+    sx_q_put_i64(&q, user_id);
+    simplex_rc rc = sx_q_row(&q);
+    *on = rc == SIMPLEX_OK;
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    return sx_q_done(&q);
+}
+
 simplex_rc sx_store_assoc_add(struct sx_store *s, int64_t queue_id)
 {
     return run_with_id(s, SQL_ASSOC_ADD, queue_id);
@@ -94,14 +112,6 @@ simplex_rc sx_store_assoc_add(struct sx_store *s, int64_t queue_id)
 simplex_rc sx_store_assoc_delete(struct sx_store *s, int64_t queue_id)
 {
     return run_with_id(s, SQL_ASSOC_DELETE, queue_id);
-}
-
-simplex_rc sx_store_assoc_delete_all(struct sx_store *s)
-{
-    struct sx_q q;
-
-    sx_q_start(&q, s, SQL_ASSOC_DELETE_ALL);
-    return sx_q_run(&q);
 }
 
 simplex_rc sx_store_assoc_list(struct sx_store *s, int64_t after, int64_t *ids, size_t *n)

@@ -21,10 +21,13 @@ simplex_rc sx_store_service_id(struct sx_store *s, const struct sx_service_row *
 simplex_rc sx_store_service_delete(struct sx_store *s,
                                    const struct sx_service_row *r) SIMPLEX_CHECK;
 
+/* Users that are services. E_NOT_FOUND: there is no such user. */
+simplex_rc sx_store_service_user_set(struct sx_store *s, int64_t user_id, bool on) SIMPLEX_CHECK;
+simplex_rc sx_store_service_user(struct sx_store *s, int64_t user_id, bool *on) SIMPLEX_CHECK;
+
 /* Receiving queues that their server has associated with the service. */
 simplex_rc sx_store_assoc_add(struct sx_store *s, int64_t queue_id) SIMPLEX_CHECK;
 simplex_rc sx_store_assoc_delete(struct sx_store *s, int64_t queue_id) SIMPLEX_CHECK;
-simplex_rc sx_store_assoc_delete_all(struct sx_store *s) SIMPLEX_CHECK;
 /* Ascending after `after`; fills up to *n, sets *n. */
 simplex_rc sx_store_assoc_list(struct sx_store *s, int64_t after, int64_t *ids,
                                size_t *n) SIMPLEX_CHECK;

@@ -289,9 +289,11 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_SERVICE_ID] =
         "UPDATE client_services SET service_id = ? WHERE user_id = ? AND server = ?",
     [SQL_SERVICE_DELETE] = "DELETE FROM client_services WHERE user_id = ? AND server = ?",
+    [SQL_SERVICE_USER_ADD] = "INSERT OR IGNORE INTO service_users (user_id) VALUES (?)",
+    [SQL_SERVICE_USER_DELETE] = "DELETE FROM service_users WHERE user_id = ?",
+    [SQL_SERVICE_USER_HAS] = "SELECT 1 FROM service_users WHERE user_id = ?",
     [SQL_ASSOC_ADD] = "INSERT OR IGNORE INTO service_queues (rcv_queue_id) VALUES (?)",
     [SQL_ASSOC_DELETE] = "DELETE FROM service_queues WHERE rcv_queue_id = ?",
-    [SQL_ASSOC_DELETE_ALL] = "DELETE FROM service_queues",
     [SQL_ASSOC_LIST] = "SELECT rcv_queue_id FROM service_queues WHERE rcv_queue_id > ?"
                        " ORDER BY rcv_queue_id LIMIT ?",
 

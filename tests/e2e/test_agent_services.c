@@ -278,10 +278,30 @@ static void a_service_that_is_refused_goes_on_without(void **state)
     duo_close(&d);
 }
 
+/* Rows of client_services. */
+static unsigned count_identities(void)
+{
+    struct sx_store_cfg cfg = { .path = d.i.db, .key = sx_str(AGENT_KEY), .raw_key = true };
+    struct sx_service_row r = { .user_id = 0 };
+    simplex_bytes password;
+    struct sx_store *s;
+    unsigned n = 0;
+
+    agent_close(&d.i);
+    assert_int_equal(sx_store_open(&cfg, &s), SIMPLEX_OK);
+    assert_int_equal(sx_server_parse(sx_str(d.i_address), &r.server, &password), SIMPLEX_OK);
+    for (r.user_id = 1; r.user_id < 10; r.user_id++)
+        n += sx_store_service_get(s, &r) == SIMPLEX_OK;
+    sx_store_close(s);
+    agent_reopen(&d.i);
+    return n;
+}
+
 static void users_are_services_of_their_own(void **state)
 {
     simplex_agent_config cfg;
     simplex_agent *a;
+    int64_t user, conn;
 
     (void)state;
     begin(true);
@@ -292,6 +312,40 @@ static void users_are_services_of_their_own(void **state)
     assert_int_equal(simplex_agent_open(&cfg, &a), SIMPLEX_E_ARG);
     agent_reopen(&d.i);
     service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK);
+    assert_int_equal(simplex_agent_create_user(d.i.a, NULL, 0, &user), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_create_as(d.i.a, user, SIMPLEX_PQ_OFF, &conn), SIMPLEX_OK);
+    expect(&d.i, SIMPLEX_EV_INV, conn);
+    assert_int_equal(simplex_agent_set_user_service(d.i.a, user, false), SIMPLEX_E_PROHIBITED);
+    assert_int_equal(count_identities(), 2);
+    service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK);
+    service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK);
+    duo_close(&d);
+}
+
+static void one_user_alone_is_a_service(void **state)
+{
+    int64_t user, conn;
+
+    (void)state;
+    begin(false);
+    duo_connect(&d);
+    assert_int_equal(simplex_agent_create_user(d.i.a, NULL, 0, &user), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_set_user_service(d.i.a, 99, true), SIMPLEX_E_NOT_FOUND);
+    assert_int_equal(simplex_agent_set_user_service(d.i.a, user, true), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_create_as(d.i.a, user, SIMPLEX_PQ_OFF, &conn), SIMPLEX_OK);
+    expect(&d.i, SIMPLEX_EV_INV, conn);
+    assert_int_equal(count_identities(), 1);
+    assert_int_equal(service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK), 1);
+    both_ways("the other user's");
+    assert_int_equal(simplex_agent_set_user_service(d.i.a, user, false), SIMPLEX_OK);
+    assert_int_equal(up(), 1);
+    /* while it runs, with queues that are subscribed */
+    assert_int_equal(simplex_agent_set_user_service(d.i.a, SIMPLEX_USER_DEFAULT, true), SIMPLEX_OK);
+    assert_int_equal(up(), 1);
+    both_ways("a service from now on");
+    forwarder_drop(&d.fi);
+    assert_int_equal(service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK), 1);
+    both_ways("over reconnections");
     duo_close(&d);
 }
 
@@ -332,6 +386,7 @@ int main(void)
         cmocka_unit_test(an_older_server_gets_an_ordinary_client),
         cmocka_unit_test(a_service_that_is_refused_goes_on_without),
         cmocka_unit_test(users_are_services_of_their_own),
+        cmocka_unit_test(one_user_alone_is_a_service),
         cmocka_unit_test(what_a_service_does_not_want_is_fetched),
     };
 
