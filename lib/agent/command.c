@@ -810,7 +810,7 @@ static simplex_rc not_needed(struct simplex_agent *a, struct sx_conn *c,
         return rc == SIMPLEX_OK && *done ? sx_store_command_delete(a->store, cmd->id) : rc;
     }
     if (cmd->tag == SX_C_NEW && sx_store_rcvq_get(a->store, cmd->queue_id, &q) == SIMPLEX_OK) {
-        mine = q.replaces == 0;
+        mine = q.replaces == 0 && !sx_has_link(a, q.id);
         sx_wipe(&q, sizeof q);
     }
     if (mine) {

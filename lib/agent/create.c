@@ -54,7 +54,7 @@ simplex_rc sx_conn_begin(struct simplex_agent *a, struct sx_conn *c)
     simplex_rc rc;
 
     if (c->id == 0) {
-        c->rcv_queues = sx_queues_wanted(a);
+        c->rcv_queues = c->role != SX_ADDRESS ? sx_queues_wanted(a) : 0;
         rc = sx_user_check(a, c->user);
         return rc == SIMPLEX_OK ? sx_store_conn_add(a->store, c) : rc;
     }

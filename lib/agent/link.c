@@ -4,7 +4,7 @@
  * had none; the user part is replaced with LSET and all is dropped with LDEL. A command sends what
  * the row holds at that moment, so a repeat after a lost answer says the latest.
  */
-#include "agent/agent.h"
+#include "agent/several.h"
 
 /* ---- making ---- */
 
@@ -51,6 +51,10 @@ simplex_rc sx_create_short(struct simplex_agent *a, int64_t user, uint8_t type, 
     simplex_rc rc = sx_conn_begin(a, &c);
 
     memset(&q, 0, sizeof q);
+    if (rc == SIMPLEX_OK && told && c.rcv_queues > 1) { /* it is known before any server was asked */
+        c.rcv_queues = 0;
+        rc = sx_store_conn_update(a->store, &c);
+    }
     if (rc == SIMPLEX_OK)
         rc = sx_new_rcv_queue(a, &c, NULL, SX_CLIENT_MAX, &q);
     q.mode = invitation ? SX_MODE_MESSAGING : SX_MODE_CONTACT;
@@ -59,7 +63,7 @@ simplex_rc sx_create_short(struct simplex_agent *a, int64_t user, uint8_t type, 
     if (rc == SIMPLEX_OK)
         rc = add_row(a, &c, &q, &l, d);
     if (rc == SIMPLEX_OK && !told)
-        rc = sx_command_add(a, c.id, SX_C_NEW, q.id, sx_bytes(NULL, 0));
+        rc = sx_make_linked(a, &c, &q);
     sx_wipe(&l, sizeof l);
     sx_wipe(&q, sizeof q);
     *conn = c.id;

@@ -155,10 +155,16 @@ static simplex_rc sign_fixed(struct simplex_agent *a, const struct sx_conn *c,
     struct sx_link_fixed f = { .agent_v = { SX_AGENT_MIN, SX_AGENT_MAX }, .root = l->root.pub };
     struct sx_x3dh_keys keys;
     struct sx_queue_addr list[SX_QUEUES_MAX];
-    simplex_rc rc = sx_queue_link(a, c, q, &keys, list, 1, &f.request);
+    simplex_rc rc = sx_queue_link(a, c, q, &keys, list, SX_QUEUES_MAX, &f.request);
 
     if (rc == SIMPLEX_OK)
         rc = sx_link_fixed_sign(fixed, &f, &l->root, l->link_key);
+    while (rc == SIMPLEX_E_ENCODE && f.request.n_queues > 1) { /* no room for as many */
+        f.request.n_queues--;
+        fixed->len = 0;
+        fixed->bad = false;
+        rc = sx_link_fixed_sign(fixed, &f, &l->root, l->link_key);
+    }
     sx_x3dh_keys_wipe(&keys);
     return rc;
 }

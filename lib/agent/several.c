@@ -99,18 +99,37 @@ static simplex_rc make_spare(struct simplex_agent *a, const struct sx_conn *c,
     return rc;
 }
 
+static simplex_rc make_spares(struct simplex_agent *a, const struct sx_conn *c,
+                              const struct sx_server *rather_not, uint16_t version, unsigned *n)
+{
+    simplex_rc rc = SIMPLEX_OK;
+
+    for (*n = 0; rc == SIMPLEX_OK && *n + 1 < c->rcv_queues; *n += rc == SIMPLEX_OK)
+        rc = make_spare(a, c, rather_not, version);
+    return rc == SIMPLEX_E_NO_SERVERS ? SIMPLEX_OK : rc;
+}
+
+simplex_rc sx_make_linked(struct simplex_agent *a, const struct sx_conn *c,
+                          const struct sx_rcv_queue *q)
+{
+    unsigned spares;
+    simplex_rc rc = make_spares(a, c, NULL, q->client_version, &spares);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    if (spares == 0)
+        return sx_command_add(a, c->id, SX_C_NEW, q->id, sx_bytes(NULL, 0));
+    return sx_command_add(a, c->id, SX_C_MADE, q->id, sx_bytes(NULL, 0));
+}
+
 simplex_rc sx_make_queues(struct simplex_agent *a, const struct sx_conn *c,
                           const struct sx_rcv_queue *q, const struct sx_server *rather_not,
                           simplex_bytes data)
 {
-    unsigned spares = 0;
-    simplex_rc rc = SIMPLEX_OK;
+    unsigned spares;
+    simplex_rc rc = make_spares(a, c, rather_not, q->client_version, &spares);
 
-    while (rc == SIMPLEX_OK && spares + 1 < c->rcv_queues) {
-        rc = make_spare(a, c, rather_not, q->client_version);
-        spares += rc == SIMPLEX_OK;
-    }
-    if (rc != SIMPLEX_OK && rc != SIMPLEX_E_NO_SERVERS)
+    if (rc != SIMPLEX_OK)
         return rc;
     if (spares == 0)
         return sx_command_add(a, c->id, SX_C_NEW, q->id, data);
@@ -122,6 +141,16 @@ struct tally {
     unsigned made, unmade;
 };
 
+bool sx_has_link(struct simplex_agent *a, int64_t queue)
+{
+    struct sx_link_row l;
+    bool yes = sx_store_link_get(a->store, queue, &l) == SIMPLEX_OK;
+
+    sx_wipe(&l, sizeof l);
+    return yes;
+}
+
+/* One with a short link is not waited for: it waits for the others. */
 static simplex_rc count_queues(struct simplex_agent *a, int64_t conn, struct tally *t)
 {
     struct sx_rcv_queue q;
@@ -133,7 +162,7 @@ static simplex_rc count_queues(struct simplex_agent *a, int64_t conn, struct tal
         if (rc != SIMPLEX_OK || q.deleted || q.replaces != 0)
             continue;
         t->made += q.rcv_id.len > 0;
-        t->unmade += q.rcv_id.len == 0;
+        t->unmade += q.rcv_id.len == 0 && !sx_has_link(a, q.id);
     }
     sx_wipe(&q, sizeof q);
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
@@ -242,6 +271,13 @@ simplex_rc sx_queues_made(struct simplex_agent *a, struct sx_conn *c, simplex_by
     struct sx_rcv_queue q;
     simplex_rc rc = sx_store_rcvq_of(a->store, c->id, 0, &q);
 
+    if (rc == SIMPLEX_OK && q.rcv_id.len == 0) { /* its link is made anew, with the others in it */
+        rc = sx_link_renew(a, q.id);
+        if (rc == SIMPLEX_OK)
+            rc = sx_command_add(a, c->id, SX_C_NEW, q.id, sx_bytes(NULL, 0));
+        sx_wipe(&q, sizeof q);
+        return rc;
+    }
     if (rc == SIMPLEX_OK)
         rc = drop_unfit(a, c, &q);
     if (rc == SIMPLEX_OK)
@@ -378,7 +414,8 @@ static simplex_rc rcv_failed(struct simplex_agent *a, struct sx_conn *c,
     if (rc == SIMPLEX_OK)
         rc = count_queues(a, c->id, &t);
     if (rc == SIMPLEX_OK && q.replaces == 0 && !q.deleted &&
-        (sx_is_added(&q) || (cmd->tag == SX_C_NEW && t.made + t.unmade > 1))) {
+        (sx_is_added(&q) || (cmd->tag == SX_C_NEW && t.made + t.unmade > 1 &&
+                             !sx_has_link(a, q.id)))) {
         *handled = true;
         rc = sx_queue_drop(a, c, &q, why, detail);
     }
@@ -401,6 +438,8 @@ simplex_rc sx_several_failed(struct simplex_agent *a, struct sx_conn *c,
     rc = sx_store_sndq_get(a->store, cmd->queue_id, &q);
     if (rc == SIMPLEX_OK)
         rc = sx_snd_lost(a, &q, why, detail, handled);
+    if (rc == SIMPLEX_OK && !*handled && (c->peer_several || c->rcv_queues > 1))
+        rc = sx_snd_end(a, &q);
     sx_wipe(&q, sizeof q);
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
 }

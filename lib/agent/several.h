@@ -31,6 +31,9 @@ simplex_rc sx_choose_server_apart(struct simplex_agent *a, const struct sx_conn 
 simplex_rc sx_make_queues(struct simplex_agent *a, const struct sx_conn *c,
                           const struct sx_rcv_queue *q, const struct sx_server *rather_not,
                           simplex_bytes data) SIMPLEX_CHECK;
+/* The same for q with a short link: it is made last, so that the link can name the others. */
+simplex_rc sx_make_linked(struct simplex_agent *a, const struct sx_conn *c,
+                          const struct sx_rcv_queue *q) SIMPLEX_CHECK;
 /* Is MADE still to come, and some queue of it not there yet? */
 simplex_rc sx_queues_unmade(struct simplex_agent *a, int64_t conn, bool *yes) SIMPLEX_CHECK;
 /* MADE: all queues that there will be are there. */
@@ -48,6 +51,7 @@ simplex_rc sx_several_failed(struct simplex_agent *a, struct sx_conn *c,
 simplex_rc sx_list_queues(struct simplex_agent *a, const struct sx_conn *c, int64_t first,
                           struct sx_range v, struct sx_queue_addr list[SX_QUEUES_MAX],
                           size_t most, size_t *n) SIMPLEX_CHECK;
+bool sx_has_link(struct simplex_agent *a, int64_t queue); /* a short one */
 /* How many of the peer's queues are used: all that are good for it, or the first. */
 size_t sx_usable_queues(const struct sx_queue_addr *list, size_t n);
 /* Sending queues to list[1] and on, as they come with a link or a confirmation. */
@@ -97,6 +101,8 @@ simplex_rc sx_add_on_quse(struct simplex_agent *a, struct sx_conn *c,
  * worker gives up what it was to deliver (sx_deliver_nothing) and removes it. */
 simplex_rc sx_snd_lost(struct simplex_agent *a, struct sx_snd_queue *q, simplex_rc why,
                        const char *detail, bool *others) SIMPLEX_CHECK;
+/* The only one was never there: what waits for it is given up. */
+simplex_rc sx_snd_end(struct simplex_agent *a, struct sx_snd_queue *q) SIMPLEX_CHECK;
 simplex_rc sx_snd_secured(struct simplex_agent *a, const struct sx_snd_queue *q)
     SIMPLEX_CHECK; /* SKEY was answered */
 

@@ -121,6 +121,13 @@ static simplex_rc give_way(struct simplex_agent *a, struct sx_snd_queue *q,
     return rc == SIMPLEX_OK ? sx_store_sndq_update(a->store, q) : rc;
 }
 
+simplex_rc sx_snd_end(struct simplex_agent *a, struct sx_snd_queue *q)
+{
+    q->status = SX_Q_DISABLED;
+    sx_wake_delivery(a, q->id, q->conn_id);
+    return sx_store_sndq_update(a->store, q);
+}
+
 simplex_rc sx_snd_lost(struct simplex_agent *a, struct sx_snd_queue *q, simplex_rc why,
                        const char *detail, bool *others)
 {

@@ -162,6 +162,10 @@ void sx_run_work(struct simplex_agent *a)
             next_c = w->next;
             if (w->dirty && !w->in_flight && !w->waiting)
                 sx_run_command(a, w); /* may free w */
+            if (a->must_commit || a->failed) {
+                a->work = true; /* it wrote rows: the rest goes on behind them */
+                return;
+            }
         }
         for (struct sx_rt_sndq *w = a->sndqs[b]; w != NULL; w = next_q) {
             next_q = w->next;

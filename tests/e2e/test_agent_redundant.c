@@ -55,6 +55,37 @@ static simplex_event *expect_change(struct test_agent *t, int64_t conn, int32_t 
     }
 }
 
+/* The queues of a link, and what is left of it with the first alone. */
+static size_t link_queues(simplex_bytes text, size_t first_server[1], const struct ring *r,
+                          struct sx_wr *shorter)
+{
+    struct sx_link l;
+    simplex_queue_info q = { .size = sizeof q };
+    size_t n;
+
+    assert_int_equal(sx_link_parse(text, &l), SIMPLEX_OK);
+    n = l.n_queues;
+    (void)snprintf(q.server, sizeof q.server, "%s:%s", l.queues[0].server.hosts[0].text,
+                   l.queues[0].server.port);
+    *first_server = server_of(r, &q);
+    l.n_queues = 1;
+    sx_wr_init(shorter, SX_LINK_TEXT_MAX);
+    sx_link_print(shorter, &l, "simplex:");
+    assert_false(shorter->bad);
+    l.n_queues = n;
+    sx_link_free(&l);
+    return n;
+}
+
+static void allow(struct test_agent *t, int64_t conn)
+{
+    simplex_event *ev = wait_event(t, SIMPLEX_EV_CONF, conn);
+
+    assert_int_equal(simplex_agent_allow(t->a, conn, simplex_event_conf(ev), sx_str("I am I")),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+}
+
 /* ---- when nothing fails ---- */
 
 static void every_queue_carries_every_message_and_each_is_shown_once(void **state)
@@ -182,6 +213,46 @@ static void a_requester_and_an_owner_have_several(void **state)
     r.jc = jc;
     all_in_use(&r, 2, 2);
     talk_both_ways(&r, "some text");
+    ring_close(&r);
+}
+
+/* The link behind it names the others as well; they need not be secured before. */
+static void a_short_link_leads_to_several(void **state)
+{
+    struct ring r;
+    simplex_link_data d = { .size = sizeof d, .data = sx_str("a name") };
+    simplex_link_info info = { .size = sizeof info };
+    simplex_event *ev, *link;
+    struct sx_wr shorter;
+    size_t first;
+
+    (void)state;
+    ring_open(&r, 4, 3, 2, NULL);
+    for (int pq = SIMPLEX_PQ_OFF; pq <= SIMPLEX_PQ_ON; pq++) { /* with the KEM key there is less room */
+        assert_int_equal(
+            simplex_agent_create_short(r.i.a, SIMPLEX_LINK_INVITATION, pq, &d, &r.ic),
+            SIMPLEX_OK);
+        link = wait_event(&r.i, SIMPLEX_EV_LINK, r.ic);
+        assert_int_equal(simplex_agent_look(r.j.a, simplex_event_data(link), &r.jc), SIMPLEX_OK);
+        ev = wait_event(&r.j, SIMPLEX_EV_LDATA, r.jc);
+        assert_int_equal(simplex_event_link_info(ev, &info), SIMPLEX_OK);
+        size_t n = link_queues(info.link, &first, &r, &shorter);
+        sx_wr_free(&shorter);
+        assert_true(pq == SIMPLEX_PQ_OFF ? n == 3 : n >= 2);
+        simplex_event_free(ev);
+        assert_int_equal(simplex_agent_join(r.j.a, simplex_event_data(link), sx_str("J"), pq,
+                                            &r.jc),
+                         SIMPLEX_OK);
+        simplex_event_free(link);
+        allow(&r.i, r.ic);
+        expect(&r.j, SIMPLEX_EV_CON, r.jc);
+        expect(&r.i, SIMPLEX_EV_CON, r.ic);
+        expect_in_use(&r.j, r.jc, SIMPLEX_SWITCH_SND, n);
+        talk_both_ways(&r, "some text");
+        expect_in_use(&r.j, r.jc, SIMPLEX_SWITCH_RCV, 2);
+        if (n == 3)
+            expect_in_use(&r.i, r.ic, SIMPLEX_SWITCH_RCV, 3);
+    }
     ring_close(&r);
 }
 
@@ -321,37 +392,6 @@ static void a_server_that_loses_messages_is_told_and_nothing_is_lost(void **stat
 }
 
 /* ---- connecting ---- */
-
-/* The queues of a link, and what is left of it with the first alone. */
-static size_t link_queues(simplex_bytes text, size_t first_server[1], const struct ring *r,
-                          struct sx_wr *shorter)
-{
-    struct sx_link l;
-    simplex_queue_info q = { .size = sizeof q };
-    size_t n;
-
-    assert_int_equal(sx_link_parse(text, &l), SIMPLEX_OK);
-    n = l.n_queues;
-    (void)snprintf(q.server, sizeof q.server, "%s:%s", l.queues[0].server.hosts[0].text,
-                   l.queues[0].server.port);
-    *first_server = server_of(r, &q);
-    l.n_queues = 1;
-    sx_wr_init(shorter, SX_LINK_TEXT_MAX);
-    sx_link_print(shorter, &l, "simplex:");
-    assert_false(shorter->bad);
-    l.n_queues = n;
-    sx_link_free(&l);
-    return n;
-}
-
-static void allow(struct test_agent *t, int64_t conn)
-{
-    simplex_event *ev = wait_event(t, SIMPLEX_EV_CONF, conn);
-
-    assert_int_equal(simplex_agent_allow(t->a, conn, simplex_event_conf(ev), sx_str("I am I")),
-                     SIMPLEX_OK);
-    simplex_event_free(ev);
-}
 
 static void the_first_server_of_a_link_may_be_away(void **state)
 {
@@ -824,6 +864,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(each_side_chooses_for_itself_and_servers_limit_it),
         cmocka_unit_test(the_number_can_be_given_with_each_connection),
         cmocka_unit_test(a_requester_and_an_owner_have_several),
+        cmocka_unit_test(a_short_link_leads_to_several),
         cmocka_unit_test(any_one_server_may_be_away_while_others_talk),
         cmocka_unit_test(a_queue_that_is_behind_is_told_and_told_again_when_it_is_not),
         cmocka_unit_test(a_server_that_loses_messages_is_told_and_nothing_is_lost),

@@ -53,6 +53,7 @@ extern struct sim {
     bool looping;             /* it is the device's loop, not its application */
     bool trace, trace_blocks; /* on stderr: what happens; and what passes the network */
     const uint8_t *script;    /* choices come from here instead of the seed; NULL: from the seed */
+    int32_t queues;           /* receiving queues of each connection; 0: one */
     size_t script_left;
     void (*committed)(struct sim_node *n); /* its database has what it wrote; NULL: nobody asks */
     void (*undone)(struct sim_node *n);    /* what it wrote since is gone */

@@ -314,7 +314,8 @@ static void set_up(struct sim_node *n, unsigned i, unsigned servers)
                                      .db_key = sx_str(DB_KEY),
                                      .db_raw_key = true,
                                      .servers = addresses,
-                                     .n_servers = servers };
+                                     .n_servers = servers,
+                                     .queues = sim.queues };
 }
 
 void sim_open(unsigned nodes, unsigned servers)
