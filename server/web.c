@@ -17,6 +17,8 @@
 #define TLS_TIMEOUT_MS 60000
 #define ACCEPT_BURST 64
 #define OWN_PORTS 2
+#define GIFTS_MAX \
+    64 /* when more wait than the thread can take, each is a descriptor less for SMP */
 
 struct gift { /* a browser on its way from a loop */
     struct gift *next;
@@ -47,6 +49,7 @@ struct sx_web {
 
     pthread_mutex_t lock; /* of what follows */
     struct gift *gifts;
+    unsigned n_gifts;
     bool stopping, reload;
 };
 
@@ -92,14 +95,15 @@ void sx_web_take(struct sx_web *w, int fd, struct sx_tls *tls)
     }
     *g = (struct gift){ NULL, fd, tls };
     pthread_mutex_lock(&w->lock);
-    bool stopping = w->stopping;
-    if (!stopping) {
+    bool taken = !w->stopping && w->n_gifts < GIFTS_MAX;
+    if (taken) {
         g->next = w->gifts;
         w->gifts = g;
+        w->n_gifts++;
         uv_async_send(&w->async); /* not after the handle was closed: under the lock */
     }
     pthread_mutex_unlock(&w->lock);
-    if (stopping) {
+    if (!taken) {
         refuse(fd, tls);
         sx_free(g);
     }
@@ -141,6 +145,7 @@ static void on_async(uv_async_t *a)
     pthread_mutex_lock(&w->lock);
     struct gift *gifts = w->gifts;
     w->gifts = NULL;
+    w->n_gifts = 0;
     bool stopping = w->stopping, reload = w->reload;
     w->reload = false;
     pthread_mutex_unlock(&w->lock);

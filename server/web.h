@@ -34,7 +34,8 @@ simplex_rc sx_web_open(const struct sx_web_cfg *cfg, struct sx_web **out,
                        struct sx_errtext *err) SIMPLEX_CHECK;
 /* Stops taking browsers and waits for the thread; when no loop hands any over. NULL is fine. */
 void sx_web_close(struct sx_web *w);
-/* From a loop: a browser whose handshake waits (sx_tls_resume). Takes the socket and tls. */
+/* From a loop: a browser whose handshake waits (sx_tls_resume). Takes the socket and tls; closes
+ * them when so many wait that the thread is too busy. */
 void sx_web_take(struct sx_web *w, int fd, struct sx_tls *tls);
 /* From any thread: reads the certificate again if its files have changed, or in any case. It is
  * looked at every few seconds as well. */

@@ -42,7 +42,7 @@ struct sx_conn {
     bool congested;
     unsigned refs; /* handles, the resolver, the owner */
     uv_tcp_t tcp;
-    const struct sx_identity *identity; /* that TLS was begun with */
+    struct sx_identity *identity; /* that TLS was begun with; the owner may change it */
     struct sx_tls *tls;
     uint8_t *partial; /* a block of which partial_len bytes came */
     size_t partial_len;
@@ -85,6 +85,8 @@ static void drop_stream(struct sx_conn *c)
 {
     sx_tls_free(c->tls);
     c->tls = NULL;
+    sx_identity_unref(c->identity); /* of that TLS: after it */
+    c->identity = NULL;
     sx_session_wipe(&c->session);
     sx_free(c->partial);
     c->partial = NULL;
@@ -445,7 +447,7 @@ static simplex_rc read_blocks(struct sx_conn *c, simplex_bytes *in)
 
 static simplex_rc begin_tls(struct sx_conn *c)
 {
-    c->identity = c->ops->identity(c->owner);
+    c->identity = sx_identity_ref(c->ops->identity(c->owner));
     simplex_rc rc = sx_tls_new(c->identity != NULL ? c->identity->tls : c->net->tls,
                                c->attempt->server.key_hash, &c->tls);
 
@@ -666,7 +668,8 @@ static void on_start(uv_timer_t *timer)
 }
 
 simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server, int64_t user,
-                        int64_t entity, const struct sx_conn_ops *ops, void *owner, struct sx_conn **out)
+                        int64_t entity, const struct sx_conn_ops *ops, void *owner,
+                        struct sx_conn **out)
 {
     struct sx_conn *c = sx_calloc(1, sizeof(*c));
     struct attempt *a = sx_calloc(1, sizeof(*a));

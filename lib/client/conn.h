@@ -17,14 +17,13 @@ struct sx_conn_ops { /* called from the loop; the connection may be closed insid
     void (*content)(void *owner, simplex_bytes content); /* of a block */
     void (*drained)(void *owner);                        /* not congested any more */
     void (*lost)(void *owner, simplex_rc rc);            /* closed by itself: forget it */
-    /* The service that the connection is one of; NULL: of none. Lives as long as it is open. */
-    const struct sx_identity *(*identity)(void *owner);
+    /* The service that the connection is one of; NULL: of none. */
+    struct sx_identity *(*identity)(void *owner);
 };
 
 /* server is copied. No call of ops happens inside. E_HOST, E_NOMEM, E_SYSTEM. */
 simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server, int64_t user,
-                        int64_t entity,
-                        const struct sx_conn_ops *ops, void *owner,
+                        int64_t entity, const struct sx_conn_ops *ops, void *owner,
                         struct sx_conn **out) SIMPLEX_CHECK;
 void sx_conn_close(struct sx_conn *c); /* ops are not called any more */
 const struct sx_session *sx_conn_session(const struct sx_conn *c);

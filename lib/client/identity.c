@@ -11,6 +11,7 @@ simplex_rc sx_identity_open(uint8_t role, simplex_bytes chain_pem, simplex_bytes
     *out = NULL;
     if (i == NULL)
         return SIMPLEX_E_NOMEM;
+    i->refs = 1;
     sx_wr_init(&i->der, DER_MAX);
     i->cert.role = role;
     simplex_rc rc = sx_tls_ctx_client(&i->tls);
@@ -23,13 +24,20 @@ simplex_rc sx_identity_open(uint8_t role, simplex_bytes chain_pem, simplex_bytes
     if (rc == SIMPLEX_OK)
         *out = i;
     else
-        sx_identity_free(i);
+        sx_identity_unref(i);
     return rc;
 }
 
-void sx_identity_free(struct sx_identity *i)
+struct sx_identity *sx_identity_ref(struct sx_identity *i)
 {
-    if (i == NULL)
+    if (i != NULL)
+        i->refs++;
+    return i;
+}
+
+void sx_identity_unref(struct sx_identity *i)
+{
+    if (i == NULL || --i->refs > 0)
         return;
     sx_tls_ctx_free(i->tls);
     sx_wr_free(&i->der);

@@ -130,7 +130,7 @@ simplex_rc sx_net_open(uv_loop_t *loop, const struct sx_net_cfg *cfg,
         rc = open_service(n);
     if (rc != SIMPLEX_OK) {
         sx_tls_ctx_free(n->tls);
-        sx_identity_free(n->identity);
+        sx_identity_unref(n->identity);
         sx_free(n->isolation);
         sx_free_secret(n, sizeof(*n));
         return rc;
@@ -156,7 +156,7 @@ static void net_free(struct sx_net *n)
         sx_client_free(c);
     }
     sx_tls_ctx_free(n->tls);
-    sx_identity_free(n->identity);
+    sx_identity_unref(n->identity);
     if (n->isolation != NULL)
         sx_free_secret(n->isolation, strlen(n->isolation));
     sx_free_secret(n, sizeof(*n));

@@ -315,7 +315,7 @@ static void on_content(void *owner, simplex_bytes content)
         sx_client_disconnect(c, SIMPLEX_E_BLOCK);
 }
 
-static const struct sx_identity *identity_of(void *owner)
+static struct sx_identity *identity_of(void *owner)
 {
     const struct sx_client *c = owner;
 
@@ -548,7 +548,7 @@ void sx_client_close(struct sx_client *c)
 
 void sx_client_free(struct sx_client *c)
 {
-    sx_identity_free(c->identity);
+    sx_identity_unref(c->identity);
     sx_requests_free(&c->requests);
     sx_free(c);
 }
@@ -669,7 +669,7 @@ simplex_rc sx_client_service(struct sx_client *c, uint8_t role, simplex_bytes ch
         sx_client_disconnect(c, SIMPLEX_E_DISCONNECTED);
         c->connect_now = c->wanted;
     }
-    sx_identity_free(c->identity);
+    sx_identity_unref(c->identity);
     c->identity = i;
     return SIMPLEX_OK;
 }

@@ -385,6 +385,77 @@ static void the_client_of_the_library_can_be_a_service(void **state)
     simplex_server_stop(t.s);
 }
 
+/* Takes what was freed a moment ago, so that who still uses it meets nonsense. */
+static void reuse_memory(void **block, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t size = 16 + 16 * (i % 32);
+        block[i] = malloc(size);
+        assert_non_null(block[i]);
+        memset(block[i], 0x5a, size);
+    }
+}
+
+static void give_up_service(struct running *r)
+{
+    assert_int_equal(sx_client_service(r->client, 0, sx_bytes(NULL, 0), sx_bytes(NULL, 0)),
+                     SIMPLEX_OK);
+}
+
+static void drop_client(struct running *r)
+{
+    sx_client_drop(r->client);
+}
+
+/* Its TLS is closed only when the loop comes round again. */
+static void leave_service(void (*leave)(struct running *r))
+{
+    static const struct sx_net_callbacks callbacks = { on_up, on_down, on_event };
+    static void *block[4096];
+    const struct sx_net_cfg cfg = { 0 };
+    struct server t;
+    struct service svc;
+    struct running r = { .steps = 0 };
+    struct sx_server at;
+    char address[256];
+    size_t len = sizeof(address);
+
+    start(&t);
+    make_service(&svc, 'M', SX_ED25519, 1);
+    assert_int_equal(uv_loop_init(&r.loop), 0);
+    assert_int_equal(sx_net_open(&r.loop, &cfg, &callbacks, &r, "", &r.net), SIMPLEX_OK);
+    assert_int_equal(simplex_server_address(t.s, address, &len), SIMPLEX_OK);
+    assert_int_equal(sx_server_parse(sx_str(address), &at, NULL), SIMPLEX_OK);
+    assert_int_equal(sx_net_client(r.net, &at, &r.client), SIMPLEX_OK);
+    assert_int_equal(sx_client_service(r.client, 'M', sx_wr_bytes(&svc.certs.chain_pem),
+                                       sx_wr_bytes(&svc.certs.key_pem)),
+                     SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_ED25519, &r.q.rcv), SIMPLEX_OK);
+    assert_int_equal(sx_keypair_new(SX_X25519, &r.q.dh), SIMPLEX_OK);
+    request(&r, SX_NEW, &r.q.rcv, sx_bytes(NULL, 0), on_ids);
+    uv_run(&r.loop, UV_RUN_DEFAULT);
+    leave(&r);
+    for (int i = 0; i < 8; i++) {
+        reuse_memory(block + 512 * i, 512);
+        uv_run(&r.loop, UV_RUN_NOWAIT);
+    }
+    sx_net_close(r.net, on_net_closed, &r);
+    uv_run(&r.loop, UV_RUN_DEFAULT);
+    assert_true(r.closed);
+    assert_int_equal(uv_loop_close(&r.loop), 0);
+    for (size_t i = 0; i < SX_COUNT(block); i++)
+        free(block[i]);
+    test_certs_free(&svc.certs);
+    simplex_server_stop(t.s);
+}
+
+static void a_connection_keeps_the_certificate_it_was_made_with(void **state)
+{
+    (void)state;
+    leave_service(give_up_service);
+    leave_service(drop_client);
+}
+
 /* ---- restarts ---- */
 
 struct notifier {
@@ -743,6 +814,7 @@ int main(void)
         cmocka_unit_test(refuses_what_tls_did_not_prove),
         cmocka_unit_test(refuses_five_certificates),
         cmocka_unit_test(the_client_of_the_library_can_be_a_service),
+        cmocka_unit_test(a_connection_keeps_the_certificate_it_was_made_with),
         cmocka_unit_test(a_notifier_service_outlives_two_restarts),
         cmocka_unit_test(a_messaging_service_outlives_two_restarts),
         cmocka_unit_test(loses_nothing_while_connections_take_over),

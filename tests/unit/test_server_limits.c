@@ -189,10 +189,27 @@ static void leaves_files_for_the_journal_whatever_clients_and_relays_take(void *
     assert_int_equal(sx_open_files_share(64, 2, &wanted).relays, 0);
 }
 
+static void a_browser_may_have_a_file_beside_its_socket(void **state)
+{
+    static const uint64_t limits[] = { 256, 1024, 4096, 20000, 65536 };
+    struct sx_open_files wanted = { .clients = 100000, .relays = 1000, .web = 1000 };
+
+    (void)state;
+    for (size_t i = 0; i < SX_COUNT(limits); i++) {
+        struct sx_open_files s = sx_open_files_share(limits[i], 2, &wanted);
+        assert_true(s.web >= 1 && s.web <= wanted.web);
+        assert_true(s.clients + s.relays + 2 * s.web + 32 <= limits[i]);
+    }
+    struct sx_open_files s = sx_open_files_share(sx_open_files_needed(2, &wanted), 2, &wanted);
+    assert_int_equal(s.clients, wanted.clients);
+    assert_int_equal(s.web, wanted.web);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaves_files_for_the_journal_whatever_clients_and_relays_take),
+        cmocka_unit_test(a_browser_may_have_a_file_beside_its_socket),
         cmocka_unit_test(refuses_queues_beyond_the_share_of_an_interval),
         cmocka_unit_test(counts_only_queues_that_may_be_created),
         cmocka_unit_test(refuses_subscriptions_beyond_the_limit),

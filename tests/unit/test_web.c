@@ -3,6 +3,8 @@
 #include "support/vec.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -315,6 +317,72 @@ static void opens_or_says_why_not_whatever_allocation_fails(void **state)
     }
 }
 
+/* ---- browsers that loops hand over ---- */
+
+#define HANDED 1000
+
+static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool reached;
+
+static void hold_thread(void *user, enum sx_log_level level, const char *text)
+{
+    (void)user;
+    (void)level;
+    if (strstr(text, "web certificate") == NULL)
+        return;
+    atomic_store(&reached, true);
+    pthread_mutex_lock(&held);
+    pthread_mutex_unlock(&held);
+}
+
+static unsigned count_refused(int (*fd)[2])
+{
+    unsigned n = 0;
+    char c;
+
+    for (unsigned i = 0; i < HANDED; i++)
+        n += recv(fd[i][0], &c, 1, MSG_DONTWAIT) == 0;
+    return n;
+}
+
+/* A flood of browsers must not take the descriptors of SMP clients while the thread is busy. */
+static void what_the_thread_has_no_time_for_is_not_kept(void **state)
+{
+    static int fd[HANDED][2];
+    char cert[128], key[128];
+    struct sx_errtext none = { 0 };
+    struct sx_web *w;
+
+    (void)state;
+    web_cert_make(dir, WEB_EC, "site.example.org");
+    snprintf(cert, sizeof(cert), "%s/web.crt", dir);
+    snprintf(key, sizeof(key), "%s/web.key", dir);
+    const struct sx_web_cfg cfg = {
+        .path = dir, .host = "127.0.0.1", .https = true, .cert = cert, .key = key
+    };
+    assert_int_equal(sx_web_open(&cfg, &w, &none), SIMPLEX_OK);
+    pthread_mutex_lock(&held);
+    sx_log_set(hold_thread, NULL, SX_LOG_INFO);
+    sx_web_reload(w);
+    while (!atomic_load(&reached))
+        usleep(1000);
+    for (unsigned i = 0; i < HANDED; i++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd[i]), 0);
+        sx_web_take(w, fd[i][1], NULL);
+    }
+    unsigned refused = count_refused(fd);
+    sx_log_set(NULL, NULL, SX_LOG_INFO);
+    pthread_mutex_unlock(&held);
+    assert_in_range(refused, HANDED - 128, HANDED - 16);
+    for (int i = 0; i < 500 && sx_web_connections(w) < HANDED - refused; i++)
+        usleep(10000);
+    assert_int_equal(sx_web_connections(w), HANDED - refused);
+    for (unsigned i = 0; i < HANDED; i++)
+        close(fd[i][0]);
+    wait_for_none(w);
+    sx_web_close(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +399,7 @@ int main(void)
         cmocka_unit_test(a_client_that_says_nothing_more_is_still_answered),
         cmocka_unit_test(a_site_without_folder_answers_that_nothing_is_there),
         cmocka_unit_test(opens_or_says_why_not_whatever_allocation_fails),
+        cmocka_unit_test(what_the_thread_has_no_time_for_is_not_kept),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
