@@ -57,7 +57,7 @@ static bool other_may(struct simplex_agent *a, const struct sx_rcv_queue *other,
         (other->replaces != 0 && other->status != SX_Q_ACTIVE))
         return false;
     if (rt->on_hold && rt->held_ext >= ext_id)
-        return false; /* nothing earlier is behind it */
+        return false;  /* nothing earlier is behind it */
     if (rt->on_hold) { /* that one is earlier */
         ask_again(a, rt);
         return true;
@@ -99,8 +99,8 @@ simplex_rc sx_hold(struct simplex_agent *a, const struct sx_conn *c, const struc
     return rc;
 }
 
-/* Too far ahead for the ratchet: more keys than it keeps would be skipped, or the header belongs to a
- * chain that begins with a message which is still to come. */
+/* Too far ahead for the ratchet: more keys than it keeps would be skipped, or the header belongs to
+ * a chain that begins with a message which is still to come. */
 simplex_rc sx_hold_unread(struct simplex_agent *a, const struct sx_conn *c,
                           const struct sx_rcv_queue *q, simplex_rc why, bool *hold)
 {

@@ -20,8 +20,7 @@ static bool valid_pq(int32_t pq)
 
 static bool valid_options(const simplex_connection_options *o)
 {
-    return o == NULL ||
-           (o->size >= sizeof *o && o->queues >= 0 && o->queues <= SIMPLEX_QUEUES_MAX);
+    return o == NULL || (o->size >= sizeof *o && o->queues >= 0 && o->queues <= SIMPLEX_QUEUES_MAX);
 }
 
 /* ---- new connections ---- */
@@ -56,8 +55,8 @@ static simplex_rc do_begin(struct simplex_agent *a, void *p)
     return rc;
 }
 
-static simplex_rc begin(simplex_agent *a, struct begin_args *x,
-                        const simplex_connection_options *o, int64_t *conn)
+static simplex_rc begin(simplex_agent *a, struct begin_args *x, const simplex_connection_options *o,
+                        int64_t *conn)
 {
     simplex_rc rc;
 

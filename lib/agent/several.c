@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The queues of a new connection: as many as are wanted and servers allow, each made for itself; the
- * command MADE waits for them and goes on with the link or the confirmation. A server that is away
- * holds nothing up: its queue moves, or is left out when another one is there.
+ * The queues of a new connection: as many as are wanted and servers allow, each made for itself;
+ * the command MADE waits for them and goes on with the link or the confirmation. A server that is
+ * away holds nothing up: its queue moves, or is left out when another one is there.
  */
 #include "agent/several.h"
 #include "agent/users.h"
@@ -219,7 +219,7 @@ static simplex_rc move(struct simplex_agent *a, const struct sx_conn *c, struct 
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NO_SERVERS ? SIMPLEX_OK : rc;
     q->server = server;
-    q->delete_errors++; /* it has no other use before there is something to delete */
+    q->delete_errors++;        /* it has no other use before there is something to delete */
     rc = sx_rcv_queue_keys(q); /* not to be shown to two servers */
     return rc == SIMPLEX_OK ? sx_store_rcvq_update(a->store, q) : rc;
 }
@@ -289,8 +289,8 @@ simplex_rc sx_queues_made(struct simplex_agent *a, struct sx_conn *c, simplex_by
 /* ---- lists of queues ---- */
 
 simplex_rc sx_list_queues(struct simplex_agent *a, const struct sx_conn *c, int64_t first,
-                          struct sx_range v, struct sx_queue_addr list[SX_QUEUES_MAX],
-                          size_t most, size_t *n)
+                          struct sx_range v, struct sx_queue_addr list[SX_QUEUES_MAX], size_t most,
+                          size_t *n)
 {
     struct sx_rcv_queue q;
     simplex_rc rc = SIMPLEX_OK;
@@ -414,8 +414,8 @@ static simplex_rc rcv_failed(struct simplex_agent *a, struct sx_conn *c,
     if (rc == SIMPLEX_OK)
         rc = count_queues(a, c->id, &t);
     if (rc == SIMPLEX_OK && q.replaces == 0 && !q.deleted &&
-        (sx_is_added(&q) || (cmd->tag == SX_C_NEW && t.made + t.unmade > 1 &&
-                             !sx_has_link(a, q.id)))) {
+        (sx_is_added(&q) ||
+         (cmd->tag == SX_C_NEW && t.made + t.unmade > 1 && !sx_has_link(a, q.id)))) {
         *handled = true;
         rc = sx_queue_drop(a, c, &q, why, detail);
     }

@@ -3,7 +3,8 @@
  * One more receiving queue for a connection, or one less: the side that receives. A queue is added
  * with the messages of a rotation that replaces nothing (NEW, QADD, QKEY, KEY, QUSE), which a
  * reference peer refuses. So an unknown peer is asked first, with a QTEST that names a queue of our
- * own twice: a reference peer does nothing at all with it, ours answers with one that names its own.
+ * own twice: a reference peer does nothing at all with it, ours answers with one that names its
+ * own.
  *
  * Where this is stands in switch_state of the queue itself.
  */
@@ -84,8 +85,8 @@ static simplex_rc step_back(struct simplex_agent *a, struct sx_rcv_queue *q, int
 
 /* ---- adding ---- */
 
-static simplex_rc pick_server(struct simplex_agent *a, const struct sx_conn *c, simplex_bytes wanted,
-                              struct sx_server *server, struct sx_wr *data)
+static simplex_rc pick_server(struct simplex_agent *a, const struct sx_conn *c,
+                              simplex_bytes wanted, struct sx_server *server, struct sx_wr *data)
 {
     struct sx_snd_queue sq;
     simplex_rc rc;
@@ -129,8 +130,7 @@ static simplex_rc begin(struct simplex_agent *a, struct sx_conn *c, simplex_byte
     return rc;
 }
 
-simplex_rc sx_queue_add(struct simplex_agent *a, int64_t conn, simplex_bytes server,
-                        int64_t *queue)
+simplex_rc sx_queue_add(struct simplex_agent *a, int64_t conn, simplex_bytes server, int64_t *queue)
 {
     struct sx_conn c;
     struct counted n;
@@ -301,7 +301,8 @@ simplex_rc sx_add_undelivered(struct simplex_agent *a, int64_t conn, simplex_rc 
 
 /* ---- removing ---- */
 
-/* A queue that the server has not made yet has no messages; one that was never used has none either. */
+/* A queue that the server has not made yet has no messages; one that was never used has none
+ * either. */
 simplex_rc sx_queue_drop(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
                          simplex_rc why, const char *detail)
 {
@@ -376,8 +377,8 @@ simplex_rc sx_queue_remove(struct simplex_agent *a, int64_t conn, int64_t queue)
                              (q.switch_state != SX_SW_NONE && !sx_is_added(&q))))
         rc = SIMPLEX_E_PROHIBITED;
     if (rc == SIMPLEX_OK)
-        rc = sx_is_added(&q) ? sx_queue_drop(a, &c, &q, SIMPLEX_OK, NULL)
-                             : drain(a, &c, &q, n.next);
+        rc =
+            sx_is_added(&q) ? sx_queue_drop(a, &c, &q, SIMPLEX_OK, NULL) : drain(a, &c, &q, n.next);
     sx_wipe(&q, sizeof q);
     return rc;
 }

@@ -19,8 +19,8 @@ static simplex_rc count(struct simplex_agent *a, int64_t conn, unsigned *n)
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
 }
 
-static simplex_rc answer(struct simplex_agent *a, struct sx_conn *c, const struct sx_queue_addr *addr,
-                         uint16_t version)
+static simplex_rc answer(struct simplex_agent *a, struct sx_conn *c,
+                         const struct sx_queue_addr *addr, uint16_t version)
 {
     union sx_switch_item x = { .key = { .queue = *addr } };
     struct sx_snd_queue q;
@@ -147,8 +147,7 @@ simplex_rc sx_snd_lost(struct simplex_agent *a, struct sx_snd_queue *q, simplex_
     if (rc == SIMPLEX_OK)
         rc = drop_skey(a, q);
     sx_wake_delivery(a, q->id, q->conn_id);
-    return rc == SIMPLEX_OK
-               ? sx_emit_queue(a, q->conn_id, q->id, SIMPLEX_SWITCH_SND, SIMPLEX_QUEUE_REMOVED,
-                               &q->server, why, detail)
-               : rc;
+    return rc == SIMPLEX_OK ? sx_emit_queue(a, q->conn_id, q->id, SIMPLEX_SWITCH_SND,
+                                            SIMPLEX_QUEUE_REMOVED, &q->server, why, detail)
+                            : rc;
 }

@@ -228,10 +228,10 @@ static void a_short_link_leads_to_several(void **state)
 
     (void)state;
     ring_open(&r, 4, 3, 2, NULL);
-    for (int pq = SIMPLEX_PQ_OFF; pq <= SIMPLEX_PQ_ON; pq++) { /* with the KEM key there is less room */
-        assert_int_equal(
-            simplex_agent_create_short(r.i.a, SIMPLEX_LINK_INVITATION, pq, &d, &r.ic),
-            SIMPLEX_OK);
+    for (int pq = SIMPLEX_PQ_OFF; pq <= SIMPLEX_PQ_ON;
+         pq++) { /* with the KEM key there is less room */
+        assert_int_equal(simplex_agent_create_short(r.i.a, SIMPLEX_LINK_INVITATION, pq, &d, &r.ic),
+                         SIMPLEX_OK);
         link = wait_event(&r.i, SIMPLEX_EV_LINK, r.ic);
         assert_int_equal(simplex_agent_look(r.j.a, simplex_event_data(link), &r.jc), SIMPLEX_OK);
         ev = wait_event(&r.j, SIMPLEX_EV_LDATA, r.jc);
@@ -240,9 +240,9 @@ static void a_short_link_leads_to_several(void **state)
         sx_wr_free(&shorter);
         assert_true(pq == SIMPLEX_PQ_OFF ? n == 3 : n >= 2);
         simplex_event_free(ev);
-        assert_int_equal(simplex_agent_join(r.j.a, simplex_event_data(link), sx_str("J"), pq,
-                                            &r.jc),
-                         SIMPLEX_OK);
+        assert_int_equal(
+            simplex_agent_join(r.j.a, simplex_event_data(link), sx_str("J"), pq, &r.jc),
+            SIMPLEX_OK);
         simplex_event_free(link);
         allow(&r.i, r.ic);
         expect(&r.j, SIMPLEX_EV_CON, r.jc);

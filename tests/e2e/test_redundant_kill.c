@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kill -9 of one of three smp-servers at a time, at random moments, under two agents that talk through
- * two queues each. Messages are in the servers' memory only: a killed one loses what it had answered OK
- * for, as a server does that lies. Nothing is lost, nothing comes twice, order holds. SIMPLEX_SEED
- * repeats a run.
+ * kill -9 of one of three smp-servers at a time, at random moments, under two agents that talk
+ * through two queues each. Messages are in the servers' memory only: a killed one loses what it had
+ * answered OK for, as a server does that lies. Nothing is lost, nothing comes twice, order holds.
+ * SIMPLEX_SEED repeats a run.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,8 +39,7 @@ static void take(struct side *me)
         simplex_bytes data = simplex_event_data(ev);
         assert_true(data.len < sizeof text);
         memcpy(text, data.ptr, data.len);
-        if (atoi(text) != me->seen + 1 ||
-            simplex_event_integrity(ev, NULL, NULL) != SIMPLEX_MSG_OK)
+        if (atoi(text) != me->seen + 1 || simplex_event_integrity(ev, NULL, NULL) != SIMPLEX_MSG_OK)
             fail_msg("%s: %s after %d: %s", me->t.db, text, me->seen, simplex_event_json(ev));
         me->seen++;
         assert_int_equal(simplex_agent_ack(me->t.a, me->conn, simplex_event_msg_id(ev)),
