@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "demo_child.h"
+#include "demo_redundant.h"
 #include "demo_screen.h"
 #include "demo_tour.h"
 
@@ -285,6 +286,7 @@ const struct step tour_steps[] = {
     { "One message to several contacts", step_batch },
     { "Two users in one agent", step_users },
     { "Queues that move to another server", step_rotation },
+    { "Two servers for one connection", step_redundant },
     { "Private routing", step_routing },
     { "An old backup, and a new ratchet", step_restored },
 };

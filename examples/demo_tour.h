@@ -15,7 +15,7 @@
 #include "simplex/agent.h"
 #include "simplex/server.h"
 
-enum { TOUR_SERVERS = 3, TOUR_PEOPLE = 12, TOUR_HELD = 256, TOUR_PATIENCE_MS = 20000 };
+enum { TOUR_SERVERS = 3, TOUR_PEOPLE = 14, TOUR_HELD = 256, TOUR_PATIENCE_MS = 20000 };
 
 struct person {
     const char *name;
