@@ -516,7 +516,7 @@ void sx_noise_loops_up(struct simplex_agent *a, struct sx_rt_server *s)
 {
     for (struct sx_noise_queue *q = a->noise->queues; q != NULL; q = q->next) {
         if (q->server == s && q->row.rcv_id.len > 0 && q->row.state != SX_NOISE_GOING &&
-            wanted(a->noise)) {
+            wanted(a->noise) && !sx_svc_session(s)) { /* nor does it get one like this */
             sx_noise_count_bytes(a->noise, SX_NOISE_COST_COMMAND);
             subscribe(q);
         }

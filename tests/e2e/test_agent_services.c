@@ -375,6 +375,36 @@ static void what_a_service_does_not_want_is_fetched(void **state)
     duo_close(&d);
 }
 
+/* Queues of noise from before are not subscribed in its sessions, which would make them its own. */
+static void noise_is_no_part_of_the_service(void **state)
+{
+    simplex_noise noise = { .size = sizeof noise,
+                            .budget = INT64_C(1) << 33,
+                            .kinds = SIMPLEX_NOISE_LOOP };
+    simplex_noise_stats st = { .size = sizeof st };
+
+    (void)state;
+    begin(false);
+    duo_connect(&d);
+    assert_int_equal(simplex_agent_set_noise(d.i.a, &noise), SIMPLEX_OK);
+    for (int n = 0; n < 400 && st.total.loops < 3; n++) {
+        (void)quiet(&d.i, SIMPLEX_EV_END, 50);
+        assert_int_equal(simplex_agent_noise_stats(d.i.a, &st), SIMPLEX_OK);
+    }
+    assert_true(st.total.loops >= 3);
+    d.i.cfg.noise = &noise;
+    d.i.cfg.client_service = true;
+    agent_reopen(&d.i);
+    assert_int_equal(up(), 1);
+    both_ways("among noise");
+    for (int n = 0; n < 2; n++) {
+        agent_reopen(&d.i);
+        assert_int_equal(service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK), 1);
+    }
+    d.i.cfg.noise = NULL;
+    duo_close(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +417,7 @@ int main(void)
         cmocka_unit_test(a_service_that_is_refused_goes_on_without),
         cmocka_unit_test(users_are_services_of_their_own),
         cmocka_unit_test(one_user_alone_is_a_service),
+        cmocka_unit_test(noise_is_no_part_of_the_service),
         cmocka_unit_test(what_a_service_does_not_want_is_fetched),
     };
 
