@@ -732,6 +732,54 @@ static void a_rotation_goes_on_by_fetching_alone(void **state)
     end();
 }
 
+/* Two libsimplex agents may use several queues for a connection: each has a notifier, a fetch asks
+ * all of them, and a message that waits in both is shown once. */
+static void each_of_several_queues_is_notified_and_fetched(void **state)
+{
+    simplex_notifier n[2];
+    simplex_event *ev;
+
+    (void)state;
+    begin();
+    d.i.servers[1] = d.j.servers[1] = d.j_address;
+    d.j.servers[0] = d.i_address;
+    d.i.n_servers = d.j.n_servers = 2;
+    d.i.cfg.queues = d.j.cfg.queues = 2;
+    agent_reopen(&d.j);
+    reopen(false, true);
+    duo_connect(&d);
+    notifier_made(d.ic);
+    notifier_made(d.ic);
+    for (unsigned k = 0; k < 2; k++)
+        get_notifier(d.ic, k, &n[k]);
+    assert_memory_not_equal(n[0].id, n[1].id, 24);
+    assert_string_not_equal(n[0].server, n[1].server);
+    talk(&d.i, d.ic, &d.j, d.jc, "both know each other's queues");
+    reopen(true, true);
+    for (int round = 0; round < 3; round++) {
+        send_text(&d.j, d.jc, "once");
+        expect(&d.j, SIMPLEX_EV_SENT, d.jc);
+        int shown = 0;
+        for (int64_t count = 1; count > 0 || shown == 0;) {
+            fetch(d.ic);
+            ev = wait_event(&d.i, SIMPLEX_EV_FETCHED, d.ic);
+            assert_int_equal(simplex_event_error(ev), SIMPLEX_OK);
+            count = simplex_event_count(ev);
+            simplex_event_free(ev);
+            while ((ev = any_event()) != NULL) {
+                if (simplex_event_kind(ev) == SIMPLEX_EV_MSG) {
+                    shown++;
+                    assert_int_equal(simplex_agent_ack(d.i.a, d.ic, simplex_event_msg_id(ev)),
+                                     SIMPLEX_OK);
+                }
+                simplex_event_free(ev);
+            }
+        }
+        assert_int_equal(shown, 1);
+    }
+    end();
+}
+
 /* ---- power loss ---- */
 
 static void copy_file(const char *from, const char *to)
@@ -876,6 +924,7 @@ int main(void)
         cmocka_unit_test(what_was_subscribed_here_is_fetched_too),
         cmocka_unit_test(a_message_fetched_twice_is_shown_once),
         cmocka_unit_test(a_rotation_goes_on_by_fetching_alone),
+        cmocka_unit_test(each_of_several_queues_is_notified_and_fetched),
         cmocka_unit_test(a_crash_after_any_step_leaves_one_notifier),
         cmocka_unit_test(a_crash_while_fetching_repeats_and_loses_nothing),
     };
