@@ -105,7 +105,7 @@ enum {
     SIMPLEX_E_DB_LOCKED = -603,  /* another process has it open */
     SIMPLEX_E_DB_FULL = -604,    /* the disk is full: free space and try again */
     SIMPLEX_E_DB_IO = -605,      /* the file cannot be opened, read or written */
-    SIMPLEX_E_DB_OLD = -606,     /* in RSYNC: an old copy of the database was put back */
+    SIMPLEX_E_DB_OLD = -606,     /* in RSYNC, ERR: an old copy of the database was put back */
 };
 
 /* One English sentence for rc, static, never NULL. Thread-safe. */

@@ -843,6 +843,8 @@ void sx_on_event(void *user, struct sx_client *c, const struct sx_transmission *
 /* ---- delete.c ---- */
 
 simplex_rc sx_delete(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+/* Nothing is sent any more for a connection that is being made; only deleting it is left. */
+simplex_rc sx_stop_making(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 /* DEL was answered (rc OK), or is given up: the queue goes, and with the last the connection. */
 simplex_rc sx_queue_never_made(struct simplex_agent *a, int64_t conn, int64_t queue) SIMPLEX_CHECK;
 simplex_rc sx_queue_deleted(struct simplex_agent *a, const struct sx_rcv_queue *q, simplex_rc rc,

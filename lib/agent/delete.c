@@ -122,6 +122,16 @@ static simplex_rc drop_rcv_queues(struct simplex_agent *a, int64_t conn, int64_t
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
 }
 
+simplex_rc sx_stop_making(struct simplex_agent *a, int64_t conn)
+{
+    int64_t kept;
+    simplex_rc rc = drop_commands(a, conn, &kept);
+
+    if (rc == SIMPLEX_OK)
+        rc = drop_snd_queues(a, conn);
+    return rc == SIMPLEX_OK ? sx_store_conf_delete_all(a->store, conn) : rc;
+}
+
 simplex_rc sx_delete(struct simplex_agent *a, int64_t conn)
 {
     struct sx_conn c;

@@ -7,16 +7,48 @@
  */
 #include "agent/agent.h"
 
+/* A handshake cannot go on with another ratchet: it may have been completed since the copy was
+ * made, or would encrypt something else with the same keys. */
+static simplex_rc stop_handshake(struct simplex_agent *a, int64_t conn)
+{
+    simplex_rc rc = sx_store_ratchet_delete(a->store, conn);
+
+    if (rc == SIMPLEX_E_NOT_FOUND) /* nothing was encrypted yet */
+        return SIMPLEX_OK;
+    if (rc == SIMPLEX_OK)
+        rc = sx_stop_making(a, conn);
+    return rc == SIMPLEX_OK ? sx_emit_err(a, conn, SIMPLEX_E_DB_OLD, NULL) : rc;
+}
+
+/*
+ * What can still be read says nothing about what we would send: the peer may have read other
+ * messages under those keys. Keys of our own that wait for the start of a new ratchet say so as
+ * long as it is required (sx_sync_read).
+ */
+static simplex_rc want_new_ratchet(struct simplex_agent *a, int64_t conn)
+{
+    struct sx_x3dh_keys k;
+    simplex_rc rc = sx_x3dh_keys_new(false, &k);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_x3dh_put(a->store, conn, &k);
+    sx_x3dh_keys_wipe(&k);
+    return rc;
+}
+
 static simplex_rc require_sync(struct simplex_agent *a, int64_t conn)
 {
     struct sx_conn c;
     simplex_rc rc = sx_store_conn_get(a->store, conn, &c);
 
-    if (rc != SIMPLEX_OK || c.deleted || c.state != SX_CONN_READY ||
-        c.agent_version < SX_AGENT_SYNC)
+    if (rc == SIMPLEX_OK && !c.deleted && c.state != SX_CONN_READY)
+        return stop_handshake(a, conn);
+    if (rc != SIMPLEX_OK || c.deleted || c.agent_version < SX_AGENT_SYNC)
         return rc;
     c.sync_state = SX_SYNC_REQUIRED; /* also when the copy was about to agree: with whom, is open */
-    rc = sx_emit_rsync(a, &c, SIMPLEX_E_DB_OLD, NULL);
+    rc = want_new_ratchet(a, conn);
+    if (rc == SIMPLEX_OK)
+        rc = sx_emit_rsync(a, &c, SIMPLEX_E_DB_OLD, NULL);
     return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, &c) : rc;
 }
 

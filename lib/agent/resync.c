@@ -53,13 +53,31 @@ simplex_rc sx_sync_unreadable(struct simplex_agent *a, struct sx_conn *c, simple
     return set_state(a, c, sign, why, NULL);
 }
 
+/* An old copy of the database: what can be read was not yet read then, and no more than that. */
+static simplex_rc is_old(struct simplex_agent *a, const struct sx_conn *c, bool *old)
+{
+    struct sx_x3dh_keys k;
+    simplex_rc rc = SIMPLEX_E_NOT_FOUND;
+
+    if (c->sync_state == SX_SYNC_REQUIRED)
+        rc = sx_store_x3dh_get(a->store, c->id, &k);
+    *old = rc == SIMPLEX_OK;
+    if (*old)
+        sx_x3dh_keys_wipe(&k);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
 simplex_rc sx_sync_read(struct simplex_agent *a, struct sx_conn *c)
 {
+    bool old;
     simplex_rc rc;
 
     /* In `started` it may be an old message that was still on its way. */
     if (c->sync_state == SX_SYNC_OK || c->sync_state == SX_SYNC_STARTED)
         return SIMPLEX_OK;
+    rc = is_old(a, c, &old);
+    if (rc != SIMPLEX_OK || old)
+        return rc;
     rc = sx_store_x3dh_delete(a->store, c->id);
     return rc == SIMPLEX_OK ? set_state(a, c, SX_SYNC_OK, SIMPLEX_OK, NULL) : rc;
 }
@@ -178,6 +196,9 @@ simplex_rc sx_sync_undelivered(struct simplex_agent *a, int64_t conn, simplex_rc
 
     if (rc != SIMPLEX_OK || c.sync_state < SX_SYNC_STARTED) /* superseded */
         return rc;
+    rc = sx_store_x3dh_delete(a->store, conn);
+    if (rc != SIMPLEX_OK)
+        return rc;
     rc = set_state(a, &c, SX_SYNC_REQUIRED, why, detail);
     return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, &c) : rc;
 }
@@ -222,21 +243,24 @@ static simplex_rc take_keys(struct simplex_agent *a, const struct sx_conn *c,
  * Further keys after both have agreed, as it seemed, are the answer to our last ones, when those
  * before answered earlier ones of ours, or the peer begins again. Who began here cannot tell, so it
  * agrees on them and sends its own once more: in the first case the peer has them and ignores them.
- * Whoever only answered knows that it is the second case. So both end with the last keys of both,
- * however many attempts cross each other; the reference stays in two minds (section 6.6).
+ * Who only answered takes it for the second case, once: after an old copy was restored that may be
+ * wrong on both sides, and they would answer each other without end. So both end with the last keys
+ * of both, however many attempts cross each other; the reference stays in two minds (section 6.6).
  */
 static simplex_rc own_keys(struct simplex_agent *a, struct sx_conn *c, uint16_t version,
                            struct sx_x3dh_keys *k)
 {
-    bool ours = c->sync_state == SX_SYNC_STARTED || c->sync_state == SX_SYNC_AGREED;
-    simplex_rc rc =
-        ours ? sx_store_x3dh_get(a->store, c->id, k) : sx_store_x3dh_delete(a->store, c->id);
+    bool agreed = c->sync_state == SX_SYNC_AGREED;
+    simplex_rc rc = SIMPLEX_E_NOT_FOUND;
 
-    if (ours && rc == SIMPLEX_OK)
-        return c->sync_state == SX_SYNC_AGREED ? send_keys(a, c, k, SX_E2E_MAX) : rc;
-    if (rc != SIMPLEX_OK && rc != SIMPLEX_E_NOT_FOUND)
-        return rc;
-    rc = new_keys(a, c, version, k);
+    if (agreed || c->sync_state == SX_SYNC_STARTED)
+        rc = sx_store_x3dh_get(a->store, c->id, k);
+    if (rc == SIMPLEX_OK)
+        return agreed ? send_keys(a, c, k, version) : rc;
+    if (rc == SIMPLEX_E_NOT_FOUND)
+        rc = new_keys(a, c, version, k);
+    if (rc == SIMPLEX_OK)
+        rc = agreed ? sx_store_x3dh_put(a->store, c->id, k) : sx_store_x3dh_delete(a->store, c->id);
     return rc == SIMPLEX_OK ? send_keys(a, c, k, version) : rc;
 }
 

@@ -144,6 +144,15 @@ simplex_rc sx_store_ratchet_get(struct sx_store *s, int64_t conn_id, struct sx_r
     return rc;
 }
 
+simplex_rc sx_store_ratchet_delete(struct sx_store *s, int64_t conn_id)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_RATCHET_DELETE);
+    sx_q_put_i64(&q, conn_id);
+    return sx_q_run_one(&q);
+}
+
 simplex_rc sx_store_x3dh_put(struct sx_store *s, int64_t conn_id, const struct sx_x3dh_keys *k)
 {
     struct sx_q q;

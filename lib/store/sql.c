@@ -127,6 +127,8 @@ const char *const sx_sql_text[SQL_COUNT] = {
                      " ON CONFLICT (conn_id) DO UPDATE SET keys = excluded.keys",
     [SQL_X3DH_GET] = "SELECT keys FROM x3dh_keys WHERE conn_id = ?",
     [SQL_X3DH_DELETE] = "DELETE FROM x3dh_keys WHERE conn_id = ?",
+    [SQL_RATCHET_DELETE] = "UPDATE connections SET ratchet_state = NULL"
+                           " WHERE conn_id = ? AND ratchet_state IS NOT NULL",
     [SQL_KEY_HASH_ADD] =
         "INSERT INTO processed_ratchet_key_hashes (conn_id, hash, created_at) VALUES (?,?,?)",
     [SQL_KEY_HASH_KNOWN] =

@@ -299,6 +299,8 @@ simplex_rc sx_store_ratchet_get_snd(struct sx_store *s, int64_t conn_id, struct 
 simplex_rc sx_store_ratchet_put(struct sx_store *s, int64_t conn_id, const struct sx_ratchet *r,
                                 const struct sx_skipped_diff *diff) SIMPLEX_CHECK;
 /* X3DH private keys of a link not answered yet, or of a synchronisation that was started. */
+/* E_NOT_FOUND: there was none. */
+simplex_rc sx_store_ratchet_delete(struct sx_store *s, int64_t conn_id) SIMPLEX_CHECK;
 simplex_rc sx_store_x3dh_put(struct sx_store *s, int64_t conn_id, const struct sx_x3dh_keys *k)
     SIMPLEX_CHECK;
 simplex_rc sx_store_x3dh_get(struct sx_store *s, int64_t conn_id, struct sx_x3dh_keys *k)

@@ -199,7 +199,8 @@ void app_on_rsync(struct app_end *e, const simplex_event *ev)
     sim_trace("%u/%u sync state %d", e->node->n, e->n, e->sync);
     if (!excused(e) && !e->synced)
         sim_fail("end %u on %u: RSYNC %d without a cause", e->n, e->node->n, e->sync);
-    if (e->sync == SIMPLEX_SYNC_REQUIRED || (e->sync == SIMPLEX_SYNC_ALLOWED && sim_chance(50)))
+    if (e->sync == SIMPLEX_SYNC_REQUIRED ||
+        (e->sync == SIMPLEX_SYNC_ALLOWED && (app.prompt || sim_chance(50))))
         app_add_task(APP_SYNC, e, (int64_t)app.tick, 0);
 }
 
@@ -315,7 +316,7 @@ static bool end_ended(const struct app_end *e)
         return true;
     if (e->ready == 0)
         return !expected(e);
-    return e->sync == SIMPLEX_SYNC_OK;
+    return e->sync <= SIMPLEX_SYNC_ALLOWED; /* perhaps one message was bad: the next will tell */
 }
 
 bool app_settled(void)

@@ -52,7 +52,7 @@ struct call { /* arguments and results, for code that runs on a device */
 
 static struct call call;
 
-unsigned plan_groups = ~(unsigned)G_COPY;
+unsigned plan_groups = ~0u;
 
 static bool ok_or_fault(simplex_rc rc)
 {

@@ -46,7 +46,8 @@ struct sim_copy { /* of a database, made while its agent ran or not */
 
 extern struct sim {
     uint64_t seed;
-    int64_t now; /* ms since it began: the monotonic clock */
+    uint64_t steps; /* things that happened */
+    int64_t now;    /* ms since it began: the monotonic clock */
     struct sim_node nodes[SIM_NODES];
     unsigned n_nodes;
     struct sim_node *at;      /* whose code runs; NULL: the world's */

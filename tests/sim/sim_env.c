@@ -325,6 +325,7 @@ void sim_seed(uint64_t seed)
     seed_all(seed);
     sim_kill_in(0);
     sim.now = 0;
+    sim.steps = 0;
     sim.at = NULL;
     sim.looping = false;
     mortal = false;

@@ -14,6 +14,7 @@
 #include "sim/sim.h"
 #include "store/store.h"
 
+#define STEPS_MAX 500000 /* two quiet weeks are a tenth of it */
 #define DB_KEY "0123456789abcdef0123456789abcdef"
 
 static char dir[256];
@@ -274,6 +275,8 @@ bool sim_step(int64_t until)
     }
     if (first > until)
         return false;
+    if (++sim.steps > STEPS_MAX)
+        sim_fail("it goes on and on");
     if (first > sim.now)
         sim.now = first;
     if (who != NULL)
