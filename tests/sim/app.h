@@ -32,6 +32,7 @@ struct app_end { /* of a connection, on one device */
     uint64_t ready; /* tick; 0: not yet */
     uint64_t used;  /* tick when somebody used the link (of an invitation: once) */
     bool allowed, accepted;
+    bool by_short; /* it joined or looked with the short link */
     bool looking, wants_join;
     bool deleted, gone;
     bool doubtful; /* the call that deletes was interrupted */

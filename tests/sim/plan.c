@@ -141,11 +141,11 @@ static bool act_address(struct sim_node *n)
     return true;
 }
 
-/* Joining a link that was looked at continues that connection: one at a time. */
+/* Joining a short link again continues that connection as long as it is being looked at. */
 static bool looked_at(const struct sim_node *n, const struct app_end *offer)
 {
     for (unsigned i = 0; i < app.n_ends; i++) {
-        if (app.ends[i].node == n && app.ends[i].offer == offer && app.ends[i].looking)
+        if (app.ends[i].node == n && app.ends[i].offer == offer && app.ends[i].by_short)
             return true;
     }
     return false;
@@ -190,6 +190,7 @@ static bool act_join(struct sim_node *n)
     e = app_new_end(n, offer->role == APP_ADDRESS ? APP_REQUESTER : APP_JOINER);
     e->offer = offer;
     offer->used = ++app.tick;
+    e->by_short = with_short;
     e->looking = with_short && sim_chance(50);
     e->wants_join = e->looking && sim_chance(80);
     call.e = e;
