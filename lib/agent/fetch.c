@@ -261,7 +261,7 @@ void sx_fetch_lost(struct simplex_agent *a, struct sx_rt_rcvq *q, simplex_rc why
 void sx_fetch_gone(struct simplex_agent *a, struct sx_rt_rcvq *q)
 {
     if (q->fetch != SX_FETCH_NONE)
-        finished(a, q, a->failed ? a->failed_rc : SIMPLEX_OK, NULL);
+        finished(a, q, SIMPLEX_E_DISCONNECTED, NULL); /* what it would have said nobody knows */
 }
 
 void sx_fetch_new_session(struct sx_rt_server *s)
