@@ -583,9 +583,6 @@ static void steps_of_a_rotation_out_of_turn_are_refused(void **state)
     expect_err(SIMPLEX_E_PROHIBITED);
     x.test = ref_of(&other);
     say_rotation(SX_M_QTEST, &x); /* says nothing */
-    x.add = (struct sx_qadd){ other, false, ref_of(&s.c.reply) }; /* replaces none */
-    say_rotation(SX_M_QADD, &x);
-    expect_err(SIMPLEX_E_PROHIBITED);
     x.add = (struct sx_qadd){ other, true, ref_of(&other) }; /* one that is not there */
     say_rotation(SX_M_QADD, &x);
     expect_err(SIMPLEX_E_PROHIBITED);
@@ -635,6 +632,62 @@ static void a_rotation_to_nowhere_goes_back(void **state)
     expect(&s.d.i, SIMPLEX_EV_SENT, s.conn);
     say_rotation(SX_M_QUSE, &x);
     expect_err(SIMPLEX_E_PROHIBITED);
+    assert_usable();
+}
+
+static unsigned sending_queues(void)
+{
+    simplex_queue_info q = { .size = sizeof q };
+    unsigned n = 0;
+
+    for (size_t k = 0; simplex_agent_queue(s.d.i.a, s.conn, k, &q) == SIMPLEX_OK; k++)
+        n += q.direction == SIMPLEX_SWITCH_SND;
+    return n;
+}
+
+/* Queues that nobody made, as many as the peer likes to name: a few are kept in mind, one that is to
+ * be used is found out, and the one that works goes on working. */
+static void added_queues_that_lead_nowhere_are_bounded_and_given_up(void **state)
+{
+    union sx_switch_item x;
+    struct sx_queue_addr other = s.c.reply;
+    simplex_event *ev;
+    int32_t direction;
+
+    (void)state;
+    connect_contact();
+    other.v = (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX };
+    x.test = ref_of(&s.c.to); /* names a queue that is not its sender's: a rotation's */
+    say_rotation(SX_M_QTEST, &x);
+    for (int n = 0; n < 2 * SIMPLEX_QUEUES_MAX + 5; n++) {
+        other.snd_id.b[0]++;
+        x.add = (struct sx_qadd){ other, false, ref_of(&s.c.reply) };
+        say_rotation(SX_M_QADD, &x);
+        if (n >= 2 * SIMPLEX_QUEUES_MAX - 1)
+            expect_err(SIMPLEX_E_PROHIBITED);
+    }
+    assert_int_equal(sending_queues(), 2 * SIMPLEX_QUEUES_MAX);
+    other.snd_id.b[0] = (uint8_t)(s.c.reply.snd_id.b[0] + 1);
+    x.use = (struct sx_quse){ ref_of(&other), false };
+    say_rotation(SX_M_QUSE, &x);
+    ev = wait_event(&s.d.i, SIMPLEX_EV_QUEUE, s.conn);
+    assert_int_equal(simplex_event_switch(ev, &direction), SIMPLEX_QUEUE_ADDED);
+    assert_int_equal(direction, SIMPLEX_SWITCH_SND);
+    simplex_event_free(ev);
+    ev = wait_event(&s.d.i, SIMPLEX_EV_QUEUE, s.conn);
+    assert_int_equal(simplex_event_switch(ev, NULL), SIMPLEX_QUEUE_REMOVED);
+    assert_int_equal(simplex_event_error(ev), SIMPLEX_E_SERVER);
+    assert_string_equal(simplex_event_detail(ev), "AUTH");
+    simplex_event_free(ev);
+    say_rotation(SX_M_QUSE, &x); /* it is not there any more */
+    expect_err(SIMPLEX_E_PROHIBITED);
+    send_text(&s.d.i, s.conn, "as before");
+    expect(&s.d.i, SIMPLEX_EV_SENT, s.conn);
+    x.key = (struct sx_qkey){ s.c.to, s.c.auth.pub }; /* nothing is added here */
+    say_rotation(SX_M_QKEY, &x);
+    expect_err(SIMPLEX_E_PROHIBITED);
+    x.test = ref_of(&s.c.reply); /* says that the peer has several: nothing follows */
+    say_rotation(SX_M_QTEST, &x);
     assert_usable();
 }
 
@@ -787,6 +840,7 @@ int main(void)
         TEST(envelopes_of_other_kinds_are_reported),
         TEST(steps_of_a_rotation_out_of_turn_are_refused),
         TEST(a_rotation_to_nowhere_goes_back),
+        TEST(added_queues_that_lead_nowhere_are_bounded_and_given_up),
         TEST(a_full_disk_while_sending_loses_nothing),
         TEST(a_full_disk_while_receiving_loses_nothing),
         TEST(a_full_disk_under_a_callback_loses_nothing),
