@@ -586,7 +586,7 @@ static simplex_rc drop_commands(struct simplex_agent *a, int64_t conn)
         rc = sx_store_command_next(a->store, conn, after, &cmd);
         if (rc != SIMPLEX_OK)
             return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
-        if (cmd.tag == SX_C_DEL || is_notifier(&cmd))
+        if (ends_queue(&cmd) || is_notifier(&cmd))
             continue;
         rc = sx_store_command_delete(a->store, cmd.id);
         if (rc != SIMPLEX_OK)

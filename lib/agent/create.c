@@ -290,6 +290,8 @@ simplex_rc sx_new_answered(struct simplex_agent *a, struct sx_conn *c,
         else if (on && !one_of) /* else there is more to wait for */
             rc = sx_conn_ready(a, c, &q, cmd->data);
     }
+    if (rc != SIMPLEX_OK) /* its row will be without ids again */
+        sx_rt_rcvq_remove(a, cmd->queue_id);
     sx_wipe(&q, sizeof q);
     return rc;
 }

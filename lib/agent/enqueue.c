@@ -6,6 +6,8 @@
  */
 #include "agent/agent.h"
 
+#define ANSWERS_WAITING 500
+
 bool sx_can_send(const struct sx_conn *c, const struct sx_snd_queue *q)
 {
     if (c->last_snd_id == 0 || sx_sync_blocks(c)) /* the confirmation is number 1 */
@@ -13,6 +15,28 @@ bool sx_can_send(const struct sx_conn *c, const struct sx_snd_queue *q)
     if (c->state == SX_CONN_READY || q->status == SX_Q_ACTIVE)
         return true;
     return q->mode == SX_MODE_MESSAGING && c->agent_version >= 7;
+}
+
+/* What a contact makes us answer, and does not take, must not fill the database. Messages that get
+ * through to one of its queues are taken. */
+simplex_rc sx_answers_wait(struct simplex_agent *a, int64_t conn, bool *too_many)
+{
+    struct sx_snd_queue q;
+    int64_t n;
+    simplex_rc rc = SIMPLEX_OK;
+
+    *too_many = false;
+    for (unsigned k = 0; rc == SIMPLEX_OK; k++) {
+        rc = sx_store_sndq_of(a->store, conn, k, &q);
+        if (rc != SIMPLEX_OK || !sx_takes_messages(&q, k))
+            continue;
+        rc = sx_store_delivery_count_of(a->store, q.id, &n);
+        *too_many = rc == SIMPLEX_OK && n >= ANSWERS_WAITING;
+        if (!*too_many)
+            break;
+    }
+    sx_wipe(&q, sizeof q);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
 }
 
 static simplex_rc advance_ratchet(struct simplex_agent *a, int64_t conn, enum sx_pq_flag pq,

@@ -264,6 +264,14 @@ void sx_fetch_gone(struct simplex_agent *a, struct sx_rt_rcvq *q)
         finished(a, q, SIMPLEX_E_DISCONNECTED, NULL); /* what it would have said nobody knows */
 }
 
+void sx_fetches_fail(struct simplex_agent *a, simplex_rc why)
+{
+    for (struct sx_fetch *f = a->fetches; f != NULL; f = f->next) {
+        if (f->rc == SIMPLEX_OK)
+            f->rc = why;
+    }
+}
+
 void sx_fetch_new_session(struct sx_rt_server *s)
 {
     sx_client_want(s->client, false);

@@ -155,18 +155,33 @@ void sx_held_release(struct simplex_agent *a, int64_t conn)
         a->held_until = 0;
 }
 
+/* Asked again the server would only show it again, for as long as the application does not
+ * acknowledge another one: its word releases it. */
+static bool waits_for_ack(struct simplex_agent *a, const struct sx_rt_rcvq *rt)
+{
+    bool there = false;
+
+    return sx_store_rcv_msg_other(a->store, rt->conn, rt->id, &there) == SIMPLEX_OK && there;
+}
+
 void sx_held_check(struct simplex_agent *a)
 {
-    int64_t now = sx_mono_ms(), next = 0;
+    int64_t now = sx_mono_ms(), next = 0, at;
 
     if (a->held_until == 0 || now < a->held_until)
         return;
     for (size_t b = 0; b < SX_TABLE; b++) {
         for (struct sx_rt_rcvq *rt = a->rcvqs_by_id[b]; rt != NULL; rt = rt->next_id) {
-            if (rt->on_hold && now - rt->held_since >= a->cfg.hold_time)
+            if (!rt->on_hold)
+                continue;
+            at = rt->held_since + a->cfg.hold_time;
+            if (at <= now && !waits_for_ack(a, rt)) {
                 ask_again(a, rt);
-            else if (rt->on_hold && (next == 0 || rt->held_since + a->cfg.hold_time < next))
-                next = rt->held_since + a->cfg.hold_time;
+                continue;
+            }
+            if (at <= now)
+                at = now + (a->cfg.hold_time > HOLD_AGAIN ? a->cfg.hold_time : HOLD_AGAIN);
+            next = next == 0 || at < next ? at : next;
         }
     }
     a->held_until = next;

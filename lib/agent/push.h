@@ -71,6 +71,8 @@ void sx_fetch_lost(struct simplex_agent *a, struct sx_rt_rcvq *q, simplex_rc why
 void sx_fetch_gone(struct simplex_agent *a, struct sx_rt_rcvq *q); /* leaves the tables */
 /* GET and SUB exclude each other in one session: to subscribe, a new one is needed. */
 void sx_fetch_new_session(struct sx_rt_server *s);
+/* All end now, with this unless they have failed before. */
+void sx_fetches_fail(struct simplex_agent *a, simplex_rc why);
 void sx_fetches_free(struct simplex_agent *a);
 
 #endif

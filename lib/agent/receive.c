@@ -38,12 +38,15 @@ static simplex_rc on_quota(struct simplex_agent *a, struct sx_conn *c, const str
     struct sx_outgoing o = { .type = SX_M_QCONT };
     struct sx_snd_queue sq;
     int64_t id;
+    bool too_many = false;
     simplex_rc rc = sx_first_snd_queue(a, c, &sq);
 
     if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && !sx_can_send(c, &sq)))
         return SIMPLEX_OK; /* nobody to tell yet: its slow retry will find out */
     sx_wipe(&sq, sizeof sq);
-    if (rc != SIMPLEX_OK)
+    if (rc == SIMPLEX_OK)
+        rc = sx_answers_wait(a, c->id, &too_many);
+    if (rc != SIMPLEX_OK || too_many)
         return rc;
     msg.qcont.server = q->server;
     msg.qcont.snd_id = q->snd_id;

@@ -12,18 +12,6 @@ void sx_rotation_servers_changed(struct simplex_agent *a)
     a->rotation.changed = true;
 }
 
-static bool stores_on(struct simplex_agent *a, int64_t user, const struct sx_server *s)
-{
-    const struct sx_server_list *l = sx_user_servers(a, user);
-    const uint8_t needed = SX_SRV_ENABLED | SX_SRV_STORAGE;
-
-    for (size_t i = 0; i < l->n; i++) {
-        if ((l->v[i].flags & needed) == needed && sx_server_same_address(&l->v[i].server, s))
-            return true;
-    }
-    return false;
-}
-
 simplex_rc sx_rotation_queue(struct simplex_agent *a, const struct sx_conn *c, int64_t *queue,
                              bool *listed)
 {
@@ -36,7 +24,7 @@ simplex_rc sx_rotation_queue(struct simplex_agent *a, const struct sx_conn *c, i
         rc = sx_store_rcvq_of(a->store, c->id, n, &q);
         if (rc != SIMPLEX_OK || q.deleted || q.replaces != 0)
             continue;
-        bool on_list = stores_on(a, c->user, &q.server);
+        bool on_list = sx_serves(a, c->user, SX_SRV_STORAGE, &q.server);
         if (*queue == 0 || (*listed && !on_list) || (*listed == on_list && q.id < *queue)) {
             *queue = q.id;
             *listed = on_list;

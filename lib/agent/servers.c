@@ -57,6 +57,18 @@ size_t sx_servers_for(struct simplex_agent *a, int64_t user, uint8_t role)
     return n;
 }
 
+bool sx_serves(struct simplex_agent *a, int64_t user, uint8_t role, const struct sx_server *s)
+{
+    const struct sx_server_list *l = sx_user_servers(a, user);
+    bool all = all_serve(l, role);
+
+    for (size_t i = 0; i < l->n; i++) {
+        if ((all || has_role(&l->v[i], role)) && sx_server_same_address(&l->v[i].server, s))
+            return true;
+    }
+    return false;
+}
+
 /* ---- servers that were tried ---- */
 
 static bool was_tried(const struct sx_tried *t, size_t place)

@@ -72,6 +72,8 @@ static simplex_rc present(struct simplex_agent *a, struct sx_rt_server *s)
 
     if (rc == SIMPLEX_E_NOT_FOUND) {
         rc = make_certificate(a, s);
+        if (sx_store_in_transaction(a->store))
+            a->must_commit = true;
         if (rc == SIMPLEX_OK)
             rc = sx_store_service_get(a->store, &r);
     }

@@ -8,11 +8,18 @@
  */
 #include "agent/several.h"
 
+#define EVENTS_WAITING 64
+
 static simplex_rc tell(struct simplex_agent *a, const struct sx_rcv_queue *q,
                        const struct sx_queue_counts *n, int64_t behind)
 {
     struct simplex_event ev;
+    int64_t waiting;
+    simplex_rc rc = sx_store_event_count(a->store, q->conn_id, EVENTS_WAITING, &waiting);
 
+    /* each says how many there are in all: a host that does not look gets no more of them */
+    if (rc != SIMPLEX_OK || waiting >= EVENTS_WAITING)
+        return rc;
     sx_event_init(&ev, SIMPLEX_EV_QMISS, q->conn_id);
     ev.conf = q->id;
     sx_wr_i64(&ev.data, n->missed);

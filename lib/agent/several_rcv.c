@@ -226,6 +226,7 @@ simplex_rc sx_on_qtest(struct simplex_agent *a, struct sx_conn *c, const struct 
     struct sx_queue_ref ref;
     struct sx_snd_queue sq;
     struct sx_rcv_queue own;
+    bool too_many = false;
     simplex_rc rc;
 
     sx_queue_ref_decode(&r, &ref);
@@ -233,7 +234,9 @@ simplex_rc sx_on_qtest(struct simplex_agent *a, struct sx_conn *c, const struct 
     sx_wipe(&sq, sizeof sq);
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
-    if (m->list.count > 1 && sx_switch_possible(c)) {
+    if (m->list.count > 1)
+        rc = sx_answers_wait(a, c->id, &too_many);
+    if (rc == SIMPLEX_OK && m->list.count > 1 && !too_many && sx_switch_possible(c)) {
         rc = sx_store_rcvq_of(a->store, c->id, 0, &own);
         if (rc == SIMPLEX_OK)
             rc = tell_queues(a, c, &own, false);

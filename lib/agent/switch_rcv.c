@@ -482,6 +482,7 @@ simplex_rc sx_switch_deleted(struct simplex_agent *a, const struct sx_rcv_queue 
     rc = sx_rcv_replacement(a, gone, &q);
     if (rc == SIMPLEX_OK) {
         q.replaces = 0;
+        q.primary = q.primary || gone->primary; /* which another one left to it meanwhile */
         rc = sx_store_rcvq_update(a->store, &q);
     }
     if (rc == SIMPLEX_OK)

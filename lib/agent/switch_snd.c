@@ -166,10 +166,13 @@ simplex_rc sx_on_qadd(struct simplex_agent *a, struct sx_conn *c, const struct s
     struct sx_snd_queue old, other;
     struct sx_qadd x;
     uint16_t version;
-    simplex_rc rc;
+    bool too_many;
+    simplex_rc rc = sx_answers_wait(a, c->id, &too_many);
 
+    if (rc != SIMPLEX_OK)
+        return rc;
     sx_qadd_next(&r, &x);
-    if (r.bad || !sx_switch_possible(c))
+    if (r.bad || too_many || !sx_switch_possible(c))
         return sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_PROHIBITED);
     version = sx_range_agree(x.queue.v, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX });
     if (version == 0)

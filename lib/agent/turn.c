@@ -6,7 +6,9 @@
  */
 #include "agent/network.h"
 #include "agent/noise.h"
+#include "agent/push.h"
 #include "agent/rotation.h"
+#include "agent/services.h"
 #include "agent/several.h"
 #include "agent/users.h"
 
@@ -94,9 +96,11 @@ void sx_agent_store_failed(struct simplex_agent *a, simplex_rc rc)
 void sx_agent_drop_runtime(struct simplex_agent *a)
 {
     sx_drop_acks(a);
+    sx_fetches_fail(a, a->life.phase != SX_ACTIVE ? SIMPLEX_E_SUSPENDED : a->failed_rc);
     for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
         sx_client_want(s->client, false);
         sx_client_disconnect(s->client, SIMPLEX_E_DISCONNECTED);
+        sx_svc_free(s); /* its certificate may never have reached the disk */
         s->missed = false;
     }
     sx_routes_drop(a);

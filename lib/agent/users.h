@@ -66,6 +66,8 @@ simplex_rc sx_choose(struct simplex_agent *a, const struct sx_choice *c,
                      const struct sx_user_server **out) SIMPLEX_CHECK;
 /* How many servers the user has for the role. */
 size_t sx_servers_for(struct simplex_agent *a, int64_t user, uint8_t role);
+/* Is it one of these? */
+bool sx_serves(struct simplex_agent *a, int64_t user, uint8_t role, const struct sx_server *s);
 /* It did not work there; when nothing is left that was not tried, all are tried anew. */
 void sx_tried_add(struct simplex_agent *a, struct sx_choice *c, const struct sx_server *s);
 

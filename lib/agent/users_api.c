@@ -2,6 +2,7 @@
 /* Making, changing and deleting users. Rows first; what is in memory follows as the last step. */
 #include "agent/rotation.h"
 #include "agent/users.h"
+#include "store/service.h"
 
 struct args {
     int64_t user, conn;
@@ -441,25 +442,44 @@ simplex_rc simplex_agent_delete_user(simplex_agent *a, int64_t user, bool queues
 
 /* ---- another user for an invitation ---- */
 
-static simplex_rc move_queue(struct simplex_agent *a, const struct sx_rcv_queue *q, bool want)
+static simplex_rc move_queue(struct simplex_agent *a, const struct sx_rcv_queue *q)
 {
     struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, q->id);
     simplex_rc rc;
 
     if (rt == NULL)
         return SIMPLEX_OK;
+    bool want = rt->want, notifier = rt->notifier;
     sx_rt_rcvq_remove(a, q->id);
     rc = sx_rt_rcvq_add(a, q, want, want ? SX_SUB_PENDING : SX_SUB_NONE);
+    if (rc == SIMPLEX_OK) /* the service that has it is one of the other user */
+        rc = sx_store_assoc_delete(a->store, q->id);
     rt = sx_rt_rcvq_by_id(a, q->id);
-    if (rc == SIMPLEX_OK && want && rt != NULL)
+    if (rc != SIMPLEX_OK || rt == NULL)
+        return rc;
+    rt->notifier = notifier;
+    if (want)
         sx_subscribe_server(a, rt->server);
     return rc;
+}
+
+static simplex_rc move_queues(struct simplex_agent *a, int64_t conn)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc = SIMPLEX_OK;
+
+    for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
+        rc = sx_store_rcvq_of(a->store, conn, n, &q);
+        if (rc == SIMPLEX_OK)
+            rc = move_queue(a, &q);
+    }
+    sx_wipe(&q, sizeof q);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
 }
 
 static simplex_rc do_change_user(struct simplex_agent *a, void *p)
 {
     const struct args *x = p;
-    struct sx_rcv_queue q;
     struct sx_conn c;
     simplex_rc rc = sx_user_check(a, x->user);
 
@@ -473,12 +493,7 @@ static simplex_rc do_change_user(struct simplex_agent *a, void *p)
         return rc;
     c.user = x->user;
     rc = sx_store_conn_update(a->store, &c);
-    if (rc == SIMPLEX_OK)
-        rc = sx_store_rcvq_of(a->store, c.id, 0, &q);
-    if (rc == SIMPLEX_OK)
-        rc = move_queue(a, &q, c.subscribe && !q.deleted);
-    sx_wipe(&q, sizeof q);
-    return rc;
+    return rc == SIMPLEX_OK ? move_queues(a, c.id) : rc;
 }
 
 simplex_rc simplex_agent_change_user(simplex_agent *a, int64_t conn, int64_t user)
