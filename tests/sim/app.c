@@ -4,6 +4,7 @@
 
 #include "agent/agent.h"
 #include "sim/app.h"
+#include "sim/rest.h"
 
 struct app app;
 
@@ -222,7 +223,8 @@ static void do_due_tasks(void)
             continue;
         if (t->end->lost || t->end->deleted)
             t->kind = 0;
-        else if (t->end->node->a != NULL && t->due <= sim.now && t->end->id != 0)
+        else if (t->end->node->a != NULL && !rest_asleep(t->end->node) && t->due <= sim.now &&
+                 t->end->id != 0)
             (void)sim_app(t->end->node, do_task, t);
     }
 }
@@ -429,7 +431,7 @@ static void pull(struct sim_node *n, void *arg)
     simplex_event *ev;
 
     (void)arg;
-    while (simplex_agent_next_event(n->a, 0, &ev) == SIMPLEX_OK) {
+    while (!rest_asleep(n) && simplex_agent_next_event(n->a, 0, &ev) == SIMPLEX_OK) {
         app_event(n, ev);
         simplex_event_free(ev);
     }
@@ -439,7 +441,8 @@ void app_pump(void)
 {
     for (unsigned i = 0; i < sim.n_nodes; i++) {
         struct sim_node *n = &sim.nodes[i];
-        if (n->a != NULL && n->a->pulled != NULL)
+        rest_check(n);
+        if (n->a != NULL && n->a->pulled != NULL && !rest_asleep(n))
             (void)sim_app(n, pull, NULL);
     }
     do_due_tasks();

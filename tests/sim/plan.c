@@ -9,6 +9,7 @@
 
 #include "agent/agent.h"
 #include "sim/app.h"
+#include "sim/rest.h"
 
 #define HOUR (3600 * INT64_C(1000))
 #define STEPS 60
@@ -26,7 +27,8 @@ enum group { /* what a run may contain, chosen for each */
              G_TIME = 256,   /* clocks jump, hours pass */
              G_FAULT = 512,  /* no memory, full disk */
              G_NOISE = 1024, /* noise traffic */
-             G_GROUPS = 11,
+             G_REST = 2048,  /* networks, suspension, users */
+             G_GROUPS = 12,
 };
 
 static struct plan {
@@ -92,7 +94,7 @@ static int32_t any_pq(void)
 static void run_create(struct sim_node *n, void *arg)
 {
     (void)arg;
-    call.rc = simplex_agent_create(n->a, call.pq, &call.id);
+    call.rc = simplex_agent_create_as(n->a, rest_any_user(n), call.pq, &call.id);
 }
 
 static bool act_create(struct sim_node *n)
@@ -170,7 +172,8 @@ static struct app_end *find_offer(const struct sim_node *n)
 static void run_join(struct sim_node *n, void *arg)
 {
     (void)arg;
-    call.rc = simplex_agent_join(n->a, sx_str(call.link), sx_str(call.info), call.pq, &call.id);
+    call.rc = simplex_agent_join_as(n->a, rest_any_user(n), sx_str(call.link), sx_str(call.info),
+                                    call.pq, &call.id);
 }
 
 static void run_look(struct sim_node *n, void *arg)
@@ -516,6 +519,12 @@ static const struct action {
     { "deaf", 4, true, G_NET, act_deaf },
     { "repeat", 6, true, G_NET, act_repeat },
     { "server", 6, true, G_SERVER, act_server },
+    { "suspend", 10, false, G_REST, rest_suspend },
+    { "resume", 4, false, G_REST, rest_resume },
+    { "network", 6, false, G_REST, rest_network },
+    { "reconnect", 3, false, G_REST, rest_reconnect },
+    { "test a server", 2, false, G_REST, rest_test },
+    { "user", 2, false, G_REST, rest_user },
 };
 
 static const struct action *pick(void)
@@ -539,6 +548,11 @@ static void act(void)
     const struct action *a = pick();
 
     app.tick++;
+    if (rest_asleep(n) && !a->stopped) {
+        if (sim_chance(50))
+            (void)rest_resume(n);
+        return;
+    }
     if (n->a == NULL && (!a->stopped || sim_chance(50)))
         app_start(n);
     else if ((n->a != NULL || a->stopped) && a->run(n))
@@ -615,6 +629,9 @@ static void heal(void)
         (void)sx_store_fault_disarm(n->a->store);
     }
     (void)sim_run(5000, pump); /* a store that failed recovers */
+    for (unsigned i = 0; i < sim.n_nodes; i++)
+        rest_end(&sim.nodes[i]);
+    (void)sim_run(5000, pump); /* one that was suspended reads its rows */
     end_noise();
     for (unsigned i = 0; i < sim.n_nodes; i++)
         (void)sim_app(&sim.nodes[i], run_settings, NULL);
