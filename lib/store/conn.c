@@ -160,7 +160,7 @@ simplex_rc sx_store_conn_list_user(struct sx_store *s, int64_t user, int64_t aft
     return sx_q_ids(&q, ids, n);
 }
 
-simplex_rc sx_store_conn_user(struct sx_store *s, int64_t id, int64_t *user)
+static simplex_rc user_of(struct sx_store *s, int64_t id, int64_t *user)
 {
     struct sx_q q;
 
@@ -171,4 +171,15 @@ simplex_rc sx_store_conn_user(struct sx_store *s, int64_t id, int64_t *user)
         return rc;
     *user = sx_q_i64(&q);
     return sx_q_done(&q);
+}
+
+/* Asked for when something is sent to a server, which may be slices of a row. */
+simplex_rc sx_store_conn_user(struct sx_store *s, int64_t id, int64_t *user)
+{
+    sqlite3_stmt *lent = s->lent;
+
+    s->lent = NULL;
+    simplex_rc rc = user_of(s, id, user);
+    s->lent = lent;
+    return rc;
 }

@@ -186,6 +186,7 @@ simplex_rc sx_store_conn_list(struct sx_store *s, int64_t after, int64_t *ids, s
 /* The same of one user. */
 simplex_rc sx_store_conn_list_user(struct sx_store *s, int64_t user, int64_t after, int64_t *ids,
                                    size_t *n) SIMPLEX_CHECK;
+/* Not one of the calls that end the life of slices. */
 simplex_rc sx_store_conn_user(struct sx_store *s, int64_t id, int64_t *user) SIMPLEX_CHECK;
 
 /* ---- queues ---- */

@@ -417,6 +417,36 @@ static void an_accepted_request_belongs_to_the_user_of_the_address(void **state)
     talk(&w.t, tc, &w.p, pc, "welcome");
 }
 
+/* Found by the simulation: whose session it is was looked up between taking the data from its row
+ * and sending it. */
+static void the_short_link_of_a_user_leads_to_its_data(void **state)
+{
+    simplex_link_data data = { .size = sizeof data, .data = sx_str("what is behind it") };
+    int64_t tc, pc;
+
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(simplex_agent_create_short_as(w.t.a, k == 0 ? w.user : 1,
+                                                       SIMPLEX_LINK_CONTACT, SIMPLEX_PQ_OFF, &data,
+                                                       &tc),
+                         SIMPLEX_OK);
+        simplex_event *link = wait_event(&w.t, SIMPLEX_EV_LINK, tc);
+        assert_int_equal(simplex_agent_look(w.p.a, simplex_event_data(link), &pc), SIMPLEX_OK);
+        simplex_event_free(link);
+        simplex_event *ev = wait_event(&w.p, SIMPLEX_EV_LDATA, pc);
+        vec_assert_eq(simplex_event_data(ev), data.data, "data of the link");
+        simplex_event_free(ev);
+        simplex_link_data other = { .size = sizeof other, .data = sx_str("changed") };
+        assert_int_equal(simplex_agent_set_link_data(w.t.a, tc, &other), SIMPLEX_OK);
+        link = wait_event(&w.t, SIMPLEX_EV_LINK, tc);
+        assert_int_equal(simplex_agent_look(w.p.a, simplex_event_data(link), &pc), SIMPLEX_OK);
+        simplex_event_free(link);
+        ev = wait_event(&w.p, SIMPLEX_EV_LDATA, pc);
+        vec_assert_eq(simplex_event_data(ev), other.data, "changed data");
+        simplex_event_free(ev);
+    }
+}
+
 static void an_invitation_that_one_user_looked_at_is_not_for_another(void **state)
 {
     simplex_link_data data = { .size = sizeof data, .data = sx_str("hello") };
@@ -823,6 +853,7 @@ int main(int argc, char **argv)
         WORLD(the_reply_queue_is_made_by_another_operator),
         WORLD(a_queue_is_made_on_the_next_server_when_one_is_away),
         WORLD(an_accepted_request_belongs_to_the_user_of_the_address),
+        WORLD(the_short_link_of_a_user_leads_to_its_data),
         WORLD(an_invitation_that_one_user_looked_at_is_not_for_another),
         WORLD(an_invitation_can_be_given_to_another_user),
         WORLD(a_deleted_user_leaves_nothing_on_its_servers),

@@ -305,7 +305,8 @@ static void tell_one(const struct sx_conn *c, bool up, const struct sx_transmiss
     struct sx_cmd cmd;
     struct sx_rsp rsp;
     struct sx_smp_err why;
-    unsigned id = t->entity_id.len > 1 ? t->entity_id.ptr[0] << 8 | t->entity_id.ptr[1] : 0;
+    unsigned id =
+        t->entity_id.len > 1 ? (unsigned)t->entity_id.ptr[0] << 8 | t->entity_id.ptr[1] : 0u;
 
     if (up && sx_cmd_decode(t->command, c->session.version, &cmd, &why) == SIMPLEX_OK)
         what = sx_cmd_name(cmd.tag);
