@@ -27,8 +27,8 @@ enum group { /* what a run may contain, chosen for each */
              G_TIME = 256,   /* clocks jump, hours pass */
              G_FAULT = 512,  /* no memory, full disk */
              G_NOISE = 1024, /* noise traffic */
-             G_REST = 2048,  /* networks, suspension, users */
-             G_GROUPS = 12,
+             G_GROUPS = 11,
+             G_REST = 2048, /* networks, suspension, users: when SIM_GROUPS says so */
 };
 
 static struct plan {
@@ -54,7 +54,7 @@ struct call { /* arguments and results, for code that runs on a device */
 
 static struct call call;
 
-unsigned plan_groups = ~0u;
+unsigned plan_groups = ~(unsigned)G_REST;
 
 static bool ok_or_fault(simplex_rc rc)
 {
@@ -586,6 +586,8 @@ static void choose(unsigned *nodes, unsigned *servers)
     for (unsigned g = 0; g < G_GROUPS; g++)
         plan.groups |= sim_chance(g == 9 ? 20 : 40) ? 1u << g : 0;
     plan.groups &= plan_groups;
+    if ((plan_groups & G_REST) != 0 && sim_chance(60))
+        plan.groups |= G_REST;
     plan.pq = sim_below(16) == 0;
     *nodes = sim_chance(70) ? 2 : 3;
     *servers = plan.n_servers = sim_chance(80) ? 2 : 1 + sim_below(3);
