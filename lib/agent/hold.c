@@ -31,8 +31,10 @@ static simplex_rc may_come(struct simplex_agent *a, const struct sx_rcv_queue *q
     simplex_rc rc;
 
     *yes = waited(rt) < a->cfg.hold_time;
-    if (q->replaces == 0)
+    if (q->replaces == 0) { /* before QUSE nothing goes through the new one */
+        *yes = *yes && q->switch_state >= SX_SW_QUSE;
         return SIMPLEX_OK;
+    }
     rc = sx_store_rcvq_get(a->store, q->replaces, &old);
     if (rc == SIMPLEX_OK) {
         rt = sx_rt_rcvq_by_id(a, old.id);
@@ -90,7 +92,8 @@ simplex_rc sx_hold(struct simplex_agent *a, const struct sx_conn *c, const struc
     *hold = false;
     if (!rotating(q) && c->rcv_queues <= 1)
         return SIMPLEX_OK;
-    if (gap && rotating(q))
+    /* New keys take a number that nobody counts: behind them nothing is missing. */
+    if (gap && rotating(q) && c->sync_state != SX_SYNC_AGREED)
         rc = may_come(a, q, hold);
     if (rc == SIMPLEX_OK && gap && c->rcv_queues > 1)
         rc = others_may(a, q, m->snd_msg_id, hold);

@@ -7,6 +7,7 @@
  * a crash at any point continues the same attempt.
  */
 #include "agent/agent.h"
+#include "agent/switch_again.h"
 
 #define X448_LEN 56
 
@@ -79,7 +80,9 @@ simplex_rc sx_sync_read(struct simplex_agent *a, struct sx_conn *c)
     if (rc != SIMPLEX_OK || old)
         return rc;
     rc = sx_store_x3dh_delete(a->store, c->id);
-    return rc == SIMPLEX_OK ? set_state(a, c, SX_SYNC_OK, SIMPLEX_OK, NULL) : rc;
+    if (rc == SIMPLEX_OK)
+        rc = set_state(a, c, SX_SYNC_OK, SIMPLEX_OK, NULL);
+    return rc == SIMPLEX_OK ? sx_switch_again(a, c) : rc;
 }
 
 /* ---- EREADY ---- */

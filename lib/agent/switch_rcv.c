@@ -9,6 +9,7 @@
  */
 #include "agent/rotation.h"
 #include "agent/several.h"
+#include "agent/switch_again.h"
 #include "agent/users.h"
 
 simplex_rc sx_emit_switch(struct simplex_agent *a, int64_t conn, int32_t direction, int32_t phase,
@@ -273,21 +274,16 @@ simplex_rc sx_send_switch(struct simplex_agent *a, struct sx_conn *c, enum sx_ms
 simplex_rc sx_switch_created(struct simplex_agent *a, struct sx_conn *c,
                              const struct sx_rcv_queue *q)
 {
-    union sx_switch_item x = { .add = { .has_replaced = true } };
     struct sx_rcv_queue old;
     simplex_rc rc = sx_store_rcvq_get(a->store, q->replaces, &old);
 
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
-    sx_queue_info_of(q, &x.add.queue);
-    x.add.queue.v = (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX };
-    x.add.replaced.server = old.server;
-    x.add.replaced.snd_id = old.snd_id;
     old.switch_state = SX_SW_QADD;
     rc = sx_store_rcvq_update(a->store, &old);
-    sx_wipe(&old, sizeof old);
     if (rc == SIMPLEX_OK)
-        rc = sx_send_switch(a, c, SX_M_QADD, &x);
+        rc = sx_send_qadd(a, c, &old, q);
+    sx_wipe(&old, sizeof old);
     return rc == SIMPLEX_OK ? tell(a, SIMPLEX_SWITCH_STARTED, q) : rc;
 }
 
@@ -341,20 +337,40 @@ static simplex_rc replacement_of(struct simplex_agent *a, const struct sx_conn *
     return rc;
 }
 
-/* Only through the queue that is being replaced (of several: through any), only for its replacement,
- * only once. */
+/* Said once more, behind a new ratchet: the key was taken. */
+static simplex_rc known_key(struct simplex_agent *a, int64_t conn, const struct sx_qkey *x,
+                            bool *known)
+{
+    struct sx_rcv_queue q;
+    simplex_rc rc = SIMPLEX_OK;
+
+    *known = false;
+    for (unsigned n = 0; rc == SIMPLEX_OK && !*known; n++) {
+        rc = sx_store_rcvq_of(a->store, conn, n, &q);
+        *known = rc == SIMPLEX_OK && q.replaces != 0 && q.status != SX_Q_NEW &&
+                 is_at(&q.server, &q.snd_id, &x->queue) && sx_pub_eq(&q.sender_key, &x->key);
+    }
+    sx_wipe(&q, sizeof q);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
+/* Only through the queue that is being replaced (of several: through any), only for its
+ * replacement, only once. */
 simplex_rc sx_on_qkey(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *from,
                       const struct sx_agent_msg *m)
 {
     struct sx_rd r = sx_rd_init(m->list.items);
     struct sx_rcv_queue q;
     struct sx_qkey x;
-    bool added;
+    bool added, known;
     simplex_rc rc;
 
     sx_qkey_next(&r, &x);
     if (r.bad)
         return sx_switch_refuse(a, c->id, SX_M_QKEY, SIMPLEX_E_PROHIBITED);
+    rc = known_key(a, c->id, &x, &known);
+    if (rc != SIMPLEX_OK || known)
+        return rc;
     rc = sx_add_on_qkey(a, c, &x, &added);
     if (rc != SIMPLEX_OK || added)
         return rc;
@@ -369,7 +385,6 @@ simplex_rc sx_on_qkey(struct simplex_agent *a, struct sx_conn *c, const struct s
 
 simplex_rc sx_switch_secured(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q)
 {
-    union sx_switch_item x = { .use = { .primary = true } };
     struct sx_rcv_queue old;
     simplex_rc rc = sx_store_rcvq_get(a->store, q->replaces, &old);
 
@@ -382,10 +397,8 @@ simplex_rc sx_switch_secured(struct simplex_agent *a, struct sx_conn *c, struct 
     if (rc == SIMPLEX_OK)
         rc = sx_store_rcvq_update(a->store, &old);
     sx_wipe(&old, sizeof old);
-    x.use.queue.server = q->server;
-    x.use.queue.snd_id = q->snd_id;
     if (rc == SIMPLEX_OK)
-        rc = sx_send_switch(a, c, SX_M_QUSE, &x);
+        rc = sx_send_quse(a, c, q);
     return rc == SIMPLEX_OK ? tell(a, SIMPLEX_SWITCH_SECURED, q) : rc;
 }
 
@@ -589,8 +602,8 @@ simplex_rc sx_switch_sub_refused(struct simplex_agent *a, int64_t queue, simplex
     struct sx_rcv_queue q;
     simplex_rc rc = sx_store_rcvq_get(a->store, queue, &q);
 
-    *expected = rc == SIMPLEX_OK && (q.deleted || q.switch_state == SX_SW_RECEIVED ||
-                                     q.switch_state == SX_SW_REMOVE);
+    *expected = rc == SIMPLEX_OK &&
+                (q.deleted || q.switch_state == SX_SW_RECEIVED || q.switch_state == SX_SW_REMOVE);
     if (rc == SIMPLEX_OK && !*expected && q.replaces != 0 && !q.primary)
         rc = sx_switch_failed(a, q.conn_id, why, detail);
     sx_wipe(&q, sizeof q);

@@ -11,6 +11,7 @@
  * through both, and should it refuse, through the old one as if nothing had happened.
  */
 #include "agent/several.h"
+#include "agent/switch_again.h"
 
 #define KEEP_SENT 512 /* messages for the new queue: what the old one can hold, and more */
 
@@ -36,7 +37,7 @@ simplex_rc sx_find_snd_queue(struct simplex_agent *a, int64_t conn, const struct
     return find(a, conn, &ref->server, &ref->snd_id, q);
 }
 
-static simplex_rc replacement(struct simplex_agent *a, const struct sx_snd_queue *old,
+simplex_rc sx_snd_replacement(struct simplex_agent *a, const struct sx_snd_queue *old,
                               struct sx_snd_queue *q)
 {
     for (unsigned n = 0;; n++) {
@@ -117,13 +118,12 @@ static simplex_rc completed(struct simplex_agent *a, struct sx_snd_queue *q)
 static simplex_rc answer_qadd(struct simplex_agent *a, struct sx_conn *c, struct sx_snd_queue *old,
                               const struct sx_queue_addr *addr, uint16_t version)
 {
-    union sx_switch_item x = { .key = { .queue = *addr } };
     struct sx_snd_queue q, before;
     simplex_rc rc = sx_new_snd_queue(a, c->id, addr, version, &q);
 
     if (rc != SIMPLEX_OK) /* a key that is none */
         return sx_rc_is_store(rc) ? rc : sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_KEY);
-    rc = replacement(a, old, &before);
+    rc = sx_snd_replacement(a, old, &before);
     if (rc == SIMPLEX_OK) /* the peer thought again: an unfinished one is dropped */
         rc = go_back(a, old, &before);
     else if (rc == SIMPLEX_E_NOT_FOUND)
@@ -136,11 +136,8 @@ static simplex_rc answer_qadd(struct simplex_agent *a, struct sx_conn *c, struct
         rc = sx_store_sndq_update(a->store, &q);
     if (rc == SIMPLEX_OK)
         rc = sx_store_sndq_update(a->store, old);
-    x.key.queue.v = (struct sx_range){ version, version };
-    x.key.queue.dh = q.e2e_pub;
-    x.key.key = q.auth.pub;
     if (rc == SIMPLEX_OK)
-        rc = sx_send_switch(a, c, SX_M_QKEY, &x);
+        rc = sx_send_qkey(a, c, &q);
     if (rc == SIMPLEX_OK)
         rc = tell(a, SIMPLEX_SWITCH_STARTED, &q);
     sx_wipe(&q, sizeof q);
@@ -160,26 +157,35 @@ static simplex_rc end_earlier(struct simplex_agent *a, struct sx_snd_queue *q)
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
 }
 
+/* A new ratchet holds up what we say, not what we do (of a rotation). */
+static bool followed(const struct sx_conn *c, bool rotation)
+{
+    return rotation ? c->state == SX_CONN_READY : sx_switch_possible(c);
+}
+
 simplex_rc sx_on_qadd(struct simplex_agent *a, struct sx_conn *c, const struct sx_agent_msg *m)
 {
     struct sx_rd r = sx_rd_init(m->list.items);
     struct sx_snd_queue old, other;
     struct sx_qadd x;
     uint16_t version;
-    bool too_many;
+    bool too_many, again;
     simplex_rc rc = sx_answers_wait(a, c->id, &too_many);
 
     if (rc != SIMPLEX_OK)
         return rc;
     sx_qadd_next(&r, &x);
-    if (r.bad || too_many || !sx_switch_possible(c))
+    if (r.bad || too_many || !followed(c, x.has_replaced))
         return sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_PROHIBITED);
     version = sx_range_agree(x.queue.v, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX });
     if (version == 0)
         return sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_VERSION);
     rc = find(a, c->id, &x.queue.server, &x.queue.snd_id, &other);
+    again = rc == SIMPLEX_OK && other.replaces != 0 && x.has_replaced;
     sx_wipe(&other, sizeof other);
-    if (rc == SIMPLEX_OK) /* it is in use */
+    if (again)
+        return SIMPLEX_OK; /* said once more, behind a new ratchet */
+    if (rc == SIMPLEX_OK)  /* it is in use */
         return sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_PROHIBITED);
     if (rc == SIMPLEX_E_NOT_FOUND && !x.has_replaced)
         return sx_add_on_qadd(a, c, &x, version);
@@ -200,7 +206,6 @@ simplex_rc sx_on_qadd(struct simplex_agent *a, struct sx_conn *c, const struct s
 static simplex_rc use(struct simplex_agent *a, struct sx_conn *c, struct sx_snd_queue *old,
                       struct sx_snd_queue *q)
 {
-    union sx_switch_item x = { .test = { .server = q->server, .snd_id = q->snd_id } };
     simplex_rc rc;
 
     q->status = SX_Q_SECURED;
@@ -211,7 +216,7 @@ static simplex_rc use(struct simplex_agent *a, struct sx_conn *c, struct sx_snd_
     if (rc == SIMPLEX_OK) /* behind what the old one has taken: nothing here is lost with it */
         rc = sx_store_delivery_copy(a->store, old->id, q->id);
     if (rc == SIMPLEX_OK)
-        rc = sx_send_switch(a, c, SX_M_QTEST, &x);
+        rc = sx_send_qtest(a, c, q);
     return rc == SIMPLEX_OK ? tell(a, SIMPLEX_SWITCH_SECURED, q) : rc;
 }
 
@@ -224,11 +229,12 @@ simplex_rc sx_on_quse(struct simplex_agent *a, struct sx_conn *c, const struct s
 
     memset(&old, 0, sizeof old);
     sx_quse_next(&r, &x);
-    if (r.bad || !sx_switch_possible(c))
+    if (r.bad || !followed(c, true))
         return sx_switch_refuse(a, c->id, SX_M_QUSE, SIMPLEX_E_PROHIBITED);
     rc = sx_find_snd_queue(a, c->id, &x.queue, &q);
     if (rc == SIMPLEX_OK && q.switch_state == SX_SW_ADD_QKEY) {
-        rc = sx_add_on_quse(a, c, &q);
+        rc = followed(c, false) ? sx_add_on_quse(a, c, &q)
+                                : sx_switch_refuse(a, c->id, SX_M_QUSE, SIMPLEX_E_PROHIBITED);
         sx_wipe(&q, sizeof q);
         return rc;
     }
@@ -236,6 +242,8 @@ simplex_rc sx_on_quse(struct simplex_agent *a, struct sx_conn *c, const struct s
         rc = q.replaces != 0 ? sx_store_sndq_get(a->store, q.replaces, &old) : SIMPLEX_E_NOT_FOUND;
     if (rc == SIMPLEX_OK && old.switch_state == SX_SW_QKEY)
         rc = use(a, c, &old, &q);
+    else if (rc == SIMPLEX_OK && old.switch_state == SX_SW_QTEST)
+        rc = SIMPLEX_OK; /* said once more, behind a new ratchet */
     else if (rc == SIMPLEX_OK || rc == SIMPLEX_E_NOT_FOUND)
         rc = sx_switch_refuse(a, c->id, SX_M_QUSE, SIMPLEX_E_PROHIBITED);
     sx_wipe(&old, sizeof old);
@@ -264,7 +272,7 @@ simplex_rc sx_keep_sent(struct simplex_agent *a, const struct sx_snd_queue *old,
     *kept = old->switch_state == SX_SW_QKEY && type != SX_M_QKEY;
     if (!*kept)
         return SIMPLEX_OK;
-    rc = replacement(a, old, &q);
+    rc = sx_snd_replacement(a, old, &q);
     if (rc == SIMPLEX_OK)
         rc = sx_store_msg_sent(a->store, old->conn_id, msg_id);
     if (rc == SIMPLEX_OK)
@@ -282,7 +290,7 @@ simplex_rc sx_switch_sent(struct simplex_agent *a, struct sx_snd_queue *q, uint8
         return q->replaces != 0 ? completed(a, q) : SIMPLEX_OK;
     if (type != SX_M_QKEY || q->switch_state != SX_SW_QKEY)
         return SIMPLEX_OK;
-    rc = replacement(a, q, &other);
+    rc = sx_snd_replacement(a, q, &other);
     if (rc == SIMPLEX_OK)
         rc = tell(a, SIMPLEX_SWITCH_CONFIRMED, &other);
     sx_wipe(&other, sizeof other);
@@ -330,7 +338,7 @@ simplex_rc sx_switch_undelivered(struct simplex_agent *a, const struct sx_snd_qu
         return rc == SIMPLEX_OK ? sx_add_undelivered(a, q->conn_id, why, detail) : rc;
     if (type != SX_M_QKEY || q->switch_state != SX_SW_QKEY)
         return SIMPLEX_OK;
-    rc = replacement(a, q, &other);
+    rc = sx_snd_replacement(a, q, &other);
     if (rc == SIMPLEX_OK)
         rc = sx_switch_snd_failed(a, &other, why, detail);
     sx_wipe(&other, sizeof other);

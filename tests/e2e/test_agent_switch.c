@@ -619,6 +619,100 @@ static void a_connection_is_deleted_while_it_moves(void **state)
     trio_close(&t);
 }
 
+/* ---- a new ratchet in the middle ---- */
+
+static void forget_all(struct test_agent *t)
+{
+    while (t->n_held > 0)
+        simplex_event_free(t->held[--t->n_held]);
+}
+
+/* The number of the new keys looks like a gap before the first message. */
+static void first_words(struct test_agent *from, int64_t from_conn, struct test_agent *to,
+                        int64_t to_conn)
+{
+    (void)send_text(from, from_conn, "first");
+    simplex_event *ev = wait_event(to, SIMPLEX_EV_MSG, to_conn);
+    vec_assert_eq(simplex_event_data(ev), sx_str("first"), "message");
+    assert_int_equal(simplex_agent_ack(to->a, to_conn, simplex_event_msg_id(ev)), SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(from, SIMPLEX_EV_SENT, from_conn);
+}
+
+static void wait_until_synchronised(struct duo *d)
+{
+    for (int n = 0; n < 4000; n++) {
+        if (info_of(&d->i, d->ic).sync_state == SIMPLEX_SYNC_OK &&
+            info_of(&d->j, d->jc).sync_state == SIMPLEX_SYNC_OK)
+            return;
+        usleep(5000);
+    }
+    fail_msg("not synchronised: I %d, switch %d; J %d, switch %d", info_of(&d->i, d->ic).sync_state,
+             info_of(&d->i, d->ic).rcv_switch, info_of(&d->j, d->jc).sync_state,
+             info_of(&d->j, d->jc).snd_switch);
+}
+
+static void wait_until_sent(struct test_agent *t, int64_t conn)
+{
+    for (int n = 0; n < 4000 && info_of(t, conn).pending > 0; n++)
+        usleep(5000);
+}
+
+/* One side begins a new ratchet when the move is at `phase` of `side`. With `away` that is J, which
+ * was closed, so that the next step of I is waiting for it. */
+static void moved_with_new_ratchet(struct trio *t, enum who side, int32_t phase, enum who begins,
+                                   bool away, const char *server)
+{
+    struct test_agent *a = side == I ? &t->d.i : &t->d.j, *b = begins == I ? &t->d.i : &t->d.j;
+
+    if (away && phase == 0)
+        agent_close(&t->d.j);
+    start(&t->d.i, t->d.ic, server);
+    if (phase > 0)
+        (void)reach(a, side == I ? t->d.ic : t->d.jc, phase);
+    if (away && phase > 0)
+        agent_close(&t->d.j);
+    if (away) {
+        usleep(30000);
+        wait_until_sent(&t->d.i, t->d.ic);
+        agent_reopen(&t->d.j);
+    }
+    assert_int_equal(simplex_agent_sync_ratchet(b->a, begins == I ? t->d.ic : t->d.jc, true),
+                     SIMPLEX_OK);
+    wait_until_synchronised(&t->d);
+    first_words(&t->d.i, t->d.ic, &t->d.j, t->d.jc);
+    first_words(&t->d.j, t->d.jc, &t->d.i, t->d.ic);
+    wait_until_moved(&t->d);
+    talk_both_ways(&t->d, "both done");
+    assert_true(quiet(&t->d.i, SIMPLEX_EV_MSG, 10));
+    assert_true(quiet(&t->d.j, SIMPLEX_EV_MSG, 10));
+    forget_all(&t->d.i);
+    forget_all(&t->d.j);
+}
+
+static void a_new_ratchet_at_any_phase_does_not_end_the_move(void **state)
+{
+    struct trio t;
+    int n = 0;
+
+    (void)state;
+    trio_open(&t, NULL);
+    for (enum who side = I; side <= J; side++) {
+        for (int32_t phase = 0; phase <= SIMPLEX_SWITCH_SECURED; phase++) {
+            for (int who = 0; who < 3; who++) { /* 2: J, which was away */
+                if (n % 8 == 7) {               /* a peer's keys are limited in an hour */
+                    trio_close(&t);
+                    trio_open(&t, NULL);
+                }
+                moved_with_new_ratchet(&t, side, phase, who == 0 ? I : J, who == 2,
+                                       n % 2 == 0 ? t.address : t.d.i_address);
+                n++;
+            }
+        }
+    }
+    trio_close(&t);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -642,6 +736,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_too_late_or_early_is_refused),
         cmocka_unit_test(a_server_that_refuses_ends_the_move),
         cmocka_unit_test(a_connection_is_deleted_while_it_moves),
+        cmocka_unit_test(a_new_ratchet_at_any_phase_does_not_end_the_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
