@@ -43,6 +43,7 @@
 #define SX_SPARE_MESSAGES 10 /* so many, and in so long, through the first alone: */
 #define SX_SPARE_TIME 600000 /* the peer does not use the others */
 #define SX_RECOVER_AFTER 1000
+#define SX_MS_MAX (36500LL * 24 * 3600 * 1000) /* of times that the host gives: a century */
 #define SX_CACHE_KIB 4000 /* of the database, once it is loaded */
 
 /* ---- events ---- */

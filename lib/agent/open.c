@@ -57,6 +57,8 @@ static void or_default(int64_t *v, int64_t def)
 {
     if (*v <= 0)
         *v = def;
+    if (*v > SX_MS_MAX)
+        *v = SX_MS_MAX;
 }
 
 static const enum sx_isolation_mode isolations[] = {

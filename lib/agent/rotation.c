@@ -303,14 +303,16 @@ void sx_rotation_run(struct simplex_agent *a)
     if (rc == SIMPLEX_OK)
         rc = run_due(a);
     sx_handler_end(a, rc);
-    a->rotation.changed = a->rotation.check; /* what was written here has been seen */
+    a->rotation.changed = rc == SIMPLEX_OK && a->rotation.check; /* what was written is seen */
+    if (rc != SIMPLEX_OK) /* a row that makes no sense: not in every turn */
+        a->rotation.at = sx_mono_ms() + LOOK_AGAIN;
     if (sx_store_dirty(a->store))
         sx_agent_lazy(a);
 }
 
 int64_t sx_rotation_alarm(const struct simplex_agent *a)
 {
-    return a->rotation.at;
+    return a->rotation.changed ? 0 : a->rotation.at;
 }
 
 simplex_rc sx_rotation_load(struct simplex_agent *a)

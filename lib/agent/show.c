@@ -310,7 +310,7 @@ void sx_events_drop(struct simplex_agent *a)
 
 simplex_rc simplex_agent_next_event(simplex_agent *a, int64_t timeout_ms, simplex_event **out)
 {
-    int64_t until = sx_mono_ms() + timeout_ms;
+    int64_t until = sx_mono_ms() + (timeout_ms < SX_MS_MAX ? timeout_ms : SX_MS_MAX);
     simplex_event *ev;
     bool closing;
 

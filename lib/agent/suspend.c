@@ -127,6 +127,8 @@ simplex_rc simplex_agent_suspend(simplex_agent *a, int64_t ms)
 {
     if (a == NULL || ms < 0)
         return SIMPLEX_E_ARG;
+    if (ms > SX_MS_MAX)
+        ms = SX_MS_MAX;
     return sx_agent_run(a, do_suspend, &ms, false);
 }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "agent/push.h"
+#include "agent/rotation.h"
 #include "agent/services.h"
 #include "agent/several.h"
 #include "agent/users.h"
@@ -268,6 +269,78 @@ static void a_list_in_which_all_stand_in_for_a_role_moves_nothing(void **state)
     duo_close(&d);
 }
 
+static simplex_rc lists_changed(struct simplex_agent *a, void *arg)
+{
+    (void)arg;
+    sx_rotation_servers_changed(a);
+    return SIMPLEX_OK;
+}
+
+static simplex_rc is_checking(struct simplex_agent *a, void *arg)
+{
+    *(bool *)arg = a->rotation.check;
+    return SIMPLEX_OK;
+}
+
+static void the_lists_of_many_users_are_looked_at_without_being_woken(void **state)
+{
+    struct duo d;
+    bool checking;
+
+    (void)state;
+    duo_open(&d, NULL);
+    for (int k = 0; k < 30; k++)
+        (void)other_user(&d.i);
+    run(&d.i, lists_changed, NULL);
+    (void)usleep(1000000);
+    assert_int_equal(sx_agent_run(d.i.a, is_checking, &checking, false), SIMPLEX_OK);
+    assert_false(checking);
+    duo_close(&d);
+}
+
+/* ---- times without end ---- */
+
+static void a_suspension_may_take_any_time(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    forwarder_set(&d.fj, FORWARD_STALL);
+    (void)send_text(&d.i, d.ic, "slowly");
+    assert_int_equal(simplex_agent_suspend(d.i.a, INT64_MAX), SIMPLEX_OK);
+    assert_true(quiet(&d.i, SIMPLEX_EV_SUSPENDED, 500));
+    forwarder_set(&d.fj, FORWARD);
+    expect(&d.i, SIMPLEX_EV_SENT, d.ic);
+    expect(&d.i, SIMPLEX_EV_SUSPENDED, 0);
+    assert_int_equal(simplex_agent_resume(d.i.a), SIMPLEX_OK);
+    (void)receive_text(&d.j, d.jc, "slowly");
+    duo_close(&d);
+}
+
+static void times_of_the_configuration_may_be_any(void **state)
+{
+    struct ring r;
+    simplex_event *ev;
+
+    (void)state;
+    ring_open(&r, 2, 2, 1, NULL);
+    r.i.cfg.hold_time = r.i.cfg.miss_time = r.i.cfg.spare_time = INT64_MAX;
+    r.i.cfg.retry_first = r.i.cfg.retry_max = r.i.cfg.quota_retry_first = INT64_MAX;
+    r.i.cfg.message_timeout = r.i.cfg.quota_timeout = INT64_MAX;
+    agent_reopen(&r.i);
+    ring_connect(&r);
+    (void)send_text(&r.j, r.jc, "shown");
+    (void)send_text(&r.j, r.jc, "held");
+    assert_int_equal(simplex_agent_next_event(r.j.a, INT64_MAX, &ev), SIMPLEX_OK);
+    simplex_event_free(ev);
+    (void)usleep(300000);
+    (void)receive_text(&r.i, r.ic, "shown");
+    (void)receive_text(&r.i, r.ic, "held");
+    ring_close(&r);
+}
+
 /* ---- several queues of which one moves ---- */
 
 /* The old queue of a rotation was read to its end, after it became the first. */
@@ -440,6 +513,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(answers_that_nobody_takes_are_not_written_without_end),
         cmocka_unit_test(events_of_misses_do_not_fill_the_database),
         cmocka_unit_test(a_list_in_which_all_stand_in_for_a_role_moves_nothing),
+        cmocka_unit_test(the_lists_of_many_users_are_looked_at_without_being_woken),
+        cmocka_unit_test(a_suspension_may_take_any_time),
+        cmocka_unit_test(times_of_the_configuration_may_be_any),
         cmocka_unit_test(a_queue_inherits_the_first_place_of_the_one_it_replaces),
         cmocka_unit_test(a_fetch_that_is_cut_off_does_not_say_that_nothing_is_there),
         cmocka_unit_test(a_queue_whose_making_failed_is_in_no_table),
