@@ -95,7 +95,11 @@ void sx_ops_report(struct sx_ops *o, struct sx_report *r)
     r->started_ms = (uint64_t)o->started_ms;
     report_persistence(cfg->srv->store, r);
     report_relays(cfg->proxy, r);
-    r->threads = cfg->n_loops + 1 + r->persistent + (cfg->proxy != NULL);
+    if (cfg->web != NULL) {
+        r->browsers = sx_web_connections(cfg->web);
+        r->browsers_refused = sx_web_refused(cfg->web);
+    }
+    r->threads = cfg->n_loops + 1 + r->persistent + (cfg->proxy != NULL) + (cfg->web != NULL);
     r->n_loops = cfg->n_loops < SX_LOOPS_MAX ? cfg->n_loops : SX_LOOPS_MAX;
     for (unsigned i = 0; i < r->n_loops; i++) {
         r->loop[i].connections = atomic_load(&cfg->loops[i].n_conns);

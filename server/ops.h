@@ -14,6 +14,7 @@
 #include "loop.h"
 #include "prometheus.h"
 #include "proxy.h"
+#include "web.h"
 
 struct sx_ops_cfg {
     struct sx_srv *srv;
@@ -27,6 +28,7 @@ struct sx_ops_cfg {
     const char *admin_password, *user_password; /* NULL: nobody has the role */
     int64_t block_quota;    /* blocks a day by users; 0: no limit, < 0: none at all */
     struct sx_proxy *proxy; /* for metrics; NULL: none */
+    struct sx_web *web;     /* for metrics; NULL: none */
     const char *ports;      /* clients connect to, "5223,443": a label of metrics */
     /* The command `save`; NULL: there is nothing to save. err: one sentence. */
     simplex_rc (*save)(void *user, struct sx_errtext *err);

@@ -177,6 +177,8 @@ static const struct metric {
       NULL, GAUGE },
     { "relay_commands_refused_total", R(relay_commands_refused),
       "PRXY and PFWD that found no place" },
+    { "web_connections", R(browsers), "Browsers at the site", NULL, GAUGE },
+    { "web_refused_total", R(browsers_refused), "Browsers that found the site too busy" },
     { "start_time_seconds", R(started_ms), "When the server was started, since 1970", NULL, GAUGE,
       MILLISECONDS },
     { "resident_memory_bytes", R(rss_bytes), "Memory of the process", NULL, GAUGE },

@@ -15,6 +15,7 @@
 struct sx_report {
     struct sx_snapshot s;
     uint64_t services[2], service_queues[2], service_subscribed[2]; /* struct sx_services_count */
+    uint64_t browsers, browsers_refused;
     uint64_t relays_connecting, relays_hurried, relay_commands_pending, relay_commands_refused;
     uint64_t services_recorded, services_forgotten, services_refused;
     /* the process */

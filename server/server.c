@@ -344,6 +344,7 @@ static simplex_rc start_ops(struct simplex_server *s, const simplex_server_confi
         .block_quota = cfg->control_block_quota,
         .ports = ports,
         .proxy = s->proxy,
+        .web = s->web,
         .save = s->stats_dir == NULL && cfg->state_dir == NULL ? NULL : save_now,
         .save_user = s,
     };

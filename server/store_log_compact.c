@@ -160,7 +160,8 @@ static void take_place(struct sx_slog *l, struct sx_slog_compaction *c, size_t c
     int old = l->fd;
     l->fd = c->fd;
     c->fd = old;
-    memmove(l->kept.p, l->kept.p + cut, l->kept.len - cut);
+    if (l->kept.len > cut)
+        memmove(l->kept.p, l->kept.p + cut, l->kept.len - cut);
     l->kept.len -= cut;
     l->written = 0;
     l->durable = l->room = l->base = c->at;

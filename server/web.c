@@ -50,6 +50,7 @@ struct sx_web {
     pthread_mutex_t lock; /* of what follows */
     struct gift *gifts;
     unsigned n_gifts;
+    uint64_t refused;
     bool stopping, reload;
 };
 
@@ -96,6 +97,7 @@ void sx_web_take(struct sx_web *w, int fd, struct sx_tls *tls)
     *g = (struct gift){ NULL, fd, tls };
     pthread_mutex_lock(&w->lock);
     bool taken = !w->stopping && w->n_gifts < GIFTS_MAX;
+    w->refused += !taken;
     if (taken) {
         g->next = w->gifts;
         w->gifts = g;
@@ -359,4 +361,12 @@ uint16_t sx_web_https_port(const struct sx_web *w)
 size_t sx_web_connections(struct sx_web *w)
 {
     return w->conns.count;
+}
+
+uint64_t sx_web_refused(struct sx_web *w)
+{
+    pthread_mutex_lock(&w->lock);
+    uint64_t n = w->refused;
+    pthread_mutex_unlock(&w->lock);
+    return n;
 }

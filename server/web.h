@@ -43,6 +43,7 @@ void sx_web_reload(struct sx_web *w);
 uint16_t sx_web_http_port(const struct sx_web *w); /* 0: none */
 uint16_t sx_web_https_port(const struct sx_web *w);
 size_t sx_web_connections(struct sx_web *w);
+uint64_t sx_web_refused(struct sx_web *w); /* by sx_web_take */
 
 /* Whether the two files can be used; *key_at_fault says which of them cannot. */
 simplex_rc sx_web_check(const char *cert, const char *key, bool *key_at_fault,

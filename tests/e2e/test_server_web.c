@@ -137,6 +137,69 @@ static size_t connections(const struct server *t)
     return c.connections;
 }
 
+/* ---- a name in one of two hellos ---- */
+
+static const char *name_from_now_on;
+
+/* The server asks for another key: what the next hello says can still be changed. */
+static void on_message(int write_p, int version, int content, const void *p, size_t len, SSL *ssl,
+                       void *arg)
+{
+    (void)version;
+    (void)arg;
+    if (!write_p && content == SSL3_RT_HANDSHAKE && len > 0 &&
+        *(const uint8_t *)p == SSL3_MT_SERVER_HELLO)
+        (void)SSL_set_tlsext_host_name(ssl, name_from_now_on);
+}
+
+/* A hello whose first key nobody takes. Ends with the handshake, or its failure. */
+static bool two_hellos(const struct server *t, const char *first, const char *second)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET,
+                              .sin_port = htons(t->https.port),
+                              .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    struct timeval limit = { 10, 0 };
+
+    b.have = b.len = 0;
+    b.fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(setsockopt(b.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
+    assert_int_equal(connect(b.fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    b.ctx = SSL_CTX_new(TLS_client_method());
+    assert_int_equal(SSL_CTX_set1_groups_list(b.ctx, "ffdhe2048:X25519"), 1);
+    b.ssl = SSL_new(b.ctx);
+    if (first != NULL)
+        assert_int_equal(SSL_set_tlsext_host_name(b.ssl, first), 1);
+    name_from_now_on = second;
+    SSL_set_msg_callback(b.ssl, on_message);
+    SSL_set_fd(b.ssl, b.fd);
+    return SSL_connect(b.ssl) == 1;
+}
+
+static void one_of_two_hellos_that_names_a_host_makes_a_browser(void **state)
+{
+    static const char host[] = "site.example.org";
+    static const char *const names[][2] = { { host, host }, { host, NULL }, { NULL, host } };
+    struct server t;
+    char name[64];
+
+    (void)state;
+    start_default(&t);
+    for (size_t i = 0; i < SX_COUNT(names); i++) {
+        bool open = two_hellos(&t, names[i][0], names[i][1]);
+        assert_true(open || i == 2); /* the last one may be refused */
+        if (open) {
+            browser_cert_name(&b, name);
+            assert_string_equal(name, host);
+            browser_send(&b, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            assert_true(browser_read(&b, false));
+            assert_int_equal(b.status, 200);
+        }
+        browser_close(&b);
+        assert_smp(&t);
+    }
+    simplex_server_stop(t.s);
+}
+
 /* ---- who gets what ---- */
 
 static void one_port_serves_browsers_and_smp_clients(void **state)
@@ -496,6 +559,26 @@ static void browsers_beyond_the_limit_push_out_those_that_wait(void **state)
     simplex_server_stop(t.s);
 }
 
+static void the_metrics_count_the_site(void **state)
+{
+    struct server t;
+    simplex_server_config cfg;
+
+    (void)state;
+    init(&cfg);
+    cfg.metrics_http = true;
+    start(&t, &cfg);
+    const struct browser_cfg metrics = { .port = simplex_server_metrics_port(t.s), .plain = true };
+    assert_true(browser_open(&others[0], &t.https));
+    assert_int_equal(browser_get(&b, &metrics, "/metrics"), 200);
+    assert_non_null(strstr(b.body, "\nsimplex_smp_web_connections 1\n"));
+    assert_non_null(strstr(b.body, "\nsimplex_smp_web_refused_total 0\n"));
+    assert_non_null(
+        strstr(b.body, "\nsimplex_smp_threads_total 5\n")); /* 2, proxy, metrics, site */
+    browser_close(&others[0]);
+    simplex_server_stop(t.s);
+}
+
 static void browsers_leave_the_places_of_smp_clients(void **state)
 {
     simplex_server_config cfg;
@@ -679,6 +762,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(one_port_serves_browsers_and_smp_clients),
         TEST(naming_a_host_is_enough_and_nothing_else_makes_a_browser),
+        TEST(one_of_two_hellos_that_names_a_host_makes_a_browser),
         TEST(other_ports_and_a_server_without_site_give_the_identity_to_everyone),
         TEST(a_port_for_https_alone_asks_for_no_name),
         TEST(rsa_and_ed25519_certificates_are_served_too),
@@ -691,6 +775,7 @@ int main(void)
         TEST(a_large_file_comes_whole),
         TEST(browsers_beyond_the_limit_push_out_those_that_wait),
         TEST(browsers_leave_the_places_of_smp_clients),
+        TEST(the_metrics_count_the_site),
         TEST(handshakes_that_do_not_end_are_given_up),
         TEST(a_stop_does_not_wait_for_browsers),
         TEST(certificates_that_cannot_be_used_stop_the_start),

@@ -374,6 +374,7 @@ static void what_the_thread_has_no_time_for_is_not_kept(void **state)
     sx_log_set(NULL, NULL, SX_LOG_INFO);
     pthread_mutex_unlock(&held);
     assert_in_range(refused, HANDED - 128, HANDED - 16);
+    assert_int_equal(sx_web_refused(w), refused);
     for (int i = 0; i < 500 && sx_web_connections(w) < HANDED - refused; i++)
         usleep(10000);
     assert_int_equal(sx_web_connections(w), HANDED - refused);
