@@ -4,10 +4,10 @@
  * into all of them: the same bytes of the ratchet, each time under the queue's own secret. What
  * comes first is shown, the rest is known by its hash.
  *
- * The queues of a new connection are listed in the link and in the joiner's confirmation; later ones
- * are told with QADD that replaces nothing. A reference peer uses the first queue of a list alone.
- * `peer_several` of a connection says that its peer is known to use them all (docs/protocol-notes.md
- * has the rule).
+ * The queues of a new connection are listed in the link and in the joiner's confirmation; later
+ * ones are told with QADD that replaces nothing. A reference peer uses the first queue of a list
+ * alone. `peer_several` of a connection says that its peer is known to use them all
+ * (docs/protocol-notes.md has the rule).
  */
 #ifndef SX_AGENT_SEVERAL_H
 #define SX_AGENT_SEVERAL_H
@@ -20,8 +20,8 @@
 
 /* What a connection that begins now is to have: of this call, or as configured. */
 uint8_t sx_queues_wanted(const struct simplex_agent *a);
-/* On another host than every queue of the connection, and than `rather_not` (may be NULL) if that is
- * possible. failed: just now, may be NULL. E_NO_SERVERS: none is left. */
+/* On another host than every queue of the connection, and than `rather_not` (may be NULL) if that
+ * is possible. failed: just now, may be NULL. E_NO_SERVERS: none is left. */
 simplex_rc sx_choose_server_apart(struct simplex_agent *a, const struct sx_conn *c,
                                   const struct sx_server *rather_not,
                                   const struct sx_server *failed,
@@ -49,8 +49,8 @@ simplex_rc sx_several_failed(struct simplex_agent *a, struct sx_conn *c,
                              bool *handled) SIMPLEX_CHECK;
 /* Queues that can be listed beside `first` (its address in list[0] already): n in all. */
 simplex_rc sx_list_queues(struct simplex_agent *a, const struct sx_conn *c, int64_t first,
-                          struct sx_range v, struct sx_queue_addr list[SX_QUEUES_MAX],
-                          size_t most, size_t *n) SIMPLEX_CHECK;
+                          struct sx_range v, struct sx_queue_addr list[SX_QUEUES_MAX], size_t most,
+                          size_t *n) SIMPLEX_CHECK;
 bool sx_has_link(struct simplex_agent *a, int64_t queue); /* a short one */
 /* How many of the peer's queues are used: all that are good for it, or the first. */
 size_t sx_usable_queues(const struct sx_queue_addr *list, size_t n);
@@ -84,6 +84,9 @@ simplex_rc sx_peer_is_several(struct simplex_agent *a, struct sx_conn *c) SIMPLE
 /* The queue goes, at once: from the server too. Another one becomes the first. */
 simplex_rc sx_queue_drop(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
                          simplex_rc why, const char *detail) SIMPLEX_CHECK;
+/* It was read to its end and deleted. */
+simplex_rc sx_queue_gone(struct simplex_agent *a, const struct sx_rcv_queue *q, simplex_rc why,
+                         const char *detail) SIMPLEX_CHECK;
 /* The peer does not use the queues beside the first. */
 simplex_rc sx_fall_back(struct simplex_agent *a, struct sx_conn *c) SIMPLEX_CHECK;
 /* QADD or QUSE did not reach the peer. */
@@ -103,8 +106,8 @@ simplex_rc sx_snd_lost(struct simplex_agent *a, struct sx_snd_queue *q, simplex_
                        const char *detail, bool *others) SIMPLEX_CHECK;
 /* The only one was never there: what waits for it is given up. */
 simplex_rc sx_snd_end(struct simplex_agent *a, struct sx_snd_queue *q) SIMPLEX_CHECK;
-simplex_rc sx_snd_secured(struct simplex_agent *a, const struct sx_snd_queue *q)
-    SIMPLEX_CHECK; /* SKEY was answered */
+simplex_rc sx_snd_secured(struct simplex_agent *a,
+                          const struct sx_snd_queue *q) SIMPLEX_CHECK; /* SKEY was answered */
 
 /* ---- several_count.c: what comes through which ---- */
 

@@ -40,10 +40,10 @@ static simplex_rc count(struct simplex_agent *a, int64_t conn, int64_t but, stru
     *out = (struct counted){ 0 };
     for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
         rc = sx_store_rcvq_of(a->store, conn, n, &q);
-        if (rc != SIMPLEX_OK || q.deleted || q.replaces != 0 || q.switch_state == SX_SW_REMOVE)
+        if (rc != SIMPLEX_OK || q.deleted || q.replaces != 0)
             continue;
-        out->queues++;
-        if (q.id == but || sx_is_added(&q) || q.rcv_id.len == 0)
+        out->queues++; /* one that is read to its end still brings messages */
+        if (q.id == but || q.switch_state == SX_SW_REMOVE || sx_is_added(&q) || q.rcv_id.len == 0)
             continue;
         out->others++;
         if (out->next == 0)
@@ -62,6 +62,19 @@ static simplex_rc note_count(struct simplex_agent *a, struct sx_conn *c)
         return rc;
     c->rcv_queues = (uint8_t)n.queues;
     return sx_store_conn_update(a->store, c);
+}
+
+simplex_rc sx_queue_gone(struct simplex_agent *a, const struct sx_rcv_queue *q, simplex_rc why,
+                         const char *detail)
+{
+    struct sx_conn c;
+    simplex_rc rc = sx_store_conn_get(a->store, q->conn_id, &c);
+
+    if (rc == SIMPLEX_OK)
+        rc = note_count(a, &c);
+    return rc == SIMPLEX_OK ? sx_emit_queue(a, q->conn_id, q->id, SIMPLEX_SWITCH_RCV,
+                                            SIMPLEX_QUEUE_REMOVED, &q->server, why, detail)
+                            : rc;
 }
 
 /* Somebody else takes the first place. */
@@ -353,8 +366,6 @@ static simplex_rc drain(struct simplex_agent *a, struct sx_conn *c, struct sx_rc
 
     if (rc == SIMPLEX_OK)
         rc = set_state(a, q, SX_SW_REMOVE);
-    if (rc == SIMPLEX_OK)
-        rc = note_count(a, c);
     return rc == SIMPLEX_OK ? sx_command_add(a, c->id, SX_C_DRAIN, q->id, sx_bytes(NULL, 0)) : rc;
 }
 

@@ -488,8 +488,7 @@ simplex_rc sx_switch_deleted(struct simplex_agent *a, const struct sx_rcv_queue 
     sx_rt_rcvq_remove(a, gone->id);
     sx_held_release(a, gone->conn_id);
     if (rc == SIMPLEX_OK && gone->switch_state == SX_SW_REMOVE)
-        return sx_emit_queue(a, gone->conn_id, gone->id, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_REMOVED,
-                             &gone->server, why, detail);
+        return sx_queue_gone(a, gone, why, detail);
     if (rc != SIMPLEX_OK || gone->switch_state != SX_SW_RECEIVED)
         return rc;
     rc = sx_rcv_replacement(a, gone, &q);

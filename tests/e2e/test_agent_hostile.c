@@ -152,7 +152,8 @@ static void noise_afterwards_is_reported(void **state)
 static void make_confirmation(struct sx_wr *envelope, const struct sx_e2e_params *params,
                               uint16_t version, simplex_bytes plain)
 {
-    struct sx_envelope e = { .version = version, .tag = SX_ENV_CONFIRMATION,
+    struct sx_envelope e = { .version = version,
+                             .tag = SX_ENV_CONFIRMATION,
                              .has_e2e = params != NULL };
 
     if (params != NULL)
@@ -360,8 +361,11 @@ static void reordered_messages_are_marked(void **state)
 
 static void say_with(int64_t id, simplex_bytes prev_hash, const char *text)
 {
-    struct sx_agent_msg msg = { .tag = SX_AM_MESSAGE, .msg = SX_M_MSG, .snd_msg_id = id,
-                                .prev_hash = prev_hash, .body = sx_str(text) };
+    struct sx_agent_msg msg = { .tag = SX_AM_MESSAGE,
+                                .msg = SX_M_MSG,
+                                .snd_msg_id = id,
+                                .prev_hash = prev_hash,
+                                .body = sx_str(text) };
     struct sx_wr plain, body;
 
     sx_wr_init(&plain, BODY_MAX);
@@ -432,7 +436,8 @@ static void control_messages_at_the_wrong_time_do_no_harm(void **state)
     connect_contact();
     sx_wr_init(&plain, BODY_MAX);
     for (size_t n = 0; n < SX_COUNT(kinds); n++) {
-        struct sx_agent_msg msg = { .tag = SX_AM_MESSAGE, .msg = kinds[n],
+        struct sx_agent_msg msg = { .tag = SX_AM_MESSAGE,
+                                    .msg = kinds[n],
                                     .snd_msg_id = ++s.c.snd_id,
                                     .prev_hash = sx_bytes(s.c.last_hash, 32) };
         msg.qcont.server = s.c.to.server;
@@ -508,7 +513,8 @@ static void too_many_skipped_messages_are_refused(void **state)
 
 static void envelopes_of_other_kinds_are_reported(void **state)
 {
-    struct sx_envelope invitation = { .version = SX_AGENT_MAX, .tag = SX_ENV_INVITATION,
+    struct sx_envelope invitation = { .version = SX_AGENT_MAX,
+                                      .tag = SX_ENV_INVITATION,
                                       .link = sx_str("simplex:/invitation"),
                                       .body = sx_str("info") };
     struct sx_wr w;
@@ -582,7 +588,7 @@ static void steps_of_a_rotation_out_of_turn_are_refused(void **state)
     say_rotation(SX_M_QUSE, &x);
     expect_err(SIMPLEX_E_PROHIBITED);
     x.test = ref_of(&other);
-    say_rotation(SX_M_QTEST, &x); /* says nothing */
+    say_rotation(SX_M_QTEST, &x);                            /* says nothing */
     x.add = (struct sx_qadd){ other, true, ref_of(&other) }; /* one that is not there */
     say_rotation(SX_M_QADD, &x);
     expect_err(SIMPLEX_E_PROHIBITED);
@@ -645,8 +651,8 @@ static unsigned sending_queues(void)
     return n;
 }
 
-/* Queues that nobody made, as many as the peer likes to name: a few are kept in mind, one that is to
- * be used is found out, and the one that works goes on working. */
+/* Queues that nobody made, as many as the peer likes to name: a few are kept in mind, one that is
+ * to be used is found out, and the one that works goes on working. */
 static void added_queues_that_lead_nowhere_are_bounded_and_given_up(void **state)
 {
     union sx_switch_item x;

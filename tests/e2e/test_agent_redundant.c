@@ -652,8 +652,13 @@ static void restarts_while_queues_are_added_and_removed(void **state)
         assert_int_equal(simplex_agent_remove_queue(r.i.a, r.ic, q.id), SIMPLEX_OK);
         agent_reopen(&r.i);
         expect_in_use(&r.i, r.ic, SIMPLEX_SWITCH_RCV, 1);
-        (void)send_text(&r.j, r.jc, "one");
-        receive_text(&r.i, r.ic, "one");
+        for (int k = 0; k < 500; k++) { /* J finds out when its server has deleted it */
+            (void)send_text(&r.j, r.jc, "one");
+            receive_text(&r.i, r.ic, "one");
+            if (count_queues(&r.j, r.jc, SIMPLEX_SWITCH_SND) == 1)
+                break;
+            (void)usleep(10000);
+        }
         expect_in_use(&r.j, r.jc, SIMPLEX_SWITCH_SND, 1);
     }
     ring_close(&r);
