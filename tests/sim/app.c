@@ -21,6 +21,7 @@ struct app_end *app_new_end(struct sim_node *n, enum app_role role)
     e->role = role;
     e->made = app.tick;
     e->last_in = -1;
+    e->hostile = e->dead = sim.hostile == n;
     return e;
 }
 
@@ -192,8 +193,8 @@ static bool do_join(struct app_task *t)
     int64_t id;
 
     info_text('J', e, info);
-    simplex_rc rc = simplex_agent_join(e->node->a, sx_str(e->offer->short_link), sx_str(info),
-                                       SIMPLEX_PQ_OFF, &id);
+    simplex_rc rc =
+        simplex_agent_join(e->node->a, sx_str(e->short_link), sx_str(info), SIMPLEX_PQ_OFF, &id);
     if (!fits(t, rc, SIMPLEX_OK))
         return false;
     SIM_CHECK(rc != SIMPLEX_OK || id == e->id);
@@ -254,7 +255,7 @@ void app_send_now(struct app_end *e, size_t len, bool probe)
     m->state = rc != SIMPLEX_OK ? APP_NOT_SENT : sim.looping ? APP_PENDING : APP_SENT;
     sim_trace("%u/%u sends %u (%zu bytes): %s, id %" PRId64, e->node->n, e->n, m->n, w.len,
               simplex_rc_name(rc), m->id);
-    if (rc == SIMPLEX_OK || (app.faults && sx_rc_is_store(rc)))
+    if (rc == SIMPLEX_OK || (app.faults && sx_rc_is_store(rc)) || e->hostile)
         return;
     SIM_CHECK(!probe);
     if (rc != SIMPLEX_E_PROHIBITED || (!e->synced && !e->rolled && !e->dead))
@@ -359,6 +360,11 @@ void app_event(struct sim_node *n, const simplex_event *ev)
     app.tick++;
     sim_trace("%u/%d %s %" PRId64 " %s", n->n, e != NULL ? (int)e->n : -1, simplex_event_name(ev),
               simplex_event_msg_id(ev), simplex_rc_name(simplex_event_error(ev)));
+    if (e != NULL && e->hostile) {
+        if (kind == SIMPLEX_EV_MSG)
+            app_add_task(APP_ACK, e, simplex_event_msg_id(ev), 0);
+        return;
+    }
     if (kind == SIMPLEX_EV_ERR) {
         app_on_err(n, e, ev);
         return;

@@ -38,6 +38,7 @@ struct app_end { /* of a connection, on one device */
     bool doubtful; /* the call that deletes was interrupted */
     uint64_t deleted_at;
     bool lost;    /* its device forgot it with an old copy of the database */
+    bool hostile; /* it is one of a device that sends anything, or leads there */
     bool dead;    /* the connection: nothing is promised about it any more */
     bool rolled;  /* one side went back to an old copy */
     bool synced;  /* a new ratchet was asked for */
@@ -127,6 +128,24 @@ void app_describe(void);                      /* on stderr: what has not ended *
 
 /* ---- plan.c ---- */
 
+enum plan_group { /* what a run may contain, chosen for each */
+                  PLAN_ALWAYS = 0,
+                  PLAN_KILL = 1,   /* devices die and start again */
+                  PLAN_NET = 2,    /* sessions break, are deaf, repeat */
+                  PLAN_SERVER = 4, /* servers go and come */
+                  PLAN_SWITCH = 8, /* queues move */
+                  PLAN_SYNC = 16,  /* ratchets are made anew */
+                  PLAN_DELETE = 32,
+                  PLAN_ADDRESS = 64, /* contact addresses and short links */
+                  PLAN_COPY = 128,   /* old copies of databases */
+                  PLAN_TIME = 256,   /* clocks jump, hours pass */
+                  PLAN_FAULT = 512,  /* no memory, full disk */
+                  PLAN_NOISE = 1024, /* noise traffic */
+                  PLAN_GROUPS = 11,
+             PLAN_REST = 2048, /* networks, suspension, users: when SIM_GROUPS says so */
+};
+
+extern bool plan_contact;    /* device 1 sends anything once it is connected with device 0 */
 extern unsigned plan_groups; /* bits of the groups of actions that may be chosen; all */
 void plan_run(void);         /* a whole run, from sim_open to sim_close, as the choices have it */
 

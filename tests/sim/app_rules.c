@@ -282,7 +282,7 @@ static bool msg_ended(const struct app_msg *m)
 {
     const struct app_end *e = m->from;
 
-    if (m->state != APP_SENT || m->excused || e->deleted || e->lost || m->merr)
+    if (m->state != APP_SENT || m->excused || e->hostile || e->deleted || e->lost || m->merr)
         return true;
     if (receipt_due(m))
         return false;

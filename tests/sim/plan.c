@@ -14,23 +14,6 @@
 #define HOUR (3600 * INT64_C(1000))
 #define STEPS 60
 
-enum group { /* what a run may contain, chosen for each */
-             G_ALWAYS = 0,
-             G_KILL = 1,   /* devices die and start again */
-             G_NET = 2,    /* sessions break, are deaf, repeat */
-             G_SERVER = 4, /* servers go and come */
-             G_SWITCH = 8, /* queues move */
-             G_SYNC = 16,  /* ratchets are made anew */
-             G_DELETE = 32,
-             G_ADDRESS = 64, /* contact addresses and short links */
-             G_COPY = 128,   /* old copies of databases */
-             G_TIME = 256,   /* clocks jump, hours pass */
-             G_FAULT = 512,  /* no memory, full disk */
-             G_NOISE = 1024, /* noise traffic */
-             G_GROUPS = 11,
-             G_REST = 2048, /* networks, suspension, users: when SIM_GROUPS says so */
-};
-
 static struct plan {
     unsigned groups;
     bool pq;
@@ -54,11 +37,14 @@ struct call { /* arguments and results, for code that runs on a device */
 
 static struct call call;
 
-unsigned plan_groups = ~(unsigned)G_REST;
+unsigned plan_groups = ~(unsigned)PLAN_REST;
+bool plan_contact;
 
 static bool ok_or_fault(simplex_rc rc)
 {
-    if (rc != SIMPLEX_OK && !(app.faults && sx_rc_is_store(rc)))
+    bool hostile = call.e != NULL && call.e->hostile;
+
+    if (rc != SIMPLEX_OK && !(app.faults && sx_rc_is_store(rc)) && !hostile)
         sim_fail("a call failed: %s", simplex_rc_name(rc));
     return rc == SIMPLEX_OK;
 }
@@ -192,12 +178,15 @@ static bool act_join(struct sim_node *n)
     with_short = offer->short_link[0] != 0 && sim_chance(70);
     e = app_new_end(n, offer->role == APP_ADDRESS ? APP_REQUESTER : APP_JOINER);
     e->offer = offer;
+    if (e->hostile || offer->hostile)
+        e->hostile = e->dead = offer->hostile = offer->dead = true;
     offer->used = ++app.tick;
     e->by_short = with_short;
     e->looking = with_short && sim_chance(50);
     e->wants_join = e->looking && sim_chance(80);
     call.e = e;
     call.pq = any_pq();
+    memcpy(e->short_link, offer->short_link, sizeof e->short_link);
     memcpy(call.link, with_short ? offer->short_link : offer->link, sizeof call.link);
     (void)snprintf(call.info, sizeof call.info, "J%u", e->n);
     make_end(n, e->looking ? run_look : run_join);
@@ -498,33 +487,57 @@ static const struct action {
     unsigned group;
     bool (*run)(struct sim_node *n); /* false: not possible now */
 } actions[] = {
-    { "create", 8, false, G_ALWAYS, act_create },
-    { "join", 16, false, G_ALWAYS, act_join },
-    { "send", 40, false, G_ALWAYS, act_send },
-    { "subscribe", 3, false, G_ALWAYS, act_subscribe },
-    { "close", 3, false, G_ALWAYS, act_close },
-    { "create short", 6, false, G_ADDRESS, act_create_short },
-    { "address", 4, false, G_ADDRESS, act_address },
-    { "switch", 10, false, G_SWITCH, act_switch },
-    { "synchronise", 6, false, G_SYNC, act_sync },
-    { "delete", 4, false, G_DELETE, act_delete },
-    { "kill", 12, false, G_KILL, act_kill },
-    { "copy", 6, true, G_COPY, act_copy },
-    { "roll back", 6, true, G_COPY, act_roll_back },
-    { "fault", 8, false, G_FAULT, act_fault },
-    { "noise", 8, false, G_NOISE, act_noise },
-    { "clock", 4, true, G_TIME, act_clock },
-    { "wait", 3, true, G_TIME, act_wait },
-    { "break", 8, true, G_NET, act_break },
-    { "deaf", 4, true, G_NET, act_deaf },
-    { "repeat", 6, true, G_NET, act_repeat },
-    { "server", 6, true, G_SERVER, act_server },
-    { "suspend", 10, false, G_REST, rest_suspend },
-    { "resume", 4, false, G_REST, rest_resume },
-    { "network", 6, false, G_REST, rest_network },
-    { "reconnect", 3, false, G_REST, rest_reconnect },
-    { "test a server", 2, false, G_REST, rest_test },
-    { "user", 2, false, G_REST, rest_user },
+<<<<<<< HEAD
+    { "create", 8, false, PLAN_ALWAYS, act_create },
+    { "join", 16, false, PLAN_ALWAYS, act_join },
+    { "send", 40, false, PLAN_ALWAYS, act_send },
+    { "subscribe", 3, false, PLAN_ALWAYS, act_subscribe },
+    { "close", 3, false, PLAN_ALWAYS, act_close },
+    { "create short", 6, false, PLAN_ADDRESS, act_create_short },
+    { "address", 4, false, PLAN_ADDRESS, act_address },
+    { "switch", 10, false, PLAN_SWITCH, act_switch },
+    { "synchronise", 6, false, PLAN_SYNC, act_sync },
+    { "delete", 4, false, PLAN_DELETE, act_delete },
+    { "kill", 12, false, PLAN_KILL, act_kill },
+    { "copy", 6, true, PLAN_COPY, act_copy },
+    { "roll back", 6, true, PLAN_COPY, act_roll_back },
+    { "fault", 8, false, PLAN_FAULT, act_fault },
+    { "noise", 8, false, PLAN_NOISE, act_noise },
+    { "clock", 4, true, PLAN_TIME, act_clock },
+    { "wait", 3, true, PLAN_TIME, act_wait },
+    { "break", 8, true, PLAN_NET, act_break },
+    { "deaf", 4, true, PLAN_NET, act_deaf },
+    { "repeat", 6, true, PLAN_NET, act_repeat },
+    { "server", 6, true, PLAN_SERVER, act_server },
+    { "suspend", 10, false, PLAN_REST, rest_suspend },
+    { "resume", 4, false, PLAN_REST, rest_resume },
+    { "network", 6, false, PLAN_REST, rest_network },
+    { "reconnect", 3, false, PLAN_REST, rest_reconnect },
+    { "test a server", 2, false, PLAN_REST, rest_test },
+    { "user", 2, false, PLAN_REST, rest_user },
+=======
+    { "create", 8, false, PLAN_ALWAYS, act_create },
+    { "join", 16, false, PLAN_ALWAYS, act_join },
+    { "send", 40, false, PLAN_ALWAYS, act_send },
+    { "subscribe", 3, false, PLAN_ALWAYS, act_subscribe },
+    { "close", 3, false, PLAN_ALWAYS, act_close },
+    { "create short", 6, false, PLAN_ADDRESS, act_create_short },
+    { "address", 4, false, PLAN_ADDRESS, act_address },
+    { "switch", 10, false, PLAN_SWITCH, act_switch },
+    { "synchronise", 6, false, PLAN_SYNC, act_sync },
+    { "delete", 4, false, PLAN_DELETE, act_delete },
+    { "kill", 12, false, PLAN_KILL, act_kill },
+    { "copy", 6, true, PLAN_COPY, act_copy },
+    { "roll back", 6, true, PLAN_COPY, act_roll_back },
+    { "fault", 8, false, PLAN_FAULT, act_fault },
+    { "noise", 8, false, PLAN_NOISE, act_noise },
+    { "clock", 4, true, PLAN_TIME, act_clock },
+    { "wait", 3, true, PLAN_TIME, act_wait },
+    { "break", 8, true, PLAN_NET, act_break },
+    { "deaf", 4, true, PLAN_NET, act_deaf },
+    { "repeat", 6, true, PLAN_NET, act_repeat },
+    { "server", 6, true, PLAN_SERVER, act_server },
+>>>>>>> 115956e (Fuzz the state machines and what a contact can send by scripts of the simulation; 10,000 seeds in CI)
 };
 
 static const struct action *pick(void)
@@ -583,20 +596,20 @@ static void choose(unsigned *nodes, unsigned *servers)
 
     app_open();
     plan.groups = plan.looks = 0;
-    for (unsigned g = 0; g < G_GROUPS; g++)
+    for (unsigned g = 0; g < PLAN_GROUPS; g++)
         plan.groups |= sim_chance(g == 9 ? 20 : 40) ? 1u << g : 0;
     plan.groups &= plan_groups;
-    if ((plan_groups & G_REST) != 0 && sim_chance(60))
-        plan.groups |= G_REST;
+    if ((plan_groups & PLAN_REST) != 0 && sim_chance(60))
+        plan.groups |= PLAN_REST;
     plan.pq = sim_below(16) == 0;
     *nodes = sim_chance(70) ? 2 : 3;
     *servers = plan.n_servers = sim_chance(80) ? 2 : 1 + sim_below(3);
     sim_net_cfg.latency = latencies[sim_below(SX_COUNT(latencies))];
-    sim_net_cfg.break_percent = (plan.groups & G_NET) != 0 ? breaks[sim_below(4)] : 0;
+    sim_net_cfg.break_percent = (plan.groups & PLAN_NET) != 0 ? breaks[sim_below(4)] : 0;
     sim_net_cfg.version = sim_chance(80) ? 0 : (uint16_t)(6 + sim_below(14));
     sim_net_cfg.quota = sim_chance(85) ? 0 : 2 + sim_below(4);
-    app.faults = (plan.groups & G_FAULT) != 0;
-    app.expiry = (plan.groups & G_TIME) != 0;
+    app.faults = (plan.groups & PLAN_FAULT) != 0;
+    app.expiry = (plan.groups & PLAN_TIME) != 0;
     app.replies = sim_chance(40);
     app.max_wait = sim_chance(50) ? 200 : 20000;
     for (unsigned i = 0; i < *nodes; i++)
@@ -704,6 +717,36 @@ static void probe(void)
     }
 }
 
+/* One connection of device 0 with each of the others, before the script begins. */
+static void connect_to(unsigned other)
+{
+    struct app_end *e;
+
+    SIM_CHECK(act_create(&sim.nodes[0]));
+    e = call.e;
+    (void)sim_run(60000, pump);
+    SIM_CHECK(e->link[0] != 0 && act_join(&sim.nodes[other]));
+    (void)sim_run(120000, pump);
+    SIM_CHECK(e->ready != 0 && e->peer->ready != 0);
+    if (other != 1)
+        return;
+    e->hostile = e->dead = true;
+    e->peer->hostile = e->peer->dead = true;
+}
+
+static void meet_contact(void)
+{
+    const uint8_t *script = sim.script;
+    size_t left = sim.script_left;
+
+    sim.script_left = 0; /* these choices are none */
+    connect_to(1);
+    connect_to(2);
+    sim.script = script;
+    sim.script_left = left;
+    sim.hostile = &sim.nodes[1];
+}
+
 void plan_run(void)
 {
     unsigned nodes, servers, steps;
@@ -712,9 +755,15 @@ void plan_run(void)
     sim_trace("%u devices, %u servers, groups %x, latency %u, breaks %u%%, version %u, quota %u",
               nodes, servers, plan.groups, sim_net_cfg.latency, sim_net_cfg.break_percent,
               sim_net_cfg.version, sim_net_cfg.quota);
+    if (plan_contact) {
+        nodes = 3;
+        plan.groups = plan_groups;
+    }
     sim_open(nodes, servers);
     for (unsigned i = 0; i < nodes; i++)
         app_start(&sim.nodes[i]);
+    if (plan_contact)
+        meet_contact();
     steps = 10 + sim_below(STEPS);
     for (unsigned i = 0; i < steps && (sim.script == NULL || sim.script_left > 0); i++) {
         act();

@@ -7,6 +7,7 @@
  *     sim_uv.c     the calls of libuv that agents and clients use: loops in virtual time
  *     sim_net.c    connections (client/conn.h) to servers in memory, and what can happen to them
  *     sim_world.c  devices: an agent with its database, which can be closed, killed, set back
+ *     sim_contact.c  a contact that sends anything
  *     sim_crypto.c cheap stand-ins for key agreement and signatures; use of message keys is watched
  *
  * The product's objects are linked as they are. docs/testing.md says how to use it.
@@ -53,6 +54,7 @@ extern struct sim {
     struct sim_node *at;      /* whose code runs; NULL: the world's */
     bool looping;             /* it is the device's loop, not its application */
     bool trace, trace_blocks; /* on stderr: what happens; and what passes the network */
+    struct sim_node *hostile; /* sends anything to its contacts; NULL: nobody */
     const uint8_t *script;    /* choices come from here instead of the seed; NULL: from the seed */
     int32_t queues;           /* receiving queues of each connection; 0: one */
     size_t script_left;

@@ -326,6 +326,7 @@ void sim_seed(uint64_t seed)
     sim_kill_in(0);
     sim.now = 0;
     sim.steps = 0;
+    sim.hostile = NULL;
     sim.at = NULL;
     sim.looping = false;
     mortal = false;

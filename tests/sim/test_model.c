@@ -2,7 +2,9 @@
 /*
  * Random runs of the model, one a seed.
  *
- *     SEEDS=n        how many (default below)
+ * The argument, of several such tests side by side: which of them it is.
+ *
+ *     SEEDS=n        how many runs; without, SIM_SEEDS divided by the number of tests
  *     FIRST_SEED=n   from which on (0)
  *     SIM_GROUPS=n     bits of the groups of actions that may be chosen (plan.c)
  *     TRACE=1        tells on stderr what happens; TRACE=2: and what passes the network
@@ -12,7 +14,8 @@
 
 #include "sim/app.h"
 
-#define SEEDS 300
+#define SEEDS 400 /* of all tests together */
+#define PARTS 4
 
 static uint64_t number(const char *name, uint64_t otherwise)
 {
@@ -34,10 +37,11 @@ static int32_t queues_of(uint64_t seed)
 int main(int argc, char **argv)
 {
     static char how[512];
-    uint64_t first = number("FIRST_SEED", 0), seeds = number("SEEDS", SEEDS);
+    uint64_t part = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
+    uint64_t seeds = number("SEEDS", number("SIM_SEEDS", SEEDS) / PARTS);
+    uint64_t first = number("FIRST_SEED", part * seeds);
     uint64_t shown = 0, kills = 0, connected = 0;
 
-    (void)argc;
     sim.trace = number("TRACE", 0) != 0;
     sim.trace_blocks = number("TRACE", 0) > 1;
     sim.how = how;
