@@ -142,7 +142,7 @@ enum plan_group { /* what a run may contain, chosen for each */
                   PLAN_FAULT = 512,  /* no memory, full disk */
                   PLAN_NOISE = 1024, /* noise traffic */
                   PLAN_GROUPS = 11,
-             PLAN_REST = 2048, /* networks, suspension, users: when SIM_GROUPS says so */
+                  PLAN_REST = 2048, /* networks, suspension, users: when SIM_GROUPS says so */
 };
 
 extern bool plan_contact;    /* device 1 sends anything once it is connected with device 0 */

@@ -487,7 +487,6 @@ static const struct action {
     unsigned group;
     bool (*run)(struct sim_node *n); /* false: not possible now */
 } actions[] = {
-<<<<<<< HEAD
     { "create", 8, false, PLAN_ALWAYS, act_create },
     { "join", 16, false, PLAN_ALWAYS, act_join },
     { "send", 40, false, PLAN_ALWAYS, act_send },
@@ -515,29 +514,6 @@ static const struct action {
     { "reconnect", 3, false, PLAN_REST, rest_reconnect },
     { "test a server", 2, false, PLAN_REST, rest_test },
     { "user", 2, false, PLAN_REST, rest_user },
-=======
-    { "create", 8, false, PLAN_ALWAYS, act_create },
-    { "join", 16, false, PLAN_ALWAYS, act_join },
-    { "send", 40, false, PLAN_ALWAYS, act_send },
-    { "subscribe", 3, false, PLAN_ALWAYS, act_subscribe },
-    { "close", 3, false, PLAN_ALWAYS, act_close },
-    { "create short", 6, false, PLAN_ADDRESS, act_create_short },
-    { "address", 4, false, PLAN_ADDRESS, act_address },
-    { "switch", 10, false, PLAN_SWITCH, act_switch },
-    { "synchronise", 6, false, PLAN_SYNC, act_sync },
-    { "delete", 4, false, PLAN_DELETE, act_delete },
-    { "kill", 12, false, PLAN_KILL, act_kill },
-    { "copy", 6, true, PLAN_COPY, act_copy },
-    { "roll back", 6, true, PLAN_COPY, act_roll_back },
-    { "fault", 8, false, PLAN_FAULT, act_fault },
-    { "noise", 8, false, PLAN_NOISE, act_noise },
-    { "clock", 4, true, PLAN_TIME, act_clock },
-    { "wait", 3, true, PLAN_TIME, act_wait },
-    { "break", 8, true, PLAN_NET, act_break },
-    { "deaf", 4, true, PLAN_NET, act_deaf },
-    { "repeat", 6, true, PLAN_NET, act_repeat },
-    { "server", 6, true, PLAN_SERVER, act_server },
->>>>>>> 115956e (Fuzz the state machines and what a contact can send by scripts of the simulation; 10,000 seeds in CI)
 };
 
 static const struct action *pick(void)

@@ -98,9 +98,8 @@ static void run_test(struct sim_node *n, void *arg)
     int64_t test;
 
     (void)arg;
-    rest.rc = simplex_agent_test_server(n->a, SIMPLEX_USER_DEFAULT,
-                                        n->cfg.servers[sim_below((uint32_t)n->cfg.n_servers)],
-                                        &test);
+    rest.rc = simplex_agent_test_server(
+        n->a, SIMPLEX_USER_DEFAULT, n->cfg.servers[sim_below((uint32_t)n->cfg.n_servers)], &test);
 }
 
 bool rest_test(struct sim_node *n)
