@@ -7,7 +7,6 @@
  * bench_scale [--full]      10,000 connections instead of 2,000, idle for 11 minutes instead of 20
  * s
  */
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,152 +16,7 @@
 
 #include "base/base.h"
 #include "bench/served.h"
-#include "crypto/crypto.h"
-#include "simplex/agent.h"
-
-#define SERVERS_MAX 10
-#define CONTACTS_MAX 1000
-#define KEY "0123456789abcdef0123456789abcdef"
-#define PARALLEL 64 /* connections being made at a time */
-
-static struct served servers[SERVERS_MAX];
-static char addresses[SERVERS_MAX][128];
-static const char *address_list[SERVERS_MAX];
-
-static void die(const char *what, simplex_rc rc)
-{
-    fprintf(stderr, "bench_scale: %s: %s\n", what, simplex_rc_text(rc));
-    exit(1);
-}
-
-static void must(const char *what, simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        die(what, rc);
-}
-
-/* ---- an agent and what it told ---- */
-
-struct side {
-    simplex_agent *a;
-    struct side *peer;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    size_t inv, con, up, sent, received;
-    int64_t cons[CONTACTS_MAX];
-};
-
-/* I hands each link to J at once: both are in this process. */
-static void on_link(struct side *s, const simplex_event *ev)
-{
-    int64_t conn;
-
-    s->inv++;
-    if (s->peer != NULL)
-        must("join", simplex_agent_join(s->peer->a, simplex_event_data(ev), sx_str("J"),
-                                        SIMPLEX_PQ_OFF, &conn));
-}
-
-static void count(struct side *s, const simplex_event *ev)
-{
-    size_t n;
-
-    switch (simplex_event_kind(ev)) {
-    case SIMPLEX_EV_INV:
-        on_link(s, ev);
-        break;
-    case SIMPLEX_EV_CONF:
-        must("allow", simplex_agent_allow(s->a, simplex_event_conn(ev), simplex_event_conf(ev),
-                                          sx_str("I")));
-        break;
-    case SIMPLEX_EV_CON:
-        if (s->con < CONTACTS_MAX)
-            s->cons[s->con] = simplex_event_conn(ev);
-        s->con++;
-        break;
-    case SIMPLEX_EV_UP:
-        (void)simplex_event_conns(ev, &n);
-        s->up += n;
-        break;
-    case SIMPLEX_EV_MSG:
-        s->received++;
-        must("ack", simplex_agent_ack(s->a, simplex_event_conn(ev), simplex_event_msg_id(ev)));
-        break;
-    case SIMPLEX_EV_SENT:
-        s->sent++;
-        break;
-    case SIMPLEX_EV_ERR:
-    case SIMPLEX_EV_MERR:
-        fprintf(stderr, "bench_scale: %s\n", simplex_event_json(ev));
-        exit(1);
-    default:
-        break;
-    }
-}
-
-static void on_event(void *user, const simplex_event *ev)
-{
-    struct side *s = user;
-
-    pthread_mutex_lock(&s->lock);
-    count(s, ev);
-    pthread_cond_broadcast(&s->changed);
-    pthread_mutex_unlock(&s->lock);
-}
-
-static void wait_for(struct side *s, const size_t *counter, size_t n)
-{
-    pthread_mutex_lock(&s->lock);
-    while (*counter < n)
-        pthread_cond_wait(&s->changed, &s->lock);
-    pthread_mutex_unlock(&s->lock);
-}
-
-static void side_open(struct side *s, const char *db, size_t n_servers)
-{
-    simplex_agent_config cfg = { .size = sizeof cfg,
-                                 .db_path = db,
-                                 .db_key = sx_str(KEY),
-                                 .db_raw_key = true,
-                                 .on_event = on_event,
-                                 .user = s,
-                                 .servers = address_list,
-                                 .n_servers = n_servers };
-
-    memset(s, 0, sizeof *s);
-    pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->changed, NULL);
-    must("open", simplex_agent_open(&cfg, &s->a));
-}
-
-static void side_close(struct side *s)
-{
-    must("close", simplex_agent_close(s->a));
-    s->a = NULL;
-}
-
-/* ---- servers ---- */
-
-static void start_servers(size_t n)
-{
-    char fingerprint[64];
-
-    for (size_t i = 0; i < n; i++) {
-        struct sx_wr w;
-        servers[i] = served_start(NULL);
-        sx_wr_fixed(&w, (uint8_t *)fingerprint, sizeof fingerprint);
-        sx_b64url_encode(&w, sx_bytes(servers[i].key_hash, 32));
-        (void)snprintf(addresses[i], sizeof addresses[i], "smp://%.*s@127.0.0.1:%u", (int)w.len,
-                       fingerprint, (unsigned)servers[i].port);
-        address_list[i] = addresses[i];
-    }
-}
-
-static void stop_servers(size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        served_stop(&servers[i]);
-}
+#include "bench/sides.h"
 
 /* ---- the measured process ---- */
 
@@ -217,12 +71,12 @@ static int measure(int argc, char **argv)
     unsigned idle = (unsigned)strtoul(argv[4], NULL, 10);
 
     for (int i = 5; i < argc && n_servers < SERVERS_MAX; i++)
-        address_list[n_servers++] = argv[i];
+        bench_servers[n_servers++] = argv[i];
     double before = resident();
     int64_t start = sx_mono_us();
-    side_open(&s, argv[2], n_servers);
+    side_open(&s, argv[2], bench_servers, n_servers, NULL);
     double opened = (double)(sx_mono_us() - start) / 1e3;
-    wait_for(&s, &s.up, n);
+    side_wait(&s, &s.up, n);
     double subscribed = (double)(sx_mono_us() - start) / 1e3;
     sleep(1); /* what came with the answers is freed */
     double memory = resident() - before;
@@ -243,7 +97,7 @@ static void run_measure(const char *db, size_t n, size_t n_servers, unsigned idl
     (void)snprintf(count_text, sizeof count_text, "%zu", n);
     (void)snprintf(idle_text, sizeof idle_text, "%u", idle);
     for (size_t i = 0; i < n_servers; i++)
-        argv[5 + i] = addresses[i];
+        argv[5 + i] = (char *)(uintptr_t)bench_servers[i];
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
@@ -252,7 +106,7 @@ static void run_measure(const char *db, size_t n, size_t n_servers, unsigned idl
     }
     int status = 0;
     if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
-        die("the measured process", SIMPLEX_E_SYSTEM);
+        bench_die("the measured process", SIMPLEX_E_SYSTEM);
 }
 
 /* ---- many connections ---- */
@@ -262,28 +116,17 @@ static void make_queues(const char *db, size_t n, size_t n_servers)
     static struct side s;
     int64_t conn;
 
-    side_open(&s, db, n_servers);
+    side_open(&s, db, bench_servers, n_servers, NULL);
     for (size_t i = 0; i < n; i++) {
-        must("create", simplex_agent_create(s.a, SIMPLEX_PQ_OFF, &conn));
+        bench_must("create", simplex_agent_create(s.a, SIMPLEX_PQ_OFF, &conn));
         if (i % 500 == 499) {
-            wait_for(&s, &s.inv, i - PARALLEL);
+            side_wait(&s, &s.seen[SIMPLEX_EV_INV], i - 64);
             fprintf(stderr, "\r%zu of %zu connections made ", i + 1, n);
         }
     }
-    wait_for(&s, &s.inv, n);
+    side_wait(&s, &s.seen[SIMPLEX_EV_INV], n);
     fprintf(stderr, "\r\033[K");
     side_close(&s);
-}
-
-static void remove_db(const char *db)
-{
-    static const char *const ends[] = { "", "-wal", "-shm", "-lock", "-age" };
-    char path[320];
-
-    for (size_t i = 0; i < SX_COUNT(ends); i++) {
-        (void)snprintf(path, sizeof path, "%s%s", db, ends[i]);
-        (void)unlink(path);
-    }
 }
 
 static void many(const char *dir, size_t n, size_t n_servers, unsigned idle)
@@ -291,11 +134,11 @@ static void many(const char *dir, size_t n, size_t n_servers, unsigned idle)
     char db[300];
 
     (void)snprintf(db, sizeof db, "%s/many.db", dir);
-    start_servers(n_servers);
+    bench_servers_start(n_servers);
     make_queues(db, n, n_servers);
     run_measure(db, n, n_servers, idle);
-    stop_servers(n_servers);
-    remove_db(db);
+    bench_servers_stop(n_servers);
+    side_remove_db(db);
 }
 
 /* ---- one message to all ---- */
@@ -303,47 +146,35 @@ static void many(const char *dir, size_t n, size_t n_servers, unsigned idle)
 static struct side from, to;
 static size_t n_contacts;
 
-static void connect_all(void)
-{
-    int64_t conn;
-
-    from.peer = &to;
-    for (size_t n = 0; n < n_contacts; n++) {
-        must("create", simplex_agent_create(from.a, SIMPLEX_PQ_OFF, &conn));
-        wait_for(&from, &from.con, n > PARALLEL ? n - PARALLEL : 0);
-    }
-    wait_for(&from, &from.con, n_contacts);
-    wait_for(&to, &to.con, n_contacts);
-}
-
 static void send_singly(simplex_batch_message *m)
 {
     for (size_t n = 0; n < n_contacts; n++)
-        must("send", simplex_agent_send(from.a, m[n].conn, m[n].body, 0, &m[n].msg_id));
+        bench_must("send", simplex_agent_send(from.a, m[n].conn, m[n].body, 0, &m[n].msg_id));
 }
 
 static void send_together(simplex_batch_message *m)
 {
     size_t sent;
 
-    must("batch", simplex_agent_send_batch(from.a, m, n_contacts, sizeof *m, &sent));
+    bench_must("batch", simplex_agent_send_batch(from.a, m, n_contacts, sizeof *m, &sent));
     if (sent != n_contacts)
-        die("batch", SIMPLEX_E_INTERNAL);
+        bench_die("batch", SIMPLEX_E_INTERNAL);
 }
 
 static void message_to_all(const char *what, void (*send)(simplex_batch_message *), size_t round)
 {
-    static simplex_batch_message m[CONTACTS_MAX];
+    static simplex_batch_message m[SIDE_CONNS];
     static uint8_t body[10000];
 
     for (size_t n = 0; n < n_contacts; n++)
-        m[n] = (simplex_batch_message){ .conn = from.cons[n], .body = sx_bytes(body, sizeof body) };
+        m[n] =
+            (simplex_batch_message){ .conn = from.conns[n], .body = sx_bytes(body, sizeof body) };
     int64_t start = sx_mono_us();
     send(m);
     double stored = (double)(sx_mono_us() - start) / 1e6;
-    wait_for(&from, &from.sent, round * n_contacts);
+    side_wait(&from, &from.seen[SIMPLEX_EV_SENT], round * n_contacts);
     double sent = (double)(sx_mono_us() - start) / 1e6;
-    wait_for(&to, &to.received, round * n_contacts);
+    side_wait(&to, &to.seen[SIMPLEX_EV_MSG], round * n_contacts);
     double all = (double)(sx_mono_us() - start) / 1e6;
     printf("  %-28s %9.0f/s stored  %9.0f/s sent  %9.0f/s received\n", what,
            (double)n_contacts / stored, (double)n_contacts / sent, (double)n_contacts / all);
@@ -355,10 +186,11 @@ static void contacts(const char *dir)
 
     (void)snprintf(i, sizeof i, "%s/i.db", dir);
     (void)snprintf(j, sizeof j, "%s/j.db", dir);
-    start_servers(1);
-    side_open(&from, i, 1);
-    side_open(&to, j, 1);
-    connect_all();
+    bench_servers_start(1);
+    side_open(&from, i, bench_servers, 1, NULL);
+    side_open(&to, j, bench_servers, 1, NULL);
+    from.peer = &to;
+    side_connect(&from, n_contacts);
     printf("\na message of 10,000 bytes to %zu contacts (both agents and the server on this "
            "machine)\n",
            n_contacts);
@@ -366,9 +198,9 @@ static void contacts(const char *dir)
     message_to_all("simplex_agent_send_batch", send_together, 2);
     side_close(&from);
     side_close(&to);
-    stop_servers(1);
-    remove_db(i);
-    remove_db(j);
+    bench_servers_stop(1);
+    side_remove_db(i);
+    side_remove_db(j);
 }
 
 int main(int argc, char **argv)
@@ -388,7 +220,7 @@ int main(int argc, char **argv)
     (void)snprintf(dir, sizeof dir, "%s/simplex-bench-XXXXXX",
                    parent != NULL ? parent : "/var/tmp");
     if (mkdtemp(dir) == NULL)
-        die("temporary folder", SIMPLEX_E_SYSTEM);
+        bench_die("temporary folder", SIMPLEX_E_SYSTEM);
     printf("connections in one agent; open: simplex_agent_open has returned; subscribed: counted "
            "from\n"
            "the same start; tries: SUB commands for each queue\n\n");
@@ -397,7 +229,7 @@ int main(int argc, char **argv)
     many(dir, n, 1, idle);
     many(dir, n, SERVERS_MAX, idle);
     fflush(stdout);
-    n_contacts = full ? CONTACTS_MAX : 200;
+    n_contacts = full ? SIDE_CONNS : 200;
     contacts(dir);
     (void)rmdir(dir);
     return 0;
