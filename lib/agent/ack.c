@@ -80,6 +80,7 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     struct sx_ack *k = ctx;
 
     unlink_out(a, k);
+    sx_qcont_goes(a, sx_rt_rcvq_by_id(a, k->queue));
     if (why == SIMPLEX_OK ? rsp->tag != SX_R_MSG : !sx_is_temporary(why, rsp))
         nothing_shown(a, k->queue);
     if (why != SIMPLEX_OK && sx_is_temporary(why, rsp))
@@ -99,6 +100,7 @@ static void send_ack(struct simplex_agent *a, struct sx_ack *k)
 
     /* Without a subscription the message comes again with the next one, and is acknowledged then. */
     if (q == NULL || !sx_client_is_up(q->server->client)) {
+        sx_qcont_goes(a, q);
         sx_free(k);
         return;
     }
@@ -107,6 +109,7 @@ static void send_ack(struct simplex_agent *a, struct sx_ack *k)
     cmd.ack.msg_id = sx_id_bytes(&k->msg_id);
     sx_noise_acked(a, k->queue);
     if (sx_client_send(q->server->client, &req) != SIMPLEX_OK) {
+        sx_qcont_goes(a, q);
         ask_again(a, k);
         sx_fetch_acked(a, k, SIMPLEX_E_DISCONNECTED, NULL);
         sx_free(k);

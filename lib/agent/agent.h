@@ -124,6 +124,7 @@ struct sx_rt_rcvq { /* a receiving queue that has an id on its server */
     bool want;                 /* the application wants it subscribed */
     bool unacked;              /* the server has shown a message and waits for ACK */
     bool on_hold;              /* that message is not wanted yet (hold.c) */
+    bool qcont;                /* A_QCONT waits for the acknowledgement of the marker */
     bool again;                /* subscribed again for that: no news to the application */
     bool draining;             /* a drain waits for an ACK */
     bool subscribed_here;      /* in this session, wanted or not */
@@ -151,6 +152,8 @@ struct sx_rt_sndq { /* delivery worker of a sending queue, while it has work */
     bool dirty;                /* look for work when the turn ends */
     bool waiting;              /* for retry_at */
     bool quota;                /* the peer's queue is full: waits for A_QCONT too */
+    bool cont_waits;           /* nothing leaves before the marker of our full queue is gone */
+    int64_t cont_at;           /* mono ms of the last A_QCONT; 0: none came */
     bool keeping;              /* what is in flight is kept for the queue's replacement */
     bool secured;              /* our key is set in a queue of the standard handshake, perhaps */
     struct sx_rt_server *server; /* of the last attempt */
@@ -439,6 +442,11 @@ void sx_wake_all(struct simplex_agent *a);
 /* A message of the peer came: it is there and reading, so its full queue may have emptied. `now`:
  * do not wait even a second since the last attempt. */
 void sx_wake_quota(struct simplex_agent *a, int64_t conn, bool now);
+/* The marker of a full queue of ours was read; A_QCONT is stored, and leaves when the server has
+ * dropped the marker: a sender that is quicker would find the queue still full, and nobody would
+ * tell it a second time. */
+void sx_qcont_waits(struct simplex_agent *a, struct sx_rt_rcvq *q);
+void sx_qcont_goes(struct simplex_agent *a, struct sx_rt_rcvq *q); /* q may be NULL */
 void sx_run_work(struct simplex_agent *a);       /* at the end of a turn, after the commit */
 void sx_retry_at(struct simplex_agent *a, int64_t at); /* a worker waits until then */
 int64_t sx_work_alarm(struct simplex_agent *a);  /* mono ms of the next retry; INT64_MAX: none */

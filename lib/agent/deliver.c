@@ -85,14 +85,23 @@ static void skip_unsendable(struct simplex_agent *a, struct sx_rt_sndq *w,
     a->work = true;
 }
 
+/* The peer has emptied its queue but its server may not have dropped the marker yet: there will be
+ * no second A_QCONT. Agents other than ours send it before they acknowledge. */
+#define QCONT_FRESH 10000
+#define QCONT_RETRY 100
+
 static void retry(struct simplex_agent *a, struct sx_rt_sndq *w, bool quota)
 {
-    int64_t delay = quota ? sx_next_delay(&w->delay, &w->elapsed, a->cfg.quota_retry_first,
-                                          SX_QUOTA_RETRY_GROW, SX_QUOTA_RETRY_MAX)
-                          : sx_next_delay(&w->delay, &w->elapsed, a->cfg.retry_first, SX_RETRY_GROW,
-                                          a->cfg.retry_max);
+    int64_t since = sx_mono_ms() - w->cont_at;
+    int64_t delay = quota && w->cont_at != 0 && since < QCONT_FRESH
+                        ? (since > QCONT_RETRY ? since : QCONT_RETRY)
+                    : quota ? sx_next_delay(&w->delay, &w->elapsed, a->cfg.quota_retry_first,
+                                            SX_QUOTA_RETRY_GROW, SX_QUOTA_RETRY_MAX)
+                            : sx_next_delay(&w->delay, &w->elapsed, a->cfg.retry_first,
+                                            SX_RETRY_GROW, a->cfg.retry_max);
 
     w->quota = quota;
+    w->cont_waits = false;
     w->tried_at = sx_mono_ms();
     a->quota_waits = a->quota_waits || quota;
     w->waiting = true;

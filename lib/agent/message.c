@@ -146,6 +146,7 @@ static simplex_rc on_qcont(struct simplex_agent *a, struct sx_conn *c, const str
     if (w != NULL) {
         w->waiting = false;
         w->delay = w->elapsed = 0;
+        w->cont_at = sx_mono_ms();
     }
     sx_wake_delivery(a, q.id, c->id);
     sx_event_init(&ev, SIMPLEX_EV_QCONT, c->id);

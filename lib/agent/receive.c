@@ -34,6 +34,7 @@ static int64_t to_ms(int64_t s)
 /* The sender met a full queue and waits: tell it that it may go on (agent.md section 6.9). */
 static simplex_rc on_quota(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q)
 {
+    struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, q->id);
     struct sx_agent_msg msg = { .tag = SX_AM_MESSAGE, .msg = SX_M_QCONT };
     struct sx_outgoing o = { .type = SX_M_QCONT };
     struct sx_snd_queue sq;
@@ -50,7 +51,10 @@ static simplex_rc on_quota(struct simplex_agent *a, struct sx_conn *c, const str
         return rc;
     msg.qcont.server = q->server;
     msg.qcont.snd_id = q->snd_id;
-    return sx_enqueue(a, c, &msg, &o, &id);
+    rc = sx_enqueue(a, c, &msg, &o, &id);
+    if (rc == SIMPLEX_OK && rt != NULL)
+        sx_qcont_waits(a, rt);
+    return rc;
 }
 
 static simplex_rc in_message(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,

@@ -88,6 +88,36 @@ void sx_wake_server(struct simplex_agent *a, const struct sx_rt_server *s)
     }
 }
 
+#define QCONT_WAIT 5000 /* ms for an ACK: then something else is wrong */
+
+void sx_qcont_waits(struct simplex_agent *a, struct sx_rt_rcvq *q)
+{
+    for (size_t b = 0; b < SX_TABLE; b++) {
+        for (struct sx_rt_sndq *w = a->sndqs[b]; w != NULL; w = w->next) {
+            if (w->conn != q->conn || w->waiting || w->in_flight)
+                continue;
+            q->qcont = w->waiting = w->cont_waits = true;
+            w->retry_at = sx_mono_ms() + QCONT_WAIT;
+            sx_retry_at(a, w->retry_at);
+        }
+    }
+}
+
+void sx_qcont_goes(struct simplex_agent *a, struct sx_rt_rcvq *q)
+{
+    if (q == NULL || !q->qcont)
+        return;
+    q->qcont = false;
+    for (size_t b = 0; b < SX_TABLE; b++) {
+        for (struct sx_rt_sndq *w = a->sndqs[b]; w != NULL; w = w->next) {
+            if (w->conn != q->conn || !w->cont_waits)
+                continue;
+            w->waiting = w->cont_waits = false;
+            w->dirty = a->work = true;
+        }
+    }
+}
+
 /* When both directions are full, the A_QCONT of each side waits behind messages that the other side
  * does not take: without this both would sleep until the slow retry. */
 void sx_wake_quota(struct simplex_agent *a, int64_t conn, bool at_once)

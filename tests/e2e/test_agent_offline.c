@@ -245,6 +245,26 @@ static void a_full_queue_goes_on_when_its_reader_is_back(void **state)
     duo_close(&d);
 }
 
+/* Each time the reader acknowledges the marker of the full queue and tells the sender to go on, over
+ * two sessions: the sender must not find the queue still full and be told nothing more. */
+static void a_queue_that_is_full_again_and_again_stops_nobody(void **state)
+{
+    enum { N = 400 };
+    simplex_server_config cfg = small_server();
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, &cfg);
+    d.i.cfg.quota_retry_first = 3600000;
+    agent_reopen(&d.i);
+    duo_connect(&d);
+    for (int n = 0; n < N; n++)
+        send_text(&d.i, d.ic, "on and on");
+    for (int n = 0; n < N; n++)
+        receive_text(&d.j, d.jc, "on and on");
+    duo_close(&d);
+}
+
 static void a_restart_does_not_lose_a_message_that_waits_for_room(void **state)
 {
     enum { N = 7 };
@@ -434,6 +454,7 @@ int main(void)
         cmocka_unit_test(a_message_whose_answer_was_lost_arrives_once),
         cmocka_unit_test(messages_expire),
         cmocka_unit_test(a_full_queue_goes_on_when_its_reader_is_back),
+        cmocka_unit_test(a_queue_that_is_full_again_and_again_stops_nobody),
         cmocka_unit_test(a_restart_does_not_lose_a_message_that_waits_for_room),
         cmocka_unit_test(a_queue_that_stays_full_fails_its_messages),
         cmocka_unit_test(a_copy_of_the_database_takes_the_subscriptions_over),
