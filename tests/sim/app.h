@@ -37,13 +37,14 @@ struct app_end { /* of a connection, on one device */
     bool deleted, gone;
     bool doubtful; /* the call that deletes was interrupted */
     uint64_t deleted_at;
-    bool lost;    /* its device forgot it with an old copy of the database */
-    bool hostile; /* it is one of a device that sends anything, or leads there */
-    bool dead;    /* the connection: nothing is promised about it any more */
-    bool rolled;  /* one side went back to an old copy */
-    bool synced;  /* a new ratchet was asked for */
-    bool aborted; /* a rotation was given up */
-    bool off;     /* not subscribed */
+    bool lost;     /* its device forgot it with an old copy of the database */
+    bool hostile;  /* it is one of a device that sends anything, or leads there */
+    bool dead;     /* the connection: nothing is promised about it any more */
+    bool rolled;   /* one side went back to an old copy */
+    bool synced;   /* a new ratchet was asked for */
+    bool switched; /* its queue was moved, or is */
+    bool aborted;  /* a rotation was given up */
+    bool off;      /* not subscribed */
     int32_t sync;
     int64_t last_in; /* number of the last message that was shown; -1: none */
     int64_t n_out;   /* messages that were sent */

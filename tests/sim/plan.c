@@ -290,6 +290,7 @@ static bool act_switch(struct sim_node *n)
     if (call.e == NULL)
         return false;
     call.on = sim_chance(85);
+    call.e->switched = true;
     call.e->aborted = call.e->aborted || !call.on;
     if (sim_app(n, run_switch, NULL) && allowed(call.rc, SIMPLEX_E_PROHIBITED))
         sim_trace("%u/%u %s: %s", n->n, call.e->n, call.on ? "switch" : "abort",
