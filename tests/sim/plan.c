@@ -274,7 +274,9 @@ static bool act_subscribe(struct sim_node *n)
 
 static bool allowed(simplex_rc rc, simplex_rc also)
 {
-    return rc == also || ok_or_fault(rc);
+    bool refused = call.e->dead && (rc == SIMPLEX_E_NOT_FOUND || rc == SIMPLEX_E_PROHIBITED);
+
+    return rc == also || refused || ok_or_fault(rc);
 }
 
 static void run_switch(struct sim_node *n, void *arg)
