@@ -64,6 +64,7 @@ struct watch {
     double memory[LOAD_CLOSE + 1]; /* the last seen in each phase */
     double cpu_us, cycles;         /* of the run: processor time of both processes, and cycles */
     double cpu_first, done_first;
+    double blocks, blocks_first;
     size_t n; /* samples of the run */
     double done[SAMPLES_MAX], rss[SAMPLES_MAX];
 };
@@ -88,9 +89,11 @@ static void look(void *user, const struct load_snapshot *s)
         if (w->n == 0) {
             w->cpu_first = cpu;
             w->done_first = (double)s->done;
+            w->blocks_first = (double)s->blocks;
         }
         w->cpu_us = (cpu - w->cpu_first) * 1e6;
         w->cycles = (double)s->done - w->done_first;
+        w->blocks = (double)s->blocks - w->blocks_first;
     }
     if (s->phase == LOAD_RUN && w->n < SAMPLES_MAX) {
         w->done[w->n] = (double)s->done;
@@ -145,16 +148,17 @@ static void row(const char *dir, unsigned connections, unsigned window)
     run(&s, &o);
     struct cycle_costs c2 = cycle_costs_measure();
     double rate = (double)result.done / result.seconds;
-    double floor_us = (cycle_floor(&c1) + cycle_floor(&c2)) / 2;
+    double blocks = watch.cycles > 0 ? watch.blocks / watch.cycles : 5;
+    double floor_us = (cycle_floor(&c1, blocks) + cycle_floor(&c2, blocks)) / 2;
     double best = (double)cores * 1e6 / floor_us;
     double cpu_us = watch.cycles > 0 ? watch.cpu_us / watch.cycles : 0;
-    printf("%11u  %9u  %9.0f  %12.0f  %6.0f%%  %10.0f us  %6.0f%%  %6.2f  %6.2f  %6.2f  %6.2f  "
-           "%8.1f\n",
-           connections, window * (connections / 2), rate, best, 100 * rate / best, cpu_us,
-           cpu_us > 0 ? 100 * floor_us / cpu_us : 0, (double)hist_at(&result.deliver, 0.5) / 1e3,
-           (double)hist_at(&result.deliver, 0.99) / 1e3,
-           (double)hist_at(&result.deliver, 0.999) / 1e3, (double)result.deliver.max / 1e3,
-           (watch.memory[LOAD_RUN] - before) / connections / 1024);
+    printf(
+        "%11u  %9u  %9.0f  %6.2f  %12.0f  %6.0f%%  %10.0f us  %6.0f%%  %6.2f  %6.2f  %6.2f  %6.2f  "
+        "%8.1f\n",
+        connections, window * (connections / 2), rate, blocks, best, 100 * rate / best, cpu_us,
+        cpu_us > 0 ? 100 * floor_us / cpu_us : 0, (double)hist_at(&result.deliver, 0.5) / 1e3,
+        (double)hist_at(&result.deliver, 0.99) / 1e3, (double)hist_at(&result.deliver, 0.999) / 1e3,
+        (double)result.deliver.max / 1e3, (watch.memory[LOAD_RUN] - before) / connections / 1024);
     print_errors();
     fflush(stdout);
     served_stop(&s);
@@ -175,11 +179,12 @@ static void throughput(void)
         "what this cryptography alone allows (measured in processor time before and after each\n"
         "row): of the cycles a second, which other work on the machine spoils, and of the\n"
         "processor time that server and clients used for a cycle, which it does not.\n"
-        "KiB/conn: of the server, with the messages that wait (16 KiB each, at most as many as\n"
+        "blocks: that a cycle took; the bound is for these. KiB/conn: of the server, with the "
+        "messages that wait (16 KiB each, at most as many as\n"
         "are in flight)\n\n",
         cores);
-    printf("%11s  %9s  %9s  %12s  %7s  %13s  %7s  %30s  %8s\n", "connections", "in flight",
-           "cycles/s", "cryptography", "of best", "time a cycle", "of best",
+    printf("%11s  %9s  %9s  %6s  %12s  %7s  %13s  %7s  %30s  %8s\n", "connections", "in flight",
+           "cycles/s", "blocks", "cryptography", "of best", "time a cycle", "of best",
            "SEND->MSG ms p50 p99 p99.9 max", "KiB/conn");
     for (size_t i = 0; i < SX_COUNT(rows); i++)
         if (wanted(i))

@@ -234,7 +234,7 @@ static void print_row(struct pair *p, unsigned pairs, unsigned window, int64_t s
         n += p[i].n_latency;
     }
     double rate = received / ((double)(last - start) / 1e6);
-    double best = (double)sysconf(_SC_NPROCESSORS_ONLN) * 1e6 / cycle_floor(c);
+    double best = (double)sysconf(_SC_NPROCESSORS_ONLN) * 1e6 / cycle_floor(c, 5);
     printf("%11u  %9u  %9.0f  %13.0f  %7.0f%%", pairs * 2, window, rate, best, 100 * rate / best);
     if (n > 0) {
         qsort(all, n, sizeof(*all), by_value);

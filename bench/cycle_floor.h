@@ -8,7 +8,8 @@ struct cycle_costs { /* us */
 };
 
 struct cycle_costs cycle_costs_measure(void);
-double cycle_floor(const struct cycle_costs *c); /* us of one cycle, both sides */
+/* us of one cycle, both sides. blocks: that a cycle takes; 5 unless commands or answers share one */
+double cycle_floor(const struct cycle_costs *c, double blocks);
 void cycle_costs_print(const struct cycle_costs *c);
 
 #endif

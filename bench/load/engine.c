@@ -202,6 +202,7 @@ static struct load_snapshot look(const struct run *r, enum load_phase phase, dou
     for (unsigned i = 0; i < r->n; i++) {
         s.ready += atomic_load(&r->threads[i].ready);
         s.done += atomic_load(&r->threads[i].done);
+        s.blocks += atomic_load(&r->threads[i].blocks);
         s.errors += atomic_load(&r->threads[i].errors);
     }
     return s;

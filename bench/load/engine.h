@@ -93,7 +93,7 @@ struct thread {
     atomic_bool queues_made; /* of an owner */
     atomic_int finished;     /* the phase it has done with */
     atomic_uint ready;
-    atomic_ullong done, errors;
+    atomic_ullong done, errors, blocks; /* blocks: written and read */
 };
 
 struct load_control { /* what the threads are told */

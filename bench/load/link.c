@@ -117,6 +117,7 @@ static void flush(struct link *l)
 
     while (l->state == LINK_READY && !sx_conn_congested(l->conn) && (len = work_block(l)) > 0) {
         simplex_rc rc = sx_conn_write(l->conn, sx_bytes(l->t->block, len));
+        atomic_fetch_add_explicit(&l->t->blocks, 1, memory_order_relaxed);
         if (rc == SIMPLEX_OK)
             rc = sx_conn_push(l->conn);
         if (rc == SIMPLEX_OK)
@@ -135,6 +136,7 @@ static void on_content(void *owner, simplex_bytes content)
 {
     struct link *l = owner;
 
+    atomic_fetch_add_explicit(&l->t->blocks, 1, memory_order_relaxed);
     work_content(l, content);
     if (l->t->o->queues == 1 && l->first != NULL)
         flush(l);

@@ -72,6 +72,7 @@ struct load_snapshot {
     unsigned ready; /* connections */
     uint64_t done;  /* cycles, connections of a storm, subscriptions; since the run began */
     uint64_t errors;
+    uint64_t blocks; /* written and read, since the beginning */
 };
 
 struct load_result {

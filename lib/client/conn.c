@@ -447,7 +447,7 @@ static simplex_rc read_blocks(struct sx_conn *c, simplex_bytes *in)
 
 static simplex_rc begin_tls(struct sx_conn *c)
 {
-    c->identity = sx_identity_ref(c->ops->identity(c->owner));
+    c->identity = c->ops->identity != NULL ? sx_identity_ref(c->ops->identity(c->owner)) : NULL;
     simplex_rc rc = sx_tls_new(c->identity != NULL ? c->identity->tls : c->net->tls,
                                c->attempt->server.key_hash, &c->tls);
 

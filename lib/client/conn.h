@@ -17,7 +17,7 @@ struct sx_conn_ops { /* called from the loop; the connection may be closed insid
     void (*content)(void *owner, simplex_bytes content); /* of a block */
     void (*drained)(void *owner);                        /* not congested any more */
     void (*lost)(void *owner, simplex_rc rc);            /* closed by itself: forget it */
-    /* The service that the connection is one of; NULL: of none. */
+    /* The service that the connection is one of; NULL: of none. May itself be NULL. */
     struct sx_identity *(*identity)(void *owner);
 };
 
