@@ -662,7 +662,7 @@ static void run_look_at(struct sim_node *n, void *arg)
         SIM_CHECK(simplex_agent_connection(n->a, e->id, &info) == SIMPLEX_OK);
         SIM_CHECK(info.state == SIMPLEX_CONN_READY && info.sync_state == SIMPLEX_SYNC_OK &&
                   info.subscribed);
-        if (!e->synced && !e->rolled && info.rcv_switch != 0) {
+        if (!e->synced && !e->rolled && sim.queues < 2 && info.rcv_switch != 0) {
             l->rotating = true;
             sim_trace("%u/%u is still moved: %d", n->n, e->n, info.rcv_switch);
         }
