@@ -54,6 +54,7 @@ void sx_fetches_free(struct simplex_agent *a)
 static void tell(struct simplex_agent *a, const struct sx_fetch *f)
 {
     struct simplex_event ev;
+    bool inside = sx_store_in_savepoint(a->store); /* of what ends it: brackets are not nested */
     simplex_rc rc;
 
     sx_event_init(&ev, SIMPLEX_EV_FETCHED, f->conn);
@@ -62,12 +63,15 @@ static void tell(struct simplex_agent *a, const struct sx_fetch *f)
     ev.rc = f->rc;
     if (f->detail != NULL)
         ev.detail = sx_strdup(f->detail);
-    if (f->msg_id == 0 || sx_handler_begin(a) != SIMPLEX_OK) {
+    if (f->msg_id == 0 || (!inside && sx_handler_begin(a) != SIMPLEX_OK)) {
         sx_emit_now(a, &ev);
         return;
     }
     rc = sx_emit(a, &ev);
-    sx_handler_end(a, rc);
+    if (!inside)
+        sx_handler_end(a, rc);
+    else if (sx_rc_is_store(rc))
+        sx_agent_store_failed(a, rc);
 }
 
 /* One queue less to wait for. */

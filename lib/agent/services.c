@@ -134,6 +134,15 @@ void sx_svc_free(struct sx_rt_server *s)
     s->service = NULL;
 }
 
+void sx_svc_drop(struct sx_rt_server *s)
+{
+    if (s->service != NULL &&
+        sx_client_service(s->client, 0, sx_bytes(NULL, 0), sx_bytes(NULL, 0)) != SIMPLEX_OK)
+        sx_log(SX_LOG_WARN, "agent: a session stays that of a service");
+    sx_svc_free(s);
+    s->no_service = false;
+}
+
 /* ---- which queues the server knows ---- */
 
 simplex_rc sx_svc_load(struct simplex_agent *a)

@@ -30,5 +30,7 @@ void sx_svc_ended(struct simplex_agent *a, struct sx_rt_rcvq *q); /* END */
 bool sx_svc_event(struct simplex_agent *a, struct sx_rt_server *s, const struct sx_transmission *t,
                   const struct sx_rsp *rsp);
 void sx_svc_free(struct sx_rt_server *s);
+/* Its rows decide anew who we are to it: what memory knows may never have reached the disk. */
+void sx_svc_drop(struct sx_rt_server *s);
 
 #endif

@@ -100,7 +100,7 @@ void sx_agent_drop_runtime(struct simplex_agent *a)
     for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
         sx_client_want(s->client, false);
         sx_client_disconnect(s->client, SIMPLEX_E_DISCONNECTED);
-        sx_svc_free(s); /* its certificate may never have reached the disk */
+        sx_svc_drop(s);
         s->missed = false;
     }
     sx_routes_drop(a);

@@ -66,6 +66,7 @@ void sx_store_cache(struct sx_store *s, unsigned kib);
 
 simplex_rc sx_store_begin(struct sx_store *s) SIMPLEX_CHECK;
 bool sx_store_in_transaction(const struct sx_store *s);
+bool sx_store_in_savepoint(const struct sx_store *s);
 bool sx_store_dirty(const struct sx_store *s); /* the open transaction has written something */
 simplex_rc sx_store_commit(struct sx_store *s) SIMPLEX_CHECK; /* on failure all is rolled back */
 void sx_store_rollback(struct sx_store *s);

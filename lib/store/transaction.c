@@ -23,6 +23,11 @@ simplex_rc sx_store_begin(struct sx_store *s)
     return rc;
 }
 
+bool sx_store_in_savepoint(const struct sx_store *s)
+{
+    return s->in_savepoint;
+}
+
 bool sx_store_in_transaction(const struct sx_store *s)
 {
     return s->in_txn;

@@ -409,6 +409,41 @@ static void a_fetch_that_is_cut_off_does_not_say_that_nothing_is_there(void **st
     duo_close(&d);
 }
 
+static void a_user_may_go_while_its_messages_are_fetched(void **state)
+{
+    struct ring r;
+    int64_t user, ic, jc;
+    simplex_event *ev;
+
+    (void)state;
+    ring_open(&r, 2, 2, 1, NULL);
+    user = other_user(&r.i);
+    assert_int_equal(simplex_agent_create_as(r.i.a, user, SIMPLEX_PQ_OFF, &ic), SIMPLEX_OK);
+    ev = wait_event(&r.i, SIMPLEX_EV_INV, ic);
+    assert_int_equal(
+        simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("j"), SIMPLEX_PQ_OFF, &jc),
+        SIMPLEX_OK);
+    simplex_event_free(ev);
+    ev = wait_event(&r.i, SIMPLEX_EV_CONF, ic);
+    assert_int_equal(simplex_agent_allow(r.i.a, ic, simplex_event_conf(ev), sx_str("i")),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(&r.i, SIMPLEX_EV_CON, ic);
+    expect(&r.j, SIMPLEX_EV_CON, jc);
+    talk(&r.j, jc, &r.i, ic, "all is well");
+    r.i.cfg.fetch_only = true;
+    agent_reopen(&r.i);
+    (void)send_text(&r.j, jc, "fetched");
+    expect(&r.j, SIMPLEX_EV_SENT, jc);
+    (void)usleep(500000); /* both servers have it */
+    forwarder_set(&r.fwd[1], FORWARD_STALL);
+    assert_int_equal(simplex_agent_fetch(r.i.a, &ic, 1), SIMPLEX_OK);
+    expect(&r.i, SIMPLEX_EV_MSG, ic);
+    assert_int_equal(simplex_agent_delete_user(r.i.a, user, false), SIMPLEX_OK);
+    expect(&r.i, SIMPLEX_EV_DEL_USER, 0);
+    ring_close(&r);
+}
+
 /* ---- hostile servers ---- */
 
 static simplex_rc answer_badly(struct simplex_agent *a, void *arg)
@@ -502,6 +537,46 @@ static void a_certificate_that_was_not_written_is_not_shown(void **state)
     duo_close(&d);
 }
 
+static simplex_rc become_service(struct simplex_agent *a, void *arg)
+{
+    (void)arg;
+    a->recover_after = 1;
+    simplex_rc rc = simplex_agent_set_user_service(a, SIMPLEX_USER_DEFAULT, true);
+    if (rc == SIMPLEX_OK)
+        sx_agent_store_failed(a, SIMPLEX_E_DB_FULL);
+    return rc == SIMPLEX_OK ? a->failed_rc : rc;
+}
+
+/* E_NOT_FOUND: there is no session now. */
+static simplex_rc is_plain(struct simplex_agent *a, void *arg)
+{
+    const struct sx_session *s = sx_client_session(server_named(a, arg)->client);
+
+    if (s == NULL)
+        return SIMPLEX_E_NOT_FOUND;
+    return s->service.role == 0 ? SIMPLEX_OK : SIMPLEX_E_PROHIBITED;
+}
+
+static void a_service_that_was_not_written_down_is_none(void **state)
+{
+    struct duo d;
+    simplex_rc rc = SIMPLEX_E_NOT_FOUND;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    d.i.errors_ok = true;
+    assert_int_equal(sx_agent_run(d.i.a, become_service, NULL, false), SIMPLEX_E_DB_FULL);
+    (void)usleep(300000);
+    for (int k = 0; k < 1000 && rc == SIMPLEX_E_NOT_FOUND; k++) {
+        (void)usleep(10000);
+        rc = sx_agent_run(d.i.a, is_plain, d.i_address, false);
+    }
+    assert_int_equal(rc, SIMPLEX_OK);
+    talk(&d.j, d.jc, &d.i, d.ic, "as before");
+    duo_close(&d);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -518,8 +593,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(times_of_the_configuration_may_be_any),
         cmocka_unit_test(a_queue_inherits_the_first_place_of_the_one_it_replaces),
         cmocka_unit_test(a_fetch_that_is_cut_off_does_not_say_that_nothing_is_there),
+        cmocka_unit_test(a_user_may_go_while_its_messages_are_fetched),
         cmocka_unit_test(a_queue_whose_making_failed_is_in_no_table),
         cmocka_unit_test(a_certificate_that_was_not_written_is_not_shown),
+        cmocka_unit_test(a_service_that_was_not_written_down_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
