@@ -349,7 +349,7 @@ static void a_server_that_loses_messages_is_told_and_nothing_is_lost(void **stat
     struct ring r;
     simplex_queue_info q;
     simplex_event *ev;
-    char text[32];
+    char text[40];
     int64_t missed = 0;
 
     (void)state;
