@@ -13,8 +13,9 @@
 
 #include "simplex/server.h"
 #include "support/blocking_client.h"
+#include "support/server_process.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(TESTS_SANITIZED)
 #define SLOW_BUILD 1
 #else
 #define SLOW_BUILD 0
