@@ -99,6 +99,26 @@ static simplex_rc by_envelope(struct simplex_agent *a, struct sx_conn *c, struct
     return rc;
 }
 
+/* The application was shown it again and again and never acknowledged it: perhaps it cannot live
+ * with it, and nothing behind it would ever come (section 8.1). */
+#define POISON_ATTEMPTS 8
+#define POISON_TIME (24 * 3600 * 1000LL)
+
+static simplex_rc drop_poison(struct simplex_agent *a, int64_t conn, int64_t msg_id)
+{
+    struct simplex_event ev;
+    simplex_rc rc = sx_store_rcv_msg_delete(a->store, conn, msg_id);
+
+    sx_held_release(a, conn);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    sx_event_init(&ev, SIMPLEX_EV_ERR, conn);
+    ev.msg_id = msg_id;
+    ev.rc = SIMPLEX_E_TIMEOUT;
+    ev.detail = sx_strdup("not acknowledged");
+    return sx_emit(a, &ev);
+}
+
 /* The server delivers again what it has no ACK for: we have the row, nothing is to be decrypted. */
 static simplex_rc known_row(struct simplex_agent *a, const struct sx_rcv_queue *q,
                             struct sx_incoming *in, bool *known)
@@ -109,6 +129,8 @@ static simplex_rc known_row(struct simplex_agent *a, const struct sx_rcv_queue *
     *known = rc == SIMPLEX_OK;
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    if (m.attempts >= POISON_ATTEMPTS && sx_now_ms() - m.rcv_ts >= POISON_TIME)
+        return drop_poison(a, q->conn_id, m.id);
     in->keep = true; /* the application's acknowledgement sends ours */
     return sx_store_rcv_msg_attempt(a->store, q->conn_id, m.id);
 }

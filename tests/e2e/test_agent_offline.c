@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <inttypes.h>
 #include "support/agents.h"
+#include "store/store.h"
 
 /* ---- UP and DOWN ---- */
 
@@ -245,8 +247,8 @@ static void a_full_queue_goes_on_when_its_reader_is_back(void **state)
     duo_close(&d);
 }
 
-/* Each time the reader acknowledges the marker of the full queue and tells the sender to go on, over
- * two sessions: the sender must not find the queue still full and be told nothing more. */
+/* Each time the reader acknowledges the marker of the full queue and tells the sender to go on,
+ * over two sessions: the sender must not find the queue still full and be told nothing more. */
 static void a_queue_that_is_full_again_and_again_stops_nobody(void **state)
 {
     enum { N = 400 };
@@ -313,6 +315,68 @@ static void a_queue_that_stays_full_fails_its_messages(void **state)
     agent_reopen(&d.j);
     for (int n = 0; n < 4; n++)
         receive_text(&d.j, d.jc, "x");
+    duo_close(&d);
+}
+
+/* ---- a message that the application cannot take ---- */
+
+/* As if it had been delivered so often, the first time so long ago. */
+static void pretend(const struct test_agent *t, int attempts, int64_t ago_ms)
+{
+    struct sx_store_cfg cfg = { .path = t->db, .key = sx_str(AGENT_KEY), .raw_key = true };
+    struct sx_store *s;
+    char sql[200];
+
+    (void)snprintf(sql, sizeof sql, "UPDATE rcv_messages SET attempts = %d, rcv_ts = %" PRId64,
+                   attempts, sx_now_ms() - ago_ms);
+    assert_int_equal(sx_store_open(&cfg, &s), SIMPLEX_OK);
+    assert_int_equal(sx_store_exec(s, sql), SIMPLEX_OK);
+    sx_store_close(s);
+}
+
+static void a_message_that_is_never_acknowledged_is_dropped_in_the_end(void **state)
+{
+    enum { DAY = 24 * 3600 * 1000 };
+    static const struct {
+        int attempts;
+        int64_t ago;
+        bool drops;
+    } cases[] = { { 7, 2LL * DAY, false }, { 8, DAY / 2, false }, { 8, DAY, true } };
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    send_text(&d.i, d.ic, "poison");
+    send_text(&d.i, d.ic, "behind it");
+    simplex_event *ev = wait_event(&d.j, SIMPLEX_EV_MSG, d.jc);
+    int64_t poison = simplex_event_msg_id(ev);
+    simplex_event_free(ev);
+    for (size_t n = 0; n < sizeof cases / sizeof cases[0]; n++) {
+        agent_close(&d.j);
+        pretend(&d.j, cases[n].attempts, cases[n].ago);
+        agent_reopen(&d.j);
+        expect(&d.j, SIMPLEX_EV_UP, 0);
+        if (!cases[n].drops) {
+            expect(&d.j, SIMPLEX_EV_MSG, d.jc);
+            assert_true(quiet(&d.j, SIMPLEX_EV_ERR, 300));
+        }
+    }
+    ev = wait_event(&d.j, SIMPLEX_EV_ERR, d.jc);
+    assert_int_equal(simplex_event_error(ev), SIMPLEX_E_TIMEOUT);
+    assert_int_equal(simplex_event_msg_id(ev), poison);
+    simplex_event_free(ev);
+    for (int n = 0; n < 2; n++) { /* the first may have been shown once more before */
+        ev = wait_event(&d.j, SIMPLEX_EV_MSG, d.jc);
+        bool behind = sx_bytes_eq(simplex_event_data(ev), sx_str("behind it"));
+        assert_int_equal(simplex_agent_ack(d.j.a, d.jc, simplex_event_msg_id(ev)), SIMPLEX_OK);
+        simplex_event_free(ev);
+        if (behind)
+            break;
+        assert_int_equal(n, 0);
+    }
+    send_text(&d.i, d.ic, "on it goes");
+    receive_text(&d.j, d.jc, "on it goes");
     duo_close(&d);
 }
 
@@ -458,6 +522,7 @@ int main(void)
         cmocka_unit_test(a_restart_does_not_lose_a_message_that_waits_for_room),
         cmocka_unit_test(a_queue_that_stays_full_fails_its_messages),
         cmocka_unit_test(a_copy_of_the_database_takes_the_subscriptions_over),
+        cmocka_unit_test(a_message_that_is_never_acknowledged_is_dropped_in_the_end),
         cmocka_unit_test(another_client_deletes_the_queue),
         cmocka_unit_test(a_used_link_is_refused),
         cmocka_unit_test(a_server_that_lost_its_queues_is_told_of),
