@@ -204,6 +204,8 @@ void app_on_rsync(struct app_end *e, const simplex_event *ev)
     sim_trace("%u/%u sync state %d", e->node->n, e->n, e->sync);
     if (!excused(e) && !e->synced)
         sim_fail("end %u on %u: RSYNC %d without a cause", e->n, e->node->n, e->sync);
+    if (simplex_event_error(ev) == SIMPLEX_E_SERVER)
+        return; /* the peer's queue is gone: trying again at once would go on for ever */
     if (e->sync == SIMPLEX_SYNC_REQUIRED ||
         (e->sync == SIMPLEX_SYNC_ALLOWED && (app.prompt || sim_chance(50))))
         app_add_task(APP_SYNC, e, (int64_t)app.tick, 0);

@@ -348,14 +348,17 @@ static bool act_copy(struct sim_node *n)
     return true;
 }
 
-/* A copy that was made in the run it replaces, when that was killed, cannot be known (restored.c).
- */
+/* A copy that was made in the run it replaces cannot be known when that was killed, or could not
+ * note its age at the end (restored.c): faults that wait for this end are dropped. */
 static bool act_roll_back(struct sim_node *n)
 {
     const struct sim_copy *c = &plan.copies[n->n];
 
     if (c->file[0] == NULL || (c->run == n->runs && plan.copy_kills[n->n] != n->kills))
         return false;
+    (void)sx_fault_disarm();
+    if (n->a != NULL)
+        (void)sx_store_fault_disarm(n->a->store);
     sim_stop(n);
     if (c->run == n->runs && plan.copy_kills[n->n] != n->kills)
         return true;
