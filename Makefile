@@ -4,6 +4,7 @@
 BUILD ?= build
 ARGS ?=
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+TESTS ?= $(JOBS)
 PREFIX ?= /usr/local
 OPTIONS ?=
 # Optimised like a release; assertions and the failing allocations of the tests stay.
@@ -32,7 +33,7 @@ demo:
 test:
 	@scripts/bootstrap
 	@scripts/build $(BUILD)/release -j $(JOBS) -- $(RELEASE)
-	@scripts/test $(BUILD)/release -j $(JOBS) $(if $(COUNT),-n $(COUNT)) -- $(ARGS)
+	@scripts/test $(BUILD)/release -j $(TESTS) $(if $(COUNT),-n $(COUNT)) -- $(ARGS)
 
 bench:
 	@scripts/bootstrap --all
