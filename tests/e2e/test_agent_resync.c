@@ -463,7 +463,7 @@ static void restarts_at_any_time_do_no_harm(void **state)
                 info_of(&d.j, d.jc).sync_state != SIMPLEX_SYNC_OK) &&
                sx_mono_ms() < until)
             usleep(5000);
-        while (!quiet(&d.i, SIMPLEX_EV_RSYNC, 1) || !quiet(&d.j, SIMPLEX_EV_RSYNC, 1))
+        while (!quiet(&d.i, SIMPLEX_EV_RSYNC, 300) || !quiet(&d.j, SIMPLEX_EV_RSYNC, 300))
             continue;
         usable_again(&d);
     }
