@@ -77,8 +77,12 @@ static void check_opened(const struct sx_rcv_queue *q, const struct sx_opened *o
     CHECK(within(o->env.e2e.kem.pk, body) && within(o->env.e2e.kem.ct, body));
     CHECK(o->first == !q->has_e2e_secret);
     if (o->first) {
-        CHECK(o->outer.has_key && o->env.tag == SX_ENV_CONFIRMATION);
-        CHECK(o->inner.has_key || q->mode == SX_MODE_MESSAGING);
+        CHECK(o->outer.has_key);
+        if (o->env.tag == SX_ENV_INVITATION)
+            CHECK(!o->inner.has_key);
+        else
+            CHECK(o->env.tag == SX_ENV_CONFIRMATION &&
+                  (o->inner.has_key || q->mode == SX_MODE_MESSAGING));
     } else {
         CHECK(!o->outer.has_key && !o->inner.has_key);
         CHECK(o->env.tag == SX_ENV_MESSAGE || o->env.tag == SX_ENV_RATCHET_KEY);
