@@ -371,7 +371,7 @@ int main(int argc, char **argv)
     must(sx_crypto_init(), "crypto");
     memory_of_connections();
     memory_of_queues();
-    struct cycle_costs c = cycle_costs_measure();
+    struct cycle_costs c = cycle_costs_measure((size_t)sysconf(_SC_NPROCESSORS_ONLN));
     printf("\n");
     cycle_costs_print(&c);
     printf(
