@@ -454,7 +454,7 @@ simplex_rc sx_load_work(struct simplex_agent *a) SIMPLEX_CHECK; /* at start: who
 /* The next delay of a retry (section 8.1: x 3/2 once `grow` ms have passed). */
 int64_t sx_next_delay(int64_t *delay, int64_t *elapsed, int64_t first, int64_t grow, int64_t max);
 
-/* ---- command.c ---- */
+/* ---- command.c, command_send.c, command_answer.c, command_new.c ---- */
 
 enum sx_command_tag {
     SX_C_NEW = 1, /* NEW for rcv queue; data: of a joiner, e2e parameters and information; of a
