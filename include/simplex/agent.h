@@ -667,7 +667,7 @@ typedef struct simplex_queue_info {
     bool subscribed;   /* RCV: the server pushes its messages now */
     char server[288];  /* "host:port" */
     /* RCV, counted while the connection has several queues */
-    int64_t received;  /* messages, also those that another queue brought first */
+    int64_t received;  /* messages, also those that another queue brought first; no repeats */
     int64_t missed;    /* that others brought and this one lost */
     int64_t behind;    /* that others brought and this one may still bring */
     int64_t last_time; /* when the last one came, ms; 0: none did */

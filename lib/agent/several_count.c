@@ -141,6 +141,7 @@ simplex_rc sx_came(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_que
                    int64_t ext_id, bool fresh, int64_t before)
 {
     struct sx_queue_counts n;
+    bool counts; /* a repeat through the same queue may be noise: it says nothing of the peer */
     simplex_rc rc;
 
     if (c->rcv_queues <= 1)
@@ -150,18 +151,21 @@ simplex_rc sx_came(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_que
         rc = prove(a, c, q);
     if (rc != SIMPLEX_OK)
         return rc;
+    counts = fresh || ext_id > n.last_ext_id;
     if (ext_id > 0)
         note_number(&n, ext_id, fresh, before);
-    n.received++;
     n.last_ts = sx_now_ms();
-    if (n.first_ts == 0)
+    n.received += counts;
+    if (counts && n.first_ts == 0)
         n.first_ts = n.last_ts;
     rc = caught_up(a, c, q, &n);
     if (rc == SIMPLEX_OK)
         rc = sx_store_counts_put(a->store, q->id, &n);
     if (rc == SIMPLEX_OK && fresh)
         rc = mark_others(a, c, q);
-    return rc == SIMPLEX_OK && q->primary && proves_one(a, c, &n) ? sx_fall_back(a, c) : rc;
+    if (rc != SIMPLEX_OK || !counts || !q->primary || !proves_one(a, c, &n))
+        return rc;
+    return sx_fall_back(a, c);
 }
 
 simplex_rc sx_keys_came(struct simplex_agent *a, const struct sx_conn *c,

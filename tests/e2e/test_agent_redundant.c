@@ -560,6 +560,59 @@ static void the_others_go_when_the_initiator_uses_the_first_alone(void **state)
     ring_close(&r);
 }
 
+/* Until t has sent so many repeats of its messages. */
+static void wait_repeats(struct test_agent *t, int64_t n)
+{
+    simplex_noise_stats s = { .size = sizeof s };
+    int64_t end = sx_mono_ms() + WAIT_MS;
+
+    for (; s.total.repeats < n; (void)usleep(10000)) {
+        assert_true(sx_mono_ms() < end);
+        assert_int_equal(simplex_agent_noise_stats(t->a, &s), SIMPLEX_OK);
+    }
+}
+
+/* The second server is away: what comes again through the first says nothing about the second. */
+static void repeats_of_a_message_do_not_say_that_the_peer_uses_one_queue(void **state)
+{
+    simplex_noise noise = { .size = sizeof noise,
+                            .budget = INT64_C(1) << 33,
+                            .kinds = SIMPLEX_NOISE_REPEAT };
+    struct ring r;
+    simplex_queue_info q, before;
+    simplex_event *ev;
+    size_t spare;
+
+    (void)state;
+    ring_open(&r, 2, 2, 1, NULL);
+    r.i.cfg.spare_messages = 8;
+    r.i.cfg.spare_time = 1;
+    agent_reopen(&r.i);
+    assert_int_equal(simplex_agent_create(r.i.a, SIMPLEX_PQ_OFF, &r.ic), SIMPLEX_OK);
+    ev = wait_event(&r.i, SIMPLEX_EV_INV, r.ic);
+    assert_true(queue_at(&r.i, r.ic, SIMPLEX_SWITCH_RCV, 1, &q));
+    spare = server_of(&r, &q);
+    ring_away(&r, spare);
+    assert_int_equal(
+        simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF, &r.jc),
+        SIMPLEX_OK);
+    simplex_event_free(ev);
+    allow(&r.i, r.ic);
+    expect(&r.j, SIMPLEX_EV_CON, r.jc);
+    expect(&r.i, SIMPLEX_EV_CON, r.ic);
+    assert_int_equal(simplex_agent_set_noise(r.j.a, &noise), SIMPLEX_OK);
+    talk(&r.j, r.jc, &r.i, r.ic, "through the first");
+    assert_true(queue_at(&r.i, r.ic, SIMPLEX_SWITCH_RCV, 0, &before));
+    wait_repeats(&r.j, 10);
+    assert_true(quiet(&r.i, SIMPLEX_EV_QUEUE, 500));
+    assert_true(queue_at(&r.i, r.ic, SIMPLEX_SWITCH_RCV, 0, &q));
+    assert_int_equal(q.received, before.received);
+    ring_back(&r, spare);
+    talk_both_ways(&r, "through both");
+    all_in_use(&r, 2, 1);
+    ring_close(&r);
+}
+
 /* ---- queues that come and go ---- */
 
 static int64_t add(struct ring *r, const char *server)
@@ -878,6 +931,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(any_server_may_fail_during_the_handshake),
         cmocka_unit_test(the_others_go_when_the_joiner_uses_the_first_alone),
         cmocka_unit_test(the_others_go_when_the_initiator_uses_the_first_alone),
+        cmocka_unit_test(repeats_of_a_message_do_not_say_that_the_peer_uses_one_queue),
         cmocka_unit_test(queues_are_added_and_removed),
         cmocka_unit_test(restarts_while_queues_are_added_and_removed),
         cmocka_unit_test(one_of_several_queues_moves),
