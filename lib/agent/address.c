@@ -20,7 +20,7 @@ simplex_rc sx_create_address(struct simplex_agent *a, int64_t user, int64_t *con
     simplex_rc rc = sx_conn_begin(a, &c);
 
     if (rc == SIMPLEX_OK)
-        rc = sx_new_rcv_queue(a, &c, NULL, SX_CLIENT_MAX, &q);
+        rc = sx_new_rcv_queue(a, &c, NULL, a->speaks.client.max, &q);
     if (rc != SIMPLEX_OK)
         return rc;
     q.mode = SX_MODE_CONTACT; /* what NEW will ask for */
@@ -49,12 +49,11 @@ static void hold(struct simplex_agent *a, const struct sx_rcv_queue *q, simplex_
 }
 
 /* As the reference: shown even if it could not be accepted, then without PQ. */
-static bool pq_with(const struct sx_link *l)
+static bool pq_with(const struct simplex_agent *a, const struct sx_link *l)
 {
-    return sx_kem_available() &&
-           sx_range_agree(l->agent_v, (struct sx_range){ SX_AGENT_MIN, SX_AGENT_MAX }) >= 5 &&
-           sx_range_agree(l->e2e.v, (struct sx_range){ SX_E2E_MIN, SX_E2E_MAX }) >= 3 &&
-           sx_range_agree(l->queues[0].v, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX }) != 0;
+    return sx_kem_available() && sx_range_agree(l->agent_v, a->speaks.agent) >= 5 &&
+           sx_range_agree(l->e2e.v, a->speaks.e2e) >= 3 &&
+           sx_range_agree(l->queues[0].v, a->speaks.client) != 0;
 }
 
 static simplex_rc show_request(struct simplex_agent *a, const struct sx_invitation *i,
@@ -64,7 +63,7 @@ static simplex_rc show_request(struct simplex_agent *a, const struct sx_invitati
 
     sx_event_init(&ev, SIMPLEX_EV_REQ, i->conn_id);
     ev.conf = i->id;
-    ev.pq = pq_with(l);
+    ev.pq = pq_with(a, l);
     ev.server = sx_server_text(&l->queues[0].server);
     sx_wr_raw(&ev.data, i->info);
     return sx_emit(a, &ev);

@@ -218,6 +218,10 @@ enum sx_life {
     SX_SUSPENDED,
 };
 
+struct sx_speaks { /* versions: agent.md section 1 */
+    struct sx_range agent, client, e2e;
+};
+
 struct simplex_agent {
     uv_loop_t loop;
     uv_thread_t thread;
@@ -244,6 +248,7 @@ struct simplex_agent {
     size_t n_presets;
     simplex_agent_config cfg; /* numbers and callback only; pointers in it are cleared */
     struct sx_net_cfg net_cfg;
+    struct sx_speaks speaks; /* everything we know; less in tests, which make peers older */
 
     /* the turn */
     bool must_commit;       /* somebody waits for the rows of this transaction */
@@ -651,8 +656,9 @@ void sx_deliver(struct simplex_agent *a, struct sx_rt_sndq *w); /* sends the old
 /* ---- envelope.c: the per-queue layer (agent.md section 2) ---- */
 
 /* SEND body of m for q, encrypting the ratchet message. */
-simplex_rc sx_seal_send(const struct sx_conn *c, const struct sx_snd_queue *q,
-                        const struct sx_snd_msg *m, struct sx_wr *body) SIMPLEX_CHECK;
+simplex_rc sx_seal_send(const struct simplex_agent *a, const struct sx_conn *c,
+                        const struct sx_snd_queue *q, const struct sx_snd_msg *m,
+                        struct sx_wr *body) SIMPLEX_CHECK;
 /* The ratchet message of m: the same bytes each time. */
 simplex_rc sx_ratchet_message_of(const struct sx_snd_msg *m, struct sx_wr *w) SIMPLEX_CHECK;
 /* For noise: SEND body of a ratchet message that was sent before, and one of random bytes. */

@@ -24,7 +24,7 @@ static simplex_rc secure_queues(struct simplex_agent *a, int64_t conn, struct sx
 }
 
 /* What the joiner lists; more than we use is not even looked at. */
-static simplex_rc reply_queues(const struct sx_confirmation *conf,
+static simplex_rc reply_queues(const struct simplex_agent *a, const struct sx_confirmation *conf,
                                struct sx_queue_addr list[SX_QUEUES_MAX], size_t *n,
                                uint16_t *version)
 {
@@ -34,7 +34,7 @@ static simplex_rc reply_queues(const struct sx_confirmation *conf,
         sx_queue_info_decode(&r, &list[*n]);
     if (r.bad)
         return SIMPLEX_E_DB_DAMAGED;
-    *version = list[0].v.max < SX_CLIENT_MAX ? list[0].v.max : SX_CLIENT_MAX;
+    *version = list[0].v.max < a->speaks.client.max ? list[0].v.max : a->speaks.client.max;
     *n = sx_usable_queues(list, *n);
     return SIMPLEX_OK;
 }
@@ -49,7 +49,7 @@ static simplex_rc accept_joiner(struct simplex_agent *a, struct sx_conn *c,
     size_t n = 0;
     uint16_t version;
     int64_t id;
-    simplex_rc rc = reply_queues(conf, list, &n, &version);
+    simplex_rc rc = reply_queues(a, conf, list, &n, &version);
 
     if (rc == SIMPLEX_OK)
         rc = sx_new_snd_queue(a, c->id, &list[0], version, &sq);

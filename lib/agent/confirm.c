@@ -89,7 +89,7 @@ static simplex_rc answer_x3dh(struct simplex_agent *a, const struct sx_conn *c,
     struct sx_x3dh_keys own;
     simplex_rc rc;
 
-    if (peer->v.max < SX_E2E_MIN || peer->v.max > SX_E2E_MAX)
+    if (peer->v.max < a->speaks.e2e.min || peer->v.max > a->speaks.e2e.max)
         return SIMPLEX_E_VERSION;
     memset(&own, 0, sizeof own);
     rc = sx_store_x3dh_get(a->store, c->id, &own);
@@ -97,6 +97,8 @@ static simplex_rc answer_x3dh(struct simplex_agent *a, const struct sx_conn *c,
         rc = SIMPLEX_E_PROHIBITED;
     if (rc == SIMPLEX_OK)
         rc = sx_ratchet_init_receive(r, &own, peer, c->pq_support);
+    if (rc == SIMPLEX_OK)
+        r->max_supported = a->speaks.e2e.max;
     sx_x3dh_keys_wipe(&own);
     return rc;
 }
@@ -201,8 +203,8 @@ simplex_rc sx_on_confirmation(struct simplex_agent *a, struct sx_conn *c, struct
                      ? c->state == SX_CONN_INVITED || c->state == SX_CONN_REQUESTED
                      : c->state == SX_CONN_JOINING;
 
-    if (o->env.version < SX_AGENT_MIN ||
-        (o->env.version > SX_AGENT_MAX && o->env.version > c->agent_version))
+    if (o->env.version < a->speaks.agent.min ||
+        (o->env.version > a->speaks.agent.max && o->env.version > c->agent_version))
         return SIMPLEX_E_VERSION;
     if (!waits && c->rcv_queues > 1)
         return sx_confirmed_again(a, c, q, o);

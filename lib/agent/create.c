@@ -89,7 +89,7 @@ simplex_rc sx_create(struct simplex_agent *a, int64_t user, int32_t pq, int64_t 
     memset(&q, 0, sizeof q);
     rc = sx_conn_begin(a, &c);
     if (rc == SIMPLEX_OK)
-        rc = sx_new_rcv_queue(a, &c, NULL, SX_CLIENT_MAX, &q);
+        rc = sx_new_rcv_queue(a, &c, NULL, a->speaks.client.max, &q);
     if (rc == SIMPLEX_OK)
         rc = sx_x3dh_keys_new(pq_possible(pq) && pq == SIMPLEX_PQ_IN_LINK, &keys);
     if (rc == SIMPLEX_OK)
@@ -124,7 +124,7 @@ simplex_rc sx_queue_link(struct simplex_agent *a, const struct sx_conn *c,
                          const struct sx_rcv_queue *q, struct sx_x3dh_keys *keys,
                          struct sx_queue_addr *list, size_t most, struct sx_link *link)
 {
-    struct sx_range v = { SX_CLIENT_MIN, SX_CLIENT_MAX };
+    struct sx_range v = a->speaks.client;
     size_t n = 1;
     simplex_rc rc = SIMPLEX_OK;
 
@@ -135,14 +135,14 @@ simplex_rc sx_queue_link(struct simplex_agent *a, const struct sx_conn *c,
     if (rc != SIMPLEX_OK)
         return rc;
     *link = (struct sx_link){ .kind = c->role == SX_ADDRESS ? SX_LINK_CONTACT : SX_LINK_INVITATION,
-                              .agent_v = { SX_AGENT_MIN, SX_AGENT_MAX },
+                              .agent_v = a->speaks.agent,
                               .queues = list,
                               .n_queues = n };
     if (c->role == SX_ADDRESS)
         return SIMPLEX_OK;
     rc = sx_store_x3dh_get(a->store, c->id, keys);
     if (rc == SIMPLEX_OK)
-        sx_x3dh_params(keys, (struct sx_range){ SX_E2E_MIN, SX_E2E_MAX }, &link->e2e);
+        sx_x3dh_params(keys, a->speaks.e2e, &link->e2e);
     return rc;
 }
 

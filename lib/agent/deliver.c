@@ -19,7 +19,7 @@ static simplex_rc send_message(struct simplex_agent *a, struct sx_rt_sndq *w,
                               .done = on_answer,
                               .ctx = (void *)(intptr_t)w->id };
     struct sx_wr body;
-    simplex_rc rc = sx_seal_send(c, q, m, &body);
+    simplex_rc rc = sx_seal_send(a, c, q, m, &body);
 
     if (rc == SIMPLEX_OK) {
         cmd.send.notify = m->notify;

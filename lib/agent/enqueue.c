@@ -50,7 +50,7 @@ static simplex_rc advance_ratchet(struct simplex_agent *a, int64_t conn, enum sx
     rc = sx_store_ratchet_get_snd(a->store, conn, &r);
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_PROHIBITED : rc;
-    rc = sx_ratchet_encrypt_header(&r, pq, key);
+    rc = sx_ratchet_encrypt_header_as(&r, pq, a->speaks.e2e.max, key);
     if (rc == SIMPLEX_OK)
         rc = sx_store_ratchet_put(a->store, conn, &r, &nothing);
     sx_ratchet_wipe(&r);
@@ -106,7 +106,8 @@ static simplex_rc store_message(struct simplex_agent *a, const struct sx_conn *c
     return rc;
 }
 
-/* What the peer may send a receipt for: receipts name the message by its number and hash. */
+/* What the peer may send a receipt for: receipts name the message by its number and hash. A peer
+ * that knows none may have been updated when it reads this. */
 static simplex_rc expect_receipt(struct simplex_agent *a, const struct sx_conn *c,
                                  const struct sx_outgoing *o)
 {
@@ -115,7 +116,7 @@ static simplex_rc expect_receipt(struct simplex_agent *a, const struct sx_conn *
                          .id = c->last_id,
                          .created_at = sx_now_ms() };
 
-    if (o->type != SX_M_MSG || c->agent_version < SX_AGENT_RECEIPTS)
+    if (o->type != SX_M_MSG)
         return SIMPLEX_OK;
     memcpy(m.hash, c->last_snd_hash, sizeof m.hash);
     return sx_store_sent_add(a->store, &m);

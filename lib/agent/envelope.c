@@ -83,11 +83,12 @@ simplex_rc sx_ratchet_message_of(const struct sx_snd_msg *m, struct sx_wr *w)
 
 /* Everything behind the box tag, built in place: length, private header, envelope, ratchet
  * message, padding. */
-static simplex_rc fill_inner(const struct sx_conn *c, const struct sx_snd_queue *q,
-                             const struct sx_snd_msg *m, uint8_t *inner, size_t n)
+static simplex_rc fill_inner(uint16_t agent_max, const struct sx_conn *c,
+                             const struct sx_snd_queue *q, const struct sx_snd_msg *m,
+                             uint8_t *inner, size_t n)
 {
     struct sx_private_msg priv = { 0 };
-    struct sx_envelope env = { .version = SX_AGENT_MAX, .tag = SX_ENV_MESSAGE };
+    struct sx_envelope env = { .version = agent_max, .tag = SX_ENV_MESSAGE };
     struct sx_wr w;
     simplex_rc rc = envelope_of(c, m, &env);
 
@@ -107,8 +108,9 @@ static simplex_rc fill_inner(const struct sx_conn *c, const struct sx_snd_queue 
     return SIMPLEX_OK;
 }
 
-simplex_rc sx_seal_send(const struct sx_conn *c, const struct sx_snd_queue *q,
-                        const struct sx_snd_msg *m, struct sx_wr *body)
+simplex_rc sx_seal_send(const struct simplex_agent *a, const struct sx_conn *c,
+                        const struct sx_snd_queue *q, const struct sx_snd_msg *m,
+                        struct sx_wr *body)
 {
     size_t n = m->type == 0 ? SX_PAD_CONFIRMATION : SX_PAD_MESSAGE;
     struct sx_client_msg head = { .version = q->client_version,
@@ -123,7 +125,7 @@ simplex_rc sx_seal_send(const struct sx_conn *c, const struct sx_snd_queue *q,
     at = sx_wr_space(body, SX_BOX_TAG + n);
     if (at == NULL)
         return SIMPLEX_E_NOMEM;
-    rc = fill_inner(c, q, m, at + SX_BOX_TAG, n);
+    rc = fill_inner(a->speaks.agent.max, c, q, m, at + SX_BOX_TAG, n);
     if (rc != SIMPLEX_OK)
         return rc;
     seal_in_place(q->e2e_secret, head.nonce, at, n);

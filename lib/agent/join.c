@@ -54,11 +54,11 @@ struct agreed {
     uint16_t agent, client, e2e;
 };
 
-static simplex_rc agree(const struct sx_link *l, struct agreed *v)
+static simplex_rc agree(const struct simplex_agent *a, const struct sx_link *l, struct agreed *v)
 {
-    v->agent = sx_range_agree(l->agent_v, (struct sx_range){ SX_AGENT_MIN, SX_AGENT_MAX });
-    v->client = sx_range_agree(l->queues[0].v, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX });
-    v->e2e = sx_range_agree(l->e2e.v, (struct sx_range){ SX_E2E_MIN, SX_E2E_MAX });
+    v->agent = sx_range_agree(l->agent_v, a->speaks.agent);
+    v->client = sx_range_agree(l->queues[0].v, a->speaks.client);
+    v->e2e = sx_range_agree(l->e2e.v, a->speaks.e2e);
     return v->agent != 0 && v->client != 0 && v->e2e != 0 ? SIMPLEX_OK : SIMPLEX_E_VERSION;
 }
 
@@ -76,6 +76,7 @@ static simplex_rc start_ratchet(struct simplex_agent *a, const struct sx_conn *c
     memset(&own, 0, sizeof own);
     rc = sx_ratchet_init_send(&r, &l->e2e, version, c->pq_support, &own, &e2e, NULL);
     if (rc == SIMPLEX_OK) {
+        r.max_supported = a->speaks.e2e.max;
         sx_wr_init(&w, 8192);
         sx_e2e_params_encode(&w, &e2e);
         sx_wr_large(params, sx_wr_bytes(&w));
@@ -144,7 +145,7 @@ simplex_rc sx_join_link(struct simplex_agent *a, int64_t user, const struct sx_l
                          .created_at = sx_now_ms() };
     struct agreed v;
     struct sx_wr data;
-    simplex_rc rc = agree(l, &v);
+    simplex_rc rc = agree(a, l, &v);
 
     if (rc != SIMPLEX_OK)
         return rc;

@@ -56,7 +56,7 @@ simplex_rc sx_create_short(struct simplex_agent *a, int64_t user, uint8_t type, 
         rc = sx_store_conn_update(a->store, &c);
     }
     if (rc == SIMPLEX_OK)
-        rc = sx_new_rcv_queue(a, &c, NULL, SX_CLIENT_MAX, &q);
+        rc = sx_new_rcv_queue(a, &c, NULL, a->speaks.client.max, &q);
     q.mode = invitation ? SX_MODE_MESSAGING : SX_MODE_CONTACT;
     if (rc == SIMPLEX_OK && invitation)
         rc = make_keys(a, &c);

@@ -152,7 +152,7 @@ static simplex_rc sign_fixed(struct simplex_agent *a, const struct sx_conn *c,
                              const struct sx_rcv_queue *q, struct sx_link_row *l,
                              struct sx_wr *fixed)
 {
-    struct sx_link_fixed f = { .agent_v = { SX_AGENT_MIN, SX_AGENT_MAX }, .root = l->root.pub };
+    struct sx_link_fixed f = { .agent_v = a->speaks.agent, .root = l->root.pub };
     struct sx_x3dh_keys keys;
     struct sx_queue_addr list[SX_QUEUES_MAX];
     simplex_rc rc = sx_queue_link(a, c, q, &keys, list, SX_QUEUES_MAX, &f.request);

@@ -174,7 +174,7 @@ simplex_rc sx_look(struct simplex_agent *a, int64_t user, simplex_bytes link,
     struct sx_short_link s;
     simplex_rc rc = parse(a, user, link, &s);
 
-    if (rc == SIMPLEX_OK && wish->join && wish->info.len > sx_info_max(SX_AGENT_MAX, pq))
+    if (rc == SIMPLEX_OK && wish->join && wish->info.len > sx_info_max(a->speaks.agent.max, pq))
         rc = SIMPLEX_E_TOO_LARGE;
     if (rc == SIMPLEX_OK && wish->join && sx_user_servers(a, user)->n == 0)
         rc = SIMPLEX_E_NO_SERVERS;

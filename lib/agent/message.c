@@ -5,11 +5,11 @@
 
 /* ---- the ratchet ---- */
 
-static simplex_rc raise_version(struct sx_conn *c, uint16_t received)
+static simplex_rc raise_version(const struct simplex_agent *a, struct sx_conn *c, uint16_t received)
 {
-    uint16_t v = received < SX_AGENT_MAX ? received : SX_AGENT_MAX;
+    uint16_t v = received < a->speaks.agent.max ? received : a->speaks.agent.max;
 
-    if (received >= SX_AGENT_MIN && v > c->agent_version)
+    if (received >= a->speaks.agent.min && v > c->agent_version)
         c->agent_version = v;
     return SIMPLEX_OK;
 }
@@ -231,7 +231,7 @@ simplex_rc sx_on_message(struct simplex_agent *a, struct sx_conn *c, struct sx_r
     if (o->env.body.len > SX_BLOCK)
         return SIMPLEX_E_DECODE;
     sx_sha256(o->env.body, hash);
-    rc = raise_version(c, o->env.version);
+    rc = raise_version(a, c, o->env.version);
     if (rc == SIMPLEX_OK)
         rc = decrypt(a, c, o->env.body, &d);
     if (rc != SIMPLEX_OK && !sx_rc_is_store(rc) && rc != SIMPLEX_E_PROHIBITED)

@@ -256,6 +256,9 @@ static struct simplex_agent *new_agent(void)
     a->acks_end = &a->acks;
     a->transient_end = &a->transient;
     a->pulled_end = &a->pulled;
+    a->speaks.agent = (struct sx_range){ SX_AGENT_MIN, SX_AGENT_MAX };
+    a->speaks.client = (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX };
+    a->speaks.e2e = (struct sx_range){ SX_E2E_MIN, SX_E2E_MAX };
     a->next_retry = INT64_MAX;
     a->recover_after = SX_RECOVER_AFTER;
     a->network.type = SIMPLEX_NET_OTHER;

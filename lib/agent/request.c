@@ -33,7 +33,7 @@ static simplex_rc start(struct simplex_agent *a, struct sx_conn *c, simplex_byte
     memset(&q, 0, sizeof q);
     rc = sx_conn_begin(a, c);
     if (rc == SIMPLEX_OK)
-        rc = sx_new_rcv_queue(a, c, address, SX_CLIENT_MAX, &q);
+        rc = sx_new_rcv_queue(a, c, address, a->speaks.client.max, &q);
     if (rc == SIMPLEX_OK)
         rc = sx_x3dh_keys_new(c->pq_support, &keys); /* its reader knows the KEM (section 3.6) */
     if (rc == SIMPLEX_OK)
@@ -58,8 +58,8 @@ simplex_rc sx_request(struct simplex_agent *a, int64_t user, const struct sx_lin
     simplex_rc rc;
 
     c.id = *conn;
-    c.agent_version = sx_range_agree(l->agent_v, (struct sx_range){ SX_AGENT_MIN, SX_AGENT_MAX });
-    to.v.max = sx_range_agree(to.v, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX });
+    c.agent_version = sx_range_agree(l->agent_v, a->speaks.agent);
+    to.v.max = sx_range_agree(to.v, a->speaks.client);
     to.v.min = to.v.max;
     to.mode = SX_MODE_CONTACT; /* a binary address of an old version may not tell */
     if (c.agent_version == 0 || to.v.max == 0)

@@ -161,12 +161,12 @@ static simplex_rc keys_wait(struct simplex_agent *a, int64_t conn, bool *wait)
 static simplex_rc start(struct simplex_agent *a, struct sx_conn *c)
 {
     struct sx_x3dh_keys k;
-    simplex_rc rc = new_keys(a, c, SX_E2E_MAX, &k);
+    simplex_rc rc = new_keys(a, c, a->speaks.e2e.max, &k);
 
     if (rc == SIMPLEX_OK)
         rc = sx_store_x3dh_put(a->store, c->id, &k);
     if (rc == SIMPLEX_OK)
-        rc = send_keys(a, c, &k, SX_E2E_MAX);
+        rc = send_keys(a, c, &k, a->speaks.e2e.max);
     sx_x3dh_keys_wipe(&k);
     c->sync_state = SX_SYNC_STARTED; /* the old ratchet stays: it may read what is on its way */
     return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, c) : rc;
@@ -281,6 +281,7 @@ static simplex_rc agree(struct simplex_agent *a, struct sx_conn *c, const struct
                   : sx_ratchet_init_send_with(&r, peer, peer->v.max, own, NULL);
     if (rc != SIMPLEX_OK)
         return rc;
+    r.max_supported = a->speaks.e2e.max;
     rc = sx_store_ratchet_put(a->store, c->id, &r, NULL);
     sx_ratchet_wipe(&r);
     if (rc == SIMPLEX_OK)
@@ -298,7 +299,8 @@ simplex_rc sx_on_ratchet_key(struct simplex_agent *a, struct sx_conn *c, const s
 
     if (c->state != SX_CONN_READY && c->state != SX_CONN_ACCEPTED)
         return SIMPLEX_E_PROHIBITED;
-    if (o->env.version < SX_AGENT_SYNC || peer->v.max < SX_E2E_MIN || peer->v.max > SX_E2E_MAX)
+    if (o->env.version < SX_AGENT_SYNC || peer->v.max < a->speaks.e2e.min ||
+        peer->v.max > a->speaks.e2e.max)
         return SIMPLEX_E_VERSION;
     hash_keys(&peer->k1, &peer->k2, hash);
     rc = take_keys(a, c, hash, &fresh);

@@ -126,7 +126,7 @@ static simplex_rc begin(struct simplex_agent *a, struct sx_conn *c, simplex_byte
     sx_wr_init(&data, 1024);
     rc = pick_server(a, c, wanted, &server, &data);
     if (rc == SIMPLEX_OK)
-        rc = sx_new_rcv_queue_on(a, c->id, &server, SX_CLIENT_MAX, 0, &q);
+        rc = sx_new_rcv_queue_on(a, c->id, &server, a->speaks.client.max, 0, &q);
     q.primary = false;
     if (rc == SIMPLEX_OK)
         rc = set_state(a, &q, SX_SW_ADD_NEW);
@@ -186,7 +186,7 @@ static simplex_rc announce(struct simplex_agent *a, struct sx_conn *c, struct sx
     simplex_rc rc = set_state(a, q, SX_SW_ADD_QADD);
 
     sx_queue_info_of(q, &x.add.queue);
-    x.add.queue.v = (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX };
+    x.add.queue.v = a->speaks.client;
     return rc == SIMPLEX_OK ? sx_send_switch(a, c, SX_M_QADD, &x) : rc;
 }
 

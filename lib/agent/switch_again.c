@@ -20,7 +20,7 @@ simplex_rc sx_send_qadd(struct simplex_agent *a, struct sx_conn *c, const struct
     union sx_switch_item x = { .add = { .has_replaced = true } };
 
     sx_queue_info_of(q, &x.add.queue);
-    x.add.queue.v = (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX };
+    x.add.queue.v = a->speaks.client;
     x.add.replaced.server = old->server;
     x.add.replaced.snd_id = old->snd_id;
     return say(a, c, SX_M_QADD, &x);

@@ -193,7 +193,7 @@ static simplex_rc begin(struct simplex_agent *a, const struct sx_conn *c, int64_
     if (rc == SIMPLEX_OK)
         rc = pick_server(a, c, &old, server, &s, &data);
     if (rc == SIMPLEX_OK)
-        rc = sx_new_rcv_queue_on(a, c->id, &s, SX_CLIENT_MAX, old.id, &q);
+        rc = sx_new_rcv_queue_on(a, c->id, &s, a->speaks.client.max, old.id, &q);
     old.switch_state = SX_SW_STARTED;
     if (rc == SIMPLEX_OK)
         rc = sx_store_rcvq_update(a->store, &old);

@@ -177,7 +177,7 @@ simplex_rc sx_on_qadd(struct simplex_agent *a, struct sx_conn *c, const struct s
     sx_qadd_next(&r, &x);
     if (r.bad || too_many || !followed(c, x.has_replaced))
         return sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_PROHIBITED);
-    version = sx_range_agree(x.queue.v, (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX });
+    version = sx_range_agree(x.queue.v, a->speaks.client);
     if (version == 0)
         return sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_VERSION);
     rc = find(a, c->id, &x.queue.server, &x.queue.snd_id, &other);

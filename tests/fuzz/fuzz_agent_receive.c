@@ -600,7 +600,7 @@ static simplex_rc take_one(struct simplex_agent *a, struct fuzz_peer *p)
         rc = sx_store_delivery_next(a->store, q.id, 0, &m);
     if (rc != SIMPLEX_OK)
         return rc;
-    fuzz_must(sx_seal_send(&c, &q, &m, &body));
+    fuzz_must(sx_seal_send(a, &c, &q, &m, &body));
     read_by_peer(p, &q, &body);
     sx_wr_free(&body);
     uint8_t type = m.type;
