@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "crypto/crypto.h"
+#include "file.h"
 
 int sx_cli_fail(int status, const char *fmt, ...)
 {
@@ -40,14 +41,14 @@ int sx_cli_paths(struct sx_cli *c)
 int sx_cli_need_ini(const struct sx_cli *c)
 {
     const char *ini = c->paths.path[SX_PATH_INI];
-    FILE *f = fopen(ini, "r");
+    FILE *f = sx_file_open(ini);
 
     if (f != NULL) {
         fclose(f);
         return SX_CLI_GO_ON;
     }
     if (errno != ENOENT && errno != ENOTDIR)
-        return sx_cli_fail(SX_CLI_FAILED, "cannot read %s: %s", ini, strerror(errno));
+        return sx_cli_fail(SX_CLI_FAILED, "cannot read %s: %s", ini, sx_file_error(errno));
     fprintf(stderr,
             "Error: server is not initialized (%s does not exist).\n"
             "Run `smp-server init`, or say where it is with --config DIR.\n",

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "config_keys.h"
+#include "file.h"
 #include "ini.h"
 
 #define REPORTS_MAX 100 /* of one file; a file with more is refused */
@@ -241,7 +242,7 @@ simplex_rc sx_config_parse(const char *file, simplex_bytes text, sx_config_repor
 
 static simplex_rc say_unreadable(struct sx_config_reading *r, int e)
 {
-    const char *why = strerror(e);
+    const char *why = sx_file_error(e);
 
     if (e == ENOENT)
         why = "there is no such file: run `smp-server init`";
@@ -260,7 +261,7 @@ simplex_rc sx_config_read(const char *path, sx_config_report_fn *report, void *u
     simplex_rc rc;
 
     memset(out, 0, sizeof *out);
-    FILE *f = fopen(path, "rbe");
+    FILE *f = sx_file_open(path);
     if (f == NULL)
         return say_unreadable(&r, errno);
     (void)setvbuf(f, NULL, _IONBF, 0); /* passwords: no copy that nobody wipes */

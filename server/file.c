@@ -38,6 +38,34 @@ bool sx_file_exists(const char *dir, const char *name)
     return sx_path_join(path, dir, name) && access(path, F_OK) == 0;
 }
 
+static bool is_regular(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return false;
+    errno = ENOTSUP;
+    return S_ISREG(st.st_mode);
+}
+
+FILE *sx_file_open(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    FILE *f = fd >= 0 && is_regular(fd) ? fdopen(fd, "rb") : NULL;
+
+    if (f == NULL && fd >= 0) {
+        int e = errno;
+        close(fd);
+        errno = e;
+    }
+    return f;
+}
+
+const char *sx_file_error(int e)
+{
+    return e == ENOTSUP ? "it is not a file" : strerror(e);
+}
+
 simplex_rc sx_file_read(const char *dir, const char *name, struct sx_wr *w, struct sx_errtext *err)
 {
     char path[SX_PATH_MAX];
@@ -46,9 +74,9 @@ simplex_rc sx_file_read(const char *dir, const char *name, struct sx_wr *w, stru
 
     if (!sx_path_join(path, dir, name))
         return too_long(dir, err);
-    FILE *f = fopen(path, "rb");
+    FILE *f = sx_file_open(path);
     if (f == NULL) {
-        sx_errtext_set(err, "cannot read %s: %s", path, strerror(errno));
+        sx_errtext_set(err, "cannot read %s: %s", path, sx_file_error(errno));
         return SIMPLEX_E_SYSTEM;
     }
     (void)setvbuf(f, NULL, _IONBF, 0); /* keys: no copy that nobody wipes */

@@ -22,6 +22,12 @@ void sx_errtext_set(struct sx_errtext *e, const char *fmt, ...)
 
 bool sx_path_join(char to[SX_PATH_MAX], const char *dir, const char *name) SIMPLEX_CHECK;
 bool sx_file_exists(const char *dir, const char *name);
+/*
+ * Opens a file to read it. What is none (a FIFO, a device, a directory) is refused with ENOTSUP,
+ * without waiting for whoever is at its other end. NULL: errno, of which sx_file_error tells.
+ */
+FILE *sx_file_open(const char *path) SIMPLEX_CHECK;
+const char *sx_file_error(int e);
 /* Appends the file to w, which limits its size. */
 simplex_rc sx_file_read(const char *dir, const char *name, struct sx_wr *w,
                         struct sx_errtext *err) SIMPLEX_CHECK;

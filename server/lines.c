@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "file.h"
+
 bool sx_lines_open(struct sx_lines *l, const char *path, size_t max)
 {
     memset(l, 0, sizeof(*l));
@@ -12,7 +14,7 @@ bool sx_lines_open(struct sx_lines *l, const char *path, size_t max)
         errno = ENOMEM;
         return false;
     }
-    l->f = fopen(path, "re");
+    l->f = sx_file_open(path);
     if (l->f != NULL)
         return true;
     int e = errno;

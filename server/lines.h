@@ -24,7 +24,7 @@ enum sx_line {
     SX_LINE_IO,   /* the file cannot be read on: errno */
 };
 
-/* False: errno says why (ENOENT: there is no such file). */
+/* False: errno says why (ENOENT: there is no such file; sx_file_error tells of others). */
 bool sx_lines_open(struct sx_lines *l, const char *path, size_t max) SIMPLEX_CHECK;
 enum sx_line sx_lines_next(struct sx_lines *l, simplex_bytes *line);
 void sx_lines_close(struct sx_lines *l);

@@ -261,7 +261,7 @@ static simplex_rc load_lines(struct sx_store *st, struct sx_lines *l, const char
         if (kind == SX_LINE_END)
             return SIMPLEX_OK;
         if (kind == SX_LINE_IO) {
-            sx_errtext_set(err, "cannot read %s: %s", path, strerror(errno));
+            sx_errtext_set(err, "cannot read %s: %s", path, sx_file_error(errno));
             return SIMPLEX_E_SYSTEM;
         }
         if (kind == SX_LINE) /* half a base64 text may look like a whole one: not if torn */
@@ -287,7 +287,7 @@ static simplex_rc load_file(struct sx_store *st, const char *path, bool skip, lo
     if (!sx_lines_open(&l, path, LINE_MAX_LEN)) {
         if (errno == ENOENT)
             return SIMPLEX_OK;
-        sx_errtext_set(err, "cannot read %s: %s", path, strerror(errno));
+        sx_errtext_set(err, "cannot read %s: %s", path, sx_file_error(errno));
         return errno == ENOMEM ? SIMPLEX_E_NOMEM : SIMPLEX_E_SYSTEM;
     }
     simplex_rc rc = load_lines(st, &l, path, skip, load, count, err);

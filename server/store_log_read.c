@@ -218,7 +218,7 @@ simplex_rc sx_slog_read(const struct sx_slog_cfg *cfg, struct sx_errtext *err,
     struct reader *r;
 
     *found = (struct sx_slog_found){ .exists = false };
-    int fd = open(cfg->path, O_RDONLY | O_CLOEXEC);
+    int fd = open(cfg->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* nor wait at a FIFO */
     if (fd < 0 && errno == ENOENT)
         return SIMPLEX_OK;
     if (fd < 0) {

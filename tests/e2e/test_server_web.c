@@ -717,6 +717,41 @@ static void wait_for_name(const struct server *t, const char *wanted)
     assert_string_equal(name, wanted);
 }
 
+/* Opening a FIFO waits for a writer, and reading a device may never end. */
+static void what_is_no_file_is_not_waited_for(void **state)
+{
+    simplex_server_config cfg;
+    struct server t;
+
+    (void)state;
+    assert_int_equal(unlink(key), 0);
+    assert_int_equal(mkfifo(key, 0600), 0);
+    expect_refused("web.key: it is not a file", SIMPLEX_E_SYSTEM);
+    assert_int_equal(unlink(cert), 0);
+    assert_int_equal(symlink("/dev/zero", cert), 0);
+    expect_refused("web.crt: it is not a file", SIMPLEX_E_SYSTEM);
+    assert_int_equal(unlink(cert), 0);
+    assert_int_equal(mkdir(cert, 0700), 0);
+    expect_refused("web.crt: it is not a file", SIMPLEX_E_SYSTEM);
+    assert_int_equal(rmdir(cert), 0);
+    assert_int_equal(unlink(key), 0);
+    web_cert_make(dir, WEB_EC, "site.example.org");
+    init(&cfg);
+    start(&t, &cfg);
+    assert_int_equal(unlink(key), 0);
+    assert_int_equal(mkfifo(key, 0600), 0);
+    assert_int_equal(simplex_server_reload(t.s, &cfg), SIMPLEX_OK);
+    for (int i = 0; i < 10; i++) { /* the thread has looked at it by then, and serves on */
+        assert_int_equal(browser_get(&b, &t.https, "/"), 200);
+        usleep(20000);
+    }
+    assert_int_equal(unlink(key), 0);
+    web_cert_make(dir, WEB_EC, "renewed.example.org");
+    assert_int_equal(simplex_server_reload(t.s, &cfg), SIMPLEX_OK);
+    wait_for_name(&t, "renewed.example.org");
+    simplex_server_stop(t.s);
+}
+
 static void a_renewed_certificate_is_taken_while_it_runs(void **state)
 {
     simplex_server_config cfg;
@@ -779,6 +814,7 @@ int main(void)
         TEST(handshakes_that_do_not_end_are_given_up),
         TEST(a_stop_does_not_wait_for_browsers),
         TEST(certificates_that_cannot_be_used_stop_the_start),
+        TEST(what_is_no_file_is_not_waited_for),
         TEST(a_renewed_certificate_is_taken_while_it_runs),
     };
 

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "site.h"
@@ -182,6 +183,26 @@ static void pages_of_others_stay_and_ours_follow_the_ini(void **state)
     sx_config_free(&c);
 }
 
+static void what_is_no_file_stays_and_is_not_waited_for(void **state)
+{
+    char path[2][128];
+    struct stat st;
+
+    (void)state;
+    load("[TRANSPORT]\nport: 5223\n");
+    assert_int_equal(write_site(), 0);
+    snprintf(path[0], sizeof(path[0]), "%s/index.html", dir);
+    snprintf(path[1], sizeof(path[1]), "%s/media/style.css", dir);
+    assert_int_equal(unlink(path[0]), 0);
+    assert_int_equal(unlink(path[1]), 0);
+    assert_int_equal(mkfifo(path[0], 0644), 0);
+    assert_int_equal(mkdir(path[1], 0755), 0);
+    assert_int_equal(write_site(), 2);
+    assert_true(stat(path[0], &st) == 0 && S_ISFIFO(st.st_mode));
+    assert_true(stat(path[1], &st) == 0 && S_ISDIR(st.st_mode));
+    sx_config_free(&c);
+}
+
 static void a_folder_that_cannot_be_made_is_named(void **state)
 {
     char path[128], error[256] = "";
@@ -208,6 +229,7 @@ int main(void)
         TEST(the_code_is_drawn_when_there_is_a_library_for_it),
         TEST(the_folder_has_the_files_of_the_reference),
         TEST(pages_of_others_stay_and_ours_follow_the_ini),
+        TEST(what_is_no_file_stays_and_is_not_waited_for),
         TEST(a_folder_that_cannot_be_made_is_named),
     };
 
