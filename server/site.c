@@ -68,13 +68,12 @@ static const char android[] =
     "\"3C:52:C4:FD:3C:AD:1C:07:C9:B0:0A:70:80:E3:58:FA:B9:FE:FC:B8:AF:5A:EC:14:77:65:F1:6D:0F:21:"
     "AD:85\"]}}]\n";
 
-/* Pages carry the generator, our other files the comment; pages of the reference load this style
- * sheet, or are its other files. */
+/* Pages carry the generator, style and script the comment; pages of the reference load this style
+ * sheet. */
 static bool is_made(simplex_bytes text)
 {
     static const char *const marks[] = { "content=\"smp-server\"", "/* made by smp-server */",
-                                         "/media/tailwind.css", "\"chat.simplex.app\"",
-                                         ".chat.simplex.app\"" };
+                                         "/media/tailwind.css" };
     char head[LOOK + 1];
     size_t n = text.len < LOOK ? text.len : LOOK;
 
@@ -86,7 +85,8 @@ static bool is_made(simplex_bytes text)
     return false;
 }
 
-/* Somebody's own, or what cannot be read: both stay. */
+/* Somebody's own, or what cannot be read: both stay. So do associations of apps, which have no room
+ * for a mark, once they are edited. */
 static bool is_foreign(const char *dir, const char *name, simplex_bytes wanted, bool *same)
 {
     struct sx_errtext none = { 0 };
@@ -96,8 +96,11 @@ static bool is_foreign(const char *dir, const char *name, simplex_bytes wanted, 
     if (!sx_file_exists(dir, name))
         return false;
     sx_wr_init(&w, SX_SITE_PAGE_MAX);
-    bool foreign = sx_file_read(dir, name, &w, &none) != SIMPLEX_OK || !is_made(sx_wr_bytes(&w));
-    *same = !foreign && sx_bytes_eq(sx_wr_bytes(&w), wanted);
+    bool foreign = true;
+    if (sx_file_read(dir, name, &w, &none) == SIMPLEX_OK) {
+        *same = sx_bytes_eq(sx_wr_bytes(&w), wanted);
+        foreign = !*same && !is_made(sx_wr_bytes(&w));
+    }
     sx_wr_free(&w);
     return foreign;
 }

@@ -183,6 +183,27 @@ static void pages_of_others_stay_and_ours_follow_the_ini(void **state)
     sx_config_free(&c);
 }
 
+/* They name apps and cannot carry a mark of who made them: other apps may have been added. */
+static void the_associations_of_apps_that_were_edited_stay(void **state)
+{
+    static const char *const names[] = { "assetlinks.json", "apple-app-site-association" };
+    struct sx_errtext none = { 0 };
+    char path[128], text[8192];
+
+    (void)state;
+    load("[TRANSPORT]\nport: 5223\n");
+    assert_int_equal(write_site(), 0);
+    snprintf(path, sizeof(path), "%s/well-known", dir);
+    for (size_t i = 0; i < SX_COUNT(names); i++) {
+        snprintf(text, sizeof(text), "%s ", read_back("well-known", names[i]));
+        assert_non_null(strstr(text, "chat.simplex.app"));
+        assert_int_equal(sx_file_write(path, names[i], sx_str(text), 0644, &none), SIMPLEX_OK);
+        assert_int_equal(write_site(), i + 1);
+        assert_string_equal(read_back("well-known", names[i]), text);
+    }
+    sx_config_free(&c);
+}
+
 static void what_is_no_file_stays_and_is_not_waited_for(void **state)
 {
     char path[2][128];
@@ -229,6 +250,7 @@ int main(void)
         TEST(the_code_is_drawn_when_there_is_a_library_for_it),
         TEST(the_folder_has_the_files_of_the_reference),
         TEST(pages_of_others_stay_and_ours_follow_the_ini),
+        TEST(the_associations_of_apps_that_were_edited_stay),
         TEST(what_is_no_file_stays_and_is_not_waited_for),
         TEST(a_folder_that_cannot_be_made_is_named),
     };
