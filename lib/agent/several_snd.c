@@ -8,15 +8,42 @@
 
 /* ---- the peer adds one ---- */
 
-static simplex_rc count(struct simplex_agent *a, int64_t conn, unsigned *n)
+/* A peer has SX_QUEUES_MAX at most. One more row is for one that takes the place of another which
+ * it has removed: we find that out when we write there, with our answer at the latest. */
+#define ROWS_MAX (SX_QUEUES_MAX + 1)
+
+struct counted {
+    unsigned rows;  /* a rotation's two count as one */
+    int64_t unused; /* the oldest that the peer named and did not tell us to use; 0: none */
+};
+
+static simplex_rc count(struct simplex_agent *a, int64_t conn, struct counted *n)
 {
     struct sx_snd_queue q;
     simplex_rc rc = SIMPLEX_OK;
 
-    for (*n = 0; rc == SIMPLEX_OK; *n += rc == SIMPLEX_OK)
-        rc = sx_store_sndq_of(a->store, conn, *n, &q);
+    *n = (struct counted){ 0 };
+    for (unsigned k = 0; rc == SIMPLEX_OK; k++) {
+        rc = sx_store_sndq_of(a->store, conn, k, &q);
+        if (rc != SIMPLEX_OK || q.status == SX_Q_DISABLED || q.replaces != 0)
+            continue;
+        n->rows++;
+        if (q.switch_state == SX_SW_ADD_QKEY && (n->unused == 0 || q.id < n->unused))
+            n->unused = q.id;
+    }
     sx_wipe(&q, sizeof q);
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
+/* What the peer began to add and thought better of makes room. E_PROHIBITED: there is none. */
+static simplex_rc make_room(struct simplex_agent *a, int64_t conn)
+{
+    struct counted n;
+    simplex_rc rc = count(a, conn, &n);
+
+    if (rc != SIMPLEX_OK || n.rows < ROWS_MAX)
+        return rc;
+    return n.unused != 0 ? sx_store_sndq_delete(a->store, n.unused) : SIMPLEX_E_PROHIBITED;
 }
 
 static simplex_rc answer(struct simplex_agent *a, struct sx_conn *c,
@@ -41,13 +68,12 @@ static simplex_rc answer(struct simplex_agent *a, struct sx_conn *c,
 simplex_rc sx_add_on_qadd(struct simplex_agent *a, struct sx_conn *c, const struct sx_qadd *x,
                           uint16_t version)
 {
-    unsigned n;
-    simplex_rc rc = count(a, c->id, &n);
+    simplex_rc rc = make_room(a, c->id);
 
+    if (rc == SIMPLEX_E_PROHIBITED)
+        return sx_switch_refuse(a, c->id, SX_M_QADD, rc);
     if (rc != SIMPLEX_OK)
         return rc;
-    if (n >= 2 * SX_QUEUES_MAX) /* as many may be on their way out */
-        return sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_PROHIBITED);
     rc = sx_peer_is_several(a, c);
     return rc == SIMPLEX_OK ? answer(a, c, &x->queue, version) : rc;
 }

@@ -651,8 +651,8 @@ static unsigned sending_queues(void)
     return n;
 }
 
-/* Queues that nobody made, as many as the peer likes to name: a few are kept in mind, one that is
- * to be used is found out, and the one that works goes on working. */
+/* Queues that nobody made, as many as the peer likes to name: the last few are kept in mind, one
+ * that is to be used is found out, and the one that works goes on working. */
 static void added_queues_that_lead_nowhere_are_bounded_and_given_up(void **state)
 {
     union sx_switch_item x;
@@ -669,11 +669,12 @@ static void added_queues_that_lead_nowhere_are_bounded_and_given_up(void **state
         other.snd_id.b[0]++;
         x.add = (struct sx_qadd){ other, false, ref_of(&s.c.reply) };
         say_rotation(SX_M_QADD, &x);
-        if (n >= 2 * SIMPLEX_QUEUES_MAX - 1)
-            expect_err(SIMPLEX_E_PROHIBITED);
     }
-    assert_int_equal(sending_queues(), 2 * SIMPLEX_QUEUES_MAX);
-    other.snd_id.b[0] = (uint8_t)(s.c.reply.snd_id.b[0] + 1);
+    x.use = (struct sx_quse){ ref_of(&other), false };
+    x.use.queue.snd_id.b[0] = (uint8_t)(s.c.reply.snd_id.b[0] + 1);
+    say_rotation(SX_M_QUSE, &x); /* it had to make room for others */
+    expect_err(SIMPLEX_E_PROHIBITED);
+    assert_int_equal(sending_queues(), SIMPLEX_QUEUES_MAX + 1);
     x.use = (struct sx_quse){ ref_of(&other), false };
     say_rotation(SX_M_QUSE, &x);
     ev = wait_event(&s.d.i, SIMPLEX_EV_QUEUE, s.conn);
@@ -694,6 +695,34 @@ static void added_queues_that_lead_nowhere_are_bounded_and_given_up(void **state
     expect_err(SIMPLEX_E_PROHIBITED);
     x.test = ref_of(&s.c.reply); /* says that the peer has several: nothing follows */
     say_rotation(SX_M_QTEST, &x);
+    assert_usable();
+}
+
+/* Queues on a server that never answers: nothing finds out that they are none. */
+static void queues_that_a_peer_makes_us_use_are_bounded(void **state)
+{
+    union sx_switch_item x;
+    struct sx_queue_addr other = s.c.reply;
+
+    (void)state;
+    connect_contact();
+    other.v = (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX };
+    (void)snprintf(other.server.port, sizeof other.server.port, "9");
+    for (int n = 1; n < 2 * SIMPLEX_QUEUES_MAX + 5; n++) {
+        other.snd_id.b[0]++;
+        x.add = (struct sx_qadd){ other, false, ref_of(&s.c.reply) };
+        say_rotation(SX_M_QADD, &x);
+        if (n > SIMPLEX_QUEUES_MAX) {
+            expect_err(SIMPLEX_E_PROHIBITED);
+            continue;
+        }
+        x.use = (struct sx_quse){ ref_of(&other), false };
+        say_rotation(SX_M_QUSE, &x);
+        expect(&s.d.i, SIMPLEX_EV_QUEUE, s.conn);
+    }
+    assert_int_equal(sending_queues(), SIMPLEX_QUEUES_MAX + 1);
+    send_text(&s.d.i, s.conn, "through the one that is there");
+    expect(&s.d.i, SIMPLEX_EV_SENT, s.conn);
     assert_usable();
 }
 
@@ -847,6 +876,7 @@ int main(void)
         TEST(steps_of_a_rotation_out_of_turn_are_refused),
         TEST(a_rotation_to_nowhere_goes_back),
         TEST(added_queues_that_lead_nowhere_are_bounded_and_given_up),
+        TEST(queues_that_a_peer_makes_us_use_are_bounded),
         TEST(a_full_disk_while_sending_loses_nothing),
         TEST(a_full_disk_while_receiving_loses_nothing),
         TEST(a_full_disk_under_a_callback_loses_nothing),
