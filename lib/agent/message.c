@@ -99,6 +99,7 @@ static void take_number(struct sx_conn *c, const struct sx_agent_msg *m, struct 
     check_integrity(c, m, row);
     c->last_id++;
     c->last_rcv_ext_id = m->snd_msg_id;
+    c->received++;
     memcpy(c->last_rcv_hash, row->hash, sizeof c->last_rcv_hash);
     c->has_rcv_hash = true;
     row->conn_id = c->id;

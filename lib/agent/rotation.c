@@ -96,8 +96,8 @@ void sx_rotation_draw(struct sx_rotation *r, const struct sx_rotation_policy *p,
     r->attempts = 0;
     if (p->every > 0)
         r->due_at = sx_now_ms() + (spread ? sx_up_to(p->every) : around(p->every, p->jitter));
-    if (p->messages > 0 && c->last_rcv_ext_id < INT64_MAX / 2) /* numbers are the peer's: any */
-        r->count_at = c->last_rcv_ext_id + 1 + around(p->messages, p->jitter);
+    if (p->messages > 0) /* those that came: the numbers that the peer gives them may jump */
+        r->count_at = c->received + 1 + around(p->messages, p->jitter);
 }
 
 bool sx_rotation_possible(const struct sx_conn *c)
@@ -134,7 +134,7 @@ simplex_rc sx_rotation_message(struct simplex_agent *a, const struct sx_conn *c)
     if (!a->rotation.by_count)
         return SIMPLEX_OK;
     rc = sx_store_rotation_get(a->store, c->id, &r);
-    if (rc == SIMPLEX_OK && (r.running || r.count_at == 0 || c->last_rcv_ext_id < r.count_at))
+    if (rc == SIMPLEX_OK && (r.running || r.count_at == 0 || c->received < r.count_at))
         return SIMPLEX_OK;
     if (rc == SIMPLEX_OK)
         rc = sx_rotation_policy(a, c->user, &r, &p);
@@ -259,8 +259,7 @@ static simplex_rc due(struct simplex_agent *a, int64_t conn)
         rc = sx_store_conn_get(a->store, conn, &c);
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
-    if (!sx_rotation_possible(
-            &c)) { /* being deleted, or not connected yet: sx_rotation_connected */
+    if (!sx_rotation_possible(&c)) { /* deleted, or not connected yet: sx_rotation_connected */
         r.due_at = SX_ROTATION_NEVER;
         return sx_rotation_put(a, &r);
     }
@@ -318,7 +317,6 @@ int64_t sx_rotation_alarm(const struct simplex_agent *a)
 simplex_rc sx_rotation_load(struct simplex_agent *a)
 {
     a->rotation.at = INT64_MAX;
-    a->rotation.changed = true;
-    sx_rotation_servers_changed(a);
+    sx_rotation_servers_changed(a); /* and what is due is looked at with it */
     return sx_store_rotation_by_count(a->store, &a->rotation.by_count);
 }

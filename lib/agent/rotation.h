@@ -20,7 +20,7 @@ void sx_rotation_servers_changed(struct simplex_agent *a); /* the list of some u
 int64_t sx_rotation_alarm(const struct simplex_agent *a);  /* mono ms; INT64_MAX: none */
 
 simplex_rc sx_rotation_connected(struct simplex_agent *a, const struct sx_conn *c) SIMPLEX_CHECK;
-/* A message of the peer has come; c says which number it had. */
+/* A message of the peer has come, and is counted in c. */
 simplex_rc sx_rotation_message(struct simplex_agent *a, const struct sx_conn *c) SIMPLEX_CHECK;
 /* The rotation of a queue of ours has come to an end. why: of one that was aborted. */
 simplex_rc sx_rotation_ended(struct simplex_agent *a, int64_t conn, bool completed,

@@ -43,6 +43,7 @@ static void put(struct sx_q *q, const struct sx_conn *c)
     sx_q_put_i64(q, c->last_id);
     sx_q_put_i64(q, c->last_snd_id);
     sx_q_put_i64(q, c->last_rcv_ext_id);
+    sx_q_put_i64(q, c->received);
     sx_q_put_some(q, hash_or_none(c->last_snd_hash, c->has_snd_hash));
     sx_q_put_some(q, hash_or_none(c->last_rcv_hash, c->has_rcv_hash));
     sx_q_put_i64(q, c->sync_state);
@@ -63,6 +64,7 @@ static void get(struct sx_q *q, struct sx_conn *c)
     c->last_id = sx_q_i64(q);
     c->last_snd_id = sx_q_i64(q);
     c->last_rcv_ext_id = sx_q_i64(q);
+    c->received = sx_q_i64(q);
     c->has_snd_hash = sx_q_maybe_copy(q, c->last_snd_hash, 32);
     c->has_rcv_hash = sx_q_maybe_copy(q, c->last_rcv_hash, 32);
     c->sync_state = (uint8_t)sx_q_uint(q, SX_SYNC_AGREED);

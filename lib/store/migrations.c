@@ -59,6 +59,7 @@ static const char initial_queues[] =
     " last_internal_msg_id INTEGER NOT NULL,\n"
     " last_internal_snd_msg_id INTEGER NOT NULL,\n"
     " last_external_snd_msg_id INTEGER NOT NULL,\n"
+    " rcv_msg_count INTEGER NOT NULL,\n" /* that came, whatever their numbers */
     " last_snd_msg_hash BLOB,\n"
     " last_rcv_msg_hash BLOB,\n"
     " ratchet_sync_state INTEGER NOT NULL,\n"

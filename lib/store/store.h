@@ -167,6 +167,7 @@ struct sx_conn {
     int64_t last_id;          /* internal ids, both directions */
     int64_t last_snd_id;      /* own external ids */
     int64_t last_rcv_ext_id;  /* the peer's external id received last */
+    int64_t received;         /* messages that came, whatever their ids */
     uint8_t last_snd_hash[32];
     uint8_t last_rcv_hash[32];
     bool has_snd_hash, has_rcv_hash;
@@ -623,7 +624,7 @@ struct sx_rotation { /* of a connection that a policy is for */
     bool own; /* the policy is this connection's; else its user's counts */
     struct sx_rotation_policy policy;
     int64_t due_at;    /* ms: to start, or while one runs, to give up; SX_ROTATION_NEVER */
-    int64_t count_at;  /* the peer's message with this number makes it due; 0: none does */
+    int64_t count_at;  /* so many messages of the peer make it due (sx_conn.received); 0: none do */
     bool unlisted;     /* due because of its server */
     bool running;      /* started by the policy */
     uint32_t attempts; /* that failed since the last success */

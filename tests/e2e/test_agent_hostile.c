@@ -398,6 +398,28 @@ static void false_numbers_and_hashes_are_marked(void **state)
     assert_usable();
 }
 
+/* The queue is to move after ten messages, however the contact numbers them. */
+static void numbers_that_jump_do_not_make_a_queue_move(void **state)
+{
+    simplex_rotation soon = {
+        .size = sizeof soon, .messages = 10, .jitter = 1, .spread = 1, .per_day = 864000000
+    };
+
+    (void)state;
+    connect_contact();
+    assert_int_equal(simplex_agent_set_conn_rotation(s.d.i.a, s.conn, &soon), SIMPLEX_OK);
+    for (int64_t n = 1; n <= 5; n++) {
+        say_with(1000 * n, sx_bytes(s.c.last_hash, 32), "far");
+        expect_msg("far", SIMPLEX_MSG_SKIPPED, n == 1 ? 2 : 1000 * (n - 1) + 1, 1000 * n - 1);
+    }
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_SWITCH, 300));
+    for (int64_t n = 5001; n <= 5008; n++) {
+        say_with(n, sx_bytes(s.c.last_hash, 32), "near");
+        expect_msg("near", SIMPLEX_MSG_OK, 0, 0);
+    }
+    expect(&s.d.i, SIMPLEX_EV_SWITCH, s.conn);
+}
+
 static void send_plain(simplex_bytes plain)
 {
     struct sx_wr body;
@@ -868,6 +890,7 @@ int main(void)
         TEST(replayed_messages_are_dropped),
         TEST(reordered_messages_are_marked),
         TEST(false_numbers_and_hashes_are_marked),
+        TEST(numbers_that_jump_do_not_make_a_queue_move),
         TEST(messages_without_sense_are_reported),
         TEST(control_messages_at_the_wrong_time_do_no_harm),
         TEST(wrong_keys_are_reported),

@@ -134,6 +134,7 @@ static inline struct sx_conn make_conn(void)
                          .last_id = 12,
                          .last_snd_id = 5,
                          .last_rcv_ext_id = 6,
+                         .received = 9,
                          .has_snd_hash = true,
                          .created_at = 1700000000123,
                          .sync_state = 1 };

@@ -50,6 +50,7 @@ static void assert_conn_equal(const struct sx_conn *a, const struct sx_conn *b)
     assert_int_equal(a->last_id, b->last_id);
     assert_int_equal(a->last_snd_id, b->last_snd_id);
     assert_int_equal(a->last_rcv_ext_id, b->last_rcv_ext_id);
+    assert_int_equal(a->received, b->received);
     assert_int_equal(a->has_snd_hash, b->has_snd_hash);
     assert_int_equal(a->has_rcv_hash, b->has_rcv_hash);
     assert_memory_equal(a->last_snd_hash, b->last_snd_hash, 32);
