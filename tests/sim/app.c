@@ -70,6 +70,7 @@ void app_add_task(enum app_kind kind, struct app_end *e, int64_t id, unsigned ot
                                    .end = e,
                                    .id = id,
                                    .other = other,
+                                   .made = app.tick,
                                    .due = sim.now + (app.prompt ? 0 : sim_below(app.max_wait)) };
 }
 

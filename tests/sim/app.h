@@ -77,6 +77,7 @@ struct app_task {
     unsigned other; /* number of the end that asks */
     bool receipt;
     int64_t due;
+    uint64_t made; /* tick */
 };
 
 extern struct app {

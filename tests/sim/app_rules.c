@@ -232,6 +232,7 @@ static void roll_end(struct app_end *e, uint64_t tick)
         e->lost = true;
     if (e->deleted_at > tick)
         e->deleted = e->gone = false;
+    e->off = true; /* perhaps */
     if (e->role == APP_ADDRESS && !e->lost) {
         for (unsigned i = 0; i < app.n_ends; i++) {
             struct app_end *x = &app.ends[i];
@@ -277,6 +278,11 @@ void app_rolled_back(struct sim_node *n, uint64_t tick)
     }
     for (unsigned i = 0; i < app.n_msgs; i++)
         roll_msg(n, &app.msgs[i], tick);
+    for (size_t i = 0; i < APP_TASKS; i++) { /* its events are shown again, with other numbers */
+        struct app_task *t = &app.tasks[i];
+        if (t->kind != 0 && t->end->node == n && t->made > tick)
+            t->kind = 0;
+    }
 }
 
 /* ---- the end of a run ---- */

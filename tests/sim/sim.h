@@ -6,6 +6,7 @@
  *     sim_env.c    clocks, the heap and randomness of the library; choices of the schedule
  *     sim_uv.c     the calls of libuv that agents and clients use: loops in virtual time
  *     sim_net.c    connections (client/conn.h) to servers in memory, and what can happen to them
+ *     sim_vfs.c    databases in memory
  *     sim_world.c  devices: an agent with its database, which can be closed, killed, set back
  *     sim_contact.c  a contact that sends anything
  *     sim_crypto.c cheap stand-ins for key agreement and signatures; use of message keys is watched
@@ -105,6 +106,15 @@ void sim_kill(struct sim_node *n);        /* now; what is not committed is lost 
 void sim_copy_make(struct sim_node *n, struct sim_copy *c);
 void sim_copy_put(struct sim_node *n, const struct sim_copy *c); /* the agent must not run */
 void sim_copy_free(struct sim_copy *c);
+
+/* ---- sim_vfs.c ---- */
+
+void sim_files_prepare(void);
+void sim_files_drop(void);
+void sim_file_get(const char *name, uint8_t **bytes, size_t *len); /* bytes NULL: there is none */
+void sim_file_put(const char *name, const uint8_t *bytes, size_t len); /* NULL: removes it */
+void sim_files_freeze(bool on); /* who closes them does not change them any more */
+void sim_power_lost(const char *name); /* what is not synced is gone; nobody has it open */
 
 /* ---- time ---- */
 

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Devices and time. Databases are files on a file system in memory where there is one, and are not
- * encrypted: sqlite3_key does nothing here (wrapped at link time). New ones are copies of a
- * template, since making the tables takes longer than most runs.
+ * Devices and time. Databases are in memory (sim_vfs.c) and not encrypted: sqlite3_key does nothing
+ * here (wrapped at link time). New ones are copies of a template, since making the tables takes
+ * longer than most runs.
  */
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sim/sim.h"
@@ -49,38 +47,13 @@ static void remove_files(void)
 void sim_end(void)
 {
     sim_copy_free(&empty);
+    sim_files_drop();
     sim_keys_clear();
     if (dir[0] == 0)
         return;
     remove_files();
     (void)rmdir(dir);
     dir[0] = 0;
-}
-
-static void read_file(const char *path, uint8_t **bytes, size_t *len)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    *bytes = NULL;
-    *len = 0;
-    if (fd < 0)
-        return;
-    SIM_CHECK(fstat(fd, &st) == 0);
-    *len = (size_t)st.st_size;
-    *bytes = malloc(*len + 1);
-    SIM_CHECK(*bytes != NULL && read(fd, *bytes, *len) == (ssize_t)*len);
-    (void)close(fd);
-}
-
-static void write_file(const char *path, const uint8_t *bytes, size_t len)
-{
-    if (bytes == NULL) {
-        (void)unlink(path);
-        return;
-    }
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    SIM_CHECK(fd >= 0 && write(fd, bytes, len) == (ssize_t)len && close(fd) == 0);
 }
 
 void sim_copy_make(struct sim_node *n, struct sim_copy *c)
@@ -90,7 +63,7 @@ void sim_copy_make(struct sim_node *n, struct sim_copy *c)
     sim_copy_free(c);
     for (size_t i = 0; i < SX_COUNT(suffixes); i++) {
         (void)snprintf(path, sizeof path, "%s%s", n->db, suffixes[i]);
-        read_file(path, &c->file[i], &c->len[i]);
+        sim_file_get(path, &c->file[i], &c->len[i]);
     }
     c->run = n->runs;
     c->open = n->a != NULL;
@@ -103,7 +76,7 @@ void sim_copy_put(struct sim_node *n, const struct sim_copy *c)
     SIM_CHECK(n->a == NULL);
     for (size_t i = 0; i < SX_COUNT(suffixes); i++) {
         (void)snprintf(path, sizeof path, "%s%s", n->db, suffixes[i]);
-        write_file(path, c->file[i], c->len[i]);
+        sim_file_put(path, c->file[i], c->len[i]);
     }
 }
 
@@ -141,6 +114,7 @@ void sim_prepare(void)
     if (dir[0] != 0)
         return;
     SIM_CHECK(sx_crypto_init() == SIMPLEX_OK);
+    sim_files_prepare();
     make_dir();
     make_template();
 }
@@ -239,14 +213,30 @@ void __wrap_sx_store_abandon(struct sx_store *s, simplex_rc why)
     __real_sx_store_abandon(s, why);
 }
 
+/* They stay as they are; at every second death the power fails too. */
+static void leave_files(struct sim_node *n)
+{
+    char path[320];
+
+    sim_files_freeze(true);
+    if (stores[n->n] != NULL)
+        __real_sx_store_close(stores[n->n]);
+    sim_files_freeze(false);
+    stores[n->n] = NULL;
+    if (sim_luck(2) == 0)
+        return;
+    for (size_t i = 0; i < SX_COUNT(suffixes); i++) {
+        (void)snprintf(path, sizeof path, "%s%s", n->db, suffixes[i]);
+        sim_power_lost(path);
+    }
+}
+
 void sim_kill(struct sim_node *n)
 {
     n->kills++;
     if (sim.undone != NULL)
         sim.undone(n);
-    if (stores[n->n] != NULL)
-        __real_sx_store_close(stores[n->n]);
-    stores[n->n] = NULL;
+    leave_files(n);
     n->a = NULL;
     sim_loop_forget(n);
     sim_net_forget(n);
