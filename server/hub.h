@@ -198,13 +198,14 @@ void sx_peer_close(struct sx_peer *p); /* drops subscriptions and output */
 
 /* Processes the content of one block. Answers become output. Call only when !sx_peer_paused. */
 void sx_peer_block(struct sx_peer *p, simplex_bytes content);
-/* It is subscribed to something, or waits for a relay: not idle, however silent it is. */
+/* It is subscribed to something, or waits for a relay: not idle, however silent it is. GET asks for
+ * one message, and its place is kept for the ACK alone. */
 static inline bool sx_peer_busy(const struct sx_peer *p)
 {
     uint32_t n = 0;
 
     for (size_t i = 0; i < SX_SUB_KINDS; i++)
-        n += p->n_kind[i];
+        n += i != SX_SUB_GET ? p->n_kind[i] : 0;
     return n > 0 || p->n_errands + p->n_held > 0;
 }
 /* So much output waits, or so many errands are under way, that no input should be processed before
