@@ -82,14 +82,6 @@ static bool same(simplex_bytes x, simplex_bytes y)
     return x.ptr == y.ptr && x.len == y.len;
 }
 
-/* What was written since the last call stays, or goes when rc is a failure. */
-static simplex_rc settle(struct simplex_agent *a, simplex_rc rc)
-{
-    simplex_rc end = rc == SIMPLEX_OK ? sx_store_release(a->store) : sx_store_undo(a->store);
-
-    return end == SIMPLEX_OK ? sx_store_savepoint(a->store) : end;
-}
-
 static simplex_rc end_body(struct simplex_agent *a, struct batch *b)
 {
     int64_t id = b->body_id;
@@ -113,25 +105,33 @@ static simplex_rc begin_body(struct simplex_agent *a, struct batch *b, size_t i)
         return rc;
     rc = sx_store_snd_body_add(a->store, body, &b->body_id);
     b->body = body;
-    return rc == SIMPLEX_OK ? settle(a, rc) : rc; /* stays when message i fails */
+    return rc;
 }
 
-/* rc of the whole: only what the database fails with. */
+/* rc of this message; the result is that of the whole. */
+static simplex_rc send_part(struct simplex_agent *a, struct batch *b, simplex_batch_message *m)
+{
+    simplex_rc rc = sx_store_part(a->store);
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    m->rc = send_one(a, m, b->body_id);
+    if (m->rc != SIMPLEX_OK)
+        m->msg_id = 0;
+    b->sent += m->rc == SIMPLEX_OK;
+    return sx_rc_is_store(m->rc) ? m->rc : sx_store_part_end(a->store, m->rc == SIMPLEX_OK);
+}
+
+/* Fails with what the database fails with, and then no message stays. */
 static simplex_rc do_batch(struct simplex_agent *a, void *p)
 {
     struct batch *b = p;
     simplex_rc rc = SIMPLEX_OK;
 
     for (size_t i = 0; rc == SIMPLEX_OK && i < b->n; i++) {
-        simplex_batch_message *m = item(b, i);
         rc = begin_body(a, b, i);
-        if (rc != SIMPLEX_OK)
-            break;
-        m->rc = send_one(a, m, b->body_id);
-        if (m->rc != SIMPLEX_OK)
-            m->msg_id = 0;
-        b->sent += m->rc == SIMPLEX_OK;
-        rc = sx_rc_is_store(m->rc) ? m->rc : settle(a, m->rc);
+        if (rc == SIMPLEX_OK)
+            rc = send_part(a, b, item(b, i));
     }
     return rc == SIMPLEX_OK ? end_body(a, b) : rc;
 }

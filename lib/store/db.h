@@ -30,6 +30,7 @@ struct sx_store {
     bool in_txn;
     bool dirty;
     bool in_savepoint, dirty_before; /* the savepoint, and `dirty` when it was set */
+    bool in_part;                    /* of the savepoint */
     simplex_rc lost;                 /* the database gave up the transaction: why */
     simplex_rc broken;               /* a change of the key failed: only closing is left */
     int64_t last_command;

@@ -55,6 +55,9 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_SAVEPOINT] = "SAVEPOINT sx",
     [SQL_RELEASE] = "RELEASE sx",
     [SQL_UNDO] = "ROLLBACK TO sx",
+    [SQL_PART] = "SAVEPOINT part",
+    [SQL_PART_END] = "RELEASE part",
+    [SQL_PART_UNDO] = "ROLLBACK TO part",
 
     [SQL_CONN_ADD] = "INSERT INTO connections (" CONN ")"
                      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",

@@ -9,6 +9,9 @@ enum sx_sql {
     SQL_SAVEPOINT,
     SQL_RELEASE,
     SQL_UNDO,
+    SQL_PART,
+    SQL_PART_END,
+    SQL_PART_UNDO,
 
     SQL_CONN_ADD,
     SQL_CONN_GET,

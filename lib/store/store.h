@@ -76,6 +76,9 @@ void sx_store_abandon(struct sx_store *s, simplex_rc why);
 simplex_rc sx_store_savepoint(struct sx_store *s) SIMPLEX_CHECK; /* one level */
 simplex_rc sx_store_release(struct sx_store *s) SIMPLEX_CHECK;
 simplex_rc sx_store_undo(struct sx_store *s) SIMPLEX_CHECK;
+/* Within a savepoint: what is written from here to _part_end can be undone by itself. One level. */
+simplex_rc sx_store_part(struct sx_store *s) SIMPLEX_CHECK;
+simplex_rc sx_store_part_end(struct sx_store *s, bool keep) SIMPLEX_CHECK;
 
 /*
  * For tests. The nth statement (begin, commit and savepoints included; 0: the next one) from now

@@ -45,7 +45,7 @@ simplex_rc sx_store_commit(struct sx_store *s)
     simplex_rc rc = plain(s, SQL_COMMIT);
     if (rc != SIMPLEX_OK)
         sx_store_rollback(s);
-    s->in_txn = s->dirty = s->in_savepoint = false;
+    s->in_txn = s->dirty = s->in_savepoint = s->in_part = false;
     return rc;
 }
 
@@ -55,7 +55,7 @@ void sx_store_rollback(struct sx_store *s)
     /* Cannot fail: where writing back fails, the pages come from the log at the next read. */
     if (s->in_txn && sqlite3_get_autocommit(s->db) == 0)
         (void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-    s->in_txn = s->dirty = s->in_savepoint = false;
+    s->in_txn = s->dirty = s->in_savepoint = s->in_part = false;
     s->lost = SIMPLEX_OK;
 }
 
@@ -88,6 +88,7 @@ simplex_rc sx_store_release(struct sx_store *s)
         return SIMPLEX_E_PROHIBITED;
     simplex_rc rc = s->dirty_before ? plain(s, SQL_RELEASE) : s->lost;
     s->in_savepoint = s->in_savepoint && rc != SIMPLEX_OK;
+    s->in_part = s->in_part && rc != SIMPLEX_OK;
     return rc;
 }
 
@@ -108,7 +109,7 @@ simplex_rc sx_store_undo(struct sx_store *s)
 {
     if (!s->in_savepoint)
         return SIMPLEX_E_PROHIBITED;
-    s->in_savepoint = false;
+    s->in_savepoint = s->in_part = false;
     if (!s->dirty_before)
         return start_over(s);
     simplex_rc rc = plain(s, SQL_UNDO);
@@ -116,6 +117,24 @@ simplex_rc sx_store_undo(struct sx_store *s)
         rc = plain(s, SQL_RELEASE);
     s->dirty = s->dirty_before;
     return rc;
+}
+
+simplex_rc sx_store_part(struct sx_store *s)
+{
+    if (!s->in_savepoint || s->in_part)
+        return SIMPLEX_E_PROHIBITED;
+    simplex_rc rc = plain(s, SQL_PART);
+    s->in_part = rc == SIMPLEX_OK;
+    return rc;
+}
+
+simplex_rc sx_store_part_end(struct sx_store *s, bool keep)
+{
+    if (!s->in_part)
+        return SIMPLEX_E_PROHIBITED;
+    simplex_rc rc = keep ? SIMPLEX_OK : plain(s, SQL_PART_UNDO);
+    s->in_part = false;
+    return rc == SIMPLEX_OK ? plain(s, SQL_PART_END) : rc;
 }
 
 simplex_rc sx_db_group(struct sx_store *s, bool *own)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One message to many connections at once, and many messages in one call. */
+#include "agent/agent.h"
 #include "support/agents.h"
 
 #define CONNS 8
@@ -127,12 +128,124 @@ static void each_message_fails_by_itself(void **state)
     duo_close(&p.d);
 }
 
+/* ---- all or nothing ---- */
+
+struct attempt {
+    simplex_batch_message *m;
+    size_t n;
+    const char *before, *after; /* SQL around the batch */
+    unsigned nth;               /* the statement that fails */
+    simplex_rc fault;           /* with this; OK: none does */
+    bool fired;
+    simplex_rc rc;
+    size_t sent;
+};
+
+/* On the agent's thread: nothing else meets the fault. */
+static simplex_rc try_batch(struct simplex_agent *a, void *arg)
+{
+    struct attempt *x = arg;
+
+    if (x->before != NULL)
+        assert_int_equal(sx_store_exec(a->store, x->before), SIMPLEX_OK);
+    sx_store_fault(a->store, x->nth, x->fault);
+    x->rc = simplex_agent_send_batch(a, x->m, x->n, sizeof *x->m, &x->sent);
+    x->fired = sx_store_fault_disarm(a->store);
+    if (x->after != NULL)
+        assert_int_equal(sx_store_exec(a->store, x->after), SIMPLEX_OK);
+    return SIMPLEX_OK;
+}
+
+/* What the results say is what arrives. */
+static void expect_as_said(struct party *p, const struct attempt *x, const char *text)
+{
+    size_t sent = 0;
+
+    for (size_t n = 0; n < x->n; n++)
+        sent += x->m[n].rc == SIMPLEX_OK;
+    assert_int_equal(sent, x->sent);
+    for (size_t n = 0; n < x->n; n++) {
+        if (x->rc != SIMPLEX_OK) {
+            assert_int_equal(x->m[n].rc, x->rc);
+            assert_int_equal(x->m[n].msg_id, 0);
+        }
+        if (x->m[n].rc == SIMPLEX_OK)
+            (void)receive_text(&p->d.j, p->j[n], text);
+    }
+    for (size_t n = 0; n < x->n; n++) {
+        (void)send_text(&p->d.i, p->i[n], "what follows");
+        (void)receive_text(&p->d.j, p->j[n], "what follows");
+    }
+}
+
+/* A statement that fails and leaves the transaction as it was. */
+static void a_batch_that_fails_in_the_middle_sends_nothing(void **state)
+{
+    static const char text[] = "a text that is long enough to be kept in a row of its own, shared";
+    static const struct {
+        const char *broken;
+        bool shared_first;
+    } cases[] = {
+        { "CREATE TRIGGER broken BEFORE INSERT ON snd_bodies BEGIN DELETE FROM nowhere; END",
+          false },
+        { "CREATE TRIGGER broken BEFORE DELETE ON snd_bodies BEGIN DELETE FROM nowhere; END",
+          true },
+    };
+    struct party p;
+
+    (void)state;
+    party_open(&p);
+    for (size_t k = 0; k < SX_COUNT(cases); k++) {
+        simplex_batch_message m[4];
+        struct attempt x = {
+            .m = m, .n = 4, .before = cases[k].broken, .after = "DROP TRIGGER broken"
+        };
+        for (size_t n = 0; n < 4; n++) {
+            bool shared = (n < 2) == cases[k].shared_first;
+            m[n] = (simplex_batch_message){ .conn = p.i[n],
+                                            .body = shared ? sx_str(text) : sx_str("alone") };
+        }
+        assert_int_equal(sx_agent_run(p.d.i.a, try_batch, &x, false), SIMPLEX_OK);
+        assert_int_equal(x.rc, SIMPLEX_E_DB_DAMAGED);
+        assert_int_equal(x.sent, 0);
+        expect_as_said(&p, &x, "none of it");
+    }
+    duo_close(&p.d);
+}
+
+/* Each statement of a batch fails in turn, and takes the transaction with it. */
+static void a_batch_on_a_full_disk_is_sent_as_a_whole_or_not_at_all(void **state)
+{
+    static const char text[] = "a text that is long enough to be kept in a row of its own, shared";
+    struct party p;
+    simplex_batch_message m[3];
+    struct attempt x = { .m = m, .n = 3, .fault = SIMPLEX_E_DB_FULL, .fired = true };
+
+    (void)state;
+    party_open(&p);
+    p.d.i.errors_ok = true;
+    for (; x.fired; x.nth++) {
+        assert_in_range(x.nth, 0, 200);
+        for (size_t n = 0; n < 3; n++)
+            m[n] = (simplex_batch_message){ .conn = p.i[n], .body = sx_str(text) };
+        (void)!sx_agent_run(p.d.i.a, try_batch, &x, false);
+        if (x.rc != SIMPLEX_OK)
+            assert_int_equal(x.sent, 0);
+        expect_as_said(&p, &x, text);
+    }
+    assert_true(x.nth > 20);
+    assert_int_equal(x.rc, SIMPLEX_OK);
+    duo_close(&p.d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_body_reaches_everybody),
         cmocka_unit_test(a_batch_survives_a_restart),
         cmocka_unit_test(each_message_fails_by_itself),
+        cmocka_unit_test(a_batch_that_fails_in_the_middle_sends_nothing),
+        cmocka_unit_test(a_batch_on_a_full_disk_is_sent_as_a_whole_or_not_at_all),
     };
 
     return cmocka_run_group_tests_name("agent_batch", tests, NULL, NULL);

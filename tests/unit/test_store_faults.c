@@ -92,6 +92,35 @@ static void a_savepoint_undoes_a_part(void **state)
     sx_store_close(s);
 }
 
+static void a_part_of_a_savepoint_is_undone_by_itself(void **state)
+{
+    struct sx_store *s = tmp_open(*state);
+
+    ok(sx_store_begin(s));
+    assert_int_equal(sx_store_part(s), SIMPLEX_E_PROHIBITED);
+    ok(sx_store_savepoint(s));
+    assert_int_equal(sx_store_part_end(s, true), SIMPLEX_E_PROHIBITED);
+    (void)add_conn(s);
+    ok(sx_store_part(s));
+    assert_int_equal(sx_store_part(s), SIMPLEX_E_PROHIBITED);
+    (void)add_conn(s);
+    ok(sx_store_part_end(s, false));
+    ok(sx_store_part(s));
+    (void)add_conn(s);
+    ok(sx_store_part_end(s, true));
+    ok(sx_store_release(s));
+    ok(sx_store_savepoint(s));
+    ok(sx_store_part(s));
+    (void)add_conn(s);
+    ok(sx_store_part_end(s, true));
+    ok(sx_store_part(s));
+    (void)add_conn(s);
+    ok(sx_store_undo(s)); /* with what was kept of it */
+    ok(sx_store_commit(s));
+    assert_int_equal(count_conns(s), 2);
+    sx_store_close(s);
+}
+
 static void slices_are_valid_until_the_next_call(void **state)
 {
     struct sx_store *s = tmp_open(*state);
@@ -655,6 +684,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_transaction_is_seen_inside_and_goes_with_rollback),
         T(a_savepoint_undoes_a_part),
+        T(a_part_of_a_savepoint_is_undone_by_itself),
         T(slices_are_valid_until_the_next_call),
         T(a_fault_at_any_statement_leaves_all_or_nothing),
         T(nothing_is_written_piece_by_piece_after_a_lost_transaction),
