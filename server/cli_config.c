@@ -58,8 +58,6 @@ static void set_limits(const struct sx_config *c, simplex_server_config *cfg)
     cfg->compact_bytes = (uint64_t)c->limits.store_log_compact;
     cfg->failed_relays_per_client = (unsigned)c->limits.failed_relays_per_client;
     cfg->services = (unsigned)c->limits.services;
-    cfg->new_services = (unsigned)c->limits.new_services;
-    cfg->new_services_ms = c->limits.new_services_interval_ms;
 }
 
 static void set_proxy(const struct sx_config *c, simplex_server_config *cfg)

@@ -115,8 +115,7 @@ struct sx_config {
         int64_t store_log_growth;         /* 4 */
         int64_t store_log_compact;        /* bytes; 64 MiB */
         int64_t failed_relays_per_client; /* 60 */
-        int64_t services, new_services;   /* 16384; 2048 in */
-        int64_t new_services_interval_ms; /* 1 hour */
+        int64_t services;                 /* 16384 */
     } limits;
     bool names_enable; /* [NAMES]: accepted with a warning, names are not resolved */
     uint8_t log_level; /* [LOG] level, ours: enum sx_log_level */

@@ -238,16 +238,11 @@ const struct sx_key sx_keys[] = {
       .doc = "and larger than this, in KiB." },
     { "LIMITS", "services", "16384", AT(limits.services), .type = SX_KEY_NUMBER, RANGE(1, 1000000),
       .name = "services at most",
-      .doc = "Certificates of services that have queues, or had; the oldest without queues make "
-             "room." },
-    { "LIMITS", "new_services", "2048", AT(limits.new_services), .type = SX_KEY_NUMBER,
-      RANGE(1, 1000000), .name = "new services in the interval",
-      .doc = "Further ones among them in new_services_interval_seconds." },
+      .doc = "Certificates of services that have queues, or had; those that are away with few or no "
+             "queues make room." },
     { "LIMITS", "failed_relays_per_client", "60", AT(limits.failed_relays_per_client),
       .type = SX_KEY_NUMBER, RANGE(1, 1000000), .name = "relays tried in vain for a client",
       .doc = "Relays that were tried in vain for a connection within ten minutes; then it waits." },
-    { "LIMITS", "new_services_interval_seconds", "3600", AT(limits.new_services_interval_ms),
-      .type = SX_KEY_SECONDS, RANGE(1, 30LL * DAY_MS), .name = "interval of new_services" },
 
     { "LOG", "level", "info", AT(log_level), .type = SX_KEY_WORD, .words = words_log, LIVE,
       .name = "log level",

@@ -167,7 +167,7 @@ static const struct metric {
 
     /* ours */
     { "services_recorded", R(services_recorded), "Services in the store log", NULL, GAUGE },
-    { "services_forgotten_total", R(services_forgotten), "Services without queues that made room" },
+    { "services_forgotten_total", R(services_forgotten), "Services that made room" },
     { "services_refused_total", R(services_refused), "Queues that no new service could take" },
     { "relays_total", R(relays), "Relays remembered, connected or failed", NULL, GAUGE },
     { "relays_connecting", R(relays_connecting), "Of them: being connected to", NULL, GAUGE },

@@ -30,7 +30,7 @@ simplex_rc sx_qstore_open(const struct sx_qstore_cfg *cfg, struct sx_store **out
         sx_free(st);
         return rc;
     }
-    if ((rc = sx_services_open(&cfg->services, &st->services)) != SIMPLEX_OK) {
+    if ((rc = sx_services_open(cfg->services, &st->services)) != SIMPLEX_OK) {
         sx_index_free(st);
         sx_free(st);
         return rc;

@@ -125,19 +125,13 @@ struct sx_queue {
     struct sx_served served;
 };
 
-struct sx_services_cfg { /* of those that are recorded (services.h); 0: the default */
-    unsigned max;        /* SX_SERVICES_MAX */
-    unsigned max_new;    /* in the interval: SX_SERVICES_NEW */
-    int64_t interval_ms; /* 1 hour */
-};
-
 struct sx_qstore_cfg {
     unsigned quota;     /* 0: SX_STORE_QUOTA */
     int64_t ttl_ms;     /* 0: SX_STORE_TTL_MS; negative: messages do not expire */
     bool not_on_send;   /* SEND does not look for old messages in its queue */
     int64_t ntf_ttl_ms; /* of notifications; 0: SX_STORE_NTF_TTL_MS */
-    struct sx_services_cfg services;
-    size_t memory; /* of all messages; with more, sx_queue_push is QUOTA. 0: no limit */
+    unsigned services;  /* recorded at most (services.h); 0: SX_SERVICES_MAX */
+    size_t memory;      /* of all messages; with more, sx_queue_push is QUOTA. 0: no limit */
 };
 
 /* As ttl_ms of the configuration; any thread, while the store is in use. */

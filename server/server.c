@@ -205,9 +205,7 @@ static struct sx_qstore_cfg store_config(const simplex_server_config *cfg)
         .not_on_send = !cfg->expire_on_send,
         .ntf_ttl_ms = cfg->ntf_ttl_ms,
         .memory = cfg->max_message_memory,
-        .services = { .max = cfg->services,
-                      .max_new = cfg->new_services,
-                      .interval_ms = cfg->new_services_ms },
+        .services = cfg->services,
     };
 }
 

@@ -64,6 +64,7 @@ struct sx_service *sx_service_hello(struct sx_srv *s, const struct sx_service_he
 {
     int64_t now_s = sx_srv_now(s) / 1000;
 
+    sx_services_make_room(s->store); /* it may want a place, and holds no queue yet */
     return sx_service_enter(s->store, h->role, h->cert_hash, h->chain, now_s - now_s % DAY_S);
 }
 

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The registry of services and the queues of each (protocol/smp.md sections 4 and 6.3). */
+/*
+ * The registry of services (protocol/smp.md sections 4 and 6.3). A certificate costs nothing, so
+ * the places in it are bounded and nobody may keep others from them: when all are taken, services
+ * that are not connected and have no queues or a few make room. The list has them in the order in
+ * which they were left.
+ */
 #include "services.h"
 
 #include "persist.h"
@@ -7,32 +12,22 @@
 #include "store_load.h"
 
 #define BUCKETS 4096 /* for SX_SERVICES_MAX: chains of 4, and those that are connected */
-#define FIRST_QUEUES 4
 #define MAKE_ROOM 64 /* forgotten at a time */
 #define FULL_MS 1000 /* looked for again after so long */
-#define HOUR_MS 3600000
 
 struct sx_services {
     pthread_mutex_t lock;
     struct sx_service *by_id[BUCKETS], *by_cert[BUCKETS];
     struct sx_service *first, *last;
-    struct sx_services_cfg cfg; /* without zeros */
+    size_t max; /* recorded */
     size_t recorded, forgotten, refused;
-    int64_t since_ms; /* the interval began */
-    size_t n_new;     /* recorded in it */
-    int64_t full_ms;  /* nothing could be forgotten then; 0: it could */
+    int64_t full_ms; /* all had queues then; 0: not all */
+    int64_t busy_ms; /* all were connected then, or had many queues; 0: not all */
 };
 
 /* ---- registry ---- */
 
-static void set_limits(struct sx_services_cfg *to, const struct sx_services_cfg *cfg)
-{
-    to->max = cfg->max == 0 ? SX_SERVICES_MAX : cfg->max;
-    to->max_new = cfg->max_new == 0 ? SX_SERVICES_NEW : cfg->max_new;
-    to->interval_ms = cfg->interval_ms <= 0 ? HOUR_MS : cfg->interval_ms;
-}
-
-simplex_rc sx_services_open(const struct sx_services_cfg *cfg, struct sx_services **out)
+simplex_rc sx_services_open(unsigned max, struct sx_services **out)
 {
     struct sx_services *s = sx_calloc(1, sizeof(*s));
 
@@ -43,8 +38,7 @@ simplex_rc sx_services_open(const struct sx_services_cfg *cfg, struct sx_service
         sx_free(s);
         return SIMPLEX_E_SYSTEM;
     }
-    set_limits(&s->cfg, cfg);
-    s->since_ms = sx_mono_ms();
+    s->max = max == 0 ? SX_SERVICES_MAX : max;
     *out = s;
     return SIMPLEX_OK;
 }
@@ -122,6 +116,23 @@ static struct sx_service *make(const struct sx_service_rec *rec)
     return svc;
 }
 
+static void append(struct sx_services *s, struct sx_service *svc)
+{
+    svc->next = NULL;
+    svc->prev = s->last;
+    if (s->last == NULL)
+        s->first = svc;
+    else
+        s->last->next = svc;
+    s->last = svc;
+}
+
+static void unlink_service(struct sx_services *s, struct sx_service *svc)
+{
+    *(svc->prev == NULL ? &s->first : &svc->prev->next) = svc->next;
+    *(svc->next == NULL ? &s->last : &svc->next->prev) = svc->prev;
+}
+
 static void insert(struct sx_services *s, struct sx_service *svc)
 {
     struct sx_service **id = &s->by_id[bucket_of(svc->id)];
@@ -131,12 +142,7 @@ static void insert(struct sx_services *s, struct sx_service *svc)
     *id = svc;
     svc->next_by_cert = *cert;
     *cert = svc;
-    svc->prev = s->last;
-    if (s->last == NULL)
-        s->first = svc;
-    else
-        s->last->next = svc;
-    s->last = svc;
+    append(s, svc);
     s->recorded += svc->recorded;
 }
 
@@ -151,31 +157,32 @@ static void forget(struct sx_services *s, struct sx_service *svc)
     while (*cert != svc)
         cert = &(*cert)->next_by_cert;
     *cert = svc->next_by_cert;
-    *(svc->prev == NULL ? &s->first : &svc->prev->next) = svc->next;
-    *(svc->next == NULL ? &s->last : &svc->next->prev) = svc->prev;
+    unlink_service(s, svc);
     s->recorded -= svc->recorded;
     free_service(svc);
 }
 
-/* Only connections of the service bring queues to it: without them it has none for good. */
-static bool is_unused(struct sx_service *svc)
+/* ---- places ---- */
+
+/* Only connections of the service bring queues to it: without them it gets no more. */
+static bool is_left(struct sx_service *svc, uint32_t queues)
 {
     if (svc->refs > 0)
         return false;
     pthread_mutex_lock(&svc->lock);
-    bool unused = svc->n_queues == 0;
+    bool few = svc->n_queues <= queues;
     pthread_mutex_unlock(&svc->lock);
-    return unused;
+    return few;
 }
 
-/* Forgets up to n recorded services without queues and connections, the oldest first. */
+/* Forgets up to n recorded services without queues and connections. */
 static void forget_unused(struct sx_services *s, size_t n)
 {
     struct sx_service *next;
 
     for (struct sx_service *svc = s->first; svc != NULL && n > 0; svc = next) {
         next = svc->next;
-        if (svc->recorded && is_unused(svc)) {
+        if (svc->recorded && is_left(svc, 0)) {
             forget(s, svc);
             s->forgotten++;
             n--;
@@ -188,14 +195,59 @@ static bool make_room(struct sx_services *s)
 {
     int64_t now = sx_mono_ms();
 
-    if (s->recorded < s->cfg.max)
+    if (s->recorded < s->max)
         return true;
     if (s->full_ms != 0 && now - s->full_ms < FULL_MS)
         return false;
-    forget_unused(s, s->recorded - s->cfg.max + MAKE_ROOM);
-    s->full_ms = s->recorded < s->cfg.max ? 0 : now;
+    forget_unused(s, s->recorded - s->max + MAKE_ROOM);
+    s->full_ms = s->recorded < s->max ? 0 : now;
     return s->full_ms == 0;
 }
+
+/* Up to MAKE_ROOM recorded services that were left with few queues, each referenced. */
+static size_t pick_left(struct sx_services *s, struct sx_service *out[MAKE_ROOM])
+{
+    int64_t now = sx_mono_ms();
+    size_t n = 0;
+
+    if (make_room(s) || (s->busy_ms != 0 && now - s->busy_ms < FULL_MS))
+        return 0;
+    for (struct sx_service *svc = s->first; svc != NULL && n < MAKE_ROOM; svc = svc->next) {
+        if (svc->recorded && is_left(svc, SX_SERVICE_FEW)) {
+            svc->refs++;
+            out[n++] = svc;
+        }
+    }
+    s->busy_ms = n > 0 ? 0 : now;
+    return n;
+}
+
+/* Unless it has come back meanwhile, or the disk refused to part it from its queues. */
+static void give_up(struct sx_services *s, struct sx_service *svc)
+{
+    pthread_mutex_lock(&s->lock);
+    svc->refs--;
+    if (is_left(svc, 0)) {
+        forget(s, svc);
+        s->forgotten++;
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+void sx_services_make_room(struct sx_store *st)
+{
+    struct sx_service *left[MAKE_ROOM];
+
+    pthread_mutex_lock(&st->services->lock);
+    size_t n = pick_left(st->services, left);
+    pthread_mutex_unlock(&st->services->lock);
+    for (size_t i = 0; i < n; i++)
+        sx_service_part(st, left[i]);
+    for (size_t i = 0; i < n; i++)
+        give_up(st->services, left[i]);
+}
+
+/* ---- connections ---- */
 
 /* The id must not change, as the client keeps it, and nothing is recorded yet. */
 static void make_id(uint8_t role, const uint8_t cert_hash[32], uint8_t id[SX_ID_LEN])
@@ -242,8 +294,13 @@ void sx_service_release(struct sx_store *st, struct sx_service *svc)
     if (svc == NULL)
         return;
     pthread_mutex_lock(&st->services->lock);
-    if (--svc->refs == 0 && !svc->recorded)
+    svc->refs--;
+    if (svc->refs == 0 && !svc->recorded) {
         forget(st->services, svc);
+    } else if (svc->refs == 0) {
+        unlink_service(st->services, svc);
+        append(st->services, svc);
+    }
     pthread_mutex_unlock(&st->services->lock);
 }
 
@@ -257,20 +314,6 @@ static bool is_recorded(struct sx_service *svc)
     return recorded;
 }
 
-static bool may_record(struct sx_services *s)
-{
-    int64_t now = sx_mono_ms();
-
-    if (now - s->since_ms >= s->cfg.interval_ms) {
-        s->since_ms = now;
-        s->n_new = 0;
-    }
-    if (s->n_new < s->cfg.max_new && make_room(s))
-        return true;
-    s->refused++;
-    return false;
-}
-
 /* Another connection of the service may have done it since it was looked at. */
 static enum sx_err record_new(struct sx_store *st, struct sx_service *svc)
 {
@@ -278,20 +321,20 @@ static enum sx_err record_new(struct sx_store *st, struct sx_service *svc)
 
     if (svc->recorded)
         return SX_ERR_NONE;
-    if (!may_record(s))
+    if (!make_room(s)) {
+        s->refused++;
         return SX_ERR_QUOTA;
+    }
     pthread_mutex_lock(&svc->lock);
     svc->recorded = sx_persist_service(st, svc);
     pthread_mutex_unlock(&svc->lock);
     if (!svc->recorded)
         return SX_ERR_INTERNAL;
     s->recorded++;
-    s->n_new++;
     return SX_ERR_NONE;
 }
 
-/* Before the record that names it. */
-static enum sx_err record(struct sx_store *st, struct sx_service *svc)
+enum sx_err sx_service_record(struct sx_store *st, struct sx_service *svc)
 {
     if (is_recorded(svc))
         return SX_ERR_NONE;
@@ -337,7 +380,7 @@ static simplex_rc look_for(struct sx_services *s, const struct sx_service_rec *r
     *same = id != NULL && id == cert && id->role == rec->role;
     if (*same || (id == NULL && cert == NULL))
         return SIMPLEX_OK;
-    if (id != NULL || !is_unused(cert))
+    if (id != NULL || !is_left(cert, 0))
         return SIMPLEX_E_ARG;
     forget(s, cert);
     return SIMPLEX_OK;
@@ -369,8 +412,8 @@ void sx_services_trim(struct sx_store *st)
     struct sx_services *s = st->services;
 
     pthread_mutex_lock(&s->lock);
-    if (s->recorded > s->cfg.max)
-        forget_unused(s, s->recorded - s->cfg.max);
+    if (s->recorded > s->max)
+        forget_unused(s, s->recorded - s->max);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -386,161 +429,7 @@ struct sx_service *sx_service_find(struct sx_store *st, simplex_bytes id)
     return svc;
 }
 
-/* ---- queues ---- */
-
-static struct sx_served *served(struct sx_queue *q, bool ntf)
-{
-    return ntf ? &q->ntf->served : &q->served;
-}
-
-static struct sx_queue *queue_of(const struct sx_service *svc, struct sx_served *m)
-{
-    uint8_t *at = (uint8_t *)m;
-
-    if (svc->role != 'N')
-        return (struct sx_queue *)(void *)(at - offsetof(struct sx_queue, served));
-    return ((struct sx_notifier *)(void *)(at - offsetof(struct sx_notifier, served)))->q;
-}
-
-/* The hash is its own inverse: the same for a queue that comes and one that goes. */
-static void mix(struct sx_service *svc, const uint8_t id[SX_ID_LEN])
-{
-    uint8_t md5[SX_SERVICE_HASH];
-
-    sx_md5(sx_bytes(id, SX_ID_LEN), md5);
-    for (size_t i = 0; i < sizeof(md5); i++)
-        svc->hash[i] ^= md5[i];
-}
-
-static const uint8_t *id_of(const struct sx_queue *q, bool ntf)
-{
-    return ntf ? q->ntf->node.id : q->rcv.id;
-}
-
-/* Room for one more, until it is used or given back: what happens between must not fail. */
-static bool reserve(struct sx_service *svc)
-{
-    bool ok = true;
-
-    pthread_mutex_lock(&svc->lock);
-    if (svc->n_queues + svc->reserved == svc->size) {
-        uint32_t size = svc->size == 0 ? FIRST_QUEUES : svc->size + svc->size / 2;
-        struct sx_served **more = NULL;
-        if (svc->size <= SX_SERVICE_QUEUES_MAX)
-            more = sx_malloc(size * sizeof(struct sx_served *));
-        ok = more != NULL;
-        if (ok && svc->n_queues > 0)
-            memcpy(more, svc->queue, svc->n_queues * sizeof(struct sx_served *));
-        if (ok) {
-            sx_free(svc->queue);
-            svc->queue = more;
-            svc->size = size;
-        }
-    }
-    if (ok)
-        svc->reserved++;
-    pthread_mutex_unlock(&svc->lock);
-    return ok;
-}
-
-static void give_back(struct sx_service *svc)
-{
-    pthread_mutex_lock(&svc->lock);
-    svc->reserved--;
-    pthread_mutex_unlock(&svc->lock);
-}
-
-/* Into the reserved room. */
-static void join(struct sx_service *svc, struct sx_queue *q, bool ntf)
-{
-    struct sx_served *m = served(q, ntf);
-
-    pthread_mutex_lock(&svc->lock);
-    svc->reserved--;
-    m->svc = svc;
-    m->at = svc->n_queues;
-    svc->queue[svc->n_queues++] = m;
-    mix(svc, id_of(q, ntf));
-    pthread_mutex_unlock(&svc->lock);
-}
-
-void sx_queue_leave_service(struct sx_queue *q, bool ntf)
-{
-    struct sx_served *m = served(q, ntf);
-    struct sx_service *svc = m->svc;
-
-    if (svc == NULL)
-        return;
-    pthread_mutex_lock(&svc->lock);
-    struct sx_served *last = svc->queue[--svc->n_queues];
-    svc->queue[m->at] = last;
-    last->at = m->at;
-    m->svc = NULL;
-    mix(svc, id_of(q, ntf));
-    pthread_mutex_unlock(&svc->lock);
-}
-
-struct sx_service *sx_queue_service(const struct sx_queue *q, bool ntf)
-{
-    return ntf ? q->ntf->served.svc : q->served.svc;
-}
-
-enum sx_err sx_queue_set_service(struct sx_store *st, struct sx_queue *q, bool ntf,
-                                 struct sx_service *svc)
-{
-    if (sx_queue_service(q, ntf) == svc)
-        return SX_ERR_NONE;
-    enum sx_err e = svc == NULL ? SX_ERR_NONE : record(st, svc);
-    if (e != SX_ERR_NONE)
-        return e;
-    if (svc != NULL && !reserve(svc))
-        return SX_ERR_INTERNAL;
-    if (!sx_persist_queue_service(st, q, ntf, svc)) {
-        if (svc != NULL)
-            give_back(svc);
-        return SX_ERR_INTERNAL;
-    }
-    sx_queue_leave_service(q, ntf);
-    if (svc != NULL)
-        join(svc, q, ntf);
-    return SX_ERR_NONE;
-}
-
-simplex_rc sx_queue_load_service(struct sx_queue *q, bool ntf, struct sx_service *svc)
-{
-    if (svc != NULL && (svc->role != (ntf ? 'N' : 'M') || (ntf && q->ntf == NULL)))
-        return SIMPLEX_E_ARG;
-    if (svc != NULL && !reserve(svc))
-        return SIMPLEX_E_NOMEM;
-    if (!ntf || q->ntf != NULL)
-        sx_queue_leave_service(q, ntf);
-    if (svc != NULL)
-        join(svc, q, ntf);
-    return SIMPLEX_OK;
-}
-
-void sx_service_total(struct sx_service *svc, uint32_t *count, uint8_t hash[SX_SERVICE_HASH])
-{
-    pthread_mutex_lock(&svc->lock);
-    *count = svc->n_queues;
-    memcpy(hash, svc->hash, SX_SERVICE_HASH);
-    pthread_mutex_unlock(&svc->lock);
-}
-
-size_t sx_service_walk(struct sx_service *svc, uint32_t *at, struct sx_queue **out, size_t max)
-{
-    size_t n = 0;
-
-    pthread_mutex_lock(&svc->lock);
-    if (*at > svc->n_queues)
-        *at = svc->n_queues;
-    while (*at > 0 && n < max) {
-        out[n] = queue_of(svc, svc->queue[--*at]);
-        sx_queue_ref(out[n++]); /* one is held while it is on the list */
-    }
-    pthread_mutex_unlock(&svc->lock);
-    return n;
-}
+/* ---- for statistics ---- */
 
 void sx_services_count(struct sx_store *st, struct sx_services_count *out)
 {

@@ -8,9 +8,11 @@
  * other people's (N); P has no queues. Anybody can make certificates, so saying hello leaves
  * nothing behind: the id follows from role and certificate, the same whenever it is told, and the
  * service is forgotten with its last connection. Recorded it is when the first queue joins. Of
- * those there are so many at most, and so many new ones in an interval; the oldest that have
- * neither queues nor connections are forgotten when the place is needed. A pointer to a service is
- * good as long as a connection of it is open, and with the lock of one of its queues held.
+ * those there are so many at most: when a place is needed, some are forgotten that nobody is
+ * connected as and that have no queues, or a few. Such a service is none the worse for it: it is
+ * told the same id, finds that SUBS has no queues, and subscribes each of them. A pointer to a
+ * service is good as long as a connection of it is open, and with the lock of one of its queues
+ * held.
  *
  * Threads. The registry has a lock of its own, taken when a client says hello or goodbye, and when
  * a service is recorded. The queues of a service are listed under the lock of that service, which
@@ -33,8 +35,8 @@
 #include "store_log_line.h"
 
 #define SX_SERVICES_MAX 16384             /* recorded; then no queue can join a further one */
-#define SX_SERVICES_NEW 2048              /* recorded in an interval; so many by default */
 #define SX_SERVICE_QUEUES_MAX (64u << 20) /* queues of one service, about */
+#define SX_SERVICE_FEW 16                 /* queues: with more it keeps its place when it is away */
 #define SX_SERVICE_HASH 16                /* XOR of the MD5 of the ids */
 
 struct sx_services; /* the registry: st->services */
@@ -44,7 +46,7 @@ typedef bool sx_slog_mark_put(void *to, const struct sx_slog_record *r, uint16_t
 
 struct sx_service {
     struct sx_service *next_by_id, *next_by_cert; /* [registry] chains of its tables */
-    struct sx_service *prev, *next;               /* [registry] in order of creation */
+    struct sx_service *prev, *next;               /* [registry] in the order they were left */
     unsigned refs;                                /* [registry] connections */
     uint8_t id[SX_ID_LEN];
     uint8_t role;             /* 'M' 'N' 'P' */
@@ -70,14 +72,16 @@ struct sx_service_rec { /* as the store log has it */
     struct sx_chain chain; /* copied */
 };
 
-simplex_rc sx_services_open(const struct sx_services_cfg *cfg,
-                            struct sx_services **out) SIMPLEX_CHECK;
+simplex_rc sx_services_open(unsigned max, struct sx_services **out) SIMPLEX_CHECK;
 void sx_services_close(struct sx_services *s); /* after the queues are gone */
 
 /* The service of a certificate, for one more connection. NULL: the certificate is known in another
  * role, or no memory. */
 struct sx_service *sx_service_enter(struct sx_store *st, uint8_t role, const uint8_t cert_hash[32],
                                     const struct sx_chain *chain, int64_t now_s) SIMPLEX_CHECK;
+/* When all places are taken: parts services that nobody is connected as from their queues, if they
+ * have few, and forgets them; those that were left first. No lock of a queue is held. */
+void sx_services_make_room(struct sx_store *st);
 /* The connection is closed; svc may be NULL. */
 void sx_service_release(struct sx_store *st, struct sx_service *svc);
 /* From the store log. E_ARG: a role or chain that cannot be, an id or a certificate that is there
@@ -85,6 +89,8 @@ void sx_service_release(struct sx_store *st, struct sx_service *svc);
  * recorded again, after its service was forgotten, has the newer id. */
 simplex_rc sx_service_load(struct sx_store *st, const struct sx_service_rec *rec) SIMPLEX_CHECK;
 struct sx_service *sx_service_find(struct sx_store *st, simplex_bytes id);
+/* Before the record that names it. QUOTA: there is no place; INTERNAL: disk. */
+enum sx_err sx_service_record(struct sx_store *st, struct sx_service *svc) SIMPLEX_CHECK;
 /* Forgets those beyond the limit that have no queues: after loading. */
 void sx_services_trim(struct sx_store *st);
 /* Puts the records of some services; *at: 0 first, moves on, 0 again when all are put. False when
@@ -107,6 +113,8 @@ void sx_queue_leave_service(struct sx_queue *q, bool ntf);
 
 /* ---- without a lock ---- */
 
+/* Its queues, at most SX_SERVICE_FEW, have no service any more, but those that the disk refuses. */
+void sx_service_part(struct sx_store *st, struct sx_service *svc);
 void sx_service_total(struct sx_service *svc, uint32_t *count, uint8_t hash[SX_SERVICE_HASH]);
 /* The up to `max` queues before *at in the list (UINT32_MAX: from its end), each referenced; *at
  * moves on, 0: the walk is over. */

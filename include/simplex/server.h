@@ -131,10 +131,9 @@ typedef struct simplex_server_config {
     unsigned compact_growth; /* the log of queues is written anew when it is so many times as
                                 large as it was after the last time, 2 or more; 0: 4 */
     uint64_t compact_bytes;  /* and larger than this; 0: 64 MiB */
-    unsigned services;       /* certificates of services with queues, or that had some; the oldest
-                                without make room, then commands answer QUOTA; 0: 16384 */
-    unsigned new_services;   /* so many further ones in new_services_ms; 0: 2048 */
-    int64_t new_services_ms; /* 0: 1 hour */
+    unsigned services;       /* certificates of services with queues, or that had some; those that
+                                are not connected and have at most 16 make room, then commands
+                                answer QUOTA; 0: 16384 */
 
     /* Of the proxy; commands of 16 KB each. Beyond these they are refused for the moment. */
     unsigned proxy_pending;       /* forwarded and not answered yet; 0: 4096 */

@@ -363,7 +363,7 @@ static void the_oldest_without_queues_make_room(void **state)
     struct sx_service *svc;
 
     (void)state;
-    cfg.store.services = (struct sx_services_cfg){ .max = 4, .max_new = 1000 };
+    cfg.store.services = 4;
     mem_open(&m, &cfg);
     for (size_t i = 0; i < SX_COUNT(q); i++)
         q[i] = make_queue(&m);
@@ -402,7 +402,97 @@ static void the_oldest_without_queues_make_room(void **state)
     mem_close(&m);
 }
 
-static void there_are_so_many_new_ones_in_an_interval(void **state)
+/* Certificates cost nothing: somebody makes them, with n queues for each, and goes away. */
+static void fill_places(struct mem_server *m, unsigned n_services, unsigned n_queues)
+{
+    for (unsigned i = 0; i < n_services; i++) {
+        struct mem_service svc;
+        struct mem_client c;
+        struct mem_queue q;
+        mem_service_make(&svc, 'M', 1);
+        mem_connect_service(m, &c, 0, 0, &svc.cert);
+        for (unsigned k = 0; k < n_queues; k++)
+            mem_new(&c, &q, SX_MODE_MESSAGING, true);
+        mem_disconnect(&c);
+        mem_service_free(&svc);
+    }
+}
+
+static void one_client_cannot_take_the_places_of_all(void **state)
+{
+    struct sx_srv_cfg cfg = { .new_queues = true };
+    struct sx_services_count count;
+    struct mem_service here, away, new_;
+    struct mem_client c, d;
+    struct mem_queue q, r, s;
+    struct mem_server m;
+
+    (void)state;
+    cfg.store.services = 4;
+    mem_open(&m, &cfg);
+    mem_service_make(&here, 'M', 1);
+    mem_service_make(&away, 'M', 1);
+    mem_service_make(&new_, 'M', 1);
+    mem_connect_service(&m, &c, 0, 0, &away.cert);
+    for (unsigned i = 0; i <= SX_SERVICE_FEW; i++) /* nobody makes so many in passing */
+        mem_new(&c, &q, SX_MODE_MESSAGING, true);
+    mem_disconnect(&c);
+    mem_connect_service(&m, &c, 0, 0, &here.cert);
+    mem_new(&c, &r, SX_MODE_MESSAGING, true);
+    fill_places(&m, 9, 2);
+    mem_connect_service(&m, &d, 0, 0, &new_.cert);
+    mem_new(&d, &s, SX_MODE_MESSAGING, true);
+    sx_services_count(m.srv->store, &count);
+    assert_true(count.recorded <= 4);
+    assert_int_equal(count.recorded + count.forgotten, 12);
+    assert_int_equal(count.refused, 0);
+    assert_int_equal(sx_qstore_queues(m.srv->store), SX_SERVICE_FEW + 1 + 1 + 9 * 2 + 1);
+    mem_assert_total(mem_subs(&c), SX_R_SOKS, 1, r.rcv_id); /* they are all there */
+    mem_disconnect(&d);
+    mem_connect_service(&m, &d, 0, 0, &away.cert);
+    assert_int_equal(mem_subs(&d)->soks.count, SX_SERVICE_FEW + 1);
+    mem_disconnect(&d);
+    mem_disconnect(&c);
+    mem_service_free(&here);
+    mem_service_free(&away);
+    mem_service_free(&new_);
+    mem_close(&m);
+}
+
+/* Its queues are there, and join again one by one. */
+static void a_service_that_was_forgotten_comes_back(void **state)
+{
+    struct sx_srv_cfg cfg = { .new_queues = true };
+    struct sx_cmd sub = { .tag = SX_SUB };
+    struct mem_service svc;
+    struct mem_client c;
+    struct mem_queue q;
+    struct mem_server m;
+    uint8_t id[24];
+
+    (void)state;
+    cfg.store.services = 2;
+    mem_open(&m, &cfg);
+    mem_service_make(&svc, 'M', 1);
+    mem_connect_service(&m, &c, 0, 0, &svc.cert);
+    memcpy(id, c.client.service.id, sizeof(id));
+    mem_new(&c, &q, SX_MODE_MESSAGING, true);
+    mem_disconnect(&c);
+    fill_places(&m, 3, 1);
+    mem_connect_service(&m, &c, 0, 0, &svc.cert);
+    assert_memory_equal(c.client.service.id, id, sizeof(id));
+    mem_assert_total(mem_subs(&c), SX_R_SOKS, 0);
+    const struct sx_rsp *r = mem_cmd(&c, &q.rcv, sx_bytes(q.rcv_id, 24), &sub);
+    mem_assert_tag(r, SX_R_SOK);
+    assert_true(r->sok.has_service_id);
+    mem_assert_total(mem_subs(&c), SX_R_SOKS, 1, q.rcv_id);
+    mem_disconnect(&c);
+    mem_service_free(&svc);
+    mem_close(&m);
+}
+
+/* Who is connected keeps the place, and when all are, there is none. */
+static void places_of_connected_services_are_taken(void **state)
 {
     struct sx_srv_cfg cfg = { .new_queues = true };
     struct mem_service svc[3];
@@ -411,25 +501,21 @@ static void there_are_so_many_new_ones_in_an_interval(void **state)
     struct mem_server m;
 
     (void)state;
-    cfg.store.services = (struct sx_services_cfg){ .max_new = 2, .interval_ms = 100 };
+    cfg.store.services = 2;
     mem_open(&m, &cfg);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 3; i++)
         mem_service_make(&svc[i], 'M', 2);
-        mem_connect_service(&m, &c[i], 0, 0, &svc[i].cert); /* nobody is refused yet */
+    for (size_t i = 0; i < 2; i++) {
+        mem_connect_service(&m, &c[i], 0, 0, &svc[i].cert);
+        mem_new(&c[i], &q, SX_MODE_MESSAGING, true);
     }
-    mem_new(&c[0], &q, SX_MODE_MESSAGING, true);
-    mem_new(&c[0], &q, SX_MODE_MESSAGING, true);
-    mem_new(&c[1], &q, SX_MODE_MESSAGING, true);
-    struct sx_queue *before = make_queue(&m);
+    mem_connect_service(&m, &c[2], 0, 0, &svc[2].cert);
     size_t queues = sx_qstore_queues(m.srv->store);
     mem_keys(&q, SX_ED25519);
     struct sx_cmd new_ = mem_new_cmd(&q, SX_MODE_MESSAGING, true);
     mem_assert_err(mem_cmd(&c[2], &q.rcv, sx_bytes(NULL, 0), &new_), SX_ERR_QUOTA);
     assert_int_equal(sx_qstore_queues(m.srv->store), queues); /* no queue is left over */
     mem_new(&c[1], &q, SX_MODE_MESSAGING, true);
-    usleep(110000);
-    mem_new(&c[2], &q, SX_MODE_MESSAGING, true);
-    sx_queue_unref(before);
     for (size_t i = 0; i < 3; i++) {
         mem_disconnect(&c[i]);
         mem_service_free(&svc[i]);
@@ -512,7 +598,9 @@ int main(void)
         cmocka_unit_test(the_client_takes_only_a_real_answer),
         cmocka_unit_test(hellos_with_fresh_certificates_leave_nothing_behind),
         cmocka_unit_test(the_oldest_without_queues_make_room),
-        cmocka_unit_test(there_are_so_many_new_ones_in_an_interval),
+        cmocka_unit_test(one_client_cannot_take_the_places_of_all),
+        cmocka_unit_test(a_service_that_was_forgotten_comes_back),
+        cmocka_unit_test(places_of_connected_services_are_taken),
         cmocka_unit_test(loads_only_what_can_be),
     };
 

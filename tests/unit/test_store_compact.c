@@ -116,7 +116,7 @@ static void on_warn(void *user, const char *text)
 
 static struct sx_store *load(const char *from, const struct sx_slog_sys *with, struct sx_slog **log)
 {
-    struct sx_qstore_cfg qs = { .services = { .max_new = 1u << 30 } };
+    struct sx_qstore_cfg qs = { 0 };
     struct sx_load_cfg cfg = { .path = from, .sys = with, .warn = on_warn };
     char text[512] = "";
     struct sx_errtext err = { text, sizeof(text) };
@@ -631,7 +631,7 @@ static void *run(void *arg)
 
 static void threads_go_on_while_the_log_is_compacted(void **state)
 {
-    struct sx_qstore_cfg qs = { .services = { .max_new = 1u << 30, .max = 100 } };
+    struct sx_qstore_cfg qs = { .services = 100 };
     struct sx_persist_cfg cfg = { .dir = copy_dir,
                                   .messages = SX_KEEP_NOT,
                                   .compact_factor = 2,
