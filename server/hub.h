@@ -172,6 +172,7 @@ struct sx_peer {
     struct sx_sub *subs;
     size_t n_subs;
     uint32_t n_kind[SX_SUB_KINDS]; /* of them; those that have ended count no longer */
+    _Atomic uint32_t n_flight;     /* of them: with a message that waits for its ACK; any thread */
     struct sx_sub *ntfs;           /* subscriptions with notifications to flush */
     struct sx_ended *ended;        /* ENDs to flush; at most one a subscription */
     size_t n_ended, ended_size;

@@ -60,9 +60,14 @@ void sx_answer_head(struct sx_answer *a, struct sx_sub *sub, struct sx_queue *q)
 /* A message of the subscription waits for its ACK, or does not any more. c: of this thread. */
 static inline void sx_sub_flight(struct sx_sub *sub, bool in_flight, struct sx_counters *c)
 {
-    if (sub->in_flight != in_flight)
-        sx_count(c, SX_STAT_DELIVERED, in_flight ? 1 : -1);
+    if (sub->in_flight == in_flight)
+        return;
     sub->in_flight = in_flight;
+    sx_count(c, SX_STAT_DELIVERED, in_flight ? 1 : -1);
+    if (in_flight && atomic_fetch_add(&sub->peer->n_flight, 1) == 0)
+        sx_count(c, SX_STAT_DELIVERED_CLIENTS, 1);
+    else if (!in_flight && atomic_fetch_sub(&sub->peer->n_flight, 1) == 1)
+        sx_count(c, SX_STAT_DELIVERED_CLIENTS, -1);
 }
 
 struct sx_sub *sx_sub_find(const struct sx_peer *p, const struct sx_queue *q,

@@ -150,6 +150,8 @@ static const struct metric {
     { "clients_total", R(connections), "Connections of clients", NULL, GAUGE },
     { "delivered_total", S(DELIVERED), "Subscriptions with a message that waits for its ACK", NULL,
       GAUGE },
+    { "delivered_clients_total", S(DELIVERED_CLIENTS), "Clients with such subscriptions", NULL,
+      GAUGE },
     { "subscribtion_total", S(SUBS), "Queues subscribed", NULL, GAUGE },
     { "subscribtion_clients_total", S(SUB_CLIENTS), "Clients with subscriptions", NULL, GAUGE },
     { "subscribtion_services_total", S(RCV_SERVICE_SUBS), "Services subscribed", NULL, GAUGE },

@@ -36,7 +36,8 @@ enum sx_stat {
      */
     SX_STAT_ACK_TIME, /* first of SX_ACK_TIMES, each without those before it */
     SX_STAT_ACK_TIME_SUM = SX_STAT_ACK_TIME + 9, /* seconds */
-    SX_STAT_DELIVERED, /* a gauge: subscriptions with a message that waits for its ACK */
+    SX_STAT_DELIVERED,         /* gauges: subscriptions with a message that waits for its ACK, */
+    SX_STAT_DELIVERED_CLIENTS, /* and connections that have some */
     /* Since the start; not in the file: what services believed to have when they subscribed, and
      * what they had: SX_SUBS_OK and so on. */
     SX_STAT_RCV_SUB_OK,

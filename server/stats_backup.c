@@ -371,16 +371,16 @@ static int find(const char *section, const char *key)
     return -1;
 }
 
-/* Keys after a section that are none of its own are those of no section. */
-static int find_stat(struct reading *r, const char *key)
+/* Keys of no section may stand anywhere, behind and among those of a section: their names are not
+ * used in sections. So only the name of the section has to come before what is in it. */
+static int find_stat(const struct reading *r, const char *key)
 {
-    int stat = find(r->section, key);
+    int stat = find("", key);
 
-    if (stat < 0 && (stat = find("", key)) >= 0) {
-        r->section[0] = 0;
-        r->skipped_section = false;
-    }
-    if (stat < 0 && strstr(key, "Hashes") != NULL) /* the oldest files have no section for them */
+    if (stat < 0 && !r->skipped_section)
+        stat = find(r->section, key);
+    if (stat < 0 && !r->skipped_section &&
+        strstr(key, "Hashes") != NULL) /* the oldest files have no section for them */
         stat = find("activeQueues", key);
     return stat;
 }
@@ -394,7 +394,7 @@ static void take_value(struct reading *r, const char *key, simplex_bytes value)
     if (strcmp(key, "fromTime") == 0) {
         if (!parse_time(value, &r->from_ms))
             leave_out(r, "fromTime is not a time like 2026-01-31T00:00:00Z");
-    } else if (r->skipped_section || strcmp(key, "qSubNoMsg") == 0) {
+    } else if (stat < 0 && (r->skipped_section || strcmp(key, "qSubNoMsg") == 0)) {
         /* counted by the reference once, and not any more */
     } else if (stat < 0) {
         leave_out(r, "an unknown name");

@@ -218,10 +218,11 @@ static void uses_the_names_of_the_reference(void **state)
     assert_sample(text, "delivery_ack_confirmed_count{period=\"1200-3600\"} 8");
     assert_sample(text, "delivery_ack_confirmed_count{period=\"3600+\"} 9");
     assert_sample(text, "delivered_total 11");
-    assert_sample(text, "rcv_services_sub_ok 12");
-    assert_sample(text, "rcv_services_sub_fewer_total 17");
-    assert_sample(text, "ntf_services_sub_ok 18");
-    assert_sample(text, "ntf_services_sub_diff 21");
+    assert_sample(text, "delivered_clients_total 12");
+    assert_sample(text, "rcv_services_sub_ok 13");
+    assert_sample(text, "rcv_services_sub_fewer_total 18");
+    assert_sample(text, "ntf_services_sub_ok 19");
+    assert_sample(text, "ntf_services_sub_diff 22");
     assert_sample(text, "queues_total2 501");
     assert_sample(text, "messages_total 502");
     assert_sample(text, "subscribtion_service_subs_total 2");

@@ -235,6 +235,44 @@ static void measures_the_time_until_a_message_is_acknowledged(void **state)
     close_two(&t);
 }
 
+static uint64_t delivered_clients(struct mem_server *m)
+{
+    return read_now(m).v[SX_STAT_DELIVERED_CLIENTS];
+}
+
+static void counts_clients_that_have_not_acknowledged(void **state)
+{
+    struct two t;
+    struct mem_queue q[2] = { { .rcv_id = { 0 } } };
+    simplex_bytes id[2];
+
+    (void)state;
+    open_two(&t);
+    for (size_t i = 0; i < 2; i++)
+        mem_new(&t.a, &q[i], SX_MODE_MESSAGING, true);
+    assert_int_equal(delivered_clients(&t.m), 0);
+    for (size_t i = 0; i < 2; i++) {
+        mem_assert_tag(mem_send(&t.b, &q[i], false, "x"), SX_R_OK);
+        mem_settle(&t.m);
+        id[i] = mem_assert_msg(&q[i], mem_event(&t.a), "x");
+        assert_int_equal(delivered_clients(&t.m), 1);
+    }
+    mem_assert_tag(mem_ack(&t.a, &q[0], id[0]), SX_R_OK);
+    assert_int_equal(delivered_clients(&t.m), 1);
+    mem_assert_tag(mem_ack(&t.a, &q[1], id[1]), SX_R_OK);
+    assert_int_equal(delivered_clients(&t.m), 0);
+    mem_assert_tag(mem_send(&t.b, &q[0], false, "y"), SX_R_OK);
+    mem_settle(&t.m);
+    assert_int_equal(delivered_clients(&t.m), 1);
+    mem_assert_tag(mem_rcv(&t.b, &q[0], SX_SUB), SX_R_SOK); /* it goes to another client */
+    mem_settle(&t.m);
+    assert_int_equal(delivered_clients(&t.m), 1);
+    mem_disconnect(&t.b);
+    assert_int_equal(delivered_clients(&t.m), 0);
+    mem_connect(&t.m, &t.b, 1, 0);
+    close_two(&t);
+}
+
 static void counts_get(void **state)
 {
     struct two t;
@@ -895,6 +933,99 @@ static void reads_the_file_of_the_reference(void **state)
     mem_close(&m);
 }
 
+/* Lines that belong to no section, and whole sections with their lines. */
+#define ORDER_MAX 128
+
+static unsigned into_parts(char *text, char *part[ORDER_MAX])
+{
+    bool in_section = false;
+    unsigned n = 0;
+
+    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        bool begins = line[strlen(line) - 1] == ':';
+        if (in_section && (begins || strncmp(line, "pMsgFwdsRecv", 12) == 0 ||
+                           strncmp(line, "rcvServicesSub", 14) == 0))
+            in_section = false;
+        if (in_section) {
+            line[-1] = '\n'; /* goes on */
+            continue;
+        }
+        assert_true(n < ORDER_MAX);
+        part[n++] = line;
+        in_section = begins;
+    }
+    return n;
+}
+
+/* Every counter has another value: a line that went astray would show. */
+static char *numbered_file(void)
+{
+    static const char *const name[] = {
+#define X(id, key) key,
+#define SECTION(name) name ":",
+#include "stats_list.h"
+#undef X
+#undef SECTION
+    };
+    char *text = vec_keep(8192);
+    int n = snprintf(text, 8192, "fromTime=2023-11-14T00:00:00Z\n");
+
+    for (unsigned i = 0; i < SX_COUNT(name); i++) {
+        if (strstr(name[i], "Hashes") != NULL)
+            n += snprintf(text + n, (size_t)(8192 - n), "%s=%u,5,6\n", name[i], i + 100);
+        else if (name[i][strlen(name[i]) - 1] != ':')
+            n += snprintf(text + n, (size_t)(8192 - n), "%s=%u\n", name[i], i + 100);
+        else if (strlen(name[i]) > 1)
+            n += snprintf(text + n, (size_t)(8192 - n), "%s\n", name[i]);
+    }
+    return text;
+}
+
+static void parse_into(const char *text, struct sx_snapshot *out)
+{
+    struct mem_server m;
+
+    mem_open(&m, NULL);
+    assert_int_equal(parse(&m, text), 0);
+    *out = read_now(&m);
+    mem_close(&m);
+}
+
+/* Where the reference has its last lines is not known: it does not matter. */
+static void reads_lines_and_sections_in_any_order(void **state)
+{
+    struct sx_snapshot in_order, is;
+    char *part[ORDER_MAX], *text = numbered_file(), *shuffled = vec_keep(8192);
+
+    (void)state;
+    parse_into(text, &in_order);
+    assert_int_equal(in_order.v[SX_STAT_RSLV_DISABLED] - in_order.v[SX_STAT_RSLV_REQS], 4);
+    unsigned n = into_parts(text, part);
+    assert_true(n > 50);
+    for (unsigned round = 0; round < 100; round++) {
+        size_t len = 0;
+        for (unsigned i = n - 1; i > 0; i--) {
+            unsigned k = sx_random_below(i + 1);
+            char *p = part[i];
+            part[i] = part[k];
+            part[k] = p;
+        }
+        for (unsigned i = 0; i < n; i++)
+            len += (size_t)snprintf(shuffled + len, 8192 - len, "%s\n", part[i]);
+        parse_into(shuffled, &is);
+        assert_memory_equal(is.v, in_order.v, sizeof(is.v[0]) * SX_STAT_SAVED);
+        assert_int_equal(is.from_ms, in_order.from_ms);
+    }
+    parse_into("pRelays:\nrequests=1\nqCreated=2\nsuccesses=3\n", &is); /* among others */
+    assert_int_equal(is.v[SX_STAT_P_RELAYS_REQUESTS], 1);
+    assert_int_equal(is.v[SX_STAT_Q_CREATED], 2);
+    assert_int_equal(is.v[SX_STAT_P_RELAYS_SUCCESSES], 3);
+    parse_into("subscribedQueues:\ndayHashes=1\nqCreated=2\nweekHashes=1,2\n", &is);
+    assert_int_equal(is.v[SX_STAT_Q_CREATED], 2);
+    assert_int_equal(is.v[SX_STAT_WEEK_QUEUES], 0);
+    vec_free_all();
+}
+
 static void reads_files_of_old_versions(void **state)
 {
     struct two t;
@@ -1026,6 +1157,7 @@ int main(void)
         cmocka_unit_test(counts_messages_that_expire_when_the_next_is_sent),
         cmocka_unit_test(counts_subscriptions_and_what_is_received),
         cmocka_unit_test(measures_the_time_until_a_message_is_acknowledged),
+        cmocka_unit_test(counts_clients_that_have_not_acknowledged),
         cmocka_unit_test(counts_get),
         cmocka_unit_test(counts_a_block_of_subscriptions_once),
         cmocka_unit_test(counts_notifications),
@@ -1041,6 +1173,7 @@ int main(void)
         cmocka_unit_test(keeps_the_day_of_what_was_counted),
         cmocka_unit_test(keeps_weeks_and_months_over_a_restart),
         cmocka_unit_test(reads_the_file_of_the_reference),
+        cmocka_unit_test(reads_lines_and_sections_in_any_order),
         cmocka_unit_test(reads_files_of_old_versions),
         cmocka_unit_test(leaves_out_what_is_damaged),
         cmocka_unit_test(survives_every_mutation_of_the_file),
