@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "demo_child.h"
+#include "demo_push.h"
 #include "demo_redundant.h"
 #include "demo_screen.h"
 #include "demo_tour.h"
@@ -288,6 +289,7 @@ const struct step tour_steps[] = {
     { "Queues that move to another server", step_rotation },
     { "Two servers for one connection", step_redundant },
     { "Private routing", step_routing },
+    { "A push that wakes a telephone", step_push },
     { "An old backup, and a new ratchet", step_restored },
 };
 const size_t n_tour_steps = sizeof tour_steps / sizeof tour_steps[0];

@@ -230,6 +230,7 @@ static bool start_servers(struct tour *t)
         simplex_server_config_init(&cfg);
         cfg.error = error;
         cfg.error_size = sizeof error;
+        cfg.ntf_flush_ms = 0; /* a second and a half is nothing for a telephone, and long here */
         if (!worked(error, simplex_server_start(&cfg, &t->server[n])) ||
             !worked("server", simplex_server_address(t->server[n], t->address[n], &len)))
             return false;
