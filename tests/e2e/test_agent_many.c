@@ -159,6 +159,78 @@ static void messages_that_wait_come_to_all_connections(void **state)
     close_place(&p);
 }
 
+/* ---- moves ---- */
+
+static void expect_phase(struct test_agent *t, int64_t conn, int32_t direction, int32_t phase)
+{
+    simplex_event *ev;
+    int32_t there, now;
+
+    do {
+        ev = wait_event(t, SIMPLEX_EV_SWITCH, conn);
+        now = simplex_event_switch(ev, &there);
+        assert_int_equal(there, direction);
+        simplex_event_free(ev);
+    } while (now != phase);
+}
+
+/* give_up: one of the two is aborted as soon as its new queue is there, and goes on where it was.
+ */
+static void two_move(bool two_servers, bool give_up)
+{
+    struct place p;
+    struct test_agent i, j;
+    struct test_server other;
+    int64_t ic[2], jc[2];
+
+    open_place(&p);
+    server_start(&other, NULL);
+    agent_open(&i, p.dir, "i", p.srv.address);
+    agent_open(&j, p.dir, "j", p.srv.address);
+    if (two_servers)
+        i.servers[i.n_servers++] = other.address;
+    agent_reopen(&i);
+    for (int c = 0; c < 2; c++)
+        connect_agents(&i, &j, SIMPLEX_PQ_OFF, &ic[c], &jc[c]);
+    if (give_up) /* or it would be too late */
+        agent_close(&j);
+    for (int c = 0; c < 2; c++)
+        must(simplex_agent_switch(i.a, ic[c], sx_bytes(NULL, 0)));
+    if (give_up) {
+        expect_phase(&i, ic[1], SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_STARTED);
+        must(simplex_agent_abort_switch(i.a, ic[1]));
+        expect_phase(&i, ic[1], SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_ABORTED);
+        i.errors_ok = true; /* the peer's keys for a queue that is gone */
+        agent_reopen(&j);
+    }
+    for (int c = 0; c < 2; c++) {
+        if (c == 0 || !give_up) {
+            expect_phase(&i, ic[c], SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_COMPLETED);
+            expect_phase(&j, jc[c], SIMPLEX_SWITCH_SND, SIMPLEX_SWITCH_COMPLETED);
+        }
+        talk(&i, ic[c], &j, jc[c], "moved?");
+        talk(&j, jc[c], &i, ic[c], "as you hear");
+    }
+    agent_close(&i);
+    agent_close(&j);
+    server_stop(&other);
+    close_place(&p);
+}
+
+static void two_connections_move_at_once(void **state)
+{
+    (void)state;
+    two_move(false, false);
+    two_move(true, false);
+}
+
+static void one_of_two_moves_is_given_up(void **state)
+{
+    (void)state;
+    two_move(false, true);
+    two_move(true, true);
+}
+
 /* ---- idle sessions ---- */
 
 static void fetch(struct test_agent *t, int64_t conn)
@@ -212,6 +284,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_hundred_connections_go_down_and_come_up_at_once),
         cmocka_unit_test(messages_that_wait_come_to_all_connections),
+        cmocka_unit_test(two_connections_move_at_once),
+        cmocka_unit_test(one_of_two_moves_is_given_up),
         cmocka_unit_test(an_idle_session_without_subscriptions_is_closed_until_it_is_needed),
     };
 
