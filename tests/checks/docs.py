@@ -74,6 +74,7 @@ def main():
         check_links(path, text)
         if path.name == "testing.md":
             check_tests(root, path, text, "The reference's tests", 40)
+            check_tests(root, path, text, "The reference's tests of the agent", 60)
             check_tests(root, path, text, "Bad input and faults of the server", 15)
     print("\n".join(faults))
     print(f"{len(paths)} documents, {len(faults)} faults")
