@@ -35,15 +35,10 @@ static unsigned only_connections; /* 0: all rows */
 /* Several queues where there is one pair of connections: a queue delivers a message when the one
  * before is acknowledged, so that one alone waits for round trips, not for the processor. */
 struct shape {
-    unsigned connections, queues, window;
+    unsigned connections, queues, window, in_flight;
 };
 
-static const struct shape rows[] = { { 2, 8, 2 }, { 100, 1, 2 }, { 2000, 1, 1 } };
-
-static unsigned in_flight(const struct shape *w)
-{
-    return w->connections / 2 * w->queues * w->window;
-}
+static const struct shape rows[] = { { 2, 8, 2, 16 }, { 100, 1, 2, 100 }, { 2000, 1, 1, 100 } };
 
 static struct load_options options_for(const struct served *s)
 {
@@ -178,7 +173,7 @@ static void print_row(const struct rounds *r, const struct shape *w, double befo
     printf(
         "%11u  %9u  %9.0f  %6.2f  %12.0f  %6.0f%%  %10.0f us  %6.0f%%  %6.2f  %6.2f  %6.2f  %6.2f  "
         "%8.1f\n",
-        w->connections, in_flight(w), rate, r->blocks / r->watched, best, 100 * rate / best, cpu_us,
+        w->connections, w->in_flight, rate, r->blocks / r->watched, best, 100 * rate / best, cpu_us,
         100 * floor_us / cpu_us, (double)hist_at(&r->deliver, 0.5) / 1e3,
         (double)hist_at(&r->deliver, 0.99) / 1e3, (double)hist_at(&r->deliver, 0.999) / 1e3,
         (double)r->deliver.max / 1e3, (r->memory - before) / w->connections / 1024);
@@ -198,6 +193,7 @@ static void row(const char *dir, const struct shape *w)
     o.connections = w->connections;
     o.queues = w->queues;
     o.window = w->window;
+    o.in_flight = w->in_flight;
     o.seconds = seconds / ROUNDS;
     if (o.threads > w->connections)
         o.threads = w->connections;

@@ -94,6 +94,8 @@ struct thread {
     atomic_int finished;     /* the phase it has done with */
     atomic_uint ready;
     atomic_ullong done, errors, blocks; /* blocks: written and read */
+    atomic_uint flying;                 /* of an owner: messages in flight */
+    unsigned turn;                      /* of an owner: the queue that sends next */
 };
 
 struct load_control { /* what the threads are told */

@@ -29,6 +29,7 @@ struct load_options {
     unsigned queues;      /* of a connection that receives */
     unsigned threads;
     unsigned window;    /* cycle: messages in flight in a queue */
+    unsigned in_flight; /* cycle: and in all queues, which take turns; 0: no limit */
     unsigned parallel;  /* connections being made at a time; 0: all (always so in a storm) */
     unsigned size;      /* of a SEND body; more than the version allows: the most it allows */
     double seconds;     /* of the run itself */

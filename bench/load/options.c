@@ -21,6 +21,8 @@ static const char usage[] =
     "  -c, --connections N  default 2; cycle: half of them send, the other half receives\n"
     "  -q, --queues N       queues of a connection that receives; default 1\n"
     "  -w, --window N       cycle: messages in flight in a queue, 1 to 100; default 1\n"
+    "  -f, --in-flight N    cycle: messages in flight in all queues, which take turns; default 0:\n"
+    "                       as many as the windows allow\n"
     "  -d, --duration S     seconds of the run itself; default 10\n"
     "  -n, --messages N     cycle: ends after so many messages too\n"
     "  -s, --size BYTES     of a message, at least 16; default: the most that the version allows\n"
@@ -46,6 +48,7 @@ static const struct option options[] = {
     { "connections", required_argument, NULL, 'c' },
     { "queues", required_argument, NULL, 'q' },
     { "window", required_argument, NULL, 'w' },
+    { "in-flight", required_argument, NULL, 'f' },
     { "duration", required_argument, NULL, 'd' },
     { "messages", required_argument, NULL, 'n' },
     { "size", required_argument, NULL, 's' },
@@ -71,6 +74,7 @@ static const struct limits { /* of the options that take a number */
     { 'c', "--connections", 1, 1000000 },
     { 'q', "--queues", 1, 1000000 },
     { 'w', "--window", 1, LOAD_WINDOW_MAX },
+    { 'f', "--in-flight", 0, 100000000 },
     { 'd', "--duration", 1, 1000000 },
     { 'n', "--messages", 1, 1000000000000 },
     { 's', "--size", 16, 16088 },
@@ -113,6 +117,9 @@ static bool take_number(struct load_options *o, int opt, const char *text)
         break;
     case 'w':
         o->window = (unsigned)n;
+        break;
+    case 'f':
+        o->in_flight = (unsigned)n;
         break;
     case 'd':
         o->seconds = (double)n;
@@ -235,7 +242,7 @@ int load_parse(int argc, char **argv, struct load_options *o, bool *json)
                                 .size = SX_BLOCK,
                                 .seconds = 10,
                                 .timeout_ms = 45000 };
-    while ((opt = getopt_long(argc, argv, "m:c:q:w:d:n:s:t:j:T:p:", options, NULL)) != -1)
+    while ((opt = getopt_long(argc, argv, "m:c:q:w:f:d:n:s:t:j:T:p:", options, NULL)) != -1)
         if ((status = take(o, json, opt, optarg)) >= 0)
             return status;
     if (optind + 1 != argc) {

@@ -30,6 +30,7 @@ fails() { # STATUS TEXT ARGUMENT...
 for options in '-m cycle -c 4 -q 3 -w 2 --check' '-m cycle -c 8 -t 2 -n 50' \
     '-m cycle -c 2 -t 2 -w 8 --check' '-m cycle -c 6 -t 5 -q 2 -w 3 --check' \
     '-m cycle -c 4 -t 4 -n 60 --max-version 8' \
+    '-m cycle -c 8 -f 3 --check' '-m cycle -c 8 -t 4 -q 2 -w 2 -f 3 --check' \
     '-m cycle -s 16 --max-version 6' '-m idle -c 5' '-m storm -c 5' '-m subscribe -c 2 -q 100'; do
     # shellcheck disable=SC2086
     "$load" $options -d 1 --json "$address" >"$dir/json" 2>"$dir/progress"
