@@ -155,11 +155,12 @@ static void take_orders(struct forwarder *f, enum forwarder_mode *mode, bool *st
     (void)pthread_mutex_lock(&f->lock);
     *mode = f->mode;
     *stop = f->stop;
-    bool drop = f->drop;
-    f->drop = false;
-    (void)pthread_mutex_unlock(&f->lock);
-    if (drop || *stop || *mode == FORWARD_REFUSE)
+    if (f->drop || *stop || *mode == FORWARD_REFUSE)
         close_all(f);
+    f->drop = false;
+    f->done = f->orders;
+    (void)pthread_cond_broadcast(&f->obeyed);
+    (void)pthread_mutex_unlock(&f->lock);
 }
 
 static void count(struct forwarder *f)
@@ -216,13 +217,19 @@ void forwarder_start(struct forwarder *f, uint16_t target)
     need(pipe(f->wake) == 0, "pipe");
     nonblocking(f->wake[0]);
     need(pthread_mutex_init(&f->lock, NULL) == 0, "pthread_mutex_init");
+    need(pthread_cond_init(&f->obeyed, NULL) == 0, "pthread_cond_init");
     need(pthread_create(&f->thread, NULL, run, f) == 0, "pthread_create");
 }
 
+/* Called with the lock; returns without it when the thread has done it. */
 static void order(struct forwarder *f)
 {
-    (void)pthread_mutex_unlock(&f->lock);
+    unsigned mine = ++f->orders;
+
     need(write(f->wake[1], "x", 1) == 1, "write");
+    while ((int)(f->done - mine) < 0)
+        need(pthread_cond_wait(&f->obeyed, &f->lock) == 0, "pthread_cond_wait");
+    (void)pthread_mutex_unlock(&f->lock);
 }
 
 void forwarder_set(struct forwarder *f, enum forwarder_mode mode)
@@ -264,6 +271,7 @@ void forwarder_stop(struct forwarder *f)
     (void)close(f->listener);
     (void)close(f->wake[0]);
     (void)close(f->wake[1]);
+    (void)pthread_cond_destroy(&f->obeyed);
     (void)pthread_mutex_destroy(&f->lock);
 }
 

@@ -30,17 +30,20 @@ struct forwarder {
     uint16_t port, target;
     int listener, wake[2];
     pthread_t thread;
-    pthread_mutex_t lock; /* mode, drop, stop */
+    pthread_mutex_t lock; /* target, mode, drop, stop, accepted, orders, done */
+    pthread_cond_t obeyed;
     enum forwarder_mode mode;
     bool drop, stop;
     unsigned accepted;
+    unsigned orders, done;
     struct forwarder_link *links[FORWARDER_LINKS];
 };
 
 /* Listens on a free port of 127.0.0.1 and forwards to `target` there. */
 void forwarder_start(struct forwarder *f, uint16_t target);
 void forwarder_stop(struct forwarder *f);
-/* Connections that exist are closed on FORWARD_REFUSE; after FORWARD_STALL they go on. */
+/* What is ordered has happened when these return.
+ * Connections that exist are closed on FORWARD_REFUSE; after FORWARD_STALL they go on. */
 void forwarder_set(struct forwarder *f, enum forwarder_mode mode);
 /* New connections go to `target` from now on, and those there are are closed: somebody else answers
  * under the same address. */
