@@ -126,7 +126,8 @@ typedef struct simplex_agent_config {
     int64_t quota_retry_first; /* 300,000: after the peer's queue was full */
     int64_t message_timeout;  /* 172,800,000: undelivered messages expire with MERR */
     int64_t quota_timeout;    /* 604,800,000: the same while the peer's queue is full */
-    int64_t reconnect_first;  /* 2,000 */
+    int64_t reconnect_first;  /* 2,000; for 3/2 of it, 3,000 at most, a failure to connect answers
+                               * what follows */
     int64_t reconnect_max;    /* 180,000 */
     uint16_t smp_min, smp_max; /* SMP versions: 6..19 */
 

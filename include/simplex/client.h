@@ -142,7 +142,8 @@ typedef struct simplex_client_config {
     /* 0: the protocol's default (section 9); times in milliseconds. */
     int64_t connect_timeout;           /* 45,000: TCP, TLS and handshake together */
     int64_t command_timeout;           /* 30,000 */
-    int64_t reconnect_first;           /* 2,000; grows to reconnect_max */
+    int64_t reconnect_first;           /* 2,000; grows to reconnect_max. For 3/2 of it, 3,000 at most,
+                                        * a failure to connect answers what follows */
     int64_t reconnect_max;             /* 180,000 */
     uint16_t min_version, max_version; /* SMP versions: 6..19 */
 

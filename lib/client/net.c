@@ -72,7 +72,9 @@ static void fill_defaults(struct sx_net_cfg *cfg)
     cfg->reconnect_first = or_default(cfg->reconnect_first, 2000);
     cfg->reconnect_grow = or_default(cfg->reconnect_grow, 10000);
     cfg->reconnect_max = or_default(cfg->reconnect_max, 180000);
-    cfg->failed_cache = or_default(cfg->failed_cache, 3000);
+    /* Who asks to connect again sooner does not want to hear of the failure for longer. */
+    cfg->failed_cache = or_default(
+        cfg->failed_cache, cfg->reconnect_first < 2000 ? cfg->reconnect_first * 3 / 2 : 3000);
     if (cfg->min_version == 0)
         cfg->min_version = SX_SMP_MIN;
     if (cfg->max_version == 0)

@@ -37,7 +37,8 @@ struct sx_net_cfg {          /* times in ms; 0 = the protocol's default (section
     int64_t reconnect_first; /* 2000; x 3/2 once reconnect_grow has passed */
     int64_t reconnect_grow;  /* 10000 */
     int64_t reconnect_max;   /* 180000 */
-    int64_t failed_cache;    /* 3000: a failed connection answers commands at once */
+    int64_t failed_cache;    /* 3000, at most reconnect_first * 3/2: a failed connection answers
+                              * commands at once */
     bool has_socks;
     char socks_host[256]; /* "" = 127.0.0.1 */
     uint16_t socks_port;  /* 0 = 9050 */
@@ -89,8 +90,8 @@ uint16_t sx_client_version(const struct sx_client *c); /* 0 when not up */
 const struct sx_session *sx_client_session(const struct sx_client *c);
 /* With cfg.proxy: the hello of the server, from which PKEY is made. Empty when not up. */
 simplex_bytes sx_client_hello(const struct sx_client *c);
-struct sx_traffic { /* of a client, since it was made */
-    uint64_t attempts, sessions;   /* connections tried, and those that got through the handshake */
+struct sx_traffic {              /* of a client, since it was made */
+    uint64_t attempts, sessions; /* connections tried, and those that got through the handshake */
     uint64_t blocks_out, blocks_in; /* of 16,384 bytes, without handshakes */
 };
 const struct sx_traffic *sx_client_traffic(const struct sx_client *c);
@@ -113,9 +114,9 @@ void sx_net_set_online(struct sx_net *n, bool online);
 /* A slow network: time limits of what begins now are half as long again (agent.md section 8.1). */
 void sx_net_set_slow(struct sx_net *n, bool slow);
 
-/* From its next connection on this client is one of a service (section 4), with a certificate of its
- * own: role 'M' 'N' 'P'; 0: of none, or that of the net. A connection there is is closed. Needs what
- * sx_net_cfg says. E_DECODE, E_CERT, E_KEY, E_NOMEM, E_CLOSED; then nothing has changed. */
+/* From its next connection on this client is one of a service (section 4), with a certificate of
+ * its own: role 'M' 'N' 'P'; 0: of none, or that of the net. A connection there is is closed. Needs
+ * what sx_net_cfg says. E_DECODE, E_CERT, E_KEY, E_NOMEM, E_CLOSED; then nothing has changed. */
 simplex_rc sx_client_service(struct sx_client *c, uint8_t role, simplex_bytes chain_pem,
                              simplex_bytes key_pem) SIMPLEX_CHECK;
 

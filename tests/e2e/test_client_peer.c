@@ -838,12 +838,10 @@ static void a_silent_host_leaves_time_for_the_next(void **state)
     uv_close((uv_handle_t *)&silent, NULL);
 }
 
-static void a_failure_is_remembered_for_a_moment(void **state)
+static void remembered_for_150_ms(void)
 {
     struct result r[2] = { 0 };
 
-    (void)state;
-    t.cfg.failed_cache = 150;
     t.peer.mode = PEER_CLOSES;
     open_client();
     assert_fails(SIMPLEX_E_DISCONNECTED);
@@ -858,6 +856,21 @@ static void a_failure_is_remembered_for_a_moment(void **state)
     RUN_UNTIL(r[1].done);
     assert_int_equal(r[1].rc, SIMPLEX_OK);
     assert_int_equal(t.downs, 1);
+}
+
+static void a_failure_is_remembered_for_a_moment(void **state)
+{
+    (void)state;
+    t.cfg.failed_cache = 150;
+    remembered_for_150_ms();
+}
+
+static void who_reconnects_soon_forgets_a_failure_soon(void **state)
+{
+    (void)state;
+    t.cfg.failed_cache = 0;
+    t.cfg.reconnect_first = 100;
+    remembered_for_150_ms();
 }
 
 /* ---- wanted clients ---- */
@@ -1473,6 +1486,7 @@ int main(void)
         CASE(all_hosts_are_tried),
         CASE(a_silent_host_leaves_time_for_the_next),
         CASE(a_failure_is_remembered_for_a_moment),
+        CASE(who_reconnects_soon_forgets_a_failure_soon),
         CASE(wanted_clients_connect_and_come_back),
         CASE(unwanted_clients_stay_away),
         CASE(reconnecting_at_once_forgets_the_back_off),
