@@ -212,6 +212,31 @@ static void list_of(simplex_user_server *list, int n)
     }
 }
 
+/* The file by which a worker says that it has made its first user. */
+static void mark_path(const char *dir, char path[300])
+{
+    (void)snprintf(path, 300, "%s/mark", dir);
+}
+
+static bool mark(const char *dir)
+{
+    char path[300];
+
+    mark_path(dir, path);
+    FILE *f = fopen(path, "w");
+    return f != NULL && fclose(f) == 0;
+}
+
+static void wait_for(const char *path)
+{
+    int64_t end = sx_mono_ms() + WAIT_MS;
+
+    while (access(path, F_OK) != 0) {
+        assert_true(sx_mono_ms() < end);
+        (void)usleep(1000);
+    }
+}
+
 /* Makes users, changes their lists, gives them connections, deletes some: until it is killed. */
 static int work(const char *dir)
 {
@@ -235,6 +260,8 @@ static int work(const char *dir)
         if (simplex_agent_users(t.a, SIMPLEX_USER_DEFAULT, ids, &n) != SIMPLEX_OK)
             return 2;
         if (n > 4 && simplex_agent_delete_user(t.a, ids[0], round % 2 == 0) != SIMPLEX_OK)
+            return 2;
+        if (round == 0 && !mark(dir))
             return 2;
     }
 }
@@ -279,19 +306,23 @@ static int check_all(const char *dir)
 static void users_are_whole_after_each_kill(void **state)
 {
     const char *rounds = getenv("SX_KILLS");
-    char dir[256], *const argv[] = { (char *)"users", (char *)WORKER, dir, NULL };
+    char dir[256], marked[300], *const argv[] = { (char *)"users", (char *)WORKER, dir, NULL };
     int kills = rounds != NULL ? atoi(rounds) : 12, most = 0;
 
     (void)state;
     tmp_make(dir);
+    mark_path(dir, marked);
     for (int k = 0; k < kills; k++) {
         pid_t pid;
         int status;
         assert_int_equal(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ), 0);
-        usleep((useconds_t)(60000 + sx_random_below(150000)));
+        if (k % 2 == 0) /* else anywhere from its start on */
+            wait_for(marked);
+        (void)usleep(sx_random_below(150000));
         assert_int_equal(kill(pid, SIGKILL), 0);
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_true(WIFSIGNALED(status)); /* it did not end by itself */
+        (void)unlink(marked);
         int n = check_all(dir);
         most = n > most ? n : most;
     }
