@@ -701,10 +701,11 @@ simplex_rc sx_on_message(struct simplex_agent *a, struct sx_conn *c, struct sx_r
 /* Handshake steps that a HELLO, a confirmation or their delivery completes. */
 simplex_rc sx_on_hello(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q)
     SIMPLEX_CHECK;
-/* A message of the application: in a queue of the standard handshake the joiner may send one only
- * when our last handshake message reached it, even if the server's answer to that was lost. */
+/* Our last handshake message reached the joiner, even if the server's answer to that was lost: it
+ * sent what it may send only then. In a queue of the standard handshake that is any message of the
+ * application (`word`), in others what follows the handshake. */
 simplex_rc sx_heard_from_peer(struct simplex_agent *a, struct sx_conn *c,
-                              const struct sx_rcv_queue *q) SIMPLEX_CHECK;
+                              const struct sx_rcv_queue *q, bool word) SIMPLEX_CHECK;
 simplex_rc sx_on_sent(struct simplex_agent *a, struct sx_conn *c, struct sx_snd_queue *q,
                       uint8_t type) SIMPLEX_CHECK;
 simplex_rc sx_send_hello(struct simplex_agent *a, struct sx_conn *c) SIMPLEX_CHECK;
@@ -720,7 +721,8 @@ simplex_rc sx_first_snd_queue(struct simplex_agent *a, const struct sx_conn *c,
 bool sx_sync_blocks(const struct sx_conn *c);
 simplex_rc sx_sync_start(struct simplex_agent *a, int64_t conn, bool force) SIMPLEX_CHECK;
 simplex_rc sx_on_ratchet_key(struct simplex_agent *a, struct sx_conn *c,
-                             const struct sx_opened *o) SIMPLEX_CHECK;
+                             const struct sx_rcv_queue *q, const struct sx_opened *o,
+                             struct sx_incoming *in) SIMPLEX_CHECK;
 /* A message was read, or could not be; the row of c is the caller's to update. */
 simplex_rc sx_sync_read(struct simplex_agent *a, struct sx_conn *c) SIMPLEX_CHECK;
 simplex_rc sx_sync_unreadable(struct simplex_agent *a, struct sx_conn *c, simplex_rc why,
@@ -811,6 +813,9 @@ simplex_rc sx_switch_undelivered(struct simplex_agent *a, const struct sx_snd_qu
 
 simplex_rc sx_hold(struct simplex_agent *a, const struct sx_conn *c, const struct sx_rcv_queue *q,
                    const struct sx_agent_msg *m, bool *hold) SIMPLEX_CHECK;
+/* New keys of the peer: in->hold, in->ext_id. */
+simplex_rc sx_hold_keys(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q,
+                        struct sx_incoming *in) SIMPLEX_CHECK;
 void sx_held(struct simplex_agent *a, int64_t queue, int64_t ext_id); /* left on the server */
 void sx_held_release(struct simplex_agent *a, int64_t conn);  /* it may be its turn */
 void sx_held_check(struct simplex_agent *a);                  /* it has waited long enough */

@@ -286,12 +286,13 @@ simplex_rc sx_on_hello(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv
 }
 
 simplex_rc sx_heard_from_peer(struct simplex_agent *a, struct sx_conn *c,
-                              const struct sx_rcv_queue *q)
+                              const struct sx_rcv_queue *q, bool word)
 {
     struct sx_snd_queue sq;
     simplex_rc rc;
 
-    if (c->role != SX_INITIATOR || c->state != SX_CONN_ACCEPTED || q->mode == SX_MODE_MESSAGING)
+    if (c->role != SX_INITIATOR || c->state != SX_CONN_ACCEPTED ||
+        (word && q->mode == SX_MODE_MESSAGING))
         return SIMPLEX_OK;
     rc = sx_first_snd_queue(a, c, &sq);
     if (rc == SIMPLEX_OK)

@@ -8,6 +8,7 @@
  * Each queue keeps the order of the sender. So what is missing cannot come through a queue that
  * itself waits with a later message: when all do, it is lost, and the earliest of them is next.
  */
+#include "agent/numbers.h"
 #include "agent/several.h"
 
 #define HOLD_AGAIN 1000 /* ms */
@@ -16,6 +17,12 @@ static bool rotating(const struct sx_rcv_queue *q)
 {
     return q->replaces != 0 ||
            (q->switch_state >= SX_SW_STARTED && q->switch_state <= SX_SW_RECEIVED);
+}
+
+/* Nothing that was sent before can come through another queue than q. */
+static bool in_order(const struct sx_conn *c, const struct sx_rcv_queue *q)
+{
+    return c->rcv_queues <= 1 && !rotating(q);
 }
 
 static int64_t waited(const struct sx_rt_rcvq *rt)
@@ -51,7 +58,7 @@ static void ask_again(struct simplex_agent *a, struct sx_rt_rcvq *rt);
 
 /* One of several, not q: may it bring what comes before message ext_id of q? */
 static bool other_may(struct simplex_agent *a, const struct sx_rcv_queue *other, int64_t ext_id,
-                      bool in_time)
+                      bool wait)
 {
     struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, other->id);
 
@@ -64,19 +71,23 @@ static bool other_may(struct simplex_agent *a, const struct sx_rcv_queue *other,
         ask_again(a, rt);
         return true;
     }
-    return in_time;
+    return wait;
+}
+
+static bool in_time(struct simplex_agent *a, const struct sx_rcv_queue *q)
+{
+    return waited(sx_rt_rcvq_by_id(a, q->id)) < a->cfg.hold_time;
 }
 
 static simplex_rc others_may(struct simplex_agent *a, const struct sx_rcv_queue *q, int64_t ext_id,
-                             bool *yes)
+                             bool wait, bool *yes)
 {
-    bool in_time = waited(sx_rt_rcvq_by_id(a, q->id)) < a->cfg.hold_time;
     struct sx_rcv_queue other;
     simplex_rc rc = SIMPLEX_OK;
 
     for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
         rc = sx_store_rcvq_of(a->store, q->conn_id, n, &other);
-        if (rc == SIMPLEX_OK && other.id != q->id && other_may(a, &other, ext_id, in_time))
+        if (rc == SIMPLEX_OK && other.id != q->id && other_may(a, &other, ext_id, wait))
             *yes = true;
     }
     sx_wipe(&other, sizeof other);
@@ -86,19 +97,55 @@ static simplex_rc others_may(struct simplex_agent *a, const struct sx_rcv_queue 
 simplex_rc sx_hold(struct simplex_agent *a, const struct sx_conn *c, const struct sx_rcv_queue *q,
                    const struct sx_agent_msg *m, bool *hold)
 {
-    bool gap = m->snd_msg_id > c->last_rcv_ext_id && m->snd_msg_id - 1 != c->last_rcv_ext_id;
+    bool gap = sx_is_gap(c, m);
     simplex_rc rc = SIMPLEX_OK;
 
     *hold = false;
-    if (!rotating(q) && c->rcv_queues <= 1)
+    if (in_order(c, q))
         return SIMPLEX_OK;
-    /* New keys take a number that nobody counts: behind them nothing is missing. */
-    if (gap && rotating(q) && c->sync_state != SX_SYNC_AGREED)
+    if (gap && rotating(q))
         rc = may_come(a, q, hold);
     if (rc == SIMPLEX_OK && gap && c->rcv_queues > 1)
-        rc = others_may(a, q, m->snd_msg_id, hold);
+        rc = others_may(a, q, m->snd_msg_id, in_time(a, q), hold);
     if (rc == SIMPLEX_OK && !*hold && m->msg == SX_M_MSG)
         rc = sx_store_rcv_msg_other(a->store, c->id, q->id, hold);
+    return rc;
+}
+
+/* The old queue of a rotation was read to its end. */
+static simplex_rc is_read(struct simplex_agent *a, const struct sx_rcv_queue *q, bool *yes)
+{
+    struct sx_rcv_queue old;
+    simplex_rc rc = sx_store_rcvq_get(a->store, q->replaces, &old);
+
+    *yes = rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && old.deleted);
+    sx_wipe(&old, sizeof old);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
+/* What was sent before is for the ratchet that they replace: nothing of it could be read any more.
+ * They have no number that would tell. But they come through every queue that is in use, behind
+ * all that was sent before: they wait for that, or for the old queue of a rotation to be empty. */
+simplex_rc sx_hold_keys(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q,
+                        struct sx_incoming *in)
+{
+    bool read = true, others = false;
+    simplex_rc rc = SIMPLEX_OK;
+
+    in->ext_id = INT64_MAX;
+    if (in_order(c, q))
+        return SIMPLEX_OK;
+    if (q->replaces != 0)
+        rc = is_read(a, q, &read);
+    if (rc == SIMPLEX_OK && !read)
+        rc = may_come(a, q, &in->hold);
+    if (rc == SIMPLEX_OK && c->rcv_queues > 1)
+        rc = others_may(a, q, INT64_MAX, true, &others);
+    in->hold = in->hold || (others && in_time(a, q));
+    if (!read || others) /* if it is not held, it has waited in vain */
+        c->rcv_others = SX_OTHERS_UNKNOWN;
+    if (rc == SIMPLEX_OK && !in->hold)
+        rc = sx_store_rcv_msg_other(a->store, c->id, q->id, &in->hold);
     return rc;
 }
 
@@ -110,7 +157,7 @@ simplex_rc sx_hold_unread(struct simplex_agent *a, const struct sx_conn *c,
     *hold = false;
     if (c->rcv_queues <= 1 || (why != SIMPLEX_E_RATCHET_SKIPPED && why != SIMPLEX_E_RATCHET_HEADER))
         return SIMPLEX_OK;
-    return others_may(a, q, INT64_MAX, hold);
+    return others_may(a, q, INT64_MAX, in_time(a, q), hold);
 }
 
 void sx_held(struct simplex_agent *a, int64_t queue, int64_t ext_id)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages of a connection: ratchet, numbers, integrity, and what each kind does (section 6.8). */
+/* Messages of a connection: ratchet, order, and what each kind does (section 6.8). */
+#include "agent/numbers.h"
 #include "agent/rotation.h"
 #include "agent/several.h"
 
@@ -14,9 +15,40 @@ static simplex_rc raise_version(const struct simplex_agent *a, struct sx_conn *c
     return SIMPLEX_OK;
 }
 
+struct decrypted {
+    simplex_bytes text;
+    bool pq;
+    bool had_chain; /* for sending, before this message */
+    bool unproven;  /* nothing was read with this ratchet before */
+};
+
+static simplex_rc decrypt(struct simplex_agent *a, struct sx_conn *c, simplex_bytes msg,
+                          struct decrypted *d)
+{
+    struct sx_ratchet r;
+    struct sx_ratchet_in in;
+    simplex_rc rc, put = SIMPLEX_OK;
+
+    memset(&r, 0, sizeof r);
+    rc = sx_store_ratchet_get(a->store, c->id, &r);
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_PROHIBITED : rc;
+    d->had_chain = r.has_snd;
+    d->unproven = !r.has_rcv;
+    rc = sx_ratchet_decrypt(&r, msg, a->plain, &in, NULL);
+    if (in.saved)
+        put = sx_store_ratchet_put(a->store, c->id, &r, &in.diff);
+    d->text = in.text;
+    d->pq = r.rcv_kem;
+    sx_wipe(&in, sizeof in);
+    sx_ratchet_wipe(&r);
+    return put != SIMPLEX_OK ? put : rc;
+}
+
 /* Silent for a repeat; anything else is told to the application. Either way it is acknowledged. */
 static simplex_rc undecryptable(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
-                                const uint8_t hash[32], simplex_rc why, struct sx_incoming *in)
+                                const uint8_t hash[32], const struct decrypted *d, simplex_rc why,
+                                struct sx_incoming *in)
 {
     bool known, told = false, late = false;
     int64_t ext_id = 0;
@@ -33,7 +65,9 @@ static simplex_rc undecryptable(struct simplex_agent *a, struct sx_conn *c, stru
         rc = sx_is_behind(a, c, q, &late); /* its hash was forgotten meanwhile */
     if (rc != SIMPLEX_OK || late)
         return rc == SIMPLEX_OK ? sx_came(a, c, q, 0, false, c->last_rcv_ext_id) : rc;
-    if (c->rcv_queues > 1) /* its copies say nothing new */
+    if (d->unproven) /* for the ratchet of another attempt */
+        sx_note_other(c);
+    if (c->rcv_queues > 1 || d->unproven) /* its copies say nothing new */
         rc = sx_store_rcv_hash_add(a->store, c->id, hash, 0, sx_now_ms());
     if (rc != SIMPLEX_OK)
         return rc;
@@ -41,72 +75,6 @@ static simplex_rc undecryptable(struct simplex_agent *a, struct sx_conn *c, stru
     if (rc == SIMPLEX_OK)
         rc = sx_store_conn_update(a->store, c);
     return rc == SIMPLEX_OK && !told ? sx_emit_err(a, c->id, why, NULL) : rc;
-}
-
-struct decrypted {
-    simplex_bytes text;
-    bool pq;
-    bool had_chain; /* for sending, before this message */
-};
-
-static simplex_rc decrypt(struct simplex_agent *a, struct sx_conn *c, simplex_bytes msg,
-                          struct decrypted *d)
-{
-    struct sx_ratchet r;
-    struct sx_ratchet_in in;
-    simplex_rc rc, put = SIMPLEX_OK;
-
-    memset(&r, 0, sizeof r);
-    rc = sx_store_ratchet_get(a->store, c->id, &r);
-    if (rc != SIMPLEX_OK)
-        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_PROHIBITED : rc;
-    d->had_chain = r.has_snd;
-    rc = sx_ratchet_decrypt(&r, msg, a->plain, &in, NULL);
-    if (in.saved)
-        put = sx_store_ratchet_put(a->store, c->id, &r, &in.diff);
-    d->text = in.text;
-    d->pq = r.rcv_kem;
-    sx_wipe(&in, sizeof in);
-    sx_ratchet_wipe(&r);
-    return put != SIMPLEX_OK ? put : rc;
-}
-
-/* ---- numbers ---- */
-
-static void check_integrity(const struct sx_conn *c, const struct sx_agent_msg *m,
-                            struct sx_rcv_msg_row *row)
-{
-    int64_t prev = c->last_rcv_ext_id, id = m->snd_msg_id;
-    simplex_bytes known = c->has_rcv_hash ? sx_bytes(c->last_rcv_hash, 32) : sx_bytes(NULL, 0);
-
-    if (id > prev && id - 1 == prev) { /* numbers are the peer's: any, up to the largest */
-        row->integrity = sx_bytes_eq(known, m->prev_hash) ? SIMPLEX_MSG_OK : SIMPLEX_MSG_BAD_HASH;
-    } else if (id < prev) {
-        row->integrity = SIMPLEX_MSG_BAD_ID;
-        row->gap_first = id;
-    } else if (id == prev) {
-        row->integrity = SIMPLEX_MSG_DUPLICATE;
-    } else {
-        row->integrity = SIMPLEX_MSG_SKIPPED;
-        row->gap_first = prev + 1;
-        row->gap_last = id - 1;
-    }
-}
-
-/* Each accepted message overwrites the last number and hash, whatever its integrity. */
-static void take_number(struct sx_conn *c, const struct sx_agent_msg *m, struct sx_rcv_msg_row *row)
-{
-    check_integrity(c, m, row);
-    c->last_id++;
-    c->last_rcv_ext_id = m->snd_msg_id;
-    c->received++;
-    memcpy(c->last_rcv_hash, row->hash, sizeof c->last_rcv_hash);
-    c->has_rcv_hash = true;
-    row->conn_id = c->id;
-    row->id = c->last_id;
-    row->ext_id = m->snd_msg_id;
-    row->type = m->msg;
-    row->rcv_ts = sx_now_ms();
 }
 
 /* ---- kinds ---- */
@@ -164,7 +132,7 @@ static simplex_rc by_kind(struct simplex_agent *a, struct sx_conn *c, struct sx_
 
     switch ((enum sx_msg_tag)m->msg) {
     case SX_M_MSG:
-        rc = sx_heard_from_peer(a, c, q);
+        rc = sx_heard_from_peer(a, c, q, true);
         return rc == SIMPLEX_OK ? on_user_message(a, q, m, row, in) : rc;
     case SX_M_HELLO:
         return sx_on_hello(a, c, q);
@@ -175,7 +143,8 @@ static simplex_rc by_kind(struct simplex_agent *a, struct sx_conn *c, struct sx_
     case SX_M_EREADY:
         return sx_on_eready(a, c, had_chain);
     case SX_M_QADD:
-        return sx_on_qadd(a, c, m);
+        rc = sx_heard_from_peer(a, c, q, false);
+        return rc == SIMPLEX_OK ? sx_on_qadd(a, c, m) : rc;
     case SX_M_QKEY:
         return sx_on_qkey(a, c, q, m);
     case SX_M_QUSE:
@@ -210,7 +179,7 @@ static simplex_rc accepted(struct simplex_agent *a, struct sx_conn *c, struct sx
     rc = sx_store_rcv_hash_add(a->store, c->id, hash, m.snd_msg_id, sx_now_ms());
     if (rc != SIMPLEX_OK)
         return rc;
-    take_number(c, &m, &row);
+    sx_take_number(c, &m, &row);
     rc = sx_sync_read(a, c);
     if (rc == SIMPLEX_OK)
         rc = sx_store_conn_update(a->store, c);
@@ -236,6 +205,6 @@ simplex_rc sx_on_message(struct simplex_agent *a, struct sx_conn *c, struct sx_r
     if (rc == SIMPLEX_OK)
         rc = decrypt(a, c, o->env.body, &d);
     if (rc != SIMPLEX_OK && !sx_rc_is_store(rc) && rc != SIMPLEX_E_PROHIBITED)
-        return undecryptable(a, c, q, hash, rc, in);
+        return undecryptable(a, c, q, hash, &d, rc, in);
     return rc == SIMPLEX_OK ? accepted(a, c, q, &d, hash, in) : rc;
 }

@@ -66,11 +66,14 @@ static simplex_rc in_message(struct simplex_agent *a, struct sx_conn *c, struct 
 }
 
 static simplex_rc in_keys(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q,
-                          const struct sx_opened *o)
+                          const struct sx_opened *o, struct sx_incoming *in)
 {
-    simplex_rc rc = sx_on_ratchet_key(a, c, o);
+    simplex_rc rc = sx_on_ratchet_key(a, c, q, o, in);
 
-    return rc == SIMPLEX_OK ? sx_keys_came(a, c, q) : rc;
+    if (rc != SIMPLEX_OK || in->hold)
+        return rc;
+    sx_held_release(a, c->id); /* the same keys, in another queue */
+    return sx_keys_came(a, c, q);
 }
 
 static simplex_rc by_envelope(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
@@ -94,7 +97,7 @@ static simplex_rc by_envelope(struct simplex_agent *a, struct sx_conn *c, struct
     else if (rc == SIMPLEX_OK && o.env.tag == SX_ENV_MESSAGE)
         rc = in_message(a, c, q, &o, in);
     else if (rc == SIMPLEX_OK)
-        rc = in_keys(a, c, q, &o);
+        rc = in_keys(a, c, q, &o, in);
     sx_wipe(o.secret, sizeof o.secret);
     return rc;
 }

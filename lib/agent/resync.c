@@ -6,7 +6,7 @@
  * of the agreement. Our keys, their message and the state are written in one transaction, so that
  * a crash at any point continues the same attempt.
  */
-#include "agent/agent.h"
+#include "agent/numbers.h"
 #include "agent/switch_again.h"
 
 #define X448_LEN 56
@@ -114,14 +114,24 @@ static simplex_rc new_keys(struct simplex_agent *a, const struct sx_conn *c, uin
     return SIMPLEX_OK;
 }
 
-/* It takes a number and a place in the hash chain, although the peer will not count it (section 4):
- * the hash is the one of the empty information "R". */
-static simplex_rc send_keys(struct simplex_agent *a, struct sx_conn *c,
-                            const struct sx_x3dh_keys *k, uint16_t version)
+/* A place in the hash chain, although the peer will not count it (section 4): the hash is the one
+ * of the empty information "R". */
+static void take_place(struct sx_conn *c)
 {
+    c->last_snd_id++;
+    sx_sha256(sx_str("R"), c->last_snd_hash);
+    c->has_snd_hash = true;
+}
+
+/* again: these keys have their place, and the peer must not look for another (numbers.c). */
+static simplex_rc send_keys(struct simplex_agent *a, struct sx_conn *c,
+                            const struct sx_x3dh_keys *k, uint16_t version, bool again)
+{
+    if (!again)
+        take_place(c);
     struct sx_snd_msg m = { .conn_id = c->id,
                             .id = ++c->last_id,
-                            .snd_id = ++c->last_snd_id,
+                            .snd_id = c->last_snd_id,
                             .type = SX_ROW_RATCHET_KEY,
                             .notify = true,
                             .plain = sx_str("R"),
@@ -131,8 +141,6 @@ static simplex_rc send_keys(struct simplex_agent *a, struct sx_conn *c,
     struct sx_wr w;
     simplex_rc rc;
 
-    sx_sha256(m.plain, c->last_snd_hash);
-    c->has_snd_hash = true;
     sx_x3dh_params(k, (struct sx_range){ version, version }, &params);
     sx_wr_init(&w, 4096);
     sx_e2e_params_encode(&w, &params);
@@ -166,7 +174,7 @@ static simplex_rc start(struct simplex_agent *a, struct sx_conn *c)
     if (rc == SIMPLEX_OK)
         rc = sx_store_x3dh_put(a->store, c->id, &k);
     if (rc == SIMPLEX_OK)
-        rc = send_keys(a, c, &k, a->speaks.e2e.max);
+        rc = send_keys(a, c, &k, a->speaks.e2e.max, false);
     sx_x3dh_keys_wipe(&k);
     c->sync_state = SX_SYNC_STARTED; /* the old ratchet stays: it may read what is on its way */
     return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, c) : rc;
@@ -220,8 +228,8 @@ static void hash_keys(const struct sx_pub *k1, const struct sx_pub *k2, uint8_t 
 /* Keys that were seen before are a repeat; in `started` the last ones are an answer all the same:
  * the peer, which did not know whether it had to, sends them once more (own_keys). More than
  * SX_SYNC_KEYS_MAX in an hour are a flood: each would cost an agreement and an answer. */
-static simplex_rc take_keys(struct simplex_agent *a, const struct sx_conn *c,
-                            const uint8_t hash[32], bool *fresh)
+static simplex_rc take_keys(struct simplex_agent *a, struct sx_conn *c, const uint8_t hash[32],
+                            bool *fresh)
 {
     int64_t now = sx_now_ms(), n;
     bool known;
@@ -237,6 +245,7 @@ static simplex_rc take_keys(struct simplex_agent *a, const struct sx_conn *c,
     if (rc != SIMPLEX_OK || (n >= SX_SYNC_KEYS_MAX && c->sync_state != SX_SYNC_STARTED))
         return rc;
     *fresh = true;
+    sx_note_other(c);
     return sx_store_key_hash_add(a->store, c->id, hash, now, now - SX_HASH_TTL);
 }
 
@@ -259,12 +268,12 @@ static simplex_rc own_keys(struct simplex_agent *a, struct sx_conn *c, uint16_t 
     if (agreed || c->sync_state == SX_SYNC_STARTED)
         rc = sx_store_x3dh_get(a->store, c->id, k);
     if (rc == SIMPLEX_OK)
-        return agreed ? send_keys(a, c, k, version) : rc;
+        return agreed ? send_keys(a, c, k, version, true) : rc;
     if (rc == SIMPLEX_E_NOT_FOUND)
         rc = new_keys(a, c, version, k);
     if (rc == SIMPLEX_OK)
         rc = agreed ? sx_store_x3dh_put(a->store, c->id, k) : sx_store_x3dh_delete(a->store, c->id);
-    return rc == SIMPLEX_OK ? send_keys(a, c, k, version) : rc;
+    return rc == SIMPLEX_OK ? send_keys(a, c, k, version, false) : rc;
 }
 
 /* The new ratchet takes the place of the old one. The larger hash sends first. */
@@ -289,7 +298,9 @@ static simplex_rc agree(struct simplex_agent *a, struct sx_conn *c, const struct
     return rc == SIMPLEX_OK && !receives ? send_eready(a, c) : rc;
 }
 
-simplex_rc sx_on_ratchet_key(struct simplex_agent *a, struct sx_conn *c, const struct sx_opened *o)
+simplex_rc sx_on_ratchet_key(struct simplex_agent *a, struct sx_conn *c,
+                             const struct sx_rcv_queue *q, const struct sx_opened *o,
+                             struct sx_incoming *in)
 {
     const struct sx_e2e_params *peer = &o->env.e2e;
     struct sx_x3dh_keys own;
@@ -304,7 +315,9 @@ simplex_rc sx_on_ratchet_key(struct simplex_agent *a, struct sx_conn *c, const s
         return SIMPLEX_E_VERSION;
     hash_keys(&peer->k1, &peer->k2, hash);
     rc = take_keys(a, c, hash, &fresh);
-    if (rc != SIMPLEX_OK || !fresh)
+    if (rc == SIMPLEX_OK && fresh)
+        rc = sx_hold_keys(a, c, q, in);
+    if (rc != SIMPLEX_OK || !fresh || in->hold)
         return rc;
     memset(&own, 0, sizeof own);
     rc = own_keys(a, c, peer->v.max, &own);

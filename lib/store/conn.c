@@ -50,6 +50,9 @@ static void put(struct sx_q *q, const struct sx_conn *c)
     sx_q_put_i64(q, c->created_at);
     sx_q_put_i64(q, c->rcv_queues);
     sx_q_put_i64(q, c->peer_several);
+    sx_q_put_i64(q, c->rcv_others);
+    sx_q_put_i64(q, c->gap_first);
+    sx_q_put_i64(q, c->gap_last);
 }
 
 static void get(struct sx_q *q, struct sx_conn *c)
@@ -71,6 +74,9 @@ static void get(struct sx_q *q, struct sx_conn *c)
     c->created_at = sx_q_i64(q);
     c->rcv_queues = (uint8_t)sx_q_uint(q, UINT8_MAX);
     c->peer_several = sx_q_bool(q);
+    c->rcv_others = sx_q_i64(q);
+    c->gap_first = sx_q_i64(q);
+    c->gap_last = sx_q_i64(q);
 }
 
 simplex_rc sx_store_conn_add(struct sx_store *s, struct sx_conn *c)

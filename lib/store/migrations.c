@@ -65,6 +65,9 @@ static const char initial_queues[] =
     " ratchet_sync_state INTEGER NOT NULL,\n"
     " rcv_queue_count INTEGER NOT NULL,\n" /* that the application wants */
     " peer_several INTEGER NOT NULL,\n"    /* the peer is known to use several queues */
+    " rcv_others INTEGER NOT NULL,\n"      /* new keys and the like, whose ids are left out next */
+    " gap_first INTEGER NOT NULL,\n"       /* that the application was not told of; 0: none */
+    " gap_last INTEGER NOT NULL,\n"
     " created_at INTEGER NOT NULL,\n"
     " ratchet_state BLOB\n" /* last: a long one continues on other pages */
     ") STRICT;\n"

@@ -171,6 +171,8 @@ struct sx_conn {
     int64_t last_snd_id;      /* own external ids */
     int64_t last_rcv_ext_id;  /* the peer's external id received last */
     int64_t received;         /* messages that came, whatever their ids */
+    int64_t rcv_others;       /* new keys and the like, whose ids were not left out yet */
+    int64_t gap_first, gap_last; /* ids left out that the application was not told of; 0: none */
     uint8_t last_snd_hash[32];
     uint8_t last_rcv_hash[32];
     bool has_snd_hash, has_rcv_hash;

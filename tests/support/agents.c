@@ -135,6 +135,16 @@ simplex_event *wait_event(struct test_agent *t, int32_t kind, int64_t conn)
     return ev;
 }
 
+void forget_events(struct test_agent *t, int32_t kind)
+{
+    simplex_event *ev;
+
+    while (simplex_agent_next_event(t->a, 10, &ev) == SIMPLEX_OK)
+        hold(t, ev);
+    while ((ev = from_held(t, kind, 0)) != NULL)
+        simplex_event_free(ev);
+}
+
 void expect(struct test_agent *t, int32_t kind, int64_t conn)
 {
     simplex_event_free(wait_event(t, kind, conn));

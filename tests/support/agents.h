@@ -47,6 +47,8 @@ simplex_event *wait_event(struct test_agent *t, int32_t kind, int64_t conn);
 void expect(struct test_agent *t, int32_t kind, int64_t conn);
 /* True when no event of this kind comes within ms. */
 bool quiet(struct test_agent *t, int32_t kind, int ms);
+/* Those of this kind that are there. */
+void forget_events(struct test_agent *t, int32_t kind);
 
 /* A whole handshake: *i and *j are the ids of the connection on both sides. */
 void connect_agents(struct test_agent *ia, struct test_agent *ja, int32_t pq, int64_t *i,

@@ -59,6 +59,9 @@ static void assert_conn_equal(const struct sx_conn *a, const struct sx_conn *b)
     assert_int_equal(a->sync_state, b->sync_state);
     assert_int_equal(a->rcv_queues, b->rcv_queues);
     assert_int_equal(a->peer_several, b->peer_several);
+    assert_int_equal(a->rcv_others, b->rcv_others);
+    assert_int_equal(a->gap_first, b->gap_first);
+    assert_int_equal(a->gap_last, b->gap_last);
 }
 
 static void connections_come_back_as_stored_and_updated(void **state)
@@ -80,6 +83,9 @@ static void connections_come_back_as_stored_and_updated(void **state)
         c.deleted = !c.deleted;
         c.last_id = INT64_MAX - st;
         c.agent_version = 0xffff;
+        c.rcv_others = st;
+        c.gap_first = INT64_MIN + st;
+        c.gap_last = INT64_MAX - st;
         ok(sx_store_conn_update(s, &c));
         ok(sx_store_conn_get(s, c.id, &got));
         assert_conn_equal(&got, &c);

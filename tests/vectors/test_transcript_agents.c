@@ -893,6 +893,17 @@ static void check_invitation(const simplex_event *ev)
     sx_link_free(&want);
 }
 
+/* The copy of B ends with number 2, and the first that comes in the new ratchet is EREADY, number 7:
+ * what is missing before it the reference does not tell. */
+static void check_integrity(const simplex_event *ev, bool behind_eready)
+{
+    int64_t first, last;
+    int32_t integrity = simplex_event_integrity(ev, &first, &last);
+
+    assert_int_equal(integrity, behind_eready ? SIMPLEX_MSG_SKIPPED : SIMPLEX_MSG_OK);
+    assert_true(!behind_eready || (first == 3 && last == 6));
+}
+
 static void check_message(const simplex_event *ev, const char *text)
 {
     long long id, snd;
@@ -900,7 +911,7 @@ static void check_message(const simplex_event *ev, const char *text)
     assert_int_equal(sscanf(text, "MSG %*s %lld snd=%lld integrity=OK", &id, &snd), 2);
     assert_int_equal(simplex_event_msg_id(ev), id);
     assert_int_equal(simplex_event_sender_id(ev), snd);
-    assert_int_equal(simplex_event_integrity(ev, NULL, NULL), SIMPLEX_MSG_OK);
+    check_integrity(ev, strcmp(p.side, "B") == 0 && snd == 8);
     assert_int_equal(simplex_event_notify(ev), has(text, "ntf=on"));
     assert_int_equal(simplex_event_pq(ev), has(text, "pq=on"));
     vec_assert_eq(simplex_event_data(ev), last_word(text), "body");
