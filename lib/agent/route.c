@@ -12,18 +12,28 @@
 #define DIRECT_MS 60000 /* how long a relay that no proxy can use is written to directly */
 #define FAILURES_MAX 3  /* in a row, of whose cause we have only the proxy's word */
 
+struct way { /* to a relay, through one proxy */
+    struct way *next;
+    struct sx_rt_relay *relay;
+    struct sx_rt_server *proxy;
+    struct sx_via *via;
+    size_t pending;       /* commands without an answer */
+    int64_t list_version; /* of the user's servers, when it was chosen */
+    bool left;            /* goes with its last answer */
+};
+
 struct sx_rt_relay {
     struct sx_rt_relay *next;
     struct simplex_agent *agent;
     struct sx_server server;
     int64_t user;
-    int64_t entity;             /* of the isolation of connections; else 0 */
-    struct sx_rt_server *proxy; /* while via is open */
-    struct sx_via *via;
+    int64_t entity;   /* of the isolation of connections; else 0 */
+    struct way *way;  /* for what is sent now; NULL: to be chosen */
+    struct way *left; /* those that have answers to give yet */
     bool has_failed;
     struct sx_server failed; /* the proxy that did last */
-    unsigned failures;
-    int64_t direct_until; /* mono ms */
+    unsigned failures;       /* of the way */
+    int64_t direct_until;    /* mono ms */
 };
 
 /* ---- the rules ---- */
@@ -119,32 +129,122 @@ static simplex_rc choose_proxy(struct simplex_agent *a, const struct sx_rt_relay
     return sx_choose(a, &c, out);
 }
 
-static void on_answer(void *owner, const struct sx_via_answer *answer);
-
-static simplex_rc open_via(struct simplex_agent *a, struct sx_rt_relay *r)
+static int64_t list_version(struct simplex_agent *a, int64_t user)
 {
-    const struct sx_user_server *p;
-    simplex_rc rc = choose_proxy(a, r, &p);
+    const struct sx_user *u = sx_user_find(a, user);
 
-    if (rc == SIMPLEX_OK)
-        rc = sx_rt_server_for(a, r->user, r->entity, &p->server, &r->proxy);
-    if (rc != SIMPLEX_OK)
-        return rc;
-    return sx_via_open(r->proxy->client, &r->server,
-                       p->password != NULL ? sx_str(p->password) : sx_bytes(NULL, 0), on_answer, r,
-                       &r->via);
+    return u != NULL ? u->row.servers_version : 0;
 }
 
-static void leave_proxy(struct sx_rt_relay *r)
+/* The same proxy as before, if it is on the list still. NULL: it is not. */
+static const struct sx_user_server *listed(struct simplex_agent *a, int64_t user,
+                                           const struct sx_server *proxy)
 {
-    if (r->via == NULL)
-        return;
-    r->failed = *sx_client_server(r->proxy->client);
-    r->has_failed = true;
-    sx_via_close(r->via);
-    r->via = NULL;
-    r->proxy = NULL;
+    const struct sx_server_list *l = sx_user_servers(a, user);
+
+    for (size_t i = 0; i < l->n; i++) {
+        if (sx_server_eq(&l->v[i].server, proxy) &&
+            sx_serves(a, user, SX_SRV_PROXY, &l->v[i].server))
+            return &l->v[i];
+    }
+    return NULL;
+}
+
+/* ---- ways ---- */
+
+static void on_answer(void *owner, const struct sx_via_answer *answer);
+
+static simplex_rc open_way(struct simplex_agent *a, struct sx_rt_relay *r,
+                           const struct sx_user_server *p)
+{
+    struct way *w = sx_calloc(1, sizeof *w);
+    simplex_rc rc = w != NULL ? SIMPLEX_OK : SIMPLEX_E_NOMEM;
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_rt_server_for(a, r->user, r->entity, &p->server, &w->proxy);
+    if (rc == SIMPLEX_OK)
+        rc = sx_via_open(w->proxy->client, &r->server,
+                         p->password != NULL ? sx_str(p->password) : sx_bytes(NULL, 0), on_answer,
+                         w, &w->via);
+    if (rc != SIMPLEX_OK) {
+        sx_free(w);
+        return rc;
+    }
+    w->relay = r;
+    w->list_version = list_version(a, r->user);
+    r->way = w;
     r->failures = 0;
+    return SIMPLEX_OK;
+}
+
+static void free_ways(struct way *w, bool net_is_there)
+{
+    while (w != NULL) {
+        struct way *next = w->next;
+        if (net_is_there) /* else it is gone with it */
+            sx_via_close(w->via);
+        sx_free(w);
+        w = next;
+    }
+}
+
+/* Nothing more is sent by it. Those who wait for its answers still get them: nobody else would tell
+ * them that they have to try again. */
+static void leave(struct way *w)
+{
+    struct sx_rt_relay *r = w->relay;
+
+    if (w->left)
+        return;
+    w->left = true;
+    w->next = r->left;
+    r->left = w;
+    r->way = NULL;
+}
+
+static void end_if_done(struct way *w)
+{
+    struct way **p = &w->relay->left;
+
+    if (!w->left || w->pending > 0)
+        return;
+    while (*p != w)
+        p = &(*p)->next;
+    *p = w->next;
+    w->next = NULL;
+    free_ways(w, true);
+}
+
+/* The proxy did not do its part: another one is tried, if there is any. */
+static void leave_proxy(struct way *w)
+{
+    struct sx_rt_relay *r = w->relay;
+
+    if (w->left)
+        return;
+    r->failed = *sx_client_server(w->proxy->client);
+    r->has_failed = true;
+    leave(w);
+}
+
+/* What the user took off the list is used no longer; what stays there stays, with the password that
+ * it has now. */
+static simplex_rc choose_way(struct simplex_agent *a, struct sx_rt_relay *r)
+{
+    const struct sx_user_server *p = NULL;
+    struct way *old = r->way;
+    simplex_rc rc = SIMPLEX_OK;
+
+    if (old != NULL && old->list_version == list_version(a, r->user))
+        return SIMPLEX_OK;
+    if (old != NULL) {
+        p = listed(a, r->user, sx_client_server(old->proxy->client));
+        leave(old);
+        end_if_done(old);
+    }
+    if (p == NULL)
+        rc = choose_proxy(a, r, &p);
+    return rc == SIMPLEX_OK ? open_way(a, r, p) : rc;
 }
 
 /* ---- answers ---- */
@@ -188,8 +288,9 @@ static bool send_directly(struct sx_rt_relay *r, const struct sx_request *req)
            sx_client_send(s->client, req) == SIMPLEX_OK;
 }
 
-static void on_failure(struct sx_rt_relay *r, const struct sx_via_answer *answer)
+static void on_failure(struct way *w, const struct sx_via_answer *answer)
 {
+    struct sx_rt_relay *r = w->relay;
     struct simplex_agent *a = r->agent;
     struct sx_rsp rsp;
     simplex_rc rc = failure_of(answer->rc, answer->rsp, &rsp);
@@ -197,8 +298,8 @@ static void on_failure(struct sx_rt_relay *r, const struct sx_via_answer *answer
 
     sx_log(SX_LOG_WARN, "agent: a proxy could not pass on a command: %s",
            simplex_rc_name(answer->rc));
-    if (is_proxy_bad(r, answer->rc, answer->rsp))
-        leave_proxy(r);
+    if (!w->left && is_proxy_bad(r, answer->rc, answer->rsp))
+        leave_proxy(w);
     if (host && send_directly(r, answer->req))
         return;
     answer->req->done(a, answer->req->ctx, rc, rc == SIMPLEX_E_SERVER ? &rsp : NULL);
@@ -206,17 +307,20 @@ static void on_failure(struct sx_rt_relay *r, const struct sx_via_answer *answer
 
 static void on_answer(void *owner, const struct sx_via_answer *answer)
 {
-    struct sx_rt_relay *r = owner;
-    struct simplex_agent *a = r->agent;
+    struct way *w = owner;
+    struct simplex_agent *a = w->relay->agent;
 
+    w->pending--;
     if (answer->proxy_failed) {
-        on_failure(r, answer);
-        return;
+        on_failure(w, answer);
+    } else {
+        if (!w->left)
+            w->relay->failures = 0;
+        a->routed = w->proxy;
+        answer->req->done(a, answer->req->ctx, answer->rc, answer->rsp);
+        a->routed = NULL;
     }
-    r->failures = 0;
-    a->routed = r->proxy;
-    answer->req->done(a, answer->req->ctx, answer->rc, answer->rsp);
-    a->routed = NULL;
+    end_if_done(w);
 }
 
 /* ---- sending ---- */
@@ -226,7 +330,8 @@ static struct sx_rt_relay *relay_of(struct simplex_agent *a, int64_t user, int64
 {
     struct sx_rt_relay *r = a->relays;
 
-    while (r != NULL && !(r->user == user && r->entity == entity && sx_server_eq(&r->server, server)))
+    while (r != NULL &&
+           !(r->user == user && r->entity == entity && sx_server_eq(&r->server, server)))
         r = r->next;
     if (r != NULL || (r = sx_calloc(1, sizeof *r)) == NULL)
         return r;
@@ -242,11 +347,14 @@ static struct sx_rt_relay *relay_of(struct simplex_agent *a, int64_t user, int64
 static simplex_rc send_via(struct simplex_agent *a, struct sx_rt_relay *r,
                            const struct sx_request *req, struct sx_rt_server **out)
 {
-    simplex_rc rc = r->via == NULL ? open_via(a, r) : SIMPLEX_OK;
+    simplex_rc rc = choose_way(a, r);
 
-    if (rc == SIMPLEX_OK)
-        rc = sx_via_send(r->via, req);
-    *out = r->proxy;
+    *out = NULL;
+    if (rc == SIMPLEX_OK) {
+        *out = r->way->proxy;
+        rc = sx_via_send(r->way->via, req);
+        r->way->pending += rc == SIMPLEX_OK;
+    }
     return rc == SIMPLEX_E_NOMEM ? SIMPLEX_E_DISCONNECTED : rc;
 }
 
@@ -292,19 +400,24 @@ simplex_rc sx_route_send_for(struct simplex_agent *a, int64_t user, int64_t enti
 
 /* ---- the end ---- */
 
+static void end_ways(struct sx_rt_relay *r, bool net_is_there)
+{
+    free_ways(r->way, net_is_there);
+    free_ways(r->left, net_is_there);
+    r->way = r->left = NULL;
+}
+
 void sx_routes_drop(struct simplex_agent *a)
 {
-    for (struct sx_rt_relay *r = a->relays; r != NULL; r = r->next) {
-        sx_via_close(r->via);
-        r->via = NULL;
-        r->proxy = NULL;
-    }
+    for (struct sx_rt_relay *r = a->relays; r != NULL; r = r->next)
+        end_ways(r, true);
 }
 
 void sx_routes_free(struct simplex_agent *a)
 {
     while (a->relays != NULL) {
         struct sx_rt_relay *next = a->relays->next;
+        end_ways(a->relays, false);
         sx_free(a->relays);
         a->relays = next;
     }

@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "client/smp_client.h"
 #include "support/agents.h"
@@ -137,6 +138,20 @@ static void assert_warned(int64_t id, simplex_rc rc, const char *detail)
     if (detail != NULL)
         assert_string_equal(simplex_event_detail(ev), detail);
     simplex_event_free(ev);
+}
+
+static void set_servers(struct test_agent *t, const char *const *addresses, size_t count)
+{
+    simplex_user_server list[4];
+
+    for (size_t k = 0; k < count; k++)
+        list[k] = (simplex_user_server){ .size = sizeof list[k],
+                                         .address = addresses[k],
+                                         .enabled = true,
+                                         .storage = true,
+                                         .proxy = true };
+    assert_int_equal(simplex_agent_set_servers(t->a, SIMPLEX_USER_DEFAULT, list, count),
+                     SIMPLEX_OK);
 }
 
 /* ---- which way ---- */
@@ -359,6 +374,52 @@ static void another_proxy_takes_over(void **state)
     receive_text(&n.i, n.ic, "through the second");
     forwarder_set(first, FORWARD);
     assert_int_equal(send_through("and stays there"), second->port);
+}
+
+/* Many messages are on their way to one relay when their proxy goes. */
+static void all_go_on_when_their_proxy_is_left(void **state)
+{
+    enum { CONNS = 8 };
+    int64_t ic[CONNS], jc[CONNS];
+
+    (void)state;
+    reopen_j(SIMPLEX_PROXY_ALWAYS, SIMPLEX_FALLBACK_PROHIBIT);
+    for (size_t k = 0; k < CONNS; k++)
+        connect_agents(&n.i, &n.j, SIMPLEX_PQ_OFF, &ic[k], &jc[k]);
+    for (int round = 0; round < 2; round++) {
+        forwarder_set(&n.to_proxy, round == 0 ? FORWARD_STALL : FORWARD_REFUSE);
+        for (size_t k = 0; k < CONNS; k++)
+            send_text(&n.j, jc[k], "to all of them");
+        (void)usleep(300000);
+        forwarder_set(&n.to_proxy, FORWARD_REFUSE);
+        (void)usleep(300000);
+        forwarder_set(&n.to_proxy, FORWARD);
+        for (size_t k = 0; k < CONNS; k++) {
+            expect(&n.j, SIMPLEX_EV_SENT, jc[k]);
+            receive_text(&n.i, ic[k], "to all of them");
+        }
+    }
+}
+
+static void a_proxy_that_leaves_the_list_is_left(void **state)
+{
+    const char *first, *second;
+    unsigned port;
+
+    (void)state;
+    n.j.servers[1] = n.other_address;
+    n.j.n_servers = 2;
+    reopen_j(SIMPLEX_PROXY_ALWAYS, SIMPLEX_FALLBACK_PROHIBIT);
+    connect_both();
+    port = send_through("through the first");
+    first = port == n.to_proxy.port ? n.proxy_address : n.other_address;
+    second = port == n.to_proxy.port ? n.other_address : n.proxy_address;
+    set_servers(&n.j, (const char *[]){ second, first }, 2);
+    assert_int_equal(send_through("it is still there"), port);
+    set_servers(&n.j, (const char *[]){ second }, 1);
+    assert_int_equal(send_through("through the second"), n.to_proxy.port + n.to_other.port - port);
+    set_servers(&n.j, (const char *[]){ first }, 1);
+    assert_int_equal(send_through("back to the first"), port);
 }
 
 static void messages_wait_for_a_relay_that_is_away(void **state)
@@ -728,6 +789,8 @@ int main(void)
         CASE(without_servers_there_is_no_proxy),
         CASE(messages_wait_for_a_proxy_that_is_away),
         CASE(another_proxy_takes_over),
+        CASE(all_go_on_when_their_proxy_is_left),
+        CASE(a_proxy_that_leaves_the_list_is_left),
         CASE(messages_wait_for_a_relay_that_is_away),
         CASE(a_relay_that_stalls_is_waited_for),
         CASE(sessions_that_are_lost_are_made_again),
