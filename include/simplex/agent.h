@@ -769,8 +769,9 @@ typedef struct simplex_server_status {
 } simplex_server_status;
 
 /* The server number `index`, from 0, of those that the agent has to do with since it was opened;
- * a new one may come before the others. out->size is set by the caller. Errors: NOT_FOUND (behind the
- * last), ARG. */
+ * a new one may come before the others. One that has had no queues and nothing to do for an hour is
+ * forgotten with its counts, its session is closed (DISCONNECT). out->size is set by the caller.
+ * Errors: NOT_FOUND (behind the last), ARG. */
 SIMPLEX_API simplex_rc simplex_agent_server(simplex_agent *a, size_t index,
                                             simplex_server_status *out) SIMPLEX_CHECK;
 

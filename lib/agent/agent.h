@@ -44,6 +44,7 @@
 #define SX_SPARE_TIME 600000 /* the peer does not use the others */
 #define SX_RECOVER_AFTER 1000
 #define SX_MS_MAX (36500LL * 24 * 3600 * 1000) /* of times that the host gives: a century */
+#define SX_IDLE_TIME (3600 * 1000LL) /* servers that nobody has used for so long are forgotten */
 #define SX_CACHE_KIB 4000 /* of the database, once it is loaded */
 
 /* ---- events ---- */
@@ -107,6 +108,8 @@ struct sx_rt_server { /* one per user and server that a queue of theirs or of a 
     bool no_service;           /* nor is one wanted */
     struct sx_rt_rcvq *queues; /* receiving queues there */
     size_t n_pending, n_sent, n_active;
+    int64_t used_at;           /* mono ms: when something was last to be sent there (idle.c) */
+    bool in_use;               /* somebody holds a pointer to it; only while idle.c looks */
     bool missed;               /* a message was left on it because the agent is to be suspended */
     bool subs_changed;         /* look whether a chunk is answered when the turn ends */
     uint32_t noise_debt;       /* messages whose place noise has not left yet: noise.h */
@@ -291,6 +294,7 @@ struct simplex_agent {
     bool work;              /* some worker is dirty */
     int64_t next_retry;     /* mono ms: no retry is due before; INT64_MAX: none */
     int64_t next_cleanup;
+    int64_t idle_time;      /* ms; tests are less patient */
     struct { /* rotation.c */
         int64_t at;          /* mono ms: something is due; INT64_MAX: nothing will be */
         bool changed;        /* rows changed: look when the turn ends */
@@ -387,6 +391,7 @@ simplex_rc sx_rt_server_get(struct simplex_agent *a, int64_t conn, const struct 
 simplex_rc sx_rt_server_for(struct simplex_agent *a, int64_t user, int64_t entity,
                             const struct sx_server *s, struct sx_rt_server **out) SIMPLEX_CHECK;
 struct sx_rt_server *sx_rt_server_of(struct simplex_agent *a, const struct sx_client *c);
+void sx_rt_server_forget(struct simplex_agent *a, struct sx_rt_server *s); /* nobody uses it */
 simplex_rc sx_rt_rcvq_add(struct simplex_agent *a, const struct sx_rcv_queue *q, bool want,
                           uint8_t sub) SIMPLEX_CHECK;
 struct sx_rt_rcvq *sx_rt_rcvq_find(struct simplex_agent *a, const struct sx_client *c,
@@ -436,7 +441,14 @@ simplex_rc sx_route_send_for(struct simplex_agent *a, int64_t user, int64_t enti
 /* A failure on the way that needs the user's settings rather than time. */
 bool sx_route_is_hopeless(simplex_rc rc, const struct sx_rsp *rsp);
 void sx_routes_drop(struct simplex_agent *a); /* what is on its way, no answers follow */
+/* Forgets relays not used since `before` (mono ms); the proxies of the others are marked in_use. */
+void sx_routes_idle(struct simplex_agent *a, int64_t before);
 void sx_routes_free(struct simplex_agent *a); /* at close, when the net is gone */
+
+/* ---- idle.c ---- */
+
+/* Now and then: the servers and relays that nobody needs any more go. */
+void sx_idle_run(struct simplex_agent *a);
 
 /* ---- work.c: command and delivery workers, their retries ---- */
 

@@ -171,6 +171,7 @@ void sx_noise_loops_free(struct sx_noise *n);
 void sx_noise_loop(struct simplex_agent *a);                   /* a slot */
 void sx_noise_loops_run(struct simplex_agent *a, int64_t now); /* ACKs and DELs that are due */
 void sx_noise_loops_up(struct simplex_agent *a, struct sx_rt_server *s);
+void sx_noise_loops_mark(struct simplex_agent *a); /* servers in_use: idle.c */
 void sx_noise_loops_down(struct sx_noise *n, const struct sx_rt_server *s);
 
 /* ---- noise_repeat.c ---- */

@@ -512,6 +512,17 @@ void sx_noise_loops_run(struct simplex_agent *a, int64_t now)
 
 /* ---- the network ---- */
 
+void sx_noise_loops_mark(struct simplex_agent *a)
+{
+    struct sx_noise_queue *q = a->noise != NULL ? a->noise->queues : NULL;
+
+    for (; q != NULL; q = q->next) {
+        q->server->in_use = true;
+        if (q->path != NULL)
+            q->path->in_use = true;
+    }
+}
+
 void sx_noise_loops_up(struct simplex_agent *a, struct sx_rt_server *s)
 {
     for (struct sx_noise_queue *q = a->noise->queues; q != NULL; q = q->next) {

@@ -261,6 +261,7 @@ static struct simplex_agent *new_agent(void)
     a->speaks.e2e = (struct sx_range){ SX_E2E_MIN, SX_E2E_MAX };
     a->next_retry = INT64_MAX;
     a->recover_after = SX_RECOVER_AFTER;
+    a->idle_time = SX_IDLE_TIME;
     a->network.type = SIMPLEX_NET_OTHER;
     a->network.wait = SX_OFFLINE_WAIT;
     return a;

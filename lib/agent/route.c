@@ -28,6 +28,7 @@ struct sx_rt_relay {
     struct sx_server server;
     int64_t user;
     int64_t entity;   /* of the isolation of connections; else 0 */
+    int64_t used_at;  /* mono ms */
     struct way *way;  /* for what is sent now; NULL: to be chosen */
     struct way *left; /* those that have answers to give yet */
     bool has_failed;
@@ -333,8 +334,11 @@ static struct sx_rt_relay *relay_of(struct simplex_agent *a, int64_t user, int64
     while (r != NULL &&
            !(r->user == user && r->entity == entity && sx_server_eq(&r->server, server)))
         r = r->next;
+    if (r != NULL)
+        r->used_at = sx_mono_ms();
     if (r != NULL || (r = sx_calloc(1, sizeof *r)) == NULL)
         return r;
+    r->used_at = sx_mono_ms();
     r->agent = a;
     r->server = *server;
     r->user = user;
@@ -411,6 +415,26 @@ void sx_routes_drop(struct simplex_agent *a)
 {
     for (struct sx_rt_relay *r = a->relays; r != NULL; r = r->next)
         end_ways(r, true);
+}
+
+void sx_routes_idle(struct simplex_agent *a, int64_t before)
+{
+    struct sx_rt_relay **p = &a->relays, *r;
+
+    while ((r = *p) != NULL) {
+        bool busy = r->left != NULL || (r->way != NULL && r->way->pending > 0);
+        if (busy || r->used_at > before) {
+            if (r->way != NULL)
+                r->way->proxy->in_use = true;
+            for (struct way *w = r->left; w != NULL; w = w->next)
+                w->proxy->in_use = true;
+            p = &r->next;
+            continue;
+        }
+        end_ways(r, true);
+        *p = r->next;
+        sx_free(r);
+    }
 }
 
 void sx_routes_free(struct simplex_agent *a)

@@ -41,13 +41,16 @@ simplex_rc sx_rt_server_for(struct simplex_agent *a, int64_t user, int64_t entit
     if (rc != SIMPLEX_OK)
         return rc;
     *out = sx_rt_server_of(a, client);
-    if (*out != NULL)
+    if (*out != NULL) {
+        (*out)->used_at = sx_mono_ms();
         return SIMPLEX_OK;
+    }
     struct sx_rt_server *s = sx_calloc(1, sizeof *s);
     if (s == NULL)
         return SIMPLEX_E_NOMEM;
     s->client = client;
     s->user = user;
+    s->used_at = sx_mono_ms();
     s->next = a->rt_servers;
     a->rt_servers = s;
     sx_client_set_data(client, s);
@@ -59,6 +62,25 @@ struct sx_rt_server *sx_rt_server_of(struct simplex_agent *a, const struct sx_cl
 {
     (void)a;
     return sx_client_data(c);
+}
+
+static void server_free(struct sx_rt_server *s)
+{
+    sx_svc_free(s);
+    sx_free(s->subscribed);
+    sx_free(s);
+}
+
+void sx_rt_server_forget(struct simplex_agent *a, struct sx_rt_server *s)
+{
+    struct sx_rt_server **p = &a->rt_servers;
+
+    while (*p != s)
+        p = &(*p)->next;
+    *p = s->next;
+    sx_lost_drop(a, s->client);
+    sx_client_drop(s->client);
+    server_free(s);
 }
 
 /* ---- receiving queues ---- */
@@ -290,9 +312,7 @@ void sx_rt_free(struct simplex_agent *a)
     sx_routes_free(a);
     while (a->rt_servers != NULL) {
         struct sx_rt_server *next = a->rt_servers->next;
-        sx_svc_free(a->rt_servers);
-        sx_free(a->rt_servers->subscribed);
-        sx_free(a->rt_servers);
+        server_free(a->rt_servers);
         a->rt_servers = next;
     }
 }

@@ -322,6 +322,7 @@ static void cleanup(struct simplex_agent *a)
     if (sx_mono_ms() < a->next_cleanup || a->recover_at != 0)
         return;
     a->next_cleanup = sx_mono_ms() + SX_CLEANUP_EVERY;
+    sx_idle_run(a);
     rc = sx_handler_begin(a);
     if (rc != SIMPLEX_OK)
         return;

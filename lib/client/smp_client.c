@@ -565,6 +565,12 @@ bool sx_client_is_up(const struct sx_client *c)
     return c->up;
 }
 
+bool sx_client_is_busy(const struct sx_client *c)
+{
+    return c->waiting.first != NULL || c->queued.first != NULL || c->sent.first != NULL ||
+           c->finished.first != NULL;
+}
+
 uint16_t sx_client_version(const struct sx_client *c)
 {
     return c->up ? sx_conn_session(c->conn)->version : 0;

@@ -85,6 +85,7 @@ simplex_rc sx_net_client_of(struct sx_net *n, const struct sx_server *server, in
                             int64_t entity, struct sx_client **out) SIMPLEX_CHECK;
 const struct sx_server *sx_client_server(const struct sx_client *c);
 bool sx_client_is_up(const struct sx_client *c);
+bool sx_client_is_busy(const struct sx_client *c); /* some request has no answer yet */
 uint16_t sx_client_version(const struct sx_client *c); /* 0 when not up */
 /* The server's session key hash context for callers that need it. NULL when not up. */
 const struct sx_session *sx_client_session(const struct sx_client *c);
