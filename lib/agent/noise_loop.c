@@ -132,14 +132,17 @@ static void leave(struct simplex_agent *a, struct sx_noise_queue *q)
 
 /* ---- which server ---- */
 
-#define SKEY_SMP 9 /* the first version that has it */
+#define SKEY_SMP 9      /* the first version that has it */
+#define NOTIFIER_SMP 17 /* the same of a notifier in NEW */
 
-/* A session through which a connection receives. The queues of a service are counted by its server:
- * it makes no others. */
-static bool has_loops(const struct sx_rt_server *s)
+/* A session through which a connection receives, and by whose queues those of loops do not stand
+ * out: where nothing is subscribed (fetch_only) one that is would. The queues of a service are
+ * counted by its server: it makes no others. */
+static bool has_loops(const struct simplex_agent *a, const struct sx_rt_server *s)
 {
     return s->queues != NULL && sx_client_is_up(s->client) && !sx_svc_session(s) &&
-           sx_client_version(s->client) >= SKEY_SMP;
+           !a->cfg.fetch_only &&
+           sx_client_version(s->client) >= (a->cfg.notifications ? NOTIFIER_SMP : SKEY_SMP);
 }
 
 static struct sx_rt_server *any_server(struct simplex_agent *a)
@@ -148,7 +151,7 @@ static struct sx_rt_server *any_server(struct simplex_agent *a)
     uint32_t seen = 0;
 
     for (struct sx_rt_server *s = a->rt_servers; s != NULL; s = s->next) {
-        if (has_loops(s) && sx_random_below(++seen) == 0)
+        if (has_loops(a, s) && sx_random_below(++seen) == 0)
             picked = s;
     }
     return picked;
@@ -224,12 +227,32 @@ static simplex_rc command(struct sx_noise_queue *q, const struct sx_cmd *cmd, sx
     return sx_client_send(q->server->client, &req);
 }
 
-/* Exactly as the first queue of a connection (send_new in command.c). */
+/* Nobody is to be notified: the private keys are not kept. */
+static simplex_rc put_notifier(struct sx_cmd *cmd)
+{
+    struct sx_keypair auth, dh;
+    simplex_rc rc = sx_keypair_new(SX_ED25519, &auth);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_keypair_new(SX_X25519, &dh);
+    if (rc == SIMPLEX_OK) {
+        cmd->new_.has_ntf = true;
+        cmd->new_.ntf_auth = auth.pub;
+        cmd->new_.ntf_dh = dh.pub;
+    }
+    sx_keypair_wipe(&auth);
+    sx_keypair_wipe(&dh);
+    return rc;
+}
+
+/* Exactly as the first queue of a connection (send_new in command_send.c). */
 static void send_new(struct simplex_agent *a, struct sx_noise_queue *q)
 {
     struct sx_cmd cmd = { .tag = SX_NEW };
     simplex_bytes password = sx_server_password(a, q->row.user_id, &q->row.server);
 
+    if (a->cfg.notifications && put_notifier(&cmd) != SIMPLEX_OK)
+        return; /* in a later slot */
     cmd.new_.auth = q->row.auth.pub;
     cmd.new_.dh = q->row.dh.pub;
     cmd.new_.has_password = password.len > 0;
@@ -319,6 +342,8 @@ void sx_noise_loop(struct simplex_agent *a)
     if (s == NULL || a->failed)
         return;
     q = queue_on(n, s);
+    if (a->only_create && (q == NULL || q->row.state == SX_NOISE_NEW))
+        return; /* connections that are made now are not subscribed: it would be */
     if (q != NULL)
         step(a, q);
     else if (n->n_queues < SX_NOISE_QUEUES_MAX)
@@ -527,7 +552,7 @@ void sx_noise_loops_up(struct simplex_agent *a, struct sx_rt_server *s)
 {
     for (struct sx_noise_queue *q = a->noise->queues; q != NULL; q = q->next) {
         if (q->server == s && q->row.rcv_id.len > 0 && q->row.state != SX_NOISE_GOING &&
-            wanted(a->noise) && !sx_svc_session(s)) { /* nor does it get one like this */
+            wanted(a->noise) && has_loops(a, s)) {
             sx_noise_count_bytes(a->noise, SX_NOISE_COST_COMMAND);
             subscribe(q);
         }

@@ -680,6 +680,32 @@ static int init(void **state)
     return sx_crypto_init();
 }
 
+/* Where no queue is subscribed, one that is would be known for what it is. */
+static void loops_are_not_made_where_connections_are_not_subscribed(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    assert_int_equal(simplex_agent_only_create(d.i.a, true), SIMPLEX_OK);
+    set_noise(&d.i, SIMPLEX_NOISE_LOOP | SIMPLEX_NOISE_PING);
+    wait_noise(&d.i, SIMPLEX_NOISE_PING, 8);
+    assert_int_equal(stats_of(&d.i).total.loops, 0);
+    assert_int_equal(server_queues(&d.srv), 2);
+    assert_int_equal(simplex_agent_only_create(d.i.a, false), SIMPLEX_OK);
+    wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 4);
+    simplex_noise kept = noise_of(SIMPLEX_NOISE_LOOP | SIMPLEX_NOISE_PING);
+    d.i.cfg.noise = &kept;
+    d.i.cfg.fetch_only = true;
+    agent_reopen(&d.i);
+    assert_int_equal(simplex_agent_fetch(d.i.a, &d.ic, 1), SIMPLEX_OK); /* which makes a session */
+    expect(&d.i, SIMPLEX_EV_FETCHED, d.ic);
+    wait_noise(&d.i, SIMPLEX_NOISE_PING, 8);
+    assert_int_equal(stats_of(&d.i).total.loops, 0);
+    duo_close(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -700,6 +726,7 @@ int main(void)
         cmocka_unit_test(a_queue_that_the_server_does_not_know_is_replaced),
         cmocka_unit_test(users_and_connections_that_are_apart_have_loops_that_are),
         cmocka_unit_test(nothing_is_sent_while_the_network_is_off_or_metered),
+        cmocka_unit_test(loops_are_not_made_where_connections_are_not_subscribed),
     };
 
     return cmocka_run_group_tests(tests, init, NULL);

@@ -150,17 +150,18 @@ static void wait_sent(struct test_agent *t, int64_t until)
 }
 
 struct pair { /* J writes to I */
+    bool notifications;
     char dir[256];
     struct test_server relay, proxy;
     struct test_agent i, j;
     int64_t ic, jc;
 };
 
+/* p is empty, or has settings of the agents. */
 static void open_pair(struct pair *p, bool proxied)
 {
     simplex_server_config cfg;
 
-    memset(p, 0, sizeof *p);
     tmp_make(p->dir);
     simplex_server_config_init(&cfg);
     cfg.end_flush_ms = 0;
@@ -168,6 +169,11 @@ static void open_pair(struct pair *p, bool proxied)
     server_start(&p->proxy, &cfg);
     agent_open(&p->i, p->dir, "i", p->relay.address);
     agent_open(&p->j, p->dir, "j", proxied ? p->proxy.address : p->relay.address);
+    if (p->notifications) {
+        p->i.cfg.notifications = p->j.cfg.notifications = true;
+        agent_reopen(&p->i);
+        agent_reopen(&p->j);
+    }
     if (proxied) {
         /* J's own queues stand on the relay too, so that its loops go through the proxy to there.
          */
@@ -256,7 +262,7 @@ static void record_noise(struct pair *p, uint32_t kind, const char *send, struct
 static void loops_and_repeats_have_the_commands_and_sizes_of_messages(void **state)
 {
     struct seen message, loop, repeat;
-    struct pair p;
+    struct pair p = { 0 };
 
     (void)state;
     open_pair(&p, false);
@@ -277,7 +283,7 @@ static void loops_and_repeats_have_the_commands_and_sizes_of_messages(void **sta
 static void through_a_proxy_as_well(void **state)
 {
     struct seen message, loop, repeat;
-    struct pair p;
+    struct pair p = { 0 };
 
     (void)state;
     open_pair(&p, true);
@@ -293,12 +299,11 @@ static void through_a_proxy_as_well(void **state)
 }
 
 /* What makes a connection's queue ready for the other side, and what makes one for loops. */
-static void queues_of_loops_are_made_like_those_of_connections(void **state)
+static void compare_how_queues_are_made(bool notifications)
 {
     char connection[512], noise[512];
-    struct pair p;
+    struct pair p = { .notifications = notifications };
 
-    (void)state;
     open_pair(&p, false);
     settle_both(&p);
     int64_t ic, jc;
@@ -322,11 +327,23 @@ static void queues_of_loops_are_made_like_those_of_connections(void **state)
     close_pair(&p);
 }
 
+static void queues_of_loops_are_made_like_those_of_connections(void **state)
+{
+    (void)state;
+    compare_how_queues_are_made(false);
+}
+
+static void with_notifications_as_well(void **state)
+{
+    (void)state;
+    compare_how_queues_are_made(true);
+}
+
 static void a_ping_has_the_sizes_of_a_ping(void **state)
 {
     char unit[512];
     unsigned n = 0;
-    struct pair p;
+    struct pair p = { 0 };
 
     (void)state;
     open_pair(&p, false);
@@ -352,6 +369,7 @@ int main(void)
         cmocka_unit_test(loops_and_repeats_have_the_commands_and_sizes_of_messages),
         cmocka_unit_test(through_a_proxy_as_well),
         cmocka_unit_test(queues_of_loops_are_made_like_those_of_connections),
+        cmocka_unit_test(with_notifications_as_well),
         cmocka_unit_test(a_ping_has_the_sizes_of_a_ping),
     };
 
