@@ -64,6 +64,7 @@ static void set_proxy(const struct sx_config *c, simplex_server_config *cfg)
 {
     const struct sx_config_proxy *socks = &c->proxy.socks_proxy;
 
+    cfg->proxy = c->proxy.enable;
     cfg->proxy_onion = c->proxy.host_mode == SX_CONFIG_ONION;
     cfg->proxy_required_host = c->proxy.required_host_mode;
     cfg->proxy_concurrency = (unsigned)c->proxy.client_concurrency;

@@ -64,6 +64,7 @@ struct sx_config {
     } transport;
     struct {                     /* [PROXY] */
         uint8_t host_mode;       /* enum sx_config_hosts */
+        bool enable;             /* ours: off: PRXY is refused */
         bool required_host_mode; /* servers without such a host are not connected to */
         struct sx_config_domains own_server_domains;
         struct sx_config_proxy socks_proxy;

@@ -114,6 +114,8 @@ const struct sx_key sx_keys[] = {
     { "TRANSPORT", "prometheus_port", NULL, AT(transport.prometheus_port), .type = SX_KEY_PORT,
       .name = "port of the metrics" },
 
+    { "PROXY", "enable", "on", AT(proxy.enable), .type = SX_KEY_BOOL,
+      .name = "forwarding of messages" },
     { "PROXY", "host_mode", "public", AT(proxy.host_mode), .type = SX_KEY_WORD,
       .words = words_hosts, .name = "preferred hosts of other servers" },
     { "PROXY", "required_host_mode", "off", AT(proxy.required_host_mode), .type = SX_KEY_BOOL,
@@ -238,8 +240,8 @@ const struct sx_key sx_keys[] = {
       .doc = "and larger than this, in KiB." },
     { "LIMITS", "services", "16384", AT(limits.services), .type = SX_KEY_NUMBER, RANGE(1, 1000000),
       .name = "services at most",
-      .doc = "Certificates of services that have queues, or had; those that are away with few or no "
-             "queues make room." },
+      .doc = "Certificates of services that have queues, or had; those that are away with few or "
+             "no queues make room." },
     { "LIMITS", "failed_relays_per_client", "60", AT(limits.failed_relays_per_client),
       .type = SX_KEY_NUMBER, RANGE(1, 1000000), .name = "relays tried in vain for a client",
       .doc = "Relays that were tried in vain for a connection within ten minutes; then it waits." },

@@ -159,7 +159,9 @@ static void domains(struct sx_wr *w, const char *list)
 static void proxy(struct sx_wr *w, const struct sx_ini_options *o)
 {
     sx_wr_text(w, "\n[PROXY]\n"
-                  "# How other servers are reached to which clients have messages forwarded.\n"
+                  "# off: nothing is forwarded, and the rest of this section has no effect.\n");
+    line(w, false, "enable", "on");
+    sx_wr_text(w, "\n# How other servers are reached to which clients have messages forwarded.\n"
                   "# host_mode: which of their hosts is preferred, public or onion.\n"
                   "# required_host_mode: servers without such a host are not connected to.\n");
     line(w, false, "host_mode", "public");

@@ -230,6 +230,44 @@ static void start_says_what_it_serves(void **state)
     stop_server(&p, SIGINT);
 }
 
+/* To a port on which nothing answers: what tells is whether it was tried. */
+static void assert_prxy(const struct program *p, enum sx_err_proxy wanted)
+{
+    struct sx_cmd prxy = { .tag = SX_PRXY, .prxy = { .server = { .n_hosts = 1, .port = "1" } } };
+    struct sx_server address;
+    struct smp_peer c;
+
+    assert_int_equal(sx_host_parse(sx_str("127.0.0.1"), &prxy.prxy.server.hosts[0]), SIMPLEX_OK);
+    assert_int_equal(sx_server_parse(sx_str(printed(p, "Server address: ")), &address, NULL),
+                     SIMPLEX_OK);
+    struct smp_peer_cfg cfg = { .port = port, .key_hash = address.key_hash };
+    assert_int_equal(smp_peer_open(&c, &cfg), SIMPLEX_OK);
+    const struct sx_rsp *r = smp_peer_cmd(&c, NULL, sx_bytes(NULL, 0), &prxy);
+    assert_non_null(r);
+    assert_int_equal(r->tag, SX_R_ERR);
+    assert_int_equal(r->err.err, SX_ERR_PROXY);
+    assert_int_equal(r->err.proxy, wanted);
+    smp_peer_close(&c);
+}
+
+static void the_proxy_can_be_switched_off(void **state)
+{
+    struct program p;
+
+    (void)state;
+    init_server();
+    start_server(&p);
+    assert_prxy(&p, SX_PROXY_BROKER);
+    stop_server(&p, SIGTERM);
+    char *text = read_text("smp-server.ini"), *at = strstr(strstr(text, "[PROXY]"), "# enable: on");
+    assert_non_null(at);
+    memcpy(at, "enable: off ", 12);
+    write_text("smp-server.ini", text);
+    start_server(&p);
+    assert_prxy(&p, SX_PROXY_BASIC_AUTH);
+    stop_server(&p, SIGTERM);
+}
+
 static void init_is_refused_where_a_server_is(void **state)
 {
     char path[160];
@@ -646,6 +684,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(init_makes_a_server_that_starts),
         TEST(start_says_what_it_serves),
+        TEST(the_proxy_can_be_switched_off),
         TEST(init_is_refused_where_a_server_is),
         TEST(init_asks_what_options_do_not_say),
         TEST(enter_takes_the_defaults),
