@@ -261,7 +261,7 @@ static simplex_rc load_lines(struct sx_store *st, struct sx_lines *l, const char
         if (kind == SX_LINE_END)
             return SIMPLEX_OK;
         if (kind == SX_LINE_IO) {
-            sx_errtext_set(err, "cannot read %s: %s", path, sx_file_error(errno));
+            sx_errtext_set(err, "cannot read %s: %s", path, strerror(errno));
             return SIMPLEX_E_SYSTEM;
         }
         if (kind == SX_LINE) /* half a base64 text may look like a whole one: not if torn */

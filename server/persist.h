@@ -92,7 +92,8 @@ bool sx_persist_delete(struct sx_store *st, struct sx_queue *q) SIMPLEX_CHECK;
 /* The queue was used: recorded at most once a day. Never fails a command. */
 void sx_persist_used(struct sx_store *st, struct sx_queue *q, int64_t now_ms);
 
-/* A service, with its lock held; the queue (its notifier when ntf) is associated with svc, or with none: NULL. */
+/* A service, with its lock held; the queue (its notifier when ntf) is associated with svc, or with
+ * none: NULL. */
 bool sx_persist_service(struct sx_store *st, struct sx_service *svc) SIMPLEX_CHECK;
 bool sx_persist_queue_service(struct sx_store *st, struct sx_queue *q, bool ntf,
                               const struct sx_service *svc) SIMPLEX_CHECK;

@@ -158,29 +158,3 @@ size_t sx_service_walk(struct sx_service *svc, uint32_t *at, struct sx_queue **o
     pthread_mutex_unlock(&svc->lock);
     return n;
 }
-
-static bool part_from(struct sx_store *st, struct sx_service *svc, struct sx_queue *q)
-{
-    bool ntf = svc->role == 'N', parted = false;
-
-    sx_queue_lock(st, q);
-    /* it may have been deleted, or have gone to another service, since it was on the list */
-    if (!q->deleted && (!ntf || q->ntf != NULL) && sx_queue_service(q, ntf) == svc)
-        parted = sx_queue_set_service(st, q, ntf, NULL) == SX_ERR_NONE;
-    sx_queue_unlock(st, q);
-    sx_queue_unref(q);
-    return parted;
-}
-
-void sx_service_part(struct sx_store *st, struct sx_service *svc)
-{
-    struct sx_queue *q[SX_SERVICE_FEW];
-    uint32_t at = UINT32_MAX;
-    bool parted = false;
-
-    size_t n = sx_service_walk(svc, &at, q, SX_COUNT(q));
-    for (size_t i = 0; i < n; i++)
-        parted |= part_from(st, svc, q[i]);
-    if (parted)
-        sx_persist_request(st);
-}

@@ -222,6 +222,37 @@ static size_t pick_left(struct sx_services *s, struct sx_service *out[MAKE_ROOM]
     return n;
 }
 
+/* Who is connected counts on the queues that SUBS told: nobody comes back while one is taken away,
+ * nor are further ones then. The service is referenced here. */
+static bool part(struct sx_store *st, struct sx_service *svc, struct sx_queue *q)
+{
+    bool ntf = svc->role == 'N', parted = false;
+
+    sx_queue_lock(st, q);
+    pthread_mutex_lock(&st->services->lock);
+    /* it may have been deleted, or have gone to another service, since it was on the list */
+    if (svc->refs == 1 && !q->deleted && (!ntf || q->ntf != NULL) &&
+        sx_queue_service(q, ntf) == svc)
+        parted = sx_queue_set_service(st, q, ntf, NULL) == SX_ERR_NONE;
+    pthread_mutex_unlock(&st->services->lock);
+    sx_queue_unlock(st, q);
+    sx_queue_unref(q);
+    return parted;
+}
+
+static void part_all(struct sx_store *st, struct sx_service *svc)
+{
+    struct sx_queue *q[SX_SERVICE_FEW];
+    uint32_t at = UINT32_MAX;
+    bool parted = false;
+
+    size_t n = sx_service_walk(svc, &at, q, SX_COUNT(q));
+    for (size_t i = 0; i < n; i++)
+        parted |= part(st, svc, q[i]);
+    if (parted)
+        sx_persist_request(st);
+}
+
 /* Unless it has come back meanwhile, or the disk refused to part it from its queues. */
 static void give_up(struct sx_services *s, struct sx_service *svc)
 {
@@ -242,7 +273,7 @@ void sx_services_make_room(struct sx_store *st)
     size_t n = pick_left(st->services, left);
     pthread_mutex_unlock(&st->services->lock);
     for (size_t i = 0; i < n; i++)
-        sx_service_part(st, left[i]);
+        part_all(st, left[i]);
     for (size_t i = 0; i < n; i++)
         give_up(st->services, left[i]);
 }

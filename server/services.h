@@ -113,8 +113,6 @@ void sx_queue_leave_service(struct sx_queue *q, bool ntf);
 
 /* ---- without a lock ---- */
 
-/* Its queues, at most SX_SERVICE_FEW, have no service any more, but those that the disk refuses. */
-void sx_service_part(struct sx_store *st, struct sx_service *svc);
 void sx_service_total(struct sx_service *svc, uint32_t *count, uint8_t hash[SX_SERVICE_HASH]);
 /* The up to `max` queues before *at in the list (UINT32_MAX: from its end), each referenced; *at
  * moves on, 0: the walk is over. */

@@ -2,6 +2,8 @@
 /* A service says hello (protocol/smp.md section 4), and what is refused; the registry behind it. */
 #include "support/mem_service.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "store_index.h"
@@ -491,6 +493,67 @@ static void a_service_that_was_forgotten_comes_back(void **state)
     mem_close(&m);
 }
 
+struct comer { /* comes and goes as one service */
+    struct mem_server *m;
+    struct sx_queue *q[SX_SERVICE_FEW];
+    unsigned lost; /* queues, while it was there */
+    unsigned parted;
+    atomic_bool done;
+};
+
+static void *come_and_go(void *arg)
+{
+    struct comer *c = arg;
+    uint32_t before, after;
+    uint8_t hash[SX_SERVICE_HASH];
+
+    for (unsigned i = 0; i < 10000; i++) {
+        struct sx_service *svc = enter(c->m, 1, 'M');
+        sx_service_total(svc, &before, hash);
+        usleep(20);
+        sx_service_total(svc, &after, hash);
+        c->lost += before - after;
+        c->parted += after == 0;
+        for (size_t k = 0; k < SX_COUNT(c->q); k++)
+            if (join(c->m, c->q[k], svc) != SX_ERR_NONE)
+                break; /* no place just now */
+        sx_service_release(c->m->srv->store, svc);
+        usleep(20);
+    }
+    atomic_store(&c->done, true);
+    return NULL;
+}
+
+/* It would wait for messages of queues that it has not any more. */
+static void who_comes_back_loses_no_queue_while_it_is_there(void **state)
+{
+    struct sx_srv_cfg cfg = { .new_queues = true, .store.services = 2 };
+    struct mem_server m;
+    struct comer c = { .m = &m };
+    pthread_t thread;
+    uint32_t number = 2;
+
+    (void)state;
+    mem_open(&m, &cfg);
+    struct sx_queue *other = make_queue(&m);
+    for (size_t i = 0; i < SX_COUNT(c.q); i++)
+        c.q[i] = make_queue(&m);
+    assert_int_equal(pthread_create(&thread, NULL, come_and_go, &c), 0);
+    while (!atomic_load(&c.done)) {
+        struct sx_service *svc = enter(&m, number++, 'M');
+        (void)join(&m, other, svc); /* or no place */
+        sx_service_release(m.srv->store, svc);
+        sx_services_make_room(m.srv->store);
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(c.lost, 0);
+    assert_true(c.parted > 10); /* there was something to lose */
+    for (size_t i = 0; i < SX_COUNT(c.q); i++)
+        sx_queue_unref(c.q[i]);
+    sx_queue_unref(other);
+    mem_close(&m);
+}
+
 /* Who is connected keeps the place, and when all are, there is none. */
 static void places_of_connected_services_are_taken(void **state)
 {
@@ -600,6 +663,7 @@ int main(void)
         cmocka_unit_test(the_oldest_without_queues_make_room),
         cmocka_unit_test(one_client_cannot_take_the_places_of_all),
         cmocka_unit_test(a_service_that_was_forgotten_comes_back),
+        cmocka_unit_test(who_comes_back_loses_no_queue_while_it_is_there),
         cmocka_unit_test(places_of_connected_services_are_taken),
         cmocka_unit_test(loads_only_what_can_be),
     };
