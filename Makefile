@@ -10,11 +10,12 @@ OPTIONS ?=
 # Optimised like a release; assertions and the failing allocations of the tests stay.
 RELEASE = --buildtype=release -Db_ndebug=false $(OPTIONS)
 
-.PHONY: help demo test bench fuzz docs install deb clean format
+.PHONY: help demo build test bench fuzz docs install deb clean format
 
 help:
 	@echo 'make demo      two agents and a server on this machine, killed in the middle'
 	@echo '               (make demo ARGS="--messages 5000"; ARGS=--help lists the options)'
+	@echo 'make build     build everything into $(BUILD)/release'
 	@echo 'make test      build and run every test'
 	@echo '               (make test ARGS="--suite unit"; ARGS goes to meson test)'
 	@echo 'make bench     measure, each figure beside its floor'
@@ -30,9 +31,11 @@ demo:
 	@scripts/build $(BUILD)/release -j $(JOBS) -t examples/demo -- $(RELEASE)
 	@$(BUILD)/release/examples/demo $(ARGS)
 
-test:
+build:
 	@scripts/bootstrap
 	@scripts/build $(BUILD)/release -j $(JOBS) -- $(RELEASE)
+
+test: build
 	@scripts/test $(BUILD)/release -j $(TESTS) $(if $(COUNT),-n $(COUNT)) -- $(ARGS)
 
 bench:
@@ -42,7 +45,7 @@ bench:
 
 fuzz:
 	@scripts/bootstrap --all
-	@scripts/fuzz -b $(BUILD)/fuzz $(ARGS)
+	@scripts/fuzz -b $(BUILD)/fuzz -j $(JOBS) $(ARGS)
 
 docs:
 	@scripts/bootstrap
