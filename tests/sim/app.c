@@ -3,8 +3,7 @@
 #include <stdlib.h>
 
 #include "agent/agent.h"
-#include "sim/app.h"
-#include "sim/rest.h"
+#include "sim/acts.h"
 
 struct app app;
 
@@ -22,7 +21,17 @@ struct app_end *app_new_end(struct sim_node *n, enum app_role role)
     e->made = app.tick;
     e->last_in = -1;
     e->hostile = e->dead = sim.hostile == n;
+    e->off = push_creates_only(n);
+    e->notify = n->cfg.notifications ? APP_ON : APP_OFF;
+    e->switched = app.rotates[n->n];
     return e;
+}
+
+void app_rotates(const struct sim_node *n)
+{
+    app.rotates[n->n] = true;
+    for (unsigned i = 0; i < app.n_ends; i++)
+        app.ends[i].switched = app.ends[i].switched || app.ends[i].node == n;
 }
 
 struct app_end *app_find(const struct sim_node *n, int64_t id)
@@ -225,42 +234,66 @@ static void do_due_tasks(void)
             continue;
         if (t->end->lost || t->end->deleted)
             t->kind = 0;
-        else if (t->end->node->a != NULL && !rest_asleep(t->end->node) && t->due <= sim.now &&
-                 t->end->id != 0)
+        else if (!push_peeking(t->end->node) && t->end->node->a != NULL &&
+                 !rest_asleep(t->end->node) && t->due <= sim.now && t->end->id != 0)
             (void)sim_app(t->end->node, do_task, t);
     }
 }
 
 /* ---- sending ---- */
 
-void app_send_now(struct app_end *e, size_t len, bool probe)
+struct app_msg *app_new_msg(struct app_end *e, bool probe)
 {
-    static uint8_t body[SX_BLOCK];
     struct app_msg *m = &app.msgs[app.n_msgs];
-    struct sx_wr w;
 
     if (app.n_msgs == APP_MSGS)
-        return;
+        return NULL;
     memset(m, 0, sizeof *m);
-    m->n = app.n_msgs++;
+    m->n = m->text = app.n_msgs++;
     m->from = e;
     m->seq = e->n_out++;
     m->sent_at = ++app.tick;
     m->probe = probe;
-    sx_wr_fixed(&w, body, sizeof body);
+    return m;
+}
+
+simplex_bytes app_body(const struct app_msg *m, size_t len, uint8_t to[APP_BODY])
+{
+    struct sx_wr w;
+
+    sx_wr_fixed(&w, to, APP_BODY);
     sx_wr_text(&w, "message ");
-    sx_wr_u32(&w, m->n);
+    sx_wr_u32(&w, m->text);
     while (w.len < len)
-        sx_wr_u8(&w, (uint8_t)(m->n + w.len));
-    simplex_rc rc = simplex_agent_send(e->node->a, e->id, sx_wr_bytes(&w), 0, &m->id);
+        sx_wr_u8(&w, (uint8_t)(m->text + w.len));
+    SIM_CHECK(!w.bad);
+    return sx_wr_bytes(&w);
+}
+
+void app_sent(struct app_msg *m, simplex_rc rc)
+{
+    const struct app_end *e = m->from;
+
     m->state = rc != SIMPLEX_OK ? APP_NOT_SENT : sim.looping ? APP_PENDING : APP_SENT;
-    sim_trace("%u/%u sends %u (%zu bytes): %s, id %" PRId64, e->node->n, e->n, m->n, w.len,
-              simplex_rc_name(rc), m->id);
+    sim_trace("%u/%u sends %u: %s, id %" PRId64, e->node->n, e->n, m->n, simplex_rc_name(rc),
+              m->id);
     if (rc == SIMPLEX_OK || (app.faults && sx_rc_is_store(rc)) || e->hostile)
         return;
-    SIM_CHECK(!probe);
+    SIM_CHECK(!m->probe);
     if (rc != SIMPLEX_E_PROHIBITED || (!e->synced && !e->rolled && !e->dead))
         sim_fail("end %u on %u cannot send: %s", e->n, e->node->n, simplex_rc_name(rc));
+}
+
+void app_send_now(struct app_end *e, size_t len, bool probe)
+{
+    static uint8_t body[APP_BODY];
+    struct app_msg *m = app_new_msg(e, probe);
+
+    if (m == NULL)
+        return;
+    simplex_rc rc = simplex_agent_send(e->node->a, e->id, app_body(m, len, body),
+                                       m->n % 2 == 0 ? SIMPLEX_SEND_NOTIFY : 0, &m->id);
+    app_sent(m, rc);
 }
 
 struct sending {
@@ -349,6 +382,7 @@ static void on_switch(struct app_end *e, const simplex_event *ev)
     int32_t direction;
     int32_t phase = simplex_event_switch(ev, &direction);
 
+    e->switched = true;
     sim_trace("%u/%u switch %d: %d %s", e->node->n, e->n, direction, phase,
               simplex_rc_name(simplex_event_error(ev)));
 }
@@ -370,6 +404,8 @@ void app_event(struct sim_node *n, const simplex_event *ev)
         app_on_err(n, e, ev);
         return;
     }
+    if (kind == SIMPLEX_EV_DEL_USER)
+        users_on_deleted(n, simplex_event_user(ev));
     if (e == NULL) /* of all connections, or one whose making was interrupted */
         return;
     switch (kind) {
@@ -413,6 +449,12 @@ void app_event(struct sim_node *n, const simplex_event *ev)
         break;
     case SIMPLEX_EV_SWITCH:
         on_switch(e, ev);
+        break;
+    case SIMPLEX_EV_FETCHED:
+        push_on_fetched(e, ev);
+        break;
+    case SIMPLEX_EV_PEEKED:
+        push_on_peeked(e, ev);
         break;
     case SIMPLEX_EV_DEL_CONN:
         SIM_CHECK(e->deleted);
@@ -488,6 +530,7 @@ void app_start(struct sim_node *n)
 {
     n->cfg.on_event = app.calls_back[n->n] ? call_back : NULL;
     n->cfg.user = n;
+    plan_configure(n);
     for (unsigned tries = 0; sim_start(n) != SIMPLEX_OK && tries < 3; tries++)
         continue;
     if (n->a != NULL)
@@ -528,6 +571,9 @@ void app_open(void)
     memset(app.tasks, 0, sizeof app.tasks);
     memset(app.calls_back, 0, sizeof app.calls_back);
     memset(app.calling, 0, sizeof app.calling);
+    memset(app.rotates, 0, sizeof app.rotates);
+    users_open();
+    push_open();
     app.tick = 1;
     app.n_ends = app.n_msgs = 0;
     app.prompt = app.faults = app.expiry = app.replies = false;

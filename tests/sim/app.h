@@ -16,8 +16,11 @@
 #define APP_MSGS 1024
 #define APP_TASKS 256
 #define APP_LINK 8192
+#define APP_BODY 13100 /* of messages, at most */
 
 enum app_role { APP_INVITER, APP_JOINER, APP_ADDRESS, APP_REQUESTER, APP_ACCEPTER };
+
+enum app_wish { APP_OFF, APP_ON, APP_UNKNOWN };
 
 struct app_end { /* of a connection, on one device */
     unsigned n;
@@ -37,14 +40,16 @@ struct app_end { /* of a connection, on one device */
     bool deleted, gone;
     bool doubtful; /* the call that deletes was interrupted */
     uint64_t deleted_at;
-    bool lost;     /* its device forgot it with an old copy of the database */
-    bool hostile;  /* it is one of a device that sends anything, or leads there */
-    bool dead;     /* the connection: nothing is promised about it any more */
-    bool rolled;   /* one side went back to an old copy */
-    bool synced;   /* a new ratchet was asked for */
-    bool switched; /* its queue was moved, or is */
-    bool aborted;  /* a rotation was given up */
-    bool off;      /* not subscribed */
+    bool lost;            /* its device forgot it with an old copy of the database */
+    bool hostile;         /* it is one of a device that sends anything, or leads there */
+    bool dead;            /* the connection: nothing is promised about it any more */
+    bool rolled;          /* one side went back to an old copy */
+    bool synced;          /* a new ratchet was asked for */
+    bool switched;        /* its queue was moved, or is */
+    bool aborted;         /* a rotation was given up */
+    bool off;             /* not subscribed */
+    enum app_wish notify; /* notifications are wanted */
+    unsigned fetch_run;   /* its device's run in which FETCHED is due; 0: in none */
     int32_t sync;
     int64_t last_in; /* number of the last message that was shown; -1: none */
     int64_t n_out;   /* messages that were sent */
@@ -55,8 +60,9 @@ enum app_sent { APP_SENDING, APP_PENDING, APP_SENT, APP_NOT_SENT, APP_MAYBE };
 struct app_msg {
     unsigned n;
     struct app_end *from;
-    int64_t seq; /* among those of `from` */
-    int64_t id;  /* the sender's */
+    unsigned text; /* number in its body: its own, or that of the first of a batch */
+    int64_t seq;   /* among those of `from` */
+    int64_t id;    /* the sender's */
     enum app_sent state;
     uint64_t sent_at, shown_at; /* ticks */
     int64_t shown_id;           /* the receiver's; 0: was not shown */
@@ -92,14 +98,16 @@ extern struct app {
     bool prompt;                        /* no more delays: tasks are done at once */
     bool faults;                        /* allocations or the database may fail */
     bool expiry;                        /* so much time has passed that messages may have expired */
+    bool rotates[SIM_NODES];            /* policies may move the queues of the device */
     bool replies;                       /* a message may be answered while it is handled */
     unsigned max_wait;                  /* ms, of tasks */
     unsigned shown;                     /* messages */
 } app;
 
 void app_open(void);
-void app_start(struct sim_node *n); /* opens its agent, unless it dies on the way */
-void app_pump(void);                /* events that wait, tasks that are due */
+void app_start(struct sim_node *n);         /* opens its agent, unless it dies on the way */
+void app_pump(void);                        /* events that wait, tasks that are due */
+void app_rotates(const struct sim_node *n); /* a policy is set: its queues may move */
 struct app_end *app_new_end(struct sim_node *n, enum app_role role);
 /* The end is being made; it was made and has this number, or was not (0). */
 void app_making(struct app_end *e);
@@ -108,6 +116,10 @@ struct app_end *app_find(const struct sim_node *n, int64_t id);
 bool app_usable(const struct app_end *e); /* on a running device, ready and not deleted */
 void app_event(struct sim_node *n, const simplex_event *ev);
 void app_add_task(enum app_kind kind, struct app_end *e, int64_t id, unsigned other);
+/* A message about to be sent: NULL: there are enough. Its body, and what became of it. */
+struct app_msg *app_new_msg(struct app_end *e, bool probe);
+simplex_bytes app_body(const struct app_msg *m, size_t len, uint8_t to[APP_BODY]);
+void app_sent(struct app_msg *m, simplex_rc rc);
 /* Sends a message; in a device's context. */
 void app_send_now(struct app_end *e, size_t len, bool probe);
 void app_send(struct app_end *e, size_t len, bool probe);
@@ -120,6 +132,8 @@ void app_on_merr(struct app_end *e, const simplex_event *ev);
 void app_on_rcvd(struct app_end *e, const simplex_event *ev);
 void app_on_err(struct sim_node *n, struct app_end *e, const simplex_event *ev);
 void app_on_rsync(struct app_end *e, const simplex_event *ev);
+/* The message of this body; to e, if any such is. */
+struct app_msg *app_of_body(const struct app_end *e, simplex_bytes body);
 struct app_msg *app_shown(const struct app_end *e, int64_t msg_id);
 /* The device went back to the copy made at that tick. */
 void app_rolled_back(struct sim_node *n, uint64_t tick);
@@ -143,12 +157,17 @@ enum plan_group { /* what a run may contain, chosen for each */
                   PLAN_TIME = 256,   /* clocks jump, hours pass */
                   PLAN_FAULT = 512,  /* no memory, full disk */
                   PLAN_NOISE = 1024, /* noise traffic */
-                  PLAN_GROUPS = 11,
-                  PLAN_REST = 2048, /* networks, suspension, users: when SIM_GROUPS says so */
+                  PLAN_LIFE = 2048,  /* networks, suspension */
+                  PLAN_USERS = 4096,
+                  PLAN_PUSH = 8192,     /* notifiers, fetching */
+                  PLAN_PROXY = 16384,   /* private routing */
+                  PLAN_SERVICE = 32768, /* client services */
+                  PLAN_GROUPS = 16,
 };
 
 extern bool plan_contact;    /* device 1 sends anything once it is connected with device 0 */
 extern unsigned plan_groups; /* bits of the groups of actions that may be chosen; all */
-void plan_run(void);         /* a whole run, from sim_open to sim_close, as the choices have it */
+void plan_configure(struct sim_node *n); /* before its agent is opened */
+void plan_run(void); /* a whole run, from sim_open to sim_close, as the choices have it */
 
 #endif

@@ -2,7 +2,7 @@
 /* What must be true of the events of all devices together. */
 #include <stdio.h>
 
-#include "sim/app.h"
+#include "sim/acts.h"
 
 #define HEADER 12 /* "message " and its number */
 
@@ -34,7 +34,7 @@ static struct app_msg *sent_as(const struct app_end *e, int64_t id)
     return NULL;
 }
 
-static struct app_msg *of_body(simplex_bytes body)
+struct app_msg *app_of_body(const struct app_end *e, simplex_bytes body)
 {
     struct sx_rd r = sx_rd_init(body);
 
@@ -43,6 +43,10 @@ static struct app_msg *of_body(simplex_bytes body)
     SIM_CHECK(!r.bad && n < app.n_msgs);
     for (size_t i = HEADER; i < body.len; i++)
         SIM_CHECK(body.ptr[i] == (uint8_t)(n + i));
+    for (unsigned i = n; i < app.n_msgs && i < n + APP_ENDS; i++) {
+        if (app.msgs[i].text == n && app.msgs[i].from->peer == e)
+            return &app.msgs[i];
+    }
     return &app.msgs[n];
 }
 
@@ -88,7 +92,7 @@ static void check_integrity(const struct app_end *e, const struct app_msg *m,
 
 void app_on_message(struct app_end *e, const simplex_event *ev)
 {
-    struct app_msg *m = of_body(simplex_event_data(ev));
+    struct app_msg *m = app_of_body(e, simplex_event_data(ev));
     int64_t id = simplex_event_msg_id(ev);
 
     if (m->from->peer != e)
@@ -234,6 +238,8 @@ static void roll_end(struct app_end *e, uint64_t tick)
     if (e->deleted_at > tick)
         e->deleted = e->gone = false;
     e->off = true; /* perhaps */
+    e->notify = APP_UNKNOWN;
+    e->fetch_run = 0;
     if (e->role == APP_ADDRESS && !e->lost) {
         for (unsigned i = 0; i < app.n_ends; i++) {
             struct app_end *x = &app.ends[i];
@@ -279,6 +285,7 @@ void app_rolled_back(struct sim_node *n, uint64_t tick)
     }
     for (unsigned i = 0; i < app.n_msgs; i++)
         roll_msg(n, &app.msgs[i], tick);
+    users_rolled_back(n, tick);
     for (size_t i = 0; i < APP_TASKS; i++) { /* its events are shown again, with other numbers */
         struct app_task *t = &app.tasks[i];
         if (t->kind != 0 && t->end->node == n && t->made > tick)
@@ -326,6 +333,8 @@ static bool expected(const struct app_end *e)
 
 static bool end_ended(const struct app_end *e)
 {
+    if (push_fetching(e))
+        return false;
     if (e->deleted && !e->lost)
         return e->gone || e->doubtful;
     if (e->dead || e->lost)
@@ -341,6 +350,8 @@ bool app_settled(void)
         if (app.tasks[i].kind != 0)
             return false;
     }
+    if (!users_settled())
+        return false;
     for (unsigned i = 0; i < app.n_ends; i++) {
         if (!end_ended(&app.ends[i]))
             return false;

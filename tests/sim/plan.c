@@ -8,8 +8,7 @@
 #include <stdio.h>
 
 #include "agent/agent.h"
-#include "sim/app.h"
-#include "sim/rest.h"
+#include "sim/acts.h"
 
 #define HOUR (3600 * INT64_C(1000))
 #define STEPS 60
@@ -21,6 +20,7 @@ static struct plan {
     uint64_t copy_tick[SIM_NODES];
     unsigned copy_kills[SIM_NODES];
     unsigned n_servers;
+    bool notifies[SIM_NODES]; /* its new connections have notifications */
     unsigned looks; /* whether it has come to an end: not each time, it takes longer than a step */
 } plan;
 
@@ -37,8 +37,15 @@ struct call { /* arguments and results, for code that runs on a device */
 
 static struct call call;
 
-unsigned plan_groups = ~(unsigned)PLAN_REST;
+unsigned plan_groups = ~0u;
 bool plan_contact;
+
+bool act_tolerated(simplex_rc rc)
+{
+    if (rc != SIMPLEX_OK && !(app.faults && sx_rc_is_store(rc)))
+        sim_fail("a call failed: %s", simplex_rc_name(rc));
+    return rc == SIMPLEX_OK;
+}
 
 static bool ok_or_fault(simplex_rc rc)
 {
@@ -80,7 +87,7 @@ static int32_t any_pq(void)
 static void run_create(struct sim_node *n, void *arg)
 {
     (void)arg;
-    call.rc = simplex_agent_create_as(n->a, rest_any_user(n), call.pq, &call.id);
+    call.rc = simplex_agent_create_as(n->a, users_any(n), call.pq, &call.id);
 }
 
 static bool act_create(struct sim_node *n)
@@ -158,7 +165,7 @@ static struct app_end *find_offer(const struct sim_node *n)
 static void run_join(struct sim_node *n, void *arg)
 {
     (void)arg;
-    call.rc = simplex_agent_join_as(n->a, rest_any_user(n), sx_str(call.link), sx_str(call.info),
+    call.rc = simplex_agent_join_as(n->a, users_any(n), sx_str(call.link), sx_str(call.info),
                                     call.pq, &call.id);
 }
 
@@ -193,7 +200,7 @@ static bool act_join(struct sim_node *n)
     return true;
 }
 
-static struct app_end *any_end(const struct sim_node *n, bool (*fits)(const struct app_end *e))
+struct app_end *act_any_end(const struct sim_node *n, bool (*fits)(const struct app_end *e))
 {
     struct app_end *found[APP_ENDS];
     uint32_t count = 0;
@@ -206,7 +213,7 @@ static struct app_end *any_end(const struct sim_node *n, bool (*fits)(const stru
     return count == 0 ? NULL : found[sim_below(count)];
 }
 
-static bool deletable(const struct app_end *e)
+bool act_deletable(const struct app_end *e)
 {
     return e->id != 0 && !e->deleted && !e->lost;
 }
@@ -219,7 +226,7 @@ static void run_delete(struct sim_node *n, void *arg)
 
 static bool act_delete(struct sim_node *n)
 {
-    struct app_end *e = any_end(n, deletable);
+    struct app_end *e = act_any_end(n, act_deletable);
 
     if (e == NULL)
         return false;
@@ -239,7 +246,7 @@ static bool act_delete(struct sim_node *n)
 
 static bool act_send(struct sim_node *n)
 {
-    struct app_end *e = any_end(n, app_usable);
+    struct app_end *e = act_any_end(n, app_usable);
 
     if (e == NULL)
         return false;
@@ -259,7 +266,7 @@ static void run_subscribe(struct sim_node *n, void *arg)
 
 static bool act_subscribe(struct sim_node *n)
 {
-    call.e = any_end(n, deletable);
+    call.e = act_any_end(n, act_deletable);
     if (call.e == NULL)
         return false;
     call.on = call.e->off;
@@ -288,7 +295,7 @@ static void run_switch(struct sim_node *n, void *arg)
 
 static bool act_switch(struct sim_node *n)
 {
-    call.e = any_end(n, app_usable);
+    call.e = act_any_end(n, app_usable);
     if (call.e == NULL)
         return false;
     call.on = sim_chance(85);
@@ -308,7 +315,7 @@ static void run_sync(struct sim_node *n, void *arg)
 
 static bool act_sync(struct sim_node *n)
 {
-    call.e = any_end(n, app_usable);
+    call.e = act_any_end(n, app_usable);
     if (call.e == NULL)
         return false;
     call.e->synced = true;
@@ -495,12 +502,14 @@ static const struct action {
 } actions[] = {
     { "create", 8, false, PLAN_ALWAYS, act_create },
     { "join", 16, false, PLAN_ALWAYS, act_join },
-    { "send", 40, false, PLAN_ALWAYS, act_send },
+    { "send", 36, false, PLAN_ALWAYS, act_send },
+    { "send to many", 6, false, PLAN_ALWAYS, batch_send },
     { "subscribe", 3, false, PLAN_ALWAYS, act_subscribe },
     { "close", 3, false, PLAN_ALWAYS, act_close },
     { "create short", 6, false, PLAN_ADDRESS, act_create_short },
     { "address", 4, false, PLAN_ADDRESS, act_address },
     { "switch", 10, false, PLAN_SWITCH, act_switch },
+    { "policy", 4, false, PLAN_SWITCH, users_policy },
     { "synchronise", 6, false, PLAN_SYNC, act_sync },
     { "delete", 4, false, PLAN_DELETE, act_delete },
     { "kill", 12, false, PLAN_KILL, act_kill },
@@ -514,12 +523,20 @@ static const struct action {
     { "deaf", 4, true, PLAN_NET, act_deaf },
     { "repeat", 6, true, PLAN_NET, act_repeat },
     { "server", 6, true, PLAN_SERVER, act_server },
-    { "suspend", 10, false, PLAN_REST, rest_suspend },
-    { "resume", 4, false, PLAN_REST, rest_resume },
-    { "network", 6, false, PLAN_REST, rest_network },
-    { "reconnect", 3, false, PLAN_REST, rest_reconnect },
-    { "test a server", 2, false, PLAN_REST, rest_test },
-    { "user", 2, false, PLAN_REST, rest_user },
+    { "suspend", 10, false, PLAN_LIFE, rest_suspend },
+    { "resume", 4, false, PLAN_LIFE, rest_resume },
+    { "network", 6, false, PLAN_LIFE, rest_network },
+    { "reconnect", 3, false, PLAN_LIFE, rest_reconnect },
+    { "test a server", 2, false, PLAN_LIFE, rest_test },
+    { "make a user", 6, false, PLAN_USERS, users_make },
+    { "servers of a user", 4, false, PLAN_USERS, users_servers },
+    { "another user", 2, false, PLAN_USERS, users_move },
+    { "delete a user", 2, false, PLAN_USERS, users_delete },
+    { "notify", 10, false, PLAN_PUSH, push_notify },
+    { "fetch", 12, false, PLAN_PUSH, push_fetch },
+    { "only create", 3, false, PLAN_PUSH, push_only_create },
+    { "peek", 6, true, PLAN_PUSH, push_peek },
+    { "service of a user", 4, false, PLAN_SERVICE, users_service },
 };
 
 static const struct action *pick(void)
@@ -579,10 +596,8 @@ static void choose(unsigned *nodes, unsigned *servers)
     app_open();
     plan.groups = plan.looks = 0;
     for (unsigned g = 0; g < PLAN_GROUPS; g++)
-        plan.groups |= sim_chance(g == 9 ? 20 : 40) ? 1u << g : 0;
+        plan.groups |= sim_chance(g == 9 || g > 10 ? 20 : 40) ? 1u << g : 0;
     plan.groups &= plan_groups;
-    if ((plan_groups & PLAN_REST) != 0 && sim_chance(60))
-        plan.groups |= PLAN_REST;
     plan.pq = sim_below(16) == 0;
     *nodes = sim_chance(70) ? 2 : 3;
     *servers = plan.n_servers = sim_chance(80) ? 2 : 1 + sim_below(3);
@@ -590,12 +605,28 @@ static void choose(unsigned *nodes, unsigned *servers)
     sim_net_cfg.break_percent = (plan.groups & PLAN_NET) != 0 ? breaks[sim_below(4)] : 0;
     sim_net_cfg.version = sim_chance(80) ? 0 : (uint16_t)(6 + sim_below(14));
     sim_net_cfg.quota = sim_chance(85) ? 0 : 2 + sim_below(4);
+    sim_net_cfg.proxies = (plan.groups & PLAN_PROXY) != 0;
     app.faults = (plan.groups & PLAN_FAULT) != 0;
     app.expiry = (plan.groups & PLAN_TIME) != 0;
     app.replies = sim_chance(40);
     app.max_wait = sim_chance(50) ? 200 : 20000;
     for (unsigned i = 0; i < *nodes; i++)
         app.calls_back[i] = sim_chance(40);
+    for (unsigned i = 0; i < *nodes; i++)
+        plan.notifies[i] = (plan.groups & PLAN_PUSH) != 0 && sim_chance(30);
+}
+
+void plan_configure(struct sim_node *n)
+{
+    bool pushed = (plan.groups & PLAN_PUSH) != 0, hidden = (plan.groups & PLAN_PROXY) != 0;
+    bool strict = sim_net_cfg.version == 0 && hidden && sim_chance(50);
+
+    n->cfg.notifications = plan.notifies[n->n];
+    n->cfg.fetch_only = pushed && !app.prompt && sim_chance(10);
+    n->cfg.client_service = (plan.groups & PLAN_SERVICE) != 0 && sim_chance(50);
+    n->cfg.proxy_mode = hidden ? (int32_t)sim_below(4) : SIMPLEX_PROXY_NEVER;
+    n->cfg.proxy_fallback = strict ? SIMPLEX_FALLBACK_PROHIBIT : SIMPLEX_FALLBACK_ALLOW;
+    n->hides = strict && n->cfg.proxy_mode == SIMPLEX_PROXY_ALWAYS;
 }
 
 static void run_settings(struct sim_node *n, void *arg)
@@ -603,7 +634,7 @@ static void run_settings(struct sim_node *n, void *arg)
     (void)arg;
     for (unsigned i = 0; i < app.n_ends; i++) {
         struct app_end *e = &app.ends[i];
-        if (e->node != n || !e->off || !deletable(e))
+        if (e->node != n || !e->off || !act_deletable(e))
             continue;
         SIM_CHECK(simplex_agent_subscribe(n->a, e->id, true) == SIMPLEX_OK);
         e->off = false;
@@ -620,18 +651,23 @@ static void heal(void)
     app.prompt = true;
     for (unsigned i = 0; i < sim.n_nodes; i++) {
         struct sim_node *n = &sim.nodes[i];
+        if (n->cfg.fetch_only)
+            sim_stop(n);
         if (n->a == NULL)
             app_start(n);
         SIM_CHECK(n->a != NULL);
         (void)sx_store_fault_disarm(n->a->store);
+        push_end(n);
     }
     (void)sim_run(5000, pump); /* a store that failed recovers */
     for (unsigned i = 0; i < sim.n_nodes; i++)
         rest_end(&sim.nodes[i]);
     (void)sim_run(5000, pump); /* one that was suspended reads its rows */
     end_noise();
-    for (unsigned i = 0; i < sim.n_nodes; i++)
+    for (unsigned i = 0; i < sim.n_nodes; i++) {
+        users_end(&sim.nodes[i]);
         (void)sim_app(&sim.nodes[i], run_settings, NULL);
+    }
 }
 
 static bool settled(void)
@@ -683,9 +719,9 @@ static bool rotated(void)
 
 static void finish_rotations(void)
 {
-    for (unsigned tries = 0; !rotated(); tries++) {
+    for (unsigned tries = 0; !rotated() || !push_as_wanted(); tries++) {
         if (tries > 100)
-            sim_fail("a rotation does not come to an end");
+            sim_fail("%s not come to an end", rotated() ? "notifiers do" : "a rotation does");
         (void)sim_run(600000, pump);
     }
 }

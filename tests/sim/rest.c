@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Actions about when an agent may work, and for whom: networks, suspension, users. */
+/* Networks and suspension: when an agent may work. */
 #include "agent/network.h"
-#include "sim/app.h"
-#include "sim/rest.h"
+#include "sim/acts.h"
 
 static struct {
     simplex_rc rc;
-    int64_t ms, user;
+    int64_t ms;
     int32_t network;
     bool online;
 } rest;
-
-static bool tolerated(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK && !(app.faults && sx_rc_is_store(rc)))
-        sim_fail("a call failed: %s", simplex_rc_name(rc));
-    return rc == SIMPLEX_OK;
-}
 
 bool rest_asleep(const struct sim_node *n)
 {
@@ -37,7 +29,7 @@ bool rest_suspend(struct sim_node *n)
 
     rest.ms = times[sim_below(SX_COUNT(times))];
     if (sim_app(n, run_suspend, NULL))
-        (void)tolerated(rest.rc);
+        (void)act_tolerated(rest.rc);
     return true;
 }
 
@@ -50,7 +42,7 @@ static void run_resume(struct sim_node *n, void *arg)
 bool rest_resume(struct sim_node *n)
 {
     if (sim_app(n, run_resume, NULL))
-        (void)tolerated(rest.rc);
+        (void)act_tolerated(rest.rc);
     return true;
 }
 
@@ -74,7 +66,7 @@ bool rest_network(struct sim_node *n)
     rest.network = (int32_t)sim_below(5);
     rest.online = sim_chance(70);
     if (sim_app(n, run_network, NULL))
-        (void)tolerated(rest.rc);
+        (void)act_tolerated(rest.rc);
     return true;
 }
 
@@ -89,7 +81,7 @@ bool rest_reconnect(struct sim_node *n)
 {
     rest.online = sim_chance(50);
     if (sim_app(n, run_reconnect, NULL))
-        (void)tolerated(rest.rc);
+        (void)act_tolerated(rest.rc);
     return true;
 }
 
@@ -104,37 +96,12 @@ static void run_test(struct sim_node *n, void *arg)
 
 bool rest_test(struct sim_node *n)
 {
+    if (n->hides) /* a queue of its own is secured as a contact would do it */
+        return false;
     if (sim_app(n, run_test, NULL) && rest.rc != SIMPLEX_E_PROHIBITED &&
         rest.rc != SIMPLEX_E_SUSPENDED) /* it is being suspended */
-        (void)tolerated(rest.rc);
+        (void)act_tolerated(rest.rc);
     return true;
-}
-
-/* ---- users ---- */
-
-static void run_user(struct sim_node *n, void *arg)
-{
-    (void)arg;
-    rest.rc = simplex_agent_create_user(n->a, NULL, 0, &rest.user);
-    if (rest.rc == SIMPLEX_OK && sim_chance(50))
-        rest.rc = simplex_agent_activate_user(n->a, rest.user);
-}
-
-bool rest_user(struct sim_node *n)
-{
-    if (sim_app(n, run_user, NULL))
-        (void)tolerated(rest.rc);
-    return true;
-}
-
-int64_t rest_any_user(struct sim_node *n)
-{
-    int64_t ids[8];
-    size_t count = SX_COUNT(ids);
-
-    if (simplex_agent_users(n->a, 0, ids, &count) != SIMPLEX_OK || count < 2)
-        return SIMPLEX_USER_DEFAULT;
-    return ids[sim_below((uint32_t)count)];
 }
 
 /* ---- the end of all that ---- */

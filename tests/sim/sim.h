@@ -7,6 +7,7 @@
  *     sim_uv.c     the calls of libuv that agents and clients use: loops in virtual time
  *     sim_net.c    connections (client/conn.h) to servers in memory, and what can happen to them
  *     sim_vfs.c    databases in memory
+ *     sim_cert.c   stand-ins for certificates
  *     sim_world.c  devices: an agent with its database, which can be closed, killed, set back
  *     sim_contact.c  a contact that sends anything
  *     sim_crypto.c cheap stand-ins for key agreement and signatures; use of message keys is watched
@@ -35,6 +36,7 @@ struct sim_node {
     struct sim_block *blocks;
     unsigned runs; /* how often its agent was opened */
     unsigned kills;
+    bool hides; /* it must write to servers of contacts through a proxy alone */
 };
 
 struct sim_copy { /* of a database, made while its agent ran or not */
@@ -48,11 +50,11 @@ struct sim_copy { /* of a database, made while its agent ran or not */
 
 extern struct sim {
     uint64_t seed;
-    uint64_t steps; /* things that happened */
-    int64_t now;    /* ms since it began: the monotonic clock */
-    struct sim_node nodes[SIM_NODES];
-    unsigned n_nodes;
-    struct sim_node *at;      /* whose code runs; NULL: the world's */
+    uint64_t steps;                                 /* things that happened */
+    int64_t now;                                    /* ms since it began: the monotonic clock */
+    struct sim_node nodes[SIM_NODES + SIM_SERVERS]; /* behind the devices: proxies of servers */
+    unsigned n_nodes;                               /* devices */
+    struct sim_node *at;                            /* whose code runs; NULL: the world's */
     bool looping;             /* it is the device's loop, not its application */
     bool trace, trace_blocks; /* on stderr: what happens; and what passes the network */
     struct sim_node *hostile; /* sends anything to its contacts; NULL: nobody */
@@ -90,6 +92,9 @@ uint32_t sim_luck(uint32_t n); /* of the network: never from a script */
 
 /* Runs fn as the device's application. False: the device was killed meanwhile. */
 bool sim_app(struct sim_node *n, void (*fn)(struct sim_node *n, void *arg), void *arg);
+/* Runs fn as the proxy of a server, which does not die. */
+void sim_proxy(unsigned server, void (*fn)(struct sim_node *n, void *arg), void *arg);
+bool sim_is_proxy(const struct sim_node *n);
 /* A point between two lines of the device's code: here it can be killed. */
 void sim_point(void);
 /* The device dies `points` points from now. 0: not. */
@@ -113,7 +118,7 @@ void sim_files_prepare(void);
 void sim_files_drop(void);
 void sim_file_get(const char *name, uint8_t **bytes, size_t *len); /* bytes NULL: there is none */
 void sim_file_put(const char *name, const uint8_t *bytes, size_t len); /* NULL: removes it */
-void sim_files_freeze(bool on); /* who closes them does not change them any more */
+void sim_files_freeze(bool on);        /* who closes them does not change them any more */
 void sim_power_lost(const char *name); /* what is not synced is gone; nobody has it open */
 
 /* ---- time ---- */
@@ -135,12 +140,20 @@ void sim_net_open(unsigned servers);
 void sim_net_close(void);
 int64_t sim_net_due(void);               /* the next thing on the way; INT64_MAX: none */
 void sim_net_step(void);                 /* lets it arrive */
+void sim_proxy_step(unsigned server);    /* turns of the loop of its proxy */
 void sim_net_forget(struct sim_node *n); /* it was killed: its connections break */
 const char *sim_server_address(unsigned s);
 void sim_server_down(unsigned s, bool down);
 bool sim_server_is_down(unsigned s);
 void sim_server_restart(unsigned s); /* all sessions break, the state stays */
-void sim_server_expire(unsigned s);  /* old messages, as its timer does */
+struct sx_server;
+struct sim_notifier { /* of a queue, as its server has it */
+    bool has;
+    uint8_t id[24], secret[32];
+};
+bool sim_server_queue(const struct sx_server *address, simplex_bytes rcv_id,
+                      struct sim_notifier *out); /* false: there is no such queue */
+void sim_server_expire(unsigned s);              /* old messages, as its timer does */
 
 /* What may happen to the connection of a device to a server. */
 unsigned sim_conns(const struct sim_node *n);               /* how many it has */
@@ -153,6 +166,7 @@ struct sim_net_cfg {
     uint32_t break_percent; /* of blocks that arrive: the connection breaks after or before it */
     uint16_t version;       /* of SMP; 0: the newest */
     unsigned quota;         /* messages in a queue; 0: the server's default */
+    bool proxies;           /* servers pass on commands to others (private routing) */
 };
 extern struct sim_net_cfg sim_net_cfg;
 

@@ -127,7 +127,8 @@ static size_t live;
 
 static bool fails_now(void)
 {
-    if (sim.at == NULL || fail_in < 0 || fail_in-- != 0) /* servers are not what is tested */
+    if (sim.at == NULL || sim_is_proxy(sim.at) || fail_in < 0 ||
+        fail_in-- != 0) /* servers are not what is tested */
         return false;
     fault_fired = true;
     return true;
@@ -282,6 +283,19 @@ bool sim_app(struct sim_node *n, void (*fn)(struct sim_node *n, void *arg), void
     mortal = false;
     sim.at = NULL;
     return true;
+}
+
+bool sim_is_proxy(const struct sim_node *n)
+{
+    return n >= &sim.nodes[SIM_NODES];
+}
+
+void sim_proxy(unsigned server, void (*fn)(struct sim_node *n, void *arg), void *arg)
+{
+    SIM_CHECK(sim.at == NULL && !mortal);
+    sim.at = &sim.nodes[SIM_NODES + server];
+    fn(sim.at, arg);
+    sim.at = NULL;
 }
 
 /* ---- reports ---- */

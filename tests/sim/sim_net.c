@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * In the place of client/conn.c and client/tls_ctx.c: connections to servers in memory. Servers are
- * the real core (queues, commands, deliveries) without sockets. Sessions are made without a
- * handshake and blocks travel without padding and encryption; batches, transmissions and their
- * authorisation are real. Each block arrives after a while, in order within its connection.
+ * the real core (queues, commands, deliveries) without sockets, and the real proxies. Sessions are
+ * made without a handshake, unless it is one of a service or a proxy, and blocks travel without
+ * padding and encryption; batches, transmissions and their authorisation are real. Each block
+ * arrives after a while, in order within its connection.
  */
 #include <stdlib.h>
 
 #include "client/net_internal.h"
 #include "hub.h"
-#include "sim/sim.h"
+#include "proxy.h"
+#include "sim/sim_cert.h"
 
 #define MSG_BLOCK 16000 /* a block this long brings a message */
 
@@ -28,6 +30,9 @@ struct sx_conn {
     int64_t up_at, down_at; /* when the last packet arrives there */
     struct sx_session session, srv_session;
     struct sx_peer peer;
+    simplex_rc refused; /* why, when it is */
+    uint8_t *hello;     /* the server's, for a proxy */
+    size_t hello_len;
     uint8_t *msg; /* the last block that brought a message */
     size_t msg_len;
 };
@@ -44,7 +49,9 @@ struct packet {
 static struct server {
     struct sx_srv *srv;
     struct sx_hub hub;
-    struct sx_keypair key; /* of all sessions */
+    struct sx_keypair key; /* of all sessions that are made without a handshake */
+    struct sim_cert cert;
+    struct sx_proxy *proxy; /* NULL: it is none */
     char address[128];
     bool down;
 } servers[SIM_SERVERS];
@@ -94,6 +101,7 @@ static void release(struct sx_conn *c)
         at = &(*at)->next;
     *at = c->next;
     free(c->msg);
+    free(c->hello);
     free(c);
 }
 
@@ -153,16 +161,21 @@ static void srv_close(struct sx_conn *c)
     pump(&servers[c->server]);
 }
 
-static void begin_session(struct sx_conn *c)
+static uint16_t highest(const struct sx_conn *c)
+{
+    uint16_t max = c->net->cfg.max_version;
+
+    return sim_net_cfg.version != 0 && sim_net_cfg.version < max ? sim_net_cfg.version : max;
+}
+
+static void begin_plain(struct sx_conn *c)
 {
     const struct server *s = &servers[c->server];
     struct sx_session *own = &c->session, *peer = &c->srv_session;
 
     memset(own, 0, sizeof *own);
     own->state = SX_S_READY;
-    own->version = c->net->cfg.max_version;
-    if (sim_net_cfg.version != 0 && sim_net_cfg.version < own->version)
-        own->version = sim_net_cfg.version;
+    own->version = highest(c);
     own->id_len = 32;
     sx_random(own->id, own->id_len);
     *peer = *own;
@@ -171,18 +184,99 @@ static void begin_session(struct sx_conn *c)
     own->peer_key = s->key.pub;
 }
 
+/* ---- handshakes ---- */
+
+static bool accept_service(void *user, const struct sx_service_hello *h, uint8_t id[SX_ID_LEN])
+{
+    struct sx_conn *c = user;
+
+    c->peer.service = sx_service_hello(servers[c->server].srv, h);
+    if (c->peer.service != NULL)
+        memcpy(id, c->peer.service->id, SX_ID_LEN);
+    return c->peer.service != NULL;
+}
+
+static void keep_hello(struct sx_conn *c, const uint8_t block[SX_BLOCK])
+{
+    simplex_bytes hello;
+
+    SIM_CHECK(sx_unpad(sx_bytes(block, SX_BLOCK), &hello) == SIMPLEX_OK);
+    c->hello = malloc(hello.len);
+    SIM_CHECK(c->hello != NULL);
+    memcpy(c->hello, hello.ptr, hello.len);
+    c->hello_len = hello.len;
+}
+
+/* The three messages, or two: what the client says to the last one. */
+static simplex_rc talk(struct sx_conn *c, uint8_t block[SX_BLOCK])
+{
+    uint8_t reply[SX_BLOCK];
+    simplex_bytes content;
+    bool has_reply;
+
+    simplex_rc rc = sx_session_input(&c->session, block, reply, &has_reply, &content);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    SIM_CHECK(has_reply);
+    rc = sx_session_input(&c->srv_session, reply, block, &has_reply, &content);
+    if (!has_reply)
+        return rc;
+    return sx_session_input(&c->session, block, NULL, &has_reply, &content);
+}
+
+static simplex_rc shake_hands(struct sx_conn *c, const struct sx_service_cert *service)
+{
+    const struct server *s = &servers[c->server];
+    uint8_t id[32], block[SX_BLOCK];
+    struct sx_session_server_cfg there = { .max = sim_net_cfg.version,
+                                           .session_id = sx_bytes(id, sizeof id),
+                                           .key_hash = s->cert.fingerprint,
+                                           .chain = &s->cert.chain,
+                                           .leaf = &s->cert.leaf,
+                                           .alpn = true,
+                                           .peer_chain = service != NULL ? &service->chain : NULL,
+                                           .accept = accept_service,
+                                           .accept_user = c };
+    struct sx_session_client_cfg here = { .min = c->net->cfg.min_version,
+                                          .max = c->net->cfg.max_version,
+                                          .session_id = sx_bytes(id, sizeof id),
+                                          .key_hash = s->cert.fingerprint,
+                                          .chain = &s->cert.chain,
+                                          .alpn = true,
+                                          .proxy = c->net->cfg.proxy,
+                                          .service = service };
+
+    sx_random(id, sizeof id);
+    SIM_CHECK(sx_session_server(&c->srv_session, &there, block) == SIMPLEX_OK);
+    SIM_CHECK(sx_session_client(&c->session, &here) == SIMPLEX_OK);
+    if (c->net->cfg.proxy)
+        keep_hello(c, block);
+    return talk(c, block);
+}
+
+static simplex_rc begin_session(struct sx_conn *c)
+{
+    const struct sx_identity *i = c->ops->identity != NULL ? c->ops->identity(c->owner) : NULL;
+
+    if (i != NULL || c->net->cfg.proxy)
+        return shake_hands(c, i != NULL ? &i->cert : NULL);
+    begin_plain(c);
+    return SIMPLEX_OK;
+}
+
 static void accept_conn(struct sx_conn *c)
 {
     struct server *s = &servers[c->server];
 
-    if (s->down || !c->client_open) {
-        post(c, K_REFUSED, NULL, 0);
-        return;
+    c->refused = s->down || !c->client_open ? SIMPLEX_E_CONNECT : SIMPLEX_OK;
+    if (c->refused == SIMPLEX_OK) {
+        sx_peer_init(&c->peer, &s->hub, &c->srv_session, c);
+        c->refused = begin_session(c);
+        c->srv_open = true;
+        if (c->refused != SIMPLEX_OK)
+            srv_close(c);
     }
-    begin_session(c);
-    c->srv_open = true;
-    sx_peer_init(&c->peer, &s->hub, &c->srv_session, c);
-    post(c, K_READY, NULL, 0);
+    post(c, c->refused == SIMPLEX_OK ? K_READY : K_REFUSED, NULL, 0);
 }
 
 /* ---- the client's side ---- */
@@ -209,14 +303,22 @@ static void arrive(void *arg)
         break;
     default:
         c->client_open = false;
-        c->ops->lost(c->owner,
-                     x->p->kind == K_REFUSED ? SIMPLEX_E_CONNECT : SIMPLEX_E_DISCONNECTED);
+        c->ops->lost(c->owner, x->p->kind == K_REFUSED ? c->refused : SIMPLEX_E_DISCONNECTED);
     }
 }
 
 static void arrive_in_turn(struct sim_node *n, void *arg)
 {
     sim_turn(n, arrive, arg);
+}
+
+/* By its name: s0.sim, s1.sim ... */
+static unsigned index_of(const struct sx_server *address)
+{
+    unsigned i = (unsigned)(address->hosts[0].text[1] - '0');
+
+    SIM_CHECK(i < n_servers);
+    return i;
 }
 
 simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server, int64_t user,
@@ -227,12 +329,12 @@ simplex_rc sx_conn_open(struct sx_net *net, const struct sx_server *server, int6
 
     (void)user;
     (void)entity;
-    SIM_CHECK(c != NULL && server->key_hash[0] < n_servers);
+    SIM_CHECK(c != NULL);
     *c = (struct sx_conn){ .net = net,
                            .ops = ops,
                            .owner = owner,
                            .node = sim.at,
-                           .server = server->key_hash[0],
+                           .server = index_of(server),
                            .client_open = true,
                            .next = conns };
     conns = c;
@@ -254,8 +356,7 @@ const struct sx_session *sx_conn_session(const struct sx_conn *c)
 
 simplex_bytes sx_conn_hello(const struct sx_conn *c)
 {
-    (void)c;
-    return sx_bytes(NULL, 0);
+    return sx_bytes(c->hello, c->hello_len);
 }
 
 bool sx_conn_congested(const struct sx_conn *c)
@@ -264,8 +365,29 @@ bool sx_conn_congested(const struct sx_conn *c)
     return false;
 }
 
+/* Who hides from servers of contacts gives them no command. */
+static void check_hidden(const struct sx_conn *c, simplex_bytes content)
+{
+    struct sx_transmission t;
+    struct sx_smp_err why;
+    struct sx_batch_rd rd;
+    struct sx_cmd cmd;
+    simplex_bytes in;
+
+    SIM_CHECK(sx_batch_open(content, &rd) == SIMPLEX_OK);
+    while (sx_batch_next(&rd, &in)) {
+        if (sx_transmission_decode(in, c->session.version, &t) != SIMPLEX_OK ||
+            sx_cmd_decode(t.command, c->session.version, &cmd, &why) != SIMPLEX_OK)
+            continue;
+        if (cmd.tag == SX_SEND || cmd.tag == SX_SKEY || cmd.tag == SX_LKEY || cmd.tag == SX_LGET)
+            sim_fail("device %u gives %s to a server itself", c->node->n, sx_cmd_name(cmd.tag));
+    }
+}
+
 simplex_rc sx_conn_write(struct sx_conn *c, simplex_bytes content)
 {
+    if (c->node->hides)
+        check_hidden(c, content);
     sim_point();
     post(c, K_UP, content.ptr, content.len);
     sim_point();
@@ -369,8 +491,27 @@ static void at_client(struct sx_conn *c, struct packet *p)
 
     if (c->client_open && p->kind == K_DOWN)
         tell(c, false, sx_bytes(p->bytes, p->len));
-    if (c->client_open)
+    if (!c->client_open)
+        return;
+    if (!sim_is_proxy(c->node)) {
         (void)sim_app(c->node, arrive_in_turn, &x);
+        return;
+    }
+    unsigned s = (unsigned)(c->node - &sim.nodes[SIM_NODES]);
+    sim_proxy(s, arrive_in_turn, &x);
+    pump(&servers[s]); /* errands may be done */
+}
+
+static void turn_of_proxy(struct sim_node *n, void *arg)
+{
+    (void)arg;
+    sim_turn(n, NULL, NULL);
+}
+
+void sim_proxy_step(unsigned server)
+{
+    sim_proxy(server, turn_of_proxy, NULL);
+    pump(&servers[server]);
 }
 
 void sim_net_step(void)
@@ -452,7 +593,7 @@ void sim_conn_repeat(const struct sim_node *n, unsigned i)
 void sim_server_restart(unsigned s)
 {
     for (struct sx_conn *c = conns; c != NULL; c = c->next) {
-        if (c->server == s && c->client_open)
+        if ((c->server == s || c->node == &sim.nodes[SIM_NODES + s]) && c->client_open)
             break_conn(c);
     }
 }
@@ -467,6 +608,21 @@ void sim_server_down(unsigned s, bool down)
 bool sim_server_is_down(unsigned s)
 {
     return servers[s].down;
+}
+
+bool sim_server_queue(const struct sx_server *address, simplex_bytes rcv_id,
+                      struct sim_notifier *out)
+{
+    struct sx_queue *q = sx_qstore_find(servers[index_of(address)].srv->store, SX_BY_RCV, rcv_id);
+
+    *out = (struct sim_notifier){ .has = q != NULL && q->ntf != NULL };
+    if (out->has) {
+        memcpy(out->id, q->ntf->node.id, sizeof out->id);
+        memcpy(out->secret, q->ntf->secret, sizeof out->secret);
+    }
+    if (q != NULL)
+        sx_queue_unref(q);
+    return q != NULL;
 }
 
 void sim_server_expire(unsigned s)
@@ -493,6 +649,34 @@ const char *sim_server_address(unsigned s)
     return servers[s].address;
 }
 
+static void start_proxy(struct sim_node *n, void *arg)
+{
+    struct server *s = arg;
+    struct sx_proxy_cfg cfg = { .failed_ms = 60000 };
+
+    (void)n;
+    SIM_CHECK(sx_proxy_start(&cfg, &s->proxy) == SIMPLEX_OK);
+    s->srv->relays = (struct sx_relays){ sx_proxy_submit, s->proxy };
+}
+
+static void stop_proxy(struct sim_node *n, void *arg)
+{
+    struct server *s = arg;
+
+    (void)n;
+    sx_proxy_stop(s->proxy);
+}
+
+static void free_proxy(struct sim_node *n, void *arg)
+{
+    struct server *s = arg;
+
+    sx_proxy_free(s->proxy);
+    s->proxy = NULL;
+    if (n->blocks != NULL)
+        sim_fail("a proxy left %zu blocks", sim_heap_used(n));
+}
+
 static void open_server(unsigned i)
 {
     struct server *s = &servers[i];
@@ -508,11 +692,15 @@ static void open_server(unsigned i)
     SIM_CHECK(sx_keypair_new(SX_X25519, &s->key) == SIMPLEX_OK);
     memcpy(address.hosts[0].text, "s0.sim", sizeof "s0.sim");
     address.hosts[0].text[1] = (char)('0' + i);
-    address.key_hash[0] = (uint8_t)i;
+    sim_cert_make(&s->cert);
+    memcpy(address.key_hash, s->cert.fingerprint, sizeof address.key_hash);
     sx_wr_fixed(&w, s->address, sizeof s->address);
     sx_server_print(&w, &address, sx_bytes(NULL, 0));
     sx_wr_u8(&w, 0);
     SIM_CHECK(!w.bad);
+    sim.nodes[SIM_NODES + i] = (struct sim_node){ .n = SIM_NODES + i };
+    if (sim_net_cfg.proxies)
+        sim_proxy(i, start_proxy, s);
 }
 
 void sim_net_open(unsigned servers_wanted)
@@ -535,6 +723,10 @@ static void drop_packets(void)
 /* All devices are closed. */
 void sim_net_close(void)
 {
+    for (unsigned i = 0; i < n_servers; i++) {
+        if (servers[i].proxy != NULL)
+            sim_proxy(i, stop_proxy, &servers[i]);
+    }
     drop_packets();
     while (conns != NULL) {
         struct sx_conn *c = conns;
@@ -546,6 +738,8 @@ void sim_net_close(void)
     for (unsigned i = 0; i < n_servers; i++) {
         sx_hub_close(&servers[i].hub);
         sx_srv_close(servers[i].srv);
+        if (servers[i].proxy != NULL)
+            sim_proxy(i, free_proxy, &servers[i]);
     }
     n_servers = 0;
 }

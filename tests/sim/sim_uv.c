@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * In the place of libuv: the loops of all devices in one thread and in virtual time. A loop runs
- * when the world lets something happen to it, or when its device's application waits for it.
+ * In the place of libuv: the loops of all devices and proxies in one thread and in virtual time. A
+ * loop runs when the world lets something happen to it, or when its device's application waits for
+ * it.
  */
 #include <stdlib.h>
 #include <uv.h>
@@ -16,6 +17,7 @@ struct handle {
     void (*cb)(uv_handle_t *h);
     uv_close_cb closed;
     int64_t due;    /* of timers */
+    int64_t repeat; /* ms; 0: once */
     uint64_t order; /* in which they were started */
     bool active, sent, closing;
 };
@@ -24,13 +26,13 @@ static struct loop {
     uv_loop_t *loop;
     struct handle *handles;
     bool has_thread;
-} loops[SIM_NODES];
+} loops[SIM_NODES + SIM_SERVERS];
 
 static uint64_t starts;
 
 static struct loop *loop_of(const uv_loop_t *l)
 {
-    for (size_t i = 0; i < SIM_NODES; i++) {
+    for (size_t i = 0; i < SX_COUNT(loops); i++) {
         if (loops[i].loop == l)
             return &loops[i];
     }
@@ -175,11 +177,11 @@ int uv_timer_init(uv_loop_t *l, uv_timer_t *h)
 
 int uv_timer_start(uv_timer_t *h, uv_timer_cb cb, uint64_t timeout, uint64_t repeat)
 {
-    SIM_CHECK(repeat == 0);
     if (of(h)->closing)
         return UV_EINVAL;
     start(of(h), CB(cb));
     of(h)->due = timeout > INT64_MAX / 2 ? INT64_MAX : sim.now + (int64_t)timeout;
+    of(h)->repeat = (int64_t)repeat;
     return 0;
 }
 
@@ -231,7 +233,9 @@ static void run_timers(struct loop *l)
     struct handle *x;
 
     while ((x = next_timer(l)) != NULL && x->due <= sim.now && x->order <= last) {
-        x->active = false;
+        x->active = x->repeat > 0;
+        x->due = sim.now + x->repeat;
+        x->order = x->active ? ++starts : x->order;
         x->cb(x->h);
     }
 }
@@ -360,7 +364,7 @@ int uv_thread_join(uv_thread_t *tid)
 
 uv_thread_t uv_thread_self(void)
 {
-    return (uv_thread_t)(sim.looping ? 1 + sim.at->n : 100 + SIM_NODES);
+    return (uv_thread_t)(sim.looping ? 1 + sim.at->n : 100 + SIM_NODES + SIM_SERVERS);
 }
 
 int uv_thread_equal(const uv_thread_t *a, const uv_thread_t *b)

@@ -256,7 +256,7 @@ bool sim_step(int64_t until)
     int64_t first = sim_net_due();
     struct sim_node *who = NULL;
 
-    for (unsigned i = 0; i < sim.n_nodes; i++) {
+    for (unsigned i = 0; i < SX_COUNT(sim.nodes); i++) {
         int64_t due = sim_due(&sim.nodes[i]);
         if (due < first) {
             first = due;
@@ -269,10 +269,12 @@ bool sim_step(int64_t until)
         sim_fail("it goes on and on");
     if (first > sim.now)
         sim.now = first;
-    if (who != NULL)
-        (void)sim_app(who, only_turn, NULL);
-    else
+    if (who == NULL)
         sim_net_step();
+    else if (sim_is_proxy(who))
+        sim_proxy_step((unsigned)(who - &sim.nodes[SIM_NODES]));
+    else
+        (void)sim_app(who, only_turn, NULL);
     return true;
 }
 

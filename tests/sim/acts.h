@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Actions that have files of their own; plan.c has the table and the others.
+ *
+ *     rest.c    networks and suspension: when an agent may work
+ *     users.c   users, their servers, their policies of rotation
+ *     push.c    notifiers, fetching, looking at a database that is open for reading alone
+ *     batch.c   one call that sends to many connections
+ */
+#ifndef TESTS_SIM_ACTS_H
+#define TESTS_SIM_ACTS_H
+
+#include "sim/app.h"
+
+/* ---- plan.c ---- */
+
+struct app_end *act_any_end(const struct sim_node *n, bool (*fits)(const struct app_end *e));
+bool act_deletable(const struct app_end *e);
+bool act_tolerated(simplex_rc rc); /* OK; or false, because something was made to fail */
+
+/* ---- rest.c ---- */
+
+/* It is suspended: its application leaves it alone until it resumes it. */
+bool rest_asleep(const struct sim_node *n);
+void rest_check(const struct sim_node *n);
+bool rest_suspend(struct sim_node *n);
+bool rest_resume(struct sim_node *n);
+bool rest_network(struct sim_node *n);
+bool rest_reconnect(struct sim_node *n);
+bool rest_test(struct sim_node *n);
+void rest_end(struct sim_node *n); /* awake and online */
+
+/* ---- users.c ---- */
+
+void users_open(void);
+bool users_make(struct sim_node *n);
+bool users_delete(struct sim_node *n);
+bool users_servers(struct sim_node *n);
+bool users_move(struct sim_node *n); /* gives an invitation to another one */
+bool users_service(struct sim_node *n);
+bool users_policy(struct sim_node *n);
+int64_t users_any(struct sim_node *n); /* in the device's context */
+void users_on_deleted(struct sim_node *n, int64_t user);
+void users_rolled_back(const struct sim_node *n, uint64_t tick);
+bool users_settled(void);
+void users_end(struct sim_node *n); /* no policies any more */
+
+/* ---- push.c ---- */
+
+void push_open(void);
+bool push_notify(struct sim_node *n);
+bool push_fetch(struct sim_node *n);
+bool push_only_create(struct sim_node *n);
+bool push_peek(struct sim_node *n); /* its agent is closed */
+void push_end(struct sim_node *n); /* connections are subscribed again */
+bool push_peeking(const struct sim_node *n);
+bool push_creates_only(const struct sim_node *n);
+void push_on_fetched(struct app_end *e, const simplex_event *ev);
+void push_on_peeked(struct app_end *e, const simplex_event *ev);
+bool push_fetching(const struct app_end *e);
+/* The notifiers of all connections are what was wanted, here and on the servers. */
+bool push_as_wanted(void);
+
+/* ---- batch.c ---- */
+
+bool batch_send(struct sim_node *n);
+
+#endif
