@@ -262,6 +262,12 @@ void sx_fetch_lost(struct simplex_agent *a, struct sx_rt_rcvq *q, simplex_rc why
         finished(a, q, why, NULL);
 }
 
+void sx_fetch_up(struct sx_rt_server *s)
+{
+    for (struct sx_rt_rcvq *q = s->queues; q != NULL; q = q->next_server)
+        q->got = q->fetch == SX_FETCH_ASKED; /* others failed before they were sent */
+}
+
 void sx_fetch_gone(struct simplex_agent *a, struct sx_rt_rcvq *q)
 {
     if (q->fetch != SX_FETCH_NONE)

@@ -69,6 +69,8 @@ void sx_fetch_acked(struct simplex_agent *a, const struct sx_ack *k, simplex_rc 
                     const struct sx_rsp *rsp);
 void sx_fetch_lost(struct simplex_agent *a, struct sx_rt_rcvq *q, simplex_rc why); /* session */
 void sx_fetch_gone(struct simplex_agent *a, struct sx_rt_rcvq *q); /* leaves the tables */
+/* A session came up: it will know no GET but those that still wait to be sent. */
+void sx_fetch_up(struct sx_rt_server *s);
 /* GET and SUB exclude each other in one session: to subscribe, a new one is needed. */
 void sx_fetch_new_session(struct sx_rt_server *s);
 /* All end now, with this unless they have failed before. */

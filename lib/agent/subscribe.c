@@ -254,6 +254,7 @@ void sx_on_up(void *user, struct sx_client *c)
     }
     emit_server(a, SIMPLEX_EV_CONNECT, s, SIMPLEX_OK, NULL, 0);
     s->timed_out = false;
+    sx_fetch_up(s);
     sx_svc_up(a, s);
     sx_subscribe_server(a, s);
     sx_noise_up(a, s);

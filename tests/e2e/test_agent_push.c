@@ -646,6 +646,26 @@ static void what_was_subscribed_here_is_fetched_too(void **state)
     end();
 }
 
+/* Such a GET was never sent, and the session that comes later knows nothing of it. */
+static void subscribing_works_after_a_server_could_not_be_asked(void **state)
+{
+    (void)state;
+    begin();
+    duo_connect(&d);
+    assert_int_equal(simplex_agent_subscribe(d.i.a, d.ic, false), SIMPLEX_OK);
+    forwarder_set(&d.fi, FORWARD_REFUSE);
+    for (unsigned n = 0; n < 3; n++) { /* the first is tried, the others fail at once */
+        fetch(d.ic);
+        simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_FETCHED, d.ic);
+        assert_int_not_equal(simplex_event_error(ev), SIMPLEX_OK);
+        simplex_event_free(ev);
+    }
+    assert_int_equal(simplex_agent_subscribe(d.i.a, d.ic, true), SIMPLEX_OK);
+    forwarder_set(&d.fi, FORWARD);
+    talk(&d.j, d.jc, &d.i, d.ic, "again");
+    end();
+}
+
 static void a_message_fetched_twice_is_shown_once(void **state)
 {
     simplex_event *ev;
@@ -922,6 +942,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_fetched_is_said),
         cmocka_unit_test(several_connections_are_fetched_at_once),
         cmocka_unit_test(what_was_subscribed_here_is_fetched_too),
+        cmocka_unit_test(subscribing_works_after_a_server_could_not_be_asked),
         cmocka_unit_test(a_message_fetched_twice_is_shown_once),
         cmocka_unit_test(a_rotation_goes_on_by_fetching_alone),
         cmocka_unit_test(each_of_several_queues_is_notified_and_fetched),
