@@ -138,6 +138,12 @@ static simplex_rc send_plain(struct simplex_agent *a, struct sx_rt_conn *w,
     return send_to(a, w, &q->server, &req);
 }
 
+/* The queue is gone: the peer moved it meanwhile, or does without it. */
+static simplex_rc moot(simplex_rc rc)
+{
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_NO_EVENT : rc;
+}
+
 static simplex_rc send_skey(struct simplex_agent *a, struct sx_rt_conn *w, int64_t queue)
 {
     struct sx_snd_queue q;
@@ -146,7 +152,7 @@ static simplex_rc send_skey(struct simplex_agent *a, struct sx_rt_conn *w, int64
     simplex_rc rc = sx_store_sndq_get(a->store, queue, &q);
 
     if (rc != SIMPLEX_OK)
-        return rc;
+        return moot(rc);
     cmd.key.key = q.auth.pub;
     req.entity = sx_id_bytes(&q.snd_id);
     rc = route_to(a, w, &q.server, &req);
@@ -194,7 +200,7 @@ simplex_rc sx_command_send(struct simplex_agent *a, struct sx_rt_conn *w,
         memcpy(data, cmd->data.ptr, len);
     rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
     if (rc != SIMPLEX_OK)
-        return rc;
+        return moot(rc);
     switch ((enum sx_command_tag)cmd->tag) {
     case SX_C_NEW:
         rc = send_new(a, w, &q, sx_bytes(data, len));

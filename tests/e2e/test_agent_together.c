@@ -409,6 +409,34 @@ static void a_fetch_that_is_cut_off_does_not_say_that_nothing_is_there(void **st
     duo_close(&d);
 }
 
+/* As when the peer moved a queue that was still to be secured. */
+static simplex_rc add_moot_commands(struct simplex_agent *a, void *conn)
+{
+    simplex_rc rc = sx_command_add(a, *(int64_t *)conn, SX_C_SKEY, 4711, sx_bytes(NULL, 0));
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_command_add(a, *(int64_t *)conn, SX_C_KEY, 4711, sx_bytes(NULL, 0));
+    return rc;
+}
+
+static void a_command_for_a_queue_that_is_gone_holds_up_nothing(void **state)
+{
+    struct duo d;
+    int32_t phase = 0;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    run(&d.i, add_moot_commands, &d.ic);
+    assert_int_equal(simplex_agent_switch(d.i.a, d.ic, sx_bytes(NULL, 0)), SIMPLEX_OK);
+    while (phase != SIMPLEX_SWITCH_COMPLETED) {
+        simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_SWITCH, d.ic);
+        phase = simplex_event_switch(ev, NULL);
+        simplex_event_free(ev);
+    }
+    duo_close(&d);
+}
+
 static void a_user_may_go_while_its_messages_are_fetched(void **state)
 {
     struct ring r;
@@ -593,6 +621,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(times_of_the_configuration_may_be_any),
         cmocka_unit_test(a_queue_inherits_the_first_place_of_the_one_it_replaces),
         cmocka_unit_test(a_fetch_that_is_cut_off_does_not_say_that_nothing_is_there),
+        cmocka_unit_test(a_command_for_a_queue_that_is_gone_holds_up_nothing),
         cmocka_unit_test(a_user_may_go_while_its_messages_are_fetched),
         cmocka_unit_test(a_queue_whose_making_failed_is_in_no_table),
         cmocka_unit_test(a_certificate_that_was_not_written_is_not_shown),

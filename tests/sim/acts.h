@@ -52,7 +52,7 @@ bool push_notify(struct sim_node *n);
 bool push_fetch(struct sim_node *n);
 bool push_only_create(struct sim_node *n);
 bool push_peek(struct sim_node *n); /* its agent is closed */
-void push_end(struct sim_node *n); /* connections are subscribed again */
+void push_end(struct sim_node *n);  /* connections are subscribed again */
 bool push_peeking(const struct sim_node *n);
 bool push_creates_only(const struct sim_node *n);
 void push_on_fetched(struct app_end *e, const simplex_event *ev);
