@@ -81,9 +81,7 @@ static void run_compare(struct sim_node *n, void *arg)
             continue;
         for (unsigned at = 0; sx_store_rcvq_of(n->a->store, e->id, at, &q) == SIMPLEX_OK; at++) {
             if (!q.deleted && !queue_is(n, &q, e->notify == APP_ON)) {
-                sim_trace("%u/%u: its notifier is not as wanted (%d) q %d st %d/%d del %d srv %c",
-                          n->n, e->n, e->notify, (int)q.id, (int)q.status, (int)q.switch_state,
-                          q.deleted, q.server.hosts[0].text[1]);
+                sim_trace("%u/%u: its notifier is not as wanted (%d)", n->n, e->n, e->notify);
                 *same = false;
             }
         }
