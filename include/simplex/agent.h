@@ -243,7 +243,8 @@ SIMPLEX_API simplex_rc simplex_agent_link(simplex_agent *a, int64_t conn, char *
  * Makes a contact address: a link for any number of people, each of whom can ask to be connected.
  * INV with the link follows, or ERR; simplex_agent_link tells it again. *conn: its id, for
  * simplex_agent_subscribe, _connection and _delete; nothing can be sent to it. Deleting it drops
- * the requests that were not accepted; connections made through it stay. Errors: NO_SERVERS, ARG.
+ * the requests that were not accepted; connections made through it stay. Errors: NO_SERVERS,
+ * NOTICE (see simplex_agent_notice), ARG.
  */
 SIMPLEX_API simplex_rc simplex_agent_create_address(simplex_agent *a,
                                                     int64_t *conn) SIMPLEX_CHECK;
@@ -313,7 +314,8 @@ typedef struct simplex_link_data {
  * short one follow, or ERR. With SIMPLEX_PQ_ON the short link carries the KEM key, with
  * SIMPLEX_PQ_IN_LINK the full one as well. A server older than short links gives INV, and ERR
  * (VERSION) in the place of LINK. Errors: NO_SERVERS, TOO_LARGE, LINK (a relay), SIGNATURE (of an
- * owner, or owners that repeat each other, or a signer who is none), KEY, ARG.
+ * owner, or owners that repeat each other, or a signer who is none), KEY, NOTICE (an address, see
+ * simplex_agent_notice), ARG.
  */
 SIMPLEX_API simplex_rc simplex_agent_create_short(simplex_agent *a, int32_t type, int32_t pq,
                                                   const simplex_link_data *data,
@@ -330,7 +332,8 @@ SIMPLEX_API simplex_rc simplex_agent_create_short(simplex_agent *a, int32_t type
 SIMPLEX_API simplex_rc simplex_agent_prepare_short(simplex_agent *a, int32_t type, int32_t pq,
                                                    const simplex_link_data *data,
                                                    int64_t *conn) SIMPLEX_CHECK;
-/* A repeat is fine. Errors: NOT_FOUND, PROHIBITED (it was not prepared, or is in use). */
+/* A repeat is fine. Errors: NOT_FOUND, PROHIBITED (it was not prepared, or is in use), NOTICE (an
+ * address, see simplex_agent_notice). */
 SIMPLEX_API simplex_rc simplex_agent_publish(simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 
 /* The short link again, while nobody has joined; of an address at any time. Writes up to *len
@@ -774,6 +777,19 @@ typedef struct simplex_server_status {
  * Errors: NOT_FOUND (behind the last), ARG. */
 SIMPLEX_API simplex_rc simplex_agent_server(simplex_agent *a, size_t index,
                                             simplex_server_status *out) SIMPLEX_CHECK;
+
+/* A server that blocked a queue of ours (ERR with BLOCKED in its detail) may ask for no new contact
+ * addresses for a time: those that would be made there are refused with NOTICE. */
+typedef struct simplex_notice {
+    size_t size;      /* set by the caller: sizeof(simplex_notice) */
+    char server[288]; /* "host:port" */
+    int64_t until;    /* ms since 1970; 0: no end is known */
+} simplex_notice;
+
+/* The notice number `index`, from 0, of those that hold now. out->size is set by the caller.
+ * Errors: NOT_FOUND (behind the last), ARG. */
+SIMPLEX_API simplex_rc simplex_agent_notice(simplex_agent *a, size_t index,
+                                            simplex_notice *out) SIMPLEX_CHECK;
 
 /* ---- users (sections 8.3, 8.4) ---- */
 

@@ -53,6 +53,7 @@ enum {
     SIMPLEX_E_NO_EVENT = -8,   /* no event within the timeout (pull mode) */
     SIMPLEX_E_NO_SERVERS = -9, /* no SMP server is configured */
     SIMPLEX_E_SUSPENDED = -10, /* the agent is suspended: resume it first */
+    SIMPLEX_E_NOTICE = -11,    /* the server asked for no new contact addresses for a time */
 
     /* Resources of this machine. */
     SIMPLEX_E_NOMEM = -100,       /* out of memory */
@@ -85,18 +86,18 @@ enum {
     SIMPLEX_E_RATCHET_NO_CHAIN = -406,  /* no sending chain yet: receive first */
 
     /* Transport: all of these may pass when tried again later, but for FINGERPRINT. */
-    SIMPLEX_E_CONNECT = -500,     /* TCP connection refused or host unreachable */
-    SIMPLEX_E_HOST = -501,        /* no usable host name in the address, or it does not resolve */
-    SIMPLEX_E_PROXY = -502,       /* the SOCKS5 proxy refused or is not one */
-    SIMPLEX_E_TLS = -503,         /* TLS failed */
-    SIMPLEX_E_FINGERPRINT = -504, /* the server's identity is not the one in its address */
-    SIMPLEX_E_SESSION = -505,     /* the handshake names another TLS session: an interceptor */
-    SIMPLEX_E_HANDSHAKE = -506,   /* the SMP handshake is malformed */
-    SIMPLEX_E_TIMEOUT = -507,     /* no answer in time */
+    SIMPLEX_E_CONNECT = -500,      /* TCP connection refused or host unreachable */
+    SIMPLEX_E_HOST = -501,         /* no usable host name in the address, or it does not resolve */
+    SIMPLEX_E_PROXY = -502,        /* the SOCKS5 proxy refused or is not one */
+    SIMPLEX_E_TLS = -503,          /* TLS failed */
+    SIMPLEX_E_FINGERPRINT = -504,  /* the server's identity is not the one in its address */
+    SIMPLEX_E_SESSION = -505,      /* the handshake names another TLS session: an interceptor */
+    SIMPLEX_E_HANDSHAKE = -506,    /* the SMP handshake is malformed */
+    SIMPLEX_E_TIMEOUT = -507,      /* no answer in time */
     SIMPLEX_E_DISCONNECTED = -508, /* the connection closed before the answer */
-    SIMPLEX_E_BLOCK = -509,       /* a malformed or undecryptable block; the connection is closed */
-    SIMPLEX_E_RESPONSE = -510,    /* an answer that does not belong to the command */
-    SIMPLEX_E_SERVER = -511,      /* the server answered ERR; the error is in the response */
+    SIMPLEX_E_BLOCK = -509,    /* a malformed or undecryptable block; the connection is closed */
+    SIMPLEX_E_RESPONSE = -510, /* an answer that does not belong to the command */
+    SIMPLEX_E_SERVER = -511,   /* the server answered ERR; the error is in the response */
 
     /* The state database. */
     SIMPLEX_E_DB_KEY = -600,     /* wrong key, or the file is not a database */

@@ -7,6 +7,7 @@
  * left unacknowledged: the server delivers no more, holds what its quota allows and refuses the
  * rest, whose senders try again. So a flood is bounded and nothing is lost.
  */
+#include "agent/notice.h"
 #include "agent/users.h"
 
 simplex_rc sx_create_address(struct simplex_agent *a, int64_t user, int64_t *conn)
@@ -21,6 +22,8 @@ simplex_rc sx_create_address(struct simplex_agent *a, int64_t user, int64_t *con
 
     if (rc == SIMPLEX_OK)
         rc = sx_new_rcv_queue(a, &c, NULL, a->speaks.client.max, &q);
+    if (rc == SIMPLEX_OK)
+        rc = sx_notice_check(a, &q.server);
     if (rc != SIMPLEX_OK)
         return rc;
     q.mode = SX_MODE_CONTACT; /* what NEW will ask for */

@@ -289,6 +289,7 @@ struct simplex_agent {
     bool quota_waits;       /* some delivery worker may be waiting for a full queue */
     struct sx_fetch *fetches; /* under way: fetch.c */
     bool only_create;       /* connections made now are not subscribed */
+    bool noticed;           /* servers may have sent notices: notice.c */
     struct sx_lost_new *lost;
     size_t n_lost;
     bool work;              /* some worker is dirty */

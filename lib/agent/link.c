@@ -4,6 +4,7 @@
  * had none; the user part is replaced with LSET and all is dropped with LDEL. A command sends what
  * the row holds at that moment, so a repeat after a lost answer says the latest.
  */
+#include "agent/notice.h"
 #include "agent/several.h"
 
 /* ---- making ---- */
@@ -57,6 +58,8 @@ simplex_rc sx_create_short(struct simplex_agent *a, int64_t user, uint8_t type, 
     }
     if (rc == SIMPLEX_OK)
         rc = sx_new_rcv_queue(a, &c, NULL, a->speaks.client.max, &q);
+    if (rc == SIMPLEX_OK && !invitation)
+        rc = sx_notice_check(a, &q.server);
     q.mode = invitation ? SX_MODE_MESSAGING : SX_MODE_CONTACT;
     if (rc == SIMPLEX_OK && invitation)
         rc = make_keys(a, &c);
@@ -109,8 +112,11 @@ simplex_rc sx_publish(struct simplex_agent *a, int64_t conn)
         return rc;
     if (c.state == SX_CONN_NEW) {
         rc = sx_store_command_next(a->store, conn, 0, &cmd);
-        if (rc == SIMPLEX_E_NOT_FOUND) /* not under way yet, or refused */
-            rc = sx_command_add(a, conn, SX_C_NEW, q.id, sx_bytes(NULL, 0));
+        if (rc == SIMPLEX_E_NOT_FOUND) { /* not under way yet, or refused */
+            rc = c.role == SX_ADDRESS ? sx_notice_check(a, &q.server) : SIMPLEX_OK;
+            if (rc == SIMPLEX_OK)
+                rc = sx_command_add(a, conn, SX_C_NEW, q.id, sx_bytes(NULL, 0));
+        }
     }
     sx_wipe(&q, sizeof q);
     return rc;

@@ -6,6 +6,7 @@
  */
 #include "agent/network.h"
 #include "agent/noise.h"
+#include "agent/notice.h"
 #include "agent/push.h"
 #include "agent/services.h"
 #include "agent/users.h"
@@ -68,6 +69,8 @@ simplex_rc sx_load_queues(struct simplex_agent *a)
         rc = load_round(a, OTHER_USERS);
     if (rc == SIMPLEX_OK)
         rc = sx_notifiers_load(a);
+    if (rc == SIMPLEX_OK)
+        rc = sx_notices_load(a);
     return rc == SIMPLEX_OK ? sx_svc_load(a) : rc;
 }
 
@@ -129,12 +132,21 @@ static void lost(struct simplex_agent *a, int64_t queue, int64_t conn, simplex_r
     simplex_rc rc = sx_handler_begin(a);
 
     if (rc == SIMPLEX_OK) {
-        rc = sx_switch_sub_refused(a, queue, why, detail, &expected);
+        rc = sx_notice_answer(a, queue, rsp);
+        if (rc == SIMPLEX_OK)
+            rc = sx_switch_sub_refused(a, queue, why, detail, &expected);
         if (rc == SIMPLEX_OK && !expected)
             rc = sx_emit_err(a, conn, why, detail);
         sx_handler_end(a, rc);
     }
     sx_free(detail);
+}
+
+static void not_blocked(struct simplex_agent *a, int64_t queue)
+{
+    if (!a->noticed || sx_handler_begin(a) != SIMPLEX_OK)
+        return;
+    sx_handler_end(a, sx_notice_answer(a, queue, NULL));
 }
 
 static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp)
@@ -152,6 +164,7 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
         if (!q->again)
             note_subscribed(s, q->conn);
         q->again = false;
+        not_blocked(a, q->id);
         sx_svc_answered(a, q, rsp->tag == SX_R_SOK && rsp->sok.has_service_id
                                       ? rsp->sok.service_id
                                       : sx_bytes(NULL, 0));

@@ -17,6 +17,8 @@ static const struct row {
     { SIMPLEX_E_NO_EVENT, "E_NO_EVENT", "no event within the timeout" },
     { SIMPLEX_E_NO_SERVERS, "E_NO_SERVERS", "no SMP server is configured; name at least one" },
     { SIMPLEX_E_SUSPENDED, "E_SUSPENDED", "the agent is suspended; resume it first" },
+    { SIMPLEX_E_NOTICE, "E_NOTICE",
+      "the server asked for no new contact addresses for a time; use another server" },
     { SIMPLEX_E_NOMEM, "E_NOMEM", "out of memory" },
     { SIMPLEX_E_SYSTEM, "E_SYSTEM", "the operating system refused the operation" },
     { SIMPLEX_E_UNSUPPORTED, "E_UNSUPPORTED", "this build has no support for the feature" },

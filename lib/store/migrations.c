@@ -352,6 +352,15 @@ static const char initial_notifiers[] =
     " user_id INTEGER PRIMARY KEY REFERENCES users ON DELETE CASCADE\n"
     ") STRICT;\n"
 
+    "CREATE TABLE client_notices (\n" /* of queues that were blocked, also of some that are gone */
+    " server BLOB NOT NULL,\n"        /* host:port */
+    " rcv_id BLOB NOT NULL,\n"
+    " has_ttl INTEGER NOT NULL,\n"
+    " ttl INTEGER NOT NULL,\n"
+    " created_at INTEGER NOT NULL,\n"
+    " PRIMARY KEY (server, rcv_id)\n"
+    ") STRICT, WITHOUT ROWID;\n"
+
     "CREATE TABLE service_queues (\n" /* that their servers know to be the service's */
     " rcv_queue_id INTEGER PRIMARY KEY REFERENCES rcv_queues ON DELETE CASCADE\n"
     ") STRICT;\n";

@@ -172,8 +172,7 @@ const char *const sx_sql_text[SQL_COUNT] = {
         " WHERE d.snd_queue_id = ? AND d.internal_id > ? ORDER BY d.internal_id LIMIT 1",
     [SQL_DELIVERY_RETRY] = "UPDATE snd_message_deliveries SET retry_delay = ?, quota_seen = ?"
                            " WHERE snd_queue_id = ? AND internal_id = ?",
-    [SQL_DELIVERY_COUNT_OF] =
-        "SELECT count(*) FROM snd_message_deliveries WHERE snd_queue_id = ?",
+    [SQL_DELIVERY_COUNT_OF] = "SELECT count(*) FROM snd_message_deliveries WHERE snd_queue_id = ?",
     [SQL_DELIVERY_DELETE] =
         "DELETE FROM snd_message_deliveries WHERE snd_queue_id = ? AND internal_id = ?",
     [SQL_SND_MSG_SENT] = "UPDATE snd_messages SET sent = 1 WHERE msg_row ="
@@ -183,9 +182,9 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_DELIVERY_MOVE] = "UPDATE OR REPLACE snd_message_deliveries SET snd_queue_id = ?2,"
                           " retry_delay = 0, quota_seen = 0"
                           " WHERE snd_queue_id = ?1 AND internal_id = ?3",
-    [SQL_DELIVERY_COPY] =
-        "INSERT OR IGNORE INTO snd_message_deliveries (" DELIVERY ")"
-        " SELECT ?2, internal_id, msg_row, 0, 0 FROM snd_message_deliveries WHERE snd_queue_id = ?1",
+    [SQL_DELIVERY_COPY] = "INSERT OR IGNORE INTO snd_message_deliveries (" DELIVERY ")"
+                          " SELECT ?2, internal_id, msg_row, 0, 0 FROM snd_message_deliveries "
+                          "WHERE snd_queue_id = ?1",
     [SQL_DELIVERY_TRIM_MSGS] = "DELETE FROM snd_messages WHERE msg_row IN"
                                " (SELECT msg_row FROM (SELECT msg_row, internal_id"
                                "   FROM snd_message_deliveries WHERE snd_queue_id = ?1"
@@ -233,9 +232,10 @@ const char *const sx_sql_text[SQL_COUNT] = {
         "INSERT INTO rcv_message_hashes (conn_id, hash, created_at, external_snd_id)"
         " VALUES (?,?,?,?)",
     /* from the newest: what a server delivers again it has delivered last */
-    [SQL_RCV_HASH_KNOWN] = "SELECT external_snd_id FROM rcv_message_hashes WHERE conn_id = ? AND hash = ?"
-                           " AND hash_id > (SELECT max(hash_id) FROM rcv_message_hashes)"
-                           " - " HASH_WINDOW " ORDER BY hash_id DESC LIMIT 1",
+    [SQL_RCV_HASH_KNOWN] =
+        "SELECT external_snd_id FROM rcv_message_hashes WHERE conn_id = ? AND hash = ?"
+        " AND hash_id > (SELECT max(hash_id) FROM rcv_message_hashes)"
+        " - " HASH_WINDOW " ORDER BY hash_id DESC LIMIT 1",
     /* rows arrive in the order of time, so the oldest have the lowest ids */
     [SQL_RCV_HASH_CLEANUP] =
         "DELETE FROM rcv_message_hashes WHERE hash_id IN"
@@ -251,18 +251,20 @@ const char *const sx_sql_text[SQL_COUNT] = {
                         " WHERE confirmation_id = ?",
     [SQL_CONF_DELETE_ALL] = "DELETE FROM conn_confirmations WHERE conn_id = ?",
 
-    [SQL_INV_ADD] = "INSERT INTO conn_invitations (conn_id, link_hash, created_at, accepted_conn_id,"
-                    " cr_invitation, recipient_conn_info) VALUES (?,?,?,0,?,?)",
+    [SQL_INV_ADD] =
+        "INSERT INTO conn_invitations (conn_id, link_hash, created_at, accepted_conn_id,"
+        " cr_invitation, recipient_conn_info) VALUES (?,?,?,0,?,?)",
     [SQL_INV_KNOWN] = "SELECT 1 FROM conn_invitations WHERE conn_id = ? AND link_hash = ?",
     [SQL_INV_GET] = "SELECT conn_id, cr_invitation IS NOT NULL, accepted_conn_id, cr_invitation,"
                     " recipient_conn_info FROM conn_invitations WHERE invitation_id = ?",
     [SQL_INV_CLOSE] = "UPDATE conn_invitations SET accepted_conn_id = ?, cr_invitation = NULL,"
                       " recipient_conn_info = NULL WHERE invitation_id = ?",
     /* of the address of request ?1: of those that are closed the newest ?2 stay */
-    [SQL_INV_TRIM] = "DELETE FROM conn_invitations WHERE invitation_id IN"
-                     " (SELECT o.invitation_id FROM conn_invitations i JOIN conn_invitations o"
-                     "  ON o.conn_id = i.conn_id WHERE i.invitation_id = ?1"
-                     "  AND o.cr_invitation IS NULL ORDER BY o.invitation_id DESC LIMIT -1 OFFSET ?2)",
+    [SQL_INV_TRIM] =
+        "DELETE FROM conn_invitations WHERE invitation_id IN"
+        " (SELECT o.invitation_id FROM conn_invitations i JOIN conn_invitations o"
+        "  ON o.conn_id = i.conn_id WHERE i.invitation_id = ?1"
+        "  AND o.cr_invitation IS NULL ORDER BY o.invitation_id DESC LIMIT -1 OFFSET ?2)",
     [SQL_INV_COUNT] = "SELECT count(*) FROM conn_invitations WHERE conn_id = ?"
                       " AND cr_invitation IS NOT NULL",
     [SQL_INV_LIST] = "SELECT invitation_id FROM conn_invitations WHERE invitation_id > ?"
@@ -285,15 +287,22 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_NOISE_UPDATE] = "UPDATE noise_queues SET noise_state = ?, rcv_id = ?, snd_id = ?"
                          " WHERE noise_queue_id = ?",
     [SQL_NOISE_DELETE] = "DELETE FROM noise_queues WHERE noise_queue_id = ?",
-    [SQL_NOISE_NEXT] = "SELECT noise_queue_id, user_id, noise_state, server, rcv_id, snd_id,"
-                       " rcv_auth_key, rcv_dh_key, snd_auth_key FROM noise_queues WHERE noise_queue_id > ?"
-                       " ORDER BY noise_queue_id LIMIT 1",
+    [SQL_NOISE_NEXT] =
+        "SELECT noise_queue_id, user_id, noise_state, server, rcv_id, snd_id,"
+        " rcv_auth_key, rcv_dh_key, snd_auth_key FROM noise_queues WHERE noise_queue_id > ?"
+        " ORDER BY noise_queue_id LIMIT 1",
+    [SQL_NOTICE_PUT] = "INSERT INTO client_notices (server, rcv_id, has_ttl, ttl, created_at)"
+                       " VALUES (?,?,?,?,?) ON CONFLICT (server, rcv_id)"
+                       " DO UPDATE SET has_ttl = excluded.has_ttl, ttl = excluded.ttl",
+    [SQL_NOTICE_DELETE] = "DELETE FROM client_notices WHERE server = ? AND rcv_id = ?",
+    [SQL_NOTICES_NEXT] =
+        "SELECT server, max(created_at), sum(ttl), min(has_ttl) FROM client_notices"
+        " WHERE server > ? GROUP BY server ORDER BY server LIMIT 1",
     [SQL_SERVICE_PUT] = "INSERT OR REPLACE INTO client_services"
                         " (user_id, server, cert, private_key, service_id) VALUES (?,?,?,?,?)",
     [SQL_SERVICE_GET] = "SELECT cert, private_key, service_id FROM client_services"
                         " WHERE user_id = ? AND server = ?",
-    [SQL_SERVICE_ID] =
-        "UPDATE client_services SET service_id = ? WHERE user_id = ? AND server = ?",
+    [SQL_SERVICE_ID] = "UPDATE client_services SET service_id = ? WHERE user_id = ? AND server = ?",
     [SQL_SERVICE_DELETE] = "DELETE FROM client_services WHERE user_id = ? AND server = ?",
     [SQL_SERVICE_USER_ADD] = "INSERT OR IGNORE INTO service_users (user_id) VALUES (?)",
     [SQL_SERVICE_USER_DELETE] = "DELETE FROM service_users WHERE user_id = ?",
@@ -303,8 +312,7 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_ASSOC_LIST] = "SELECT rcv_queue_id FROM service_queues WHERE rcv_queue_id > ?"
                        " ORDER BY rcv_queue_id LIMIT ?",
 
-    [SQL_NOTIFIER_PUT] =
-        "INSERT OR REPLACE INTO notifiers (" NOTIFIER ") VALUES (?,?,?,?,?,?,?,?)",
+    [SQL_NOTIFIER_PUT] = "INSERT OR REPLACE INTO notifiers (" NOTIFIER ") VALUES (?,?,?,?,?,?,?,?)",
     [SQL_NOTIFIER_GET] = "SELECT " NOTIFIER " FROM notifiers WHERE rcv_queue_id = ?",
     [SQL_NOTIFIER_FIND] = "SELECT " NOTIFIER " FROM notifiers WHERE ntf_id = ?"
                           " AND rcv_queue_id > ? ORDER BY rcv_queue_id LIMIT 1",
@@ -331,13 +339,13 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_EVENT_NEXT] = "SELECT event_id, conn_id, event FROM events"
                        " WHERE event_id > ? ORDER BY event_id LIMIT 1",
     [SQL_EVENT_DELETE] = "DELETE FROM events WHERE event_id = ?",
-    [SQL_EVENT_COUNT] =
-        "SELECT count(*) FROM (SELECT 1 FROM events WHERE conn_id = ? LIMIT ?)",
+    [SQL_EVENT_COUNT] = "SELECT count(*) FROM (SELECT 1 FROM events WHERE conn_id = ? LIMIT ?)",
     [SQL_EVENT_DELETE_CONN] = "DELETE FROM events WHERE conn_id = ?",
 
     [SQL_USER_ROTATION_PUT] = "INSERT OR REPLACE INTO user_rotations (user_id, " POLICY
                               ", next_at, checked_version) VALUES (?,?,?,?,?,?,?,?,?)",
-    [SQL_USER_ROTATION_GET] = "SELECT " POLICY ", next_at, checked_version FROM user_rotations WHERE user_id = ?",
+    [SQL_USER_ROTATION_GET] =
+        "SELECT " POLICY ", next_at, checked_version FROM user_rotations WHERE user_id = ?",
     [SQL_ROTATION_PUT] = "INSERT OR REPLACE INTO rotations (conn_id, " ROTATION ")"
                          " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_ROTATION_GET] = "SELECT " ROTATION " FROM rotations WHERE conn_id = ?",
