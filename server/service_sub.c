@@ -387,7 +387,7 @@ static void count_difference(const struct sx_run *r, int64_t there, const uint8_
     unsigned at = is_ntf(r->p->service) ? SX_STAT_NTF_SRV_SUB_OK : SX_STAT_RCV_SUB_OK;
     unsigned found = SX_SUBS_OK;
 
-    if (!c->subs.has_hash)
+    if (!c->subs.has_hash || c->subs.count < 0) /* nonsense, and differences could overflow */
         return;
     if (there != c->subs.count)
         found = there > c->subs.count ? SX_SUBS_MORE : SX_SUBS_FEWER;

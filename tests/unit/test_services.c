@@ -227,6 +227,8 @@ static void counts_what_services_believed_to_have(void **state)
     subs_believing(&w, &w.s, 1, hash);
     subs_believing(&w, &w.s, 7, hash);
     subs_believing(&w, &w.s, INT64_MAX, hash); /* a lie does not fill the sum */
+    subs_believing(&w, &w.s, INT64_MIN, hash);
+    subs_believing(&w, &w.s, -1, hash);
     static const unsigned wanted[] = { 1, 1, 2, 1, 2, 4 };
     for (unsigned i = 0; i < SX_COUNT(wanted); i++) {
         assert_int_equal(stat_of(&w, SX_STAT_RCV_SUB_OK + i), wanted[i]);
