@@ -100,7 +100,7 @@ static void learn_peer(const struct smp_peer *p)
 
     assert_int_equal(getsockname(p->fd, (struct sockaddr *)&at, &len), 0);
     snprintf(text, sizeof(text), "%u", ntohs(at.sin_port));
-    secrets_word(secrets, "port of a client", text);
+    secrets_word(stage->ports, "port of a client", text);
     learn("session id", sx_session_id(&p->session));
     secrets_key(secrets, "session key of a client", &p->session.own.pub);
     secrets_key(secrets, "session key of the server", &p->session.peer_key);
@@ -416,7 +416,7 @@ static void use_the_proxy(struct smp_peer *p)
     event(&rcv, SX_R_MSG);
     smp_peer_close(&rcv);
     snprintf(text, sizeof(text), "%u", at);
-    secrets_word(secrets, "port of a relay", text);
+    secrets_word(stage->ports, "port of a relay", text);
     expect(prxy(p, "127.0.0.1", at, other), SX_R_ERR); /* another identity */
     expect(prxy(p, ONION, 5223, other), SX_R_ERR);     /* no way there */
     simplex_server_stop(relay);
@@ -482,7 +482,7 @@ static int raw_socket(uint16_t to)
     assert_true(fd >= 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
     snprintf(text, sizeof(text), "%u", ntohs(at.sin_port));
-    secrets_word(secrets, "port of a client", text);
+    secrets_word(stage->ports, "port of a client", text);
     return fd;
 }
 

@@ -15,6 +15,7 @@ struct log_stage {
     uint16_t port, control_port, web_port; /* on 127.0.0.1 */
     uint8_t key_hash[32];
     struct secrets *secrets;
+    struct secrets *ports; /* apart: where there are counts, one may be as large as a port */
 };
 
 void log_stage_play(const struct log_stage *s);
