@@ -1,24 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The public functions: each packs its arguments and runs a handler on the agent's thread. */
+#include "agent/check.h"
 #include "agent/agent.h"
-
-/* Adds the failing argument checks every function shares. */
-#define CHECK(cond)               \
-    do {                          \
-        if (!(cond))              \
-            return SIMPLEX_E_ARG; \
-    } while (0)
-
-static simplex_rc run(simplex_agent *a, simplex_rc (*fn)(struct simplex_agent *, void *),
-                      void *arg, bool wants_store)
-{
-    return sx_agent_run(a, fn, arg, wants_store);
-}
-
-static bool valid(simplex_bytes b)
-{
-    return b.ptr != NULL || b.len == 0;
-}
 
 struct args {
     int64_t user;
@@ -48,8 +31,8 @@ simplex_rc simplex_agent_create_as(simplex_agent *a, int64_t user, int32_t pq, i
     struct args x = { .user = user, .pq = pq };
     simplex_rc rc;
 
-    CHECK(a != NULL && conn != NULL && pq >= SIMPLEX_PQ_OFF && pq <= SIMPLEX_PQ_IN_LINK);
-    rc = run(a, do_create, &x, true);
+    CHECK(a != NULL && conn != NULL && valid_pq(pq));
+    rc = sx_agent_run(a, do_create, &x, true);
     *conn = rc == SIMPLEX_OK ? x.conn : 0;
     return rc;
 }
@@ -61,8 +44,8 @@ static simplex_rc do_join(struct simplex_agent *a, void *p)
     return sx_join(a, x->user, x->link, x->info, x->pq, &x->conn);
 }
 
-simplex_rc simplex_agent_join(simplex_agent *a, simplex_bytes link, simplex_bytes info,
-                              int32_t pq, int64_t *conn)
+simplex_rc simplex_agent_join(simplex_agent *a, simplex_bytes link, simplex_bytes info, int32_t pq,
+                              int64_t *conn)
 {
     return simplex_agent_join_as(a, SIMPLEX_USER_DEFAULT, link, info, pq, conn);
 }
@@ -73,9 +56,8 @@ simplex_rc simplex_agent_join_as(simplex_agent *a, int64_t user, simplex_bytes l
     struct args x = { .user = user, .link = link, .info = info, .pq = pq };
     simplex_rc rc;
 
-    CHECK(a != NULL && conn != NULL && valid(link) && valid(info) && pq >= SIMPLEX_PQ_OFF &&
-          pq <= SIMPLEX_PQ_IN_LINK);
-    rc = run(a, do_join, &x, true);
+    CHECK(a != NULL && conn != NULL && valid(link) && valid(info) && valid_pq(pq));
+    rc = sx_agent_run(a, do_join, &x, true);
     *conn = rc == SIMPLEX_OK ? x.conn : 0;
     return rc;
 }
@@ -92,7 +74,7 @@ simplex_rc simplex_agent_allow(simplex_agent *a, int64_t conn, int64_t conf, sim
     struct args x = { .conn = conn, .id = conf, .info = info };
 
     CHECK(a != NULL && valid(info));
-    return run(a, do_allow, &x, true);
+    return sx_agent_run(a, do_allow, &x, true);
 }
 
 static simplex_rc do_create_address(struct simplex_agent *a, void *p)
@@ -113,7 +95,7 @@ simplex_rc simplex_agent_create_address_as(simplex_agent *a, int64_t user, int64
     simplex_rc rc;
 
     CHECK(a != NULL && conn != NULL);
-    rc = run(a, do_create_address, &x, true);
+    rc = sx_agent_run(a, do_create_address, &x, true);
     *conn = rc == SIMPLEX_OK ? x.conn : 0;
     return rc;
 }
@@ -131,9 +113,8 @@ simplex_rc simplex_agent_accept(simplex_agent *a, int64_t request, simplex_bytes
     struct args x = { .id = request, .info = info, .pq = pq };
     simplex_rc rc;
 
-    CHECK(a != NULL && conn != NULL && valid(info) && pq >= SIMPLEX_PQ_OFF &&
-          pq <= SIMPLEX_PQ_IN_LINK);
-    rc = run(a, do_accept, &x, true);
+    CHECK(a != NULL && conn != NULL && valid(info) && valid_pq(pq));
+    rc = sx_agent_run(a, do_accept, &x, true);
     *conn = rc == SIMPLEX_OK ? x.conn : 0;
     return rc;
 }
@@ -150,7 +131,7 @@ simplex_rc simplex_agent_reject(simplex_agent *a, int64_t request)
     struct args x = { .id = request };
 
     CHECK(a != NULL);
-    return run(a, do_reject, &x, true);
+    return sx_agent_run(a, do_reject, &x, true);
 }
 
 /* Copies what fits and tells the whole length. */
@@ -185,7 +166,7 @@ simplex_rc simplex_agent_request(simplex_agent *a, int64_t request, int64_t *con
     simplex_rc rc;
 
     CHECK(a != NULL && len != NULL && (info != NULL || *len == 0));
-    rc = run(a, do_request, &x, false);
+    rc = sx_agent_run(a, do_request, &x, false);
     if (conn != NULL)
         *conn = x.conn;
     return rc;
@@ -203,7 +184,7 @@ simplex_rc simplex_agent_requests(simplex_agent *a, int64_t after, int64_t *ids,
     struct args x = { .id = after, .out = ids, .len = n };
 
     CHECK(a != NULL && ids != NULL && n != NULL);
-    return run(a, do_requests, &x, false);
+    return sx_agent_run(a, do_requests, &x, false);
 }
 
 /* A live connection: deleted ones are as good as gone. */
@@ -238,7 +219,7 @@ simplex_rc simplex_agent_link(simplex_agent *a, int64_t conn, char *to, size_t *
     struct args x = { .conn = conn, .out = to, .len = len };
 
     CHECK(a != NULL && len != NULL && (to != NULL || *len == 0));
-    return run(a, do_link, &x, false);
+    return sx_agent_run(a, do_link, &x, false);
 }
 
 /* ---- short links ---- */
@@ -259,8 +240,7 @@ static bool valid_link_data(const simplex_link_data *d)
 static bool valid_type(int32_t type)
 {
     return type == SIMPLEX_LINK_INVITATION || type == SIMPLEX_LINK_CONTACT ||
-           type == SIMPLEX_LINK_CHANNEL || type == SIMPLEX_LINK_GROUP ||
-           type == SIMPLEX_LINK_RELAY;
+           type == SIMPLEX_LINK_CHANNEL || type == SIMPLEX_LINK_GROUP || type == SIMPLEX_LINK_RELAY;
 }
 
 struct link_args {
@@ -284,9 +264,8 @@ static simplex_rc create_short(simplex_agent *a, int64_t user, int32_t type, int
     struct link_args x = { .user = user, .type = type, .pq = pq, .data = data, .told = told };
     simplex_rc rc;
 
-    CHECK(a != NULL && conn != NULL && valid_type(type) && valid_link_data(data) &&
-          pq >= SIMPLEX_PQ_OFF && pq <= SIMPLEX_PQ_IN_LINK);
-    rc = run(a, do_create_short, &x, true);
+    CHECK(a != NULL && conn != NULL && valid_type(type) && valid_link_data(data) && valid_pq(pq));
+    rc = sx_agent_run(a, do_create_short, &x, true);
     *conn = rc == SIMPLEX_OK ? x.conn : 0;
     return rc;
 }
@@ -327,7 +306,7 @@ simplex_rc simplex_agent_publish(simplex_agent *a, int64_t conn)
     struct args x = { .conn = conn };
 
     CHECK(a != NULL);
-    return run(a, do_publish, &x, true);
+    return sx_agent_run(a, do_publish, &x, true);
 }
 
 static simplex_rc do_short_link(struct simplex_agent *a, void *p)
@@ -349,7 +328,7 @@ simplex_rc simplex_agent_short_link(simplex_agent *a, int64_t conn, char *to, si
     struct args x = { .conn = conn, .out = to, .len = len };
 
     CHECK(a != NULL && len != NULL && (to != NULL || *len == 0));
-    return run(a, do_short_link, &x, false);
+    return sx_agent_run(a, do_short_link, &x, false);
 }
 
 static simplex_rc do_set_link_data(struct simplex_agent *a, void *p)
@@ -365,7 +344,7 @@ simplex_rc simplex_agent_set_link_data(simplex_agent *a, int64_t conn,
     struct link_args x = { .conn = conn, .data = data };
 
     CHECK(a != NULL && valid_link_data(data));
-    return run(a, do_set_link_data, &x, true);
+    return sx_agent_run(a, do_set_link_data, &x, true);
 }
 
 static simplex_rc do_delete_link_data(struct simplex_agent *a, void *p)
@@ -380,7 +359,7 @@ simplex_rc simplex_agent_delete_link_data(simplex_agent *a, int64_t conn)
     struct args x = { .conn = conn };
 
     CHECK(a != NULL);
-    return run(a, do_delete_link_data, &x, true);
+    return sx_agent_run(a, do_delete_link_data, &x, true);
 }
 
 static simplex_rc do_look(struct simplex_agent *a, void *p)
@@ -402,7 +381,7 @@ simplex_rc simplex_agent_look_as(simplex_agent *a, int64_t user, simplex_bytes l
     simplex_rc rc;
 
     CHECK(a != NULL && conn != NULL && valid(link));
-    rc = run(a, do_look, &x, true);
+    rc = sx_agent_run(a, do_look, &x, true);
     *conn = rc == SIMPLEX_OK ? x.conn : 0;
     return rc;
 }
@@ -421,7 +400,7 @@ simplex_rc simplex_agent_ack(simplex_agent *a, int64_t conn, int64_t msg_id)
     struct args x = { .conn = conn, .id = msg_id };
 
     CHECK(a != NULL);
-    return run(a, do_ack, &x, true);
+    return sx_agent_run(a, do_ack, &x, true);
 }
 
 simplex_rc simplex_agent_ack_receipt(simplex_agent *a, int64_t conn, int64_t msg_id,
@@ -430,7 +409,7 @@ simplex_rc simplex_agent_ack_receipt(simplex_agent *a, int64_t conn, int64_t msg
     struct args x = { .conn = conn, .id = msg_id, .info = info, .on = true };
 
     CHECK(a != NULL && valid(info));
-    return run(a, do_ack, &x, true);
+    return sx_agent_run(a, do_ack, &x, true);
 }
 
 static simplex_rc do_sync(struct simplex_agent *a, void *p)
@@ -445,7 +424,7 @@ simplex_rc simplex_agent_sync_ratchet(simplex_agent *a, int64_t conn, bool force
     struct args x = { .conn = conn, .on = force };
 
     CHECK(a != NULL);
-    return run(a, do_sync, &x, true);
+    return sx_agent_run(a, do_sync, &x, true);
 }
 
 static simplex_rc do_subscribe(struct simplex_agent *a, void *p)
@@ -460,7 +439,7 @@ simplex_rc simplex_agent_subscribe(simplex_agent *a, int64_t conn, bool on)
     struct args x = { .conn = conn, .on = on };
 
     CHECK(a != NULL);
-    return run(a, do_subscribe, &x, true);
+    return sx_agent_run(a, do_subscribe, &x, true);
 }
 
 static simplex_rc do_delete(struct simplex_agent *a, void *p)
@@ -475,22 +454,12 @@ simplex_rc simplex_agent_delete(simplex_agent *a, int64_t conn)
     struct args x = { .conn = conn };
 
     CHECK(a != NULL);
-    return run(a, do_delete, &x, true);
-}
-
-static simplex_rc do_switch(struct simplex_agent *a, void *p)
-{
-    struct args *x = p;
-
-    return sx_switch_start(a, x->conn, 0, x->link);
+    return sx_agent_run(a, do_delete, &x, true);
 }
 
 simplex_rc simplex_agent_switch(simplex_agent *a, int64_t conn, simplex_bytes server)
 {
-    struct args x = { .conn = conn, .link = server };
-
-    CHECK(a != NULL && valid(server));
-    return run(a, do_switch, &x, true);
+    return simplex_agent_switch_queue(a, conn, 0, server);
 }
 
 static simplex_rc do_abort_switch(struct simplex_agent *a, void *p)
@@ -505,7 +474,7 @@ simplex_rc simplex_agent_abort_switch(simplex_agent *a, int64_t conn)
     struct args x = { .conn = conn };
 
     CHECK(a != NULL);
-    return run(a, do_abort_switch, &x, true);
+    return sx_agent_run(a, do_abort_switch, &x, true);
 }
 
 static simplex_rc fill_info(struct simplex_agent *a, const struct sx_conn *c,
@@ -565,7 +534,7 @@ simplex_rc simplex_agent_connection(simplex_agent *a, int64_t conn, simplex_conn
     size = out->size;
     memset(out, 0, sizeof *out);
     out->size = size;
-    return run(a, do_info, &x, false);
+    return sx_agent_run(a, do_info, &x, false);
 }
 
 static simplex_rc do_list(struct simplex_agent *a, void *p)
@@ -595,5 +564,5 @@ simplex_rc simplex_agent_connections(simplex_agent *a, int64_t after, int64_t *i
     struct args x = { .id = after, .out = ids, .len = n };
 
     CHECK(a != NULL && ids != NULL && n != NULL);
-    return run(a, do_list, &x, false);
+    return sx_agent_run(a, do_list, &x, false);
 }

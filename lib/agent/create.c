@@ -183,15 +183,6 @@ simplex_rc sx_invitation_text(struct simplex_agent *a, const struct sx_conn *c,
     return sx_invitation_short_of(a, c, q, SX_QUEUES_MAX, w);
 }
 
-static bool set_id(struct sx_id *id, simplex_bytes from)
-{
-    if (from.len == 0 || from.len > SX_QUEUE_ID_MAX)
-        return false;
-    id->len = (uint8_t)from.len;
-    memcpy(id->b, from.ptr, from.len);
-    return true;
-}
-
 /* NEW may have subscribed it, whether or not that is wanted by now. */
 static simplex_rc into_tables(struct simplex_agent *a, const struct sx_conn *c,
                               const struct sx_rcv_queue *q, const struct sx_rsp *rsp)
@@ -218,7 +209,7 @@ static simplex_rc store_ids(struct simplex_agent *a, const struct sx_conn *c,
     uint8_t secret[SX_DH_MAX];
     simplex_rc rc;
 
-    if (!set_id(&q->rcv_id, rsp->ids.rcv_id) || !set_id(&q->snd_id, rsp->ids.snd_id))
+    if (!sx_id_take(&q->rcv_id, rsp->ids.rcv_id) || !sx_id_take(&q->snd_id, rsp->ids.snd_id))
         return SIMPLEX_E_RESPONSE;
     rc = sx_dh(&q->dh.priv, &rsp->ids.srv_dh, secret);
     if (rc != SIMPLEX_OK)

@@ -357,15 +357,6 @@ static bool is_gone(simplex_rc why, const struct sx_rsp *rsp)
     return why == SIMPLEX_E_SERVER && rsp != NULL && rsp->err.err == SX_ERR_AUTH;
 }
 
-static bool take_id(struct sx_id *id, simplex_bytes from)
-{
-    if (from.len == 0 || from.len > SX_QUEUE_ID_MAX)
-        return false;
-    id->len = (uint8_t)from.len;
-    memcpy(id->b, from.ptr, from.len);
-    return true;
-}
-
 static void on_made(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp)
 {
     struct simplex_agent *a = user;
@@ -375,8 +366,8 @@ static void on_made(void *user, void *ctx, simplex_rc why, const struct sx_rsp *
         return;
     q->in_flight = false;
     a->noise->wake = 0;
-    if (why != SIMPLEX_OK || !take_id(&q->row.rcv_id, rsp->ids.rcv_id) ||
-        !take_id(&q->row.snd_id, rsp->ids.snd_id)) {
+    if (why != SIMPLEX_OK || !sx_id_take(&q->row.rcv_id, rsp->ids.rcv_id) ||
+        !sx_id_take(&q->row.snd_id, rsp->ids.snd_id)) {
         q->row.rcv_id.len = q->row.snd_id.len = 0;
         return;
     }
@@ -419,7 +410,7 @@ static void on_sent(void *user, void *ctx, simplex_rc why, const struct sx_rsp *
 
 static void shown(struct simplex_agent *a, struct sx_noise_queue *q, const struct sx_rsp *rsp)
 {
-    if (!take_id(&q->msg_id, rsp->msg.msg_id))
+    if (!sx_id_take(&q->msg_id, rsp->msg.msg_id))
         return;
     q->unacked = true;
     q->ack_at = sx_mono_ms() + sx_noise_delay(a->noise);
@@ -466,6 +457,12 @@ static void on_acked(void *user, void *ctx, simplex_rc why, const struct sx_rsp 
 
 /* ---- the end ---- */
 
+static void del_later(const struct simplex_agent *a, struct sx_noise_queue *q)
+{
+    q->retry_at = sx_mono_ms() + sx_next_delay(&q->delay, &q->elapsed, a->cfg.retry_first,
+                                               SX_RETRY_GROW, a->cfg.retry_max);
+}
+
 static void send_del(struct simplex_agent *a, struct sx_noise_queue *q)
 {
     static const struct sx_cmd cmd = { .tag = SX_DEL };
@@ -476,8 +473,7 @@ static void send_del(struct simplex_agent *a, struct sx_noise_queue *q)
     }
     q->in_flight = command(q, &cmd, on_deleted) == SIMPLEX_OK;
     if (!q->in_flight)
-        q->retry_at = sx_mono_ms() + sx_next_delay(&q->delay, &q->elapsed, a->cfg.retry_first,
-                                                   SX_RETRY_GROW, a->cfg.retry_max);
+        del_later(a, q);
     else
         sx_noise_count_bytes(a->noise, SX_NOISE_COST_COMMAND);
 }
@@ -494,8 +490,7 @@ static void on_deleted(void *user, void *ctx, simplex_rc why, const struct sx_rs
     if (why == SIMPLEX_OK || !sx_is_temporary(why, rsp))
         forget(a, q);
     else
-        q->retry_at = sx_mono_ms() + sx_next_delay(&q->delay, &q->elapsed, a->cfg.retry_first,
-                                                   SX_RETRY_GROW, a->cfg.retry_max);
+        del_later(a, q);
 }
 
 static void leave_all(struct simplex_agent *a)

@@ -244,7 +244,7 @@ static simplex_rc is_set(struct simplex_agent *a, const struct sx_rcv_queue *q,
     uint8_t secret[SX_DH_MAX];
     simplex_rc rc;
 
-    if (ntf_id.len == 0 || ntf_id.len > sizeof n->ntf_id.b)
+    if (!sx_id_take(&n->ntf_id, ntf_id))
         return SIMPLEX_E_RESPONSE;
     rc = sx_dh(&n->dh.priv, srv_dh, secret);
     if (rc != SIMPLEX_OK)
@@ -254,8 +254,6 @@ static simplex_rc is_set(struct simplex_agent *a, const struct sx_rcv_queue *q,
     n->has_secret = true;
     sx_keypair_wipe(&n->dh);
     n->dh.pub.alg = SX_NO_KEY;
-    n->ntf_id.len = (uint8_t)ntf_id.len;
-    memcpy(n->ntf_id.b, ntf_id.ptr, ntf_id.len);
     n->state = SX_NTF_SET;
     rc = put(a, n);
     return rc == SIMPLEX_OK ? tell(a, q, ntf_id, SIMPLEX_OK, NULL) : rc;

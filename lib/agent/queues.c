@@ -1,22 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Public functions for connections with several queues. */
+#include "agent/check.h"
 #include "agent/several.h"
-
-#define CHECK(cond)               \
-    do {                          \
-        if (!(cond))              \
-            return SIMPLEX_E_ARG; \
-    } while (0)
-
-static bool valid(simplex_bytes b)
-{
-    return b.ptr != NULL || b.len == 0;
-}
-
-static bool valid_pq(int32_t pq)
-{
-    return pq >= SIMPLEX_PQ_OFF && pq <= SIMPLEX_PQ_IN_LINK;
-}
 
 static bool valid_options(const simplex_connection_options *o)
 {

@@ -115,19 +115,10 @@ static simplex_rc delete_queue(struct sx_server_test *t)
     return send_cmd(t, &cmd, &t->auth, &t->rcv_id);
 }
 
-static bool take_id(struct sx_id *id, simplex_bytes from)
-{
-    if (from.len == 0 || from.len > SX_QUEUE_ID_MAX)
-        return false;
-    id->len = (uint8_t)from.len;
-    memcpy(id->b, from.ptr, from.len);
-    return true;
-}
-
 static simplex_rc created(struct sx_server_test *t, const struct sx_rsp *rsp)
 {
-    if (rsp->tag != SX_R_IDS || !take_id(&t->rcv_id, rsp->ids.rcv_id) ||
-        !take_id(&t->snd_id, rsp->ids.snd_id))
+    if (rsp->tag != SX_R_IDS || !sx_id_take(&t->rcv_id, rsp->ids.rcv_id) ||
+        !sx_id_take(&t->snd_id, rsp->ids.snd_id))
         return SIMPLEX_E_RESPONSE;
     t->by_sender = rsp->ids.mode == SX_MODE_MESSAGING;
     return SIMPLEX_OK;

@@ -32,6 +32,15 @@ static inline simplex_bytes sx_id_bytes(const struct sx_id *id)
 {
     return (simplex_bytes){ id->b, id->len };
 }
+/* False, and nothing happens, when it is empty or too long. */
+static inline bool sx_id_take(struct sx_id *id, simplex_bytes from)
+{
+    if (from.len == 0 || from.len > sizeof id->b)
+        return false;
+    id->len = (uint8_t)from.len;
+    memcpy(id->b, from.ptr, from.len);
+    return true;
+}
 
 /* SMPQueueUri (with a version range) and SMPQueueInfo (min == max == its version). Owned. */
 struct sx_queue_addr {
