@@ -607,8 +607,9 @@ SIMPLEX_API simplex_rc simplex_agent_conn_rotation(simplex_agent *a, int64_t con
  * into all of them; it is shown once, in order, whichever server dies, lies or loses it. Both sides
  * choose for themselves how many they have; each sends to all that the other has. The peer must be
  * an agent of this library: for any other the first queue is used, and the others are deleted after
- * the first messages. A contact address and a link of simplex_agent_prepare_short have one queue; more
- * can be added when the connection is there.
+ * the first messages. A contact address has one queue, and the connection that comes of a request as
+ * many as both want. A link of simplex_agent_prepare_short has one, since servers choose the ids of the
+ * others: simplex_agent_add_queue when the connection is there.
  */
 #define SIMPLEX_QUEUES_MAX 4
 

@@ -183,36 +183,48 @@ static void the_number_can_be_given_with_each_connection(void **state)
     ring_close(&r);
 }
 
+/* Through an address, whose link is `link`: it has one queue, what comes of it several. */
+static void connect_through(struct ring *r, int64_t address, int32_t link)
+{
+    simplex_event *ev = wait_event(&r->i, link, address);
+    int64_t ic, jc;
+
+    assert_int_equal(count_queues(&r->i, address, SIMPLEX_SWITCH_RCV), 1);
+    assert_int_equal(
+        simplex_agent_join(r->j.a, simplex_event_data(ev), sx_str("me"), SIMPLEX_PQ_OFF, &jc),
+        SIMPLEX_OK);
+    simplex_event_free(ev);
+    ev = wait_event(&r->i, SIMPLEX_EV_REQ, address);
+    assert_int_equal(
+        simplex_agent_accept(r->i.a, simplex_event_request(ev), sx_str("you"), SIMPLEX_PQ_OFF, &ic),
+        SIMPLEX_OK);
+    simplex_event_free(ev);
+    ev = wait_event(&r->j, SIMPLEX_EV_CONF, jc);
+    assert_int_equal(simplex_agent_allow(r->j.a, jc, simplex_event_conf(ev), sx_str("me again")),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+    expect(&r->i, SIMPLEX_EV_CON, ic);
+    expect(&r->j, SIMPLEX_EV_CON, jc);
+    r->ic = ic;
+    r->jc = jc;
+    all_in_use(r, 2, 2);
+    talk_both_ways(r, "some text");
+}
+
 static void a_requester_and_an_owner_have_several(void **state)
 {
+    simplex_link_data d = { .size = sizeof d, .data = sx_str("who I am") };
     struct ring r;
-    simplex_event *ev;
-    int64_t address, ic, jc;
+    int64_t address;
 
     (void)state;
     ring_open(&r, 3, 2, 2, NULL);
     assert_int_equal(simplex_agent_create_address(r.i.a, &address), SIMPLEX_OK);
-    ev = wait_event(&r.i, SIMPLEX_EV_INV, address);
-    assert_int_equal(count_queues(&r.i, address, SIMPLEX_SWITCH_RCV), 1);
+    connect_through(&r, address, SIMPLEX_EV_INV);
     assert_int_equal(
-        simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("me"), SIMPLEX_PQ_OFF, &jc),
+        simplex_agent_create_short(r.i.a, SIMPLEX_LINK_CONTACT, SIMPLEX_PQ_OFF, &d, &address),
         SIMPLEX_OK);
-    simplex_event_free(ev);
-    ev = wait_event(&r.i, SIMPLEX_EV_REQ, address);
-    assert_int_equal(
-        simplex_agent_accept(r.i.a, simplex_event_request(ev), sx_str("you"), SIMPLEX_PQ_OFF, &ic),
-        SIMPLEX_OK);
-    simplex_event_free(ev);
-    ev = wait_event(&r.j, SIMPLEX_EV_CONF, jc);
-    assert_int_equal(simplex_agent_allow(r.j.a, jc, simplex_event_conf(ev), sx_str("me again")),
-                     SIMPLEX_OK);
-    simplex_event_free(ev);
-    expect(&r.i, SIMPLEX_EV_CON, ic);
-    expect(&r.j, SIMPLEX_EV_CON, jc);
-    r.ic = ic;
-    r.jc = jc;
-    all_in_use(&r, 2, 2);
-    talk_both_ways(&r, "some text");
+    connect_through(&r, address, SIMPLEX_EV_LINK);
     ring_close(&r);
 }
 
@@ -625,6 +637,35 @@ static int64_t add(struct ring *r, const char *server)
     return id;
 }
 
+/* It names what no server was asked for yet, so it can name no queue whose id the server chooses.
+ */
+static void a_prepared_link_has_one_queue_and_others_follow(void **state)
+{
+    simplex_link_data d = { .size = sizeof d, .data = sx_str("printed") };
+    struct ring r;
+    simplex_event *ev;
+
+    (void)state;
+    ring_open(&r, 3, 2, 2, NULL);
+    assert_int_equal(
+        simplex_agent_prepare_short(r.i.a, SIMPLEX_LINK_INVITATION, SIMPLEX_PQ_OFF, &d, &r.ic),
+        SIMPLEX_OK);
+    assert_int_equal(simplex_agent_publish(r.i.a, r.ic), SIMPLEX_OK);
+    ev = wait_event(&r.i, SIMPLEX_EV_LINK, r.ic);
+    assert_int_equal(
+        simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF, &r.jc),
+        SIMPLEX_OK);
+    simplex_event_free(ev);
+    allow(&r.i, r.ic);
+    expect(&r.j, SIMPLEX_EV_CON, r.jc);
+    expect(&r.i, SIMPLEX_EV_CON, r.ic);
+    all_in_use(&r, 1, 2);
+    (void)add(&r, "");
+    talk_both_ways(&r, "through both");
+    all_in_use(&r, 2, 2);
+    ring_close(&r);
+}
+
 static void queues_are_added_and_removed(void **state)
 {
     struct ring r;
@@ -932,6 +973,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_others_go_when_the_joiner_uses_the_first_alone),
         cmocka_unit_test(the_others_go_when_the_initiator_uses_the_first_alone),
         cmocka_unit_test(repeats_of_a_message_do_not_say_that_the_peer_uses_one_queue),
+        cmocka_unit_test(a_prepared_link_has_one_queue_and_others_follow),
         cmocka_unit_test(queues_are_added_and_removed),
         cmocka_unit_test(restarts_while_queues_are_added_and_removed),
         cmocka_unit_test(one_of_several_queues_moves),
