@@ -451,10 +451,17 @@ static void err_in_commands(struct smp_peer *p)
 /* Blocks that have ids in the wrong places; the last ones end the connection. */
 static void err_in_blocks(void)
 {
-    static const char *const text[] = { "", "\1", "\377\0\1", "\1\0\7\0\0\0SUB=", "\2\0\4\0\0\0A" };
+    static const struct {
+        const char *text;
+        size_t len;
+    } odd[] = { { "", 0 },
+                { "\1", 1 },
+                { "\377\0\1", 3 },
+                { "\1\0\7\0\0\0SUB=", 10 },
+                { "\2\0\4\0\0\0A", 7 } };
     uint8_t noise[SX_BLOCK], ids[400];
 
-    for (size_t i = 0; i < SX_COUNT(text) + 2; i++) {
+    for (size_t i = 0; i < SX_COUNT(odd) + 2; i++) {
         struct smp_peer p;
         connect_peer(&p, NULL, NULL);
         sx_random(ids, sizeof(ids));
@@ -462,11 +469,11 @@ static void err_in_blocks(void)
         ids[0] = (uint8_t)i; /* transmissions that are noise */
         learn("hostile block", sx_bytes(ids + 1, sizeof(ids) - 1));
         simplex_rc rc =
-            i < SX_COUNT(text) ? smp_peer_send_content(&p, sx_bytes((const uint8_t *)text[i], 12))
-            : i == SX_COUNT(text) ? smp_peer_send_content(&p, sx_bytes(ids, sizeof(ids)))
-                                  : smp_peer_send_raw(&p, sx_bytes(noise, sizeof(noise)));
+            i < SX_COUNT(odd)    ? smp_peer_send_content(&p, sx_bytes(odd[i].text, odd[i].len))
+            : i == SX_COUNT(odd) ? smp_peer_send_content(&p, sx_bytes(ids, sizeof(ids)))
+                                 : smp_peer_send_raw(&p, sx_bytes(noise, sizeof(noise)));
         assert_int_equal(rc, SIMPLEX_OK);
-        (void)smp_peer_next(&p, i < SX_COUNT(text) ? 300 : 3000);
+        (void)smp_peer_next(&p, i < SX_COUNT(odd) ? 300 : 3000);
         smp_peer_close(&p);
     }
 }
