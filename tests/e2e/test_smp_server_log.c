@@ -100,7 +100,7 @@ static void assert_discreet(struct program *p, int status, const char *must_have
     int got = program_end(p);
 
     if (got != status || (must_have != NULL && strstr(p->text, must_have) == NULL))
-        fail_msg("exit %d without \"%s\": %s", got, must_have, p->text);
+        fail_msg("exit %d without \"%s\": %s", got, must_have != NULL ? must_have : "", p->text);
     assert_true(strlen(p->text) < sizeof(p->text) - 1); /* all of it was read */
     assert_absent(&secrets, sx_str(p->text), "the output");
     assert_absent(&ports, sx_str(p->text), "the output");
