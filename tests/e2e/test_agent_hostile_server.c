@@ -7,20 +7,17 @@
 #include <stdio.h>
 
 #include "client/smp_client.h"
-#include "support/agents.h"
-#include "support/smp_peer.h"
+#include "support/odd_server.h"
 
 static struct scene {
     struct duo d; /* i: the victim; on the good server it talks to j */
-    uv_loop_t loop;
-    struct peer peer;
+    struct odd_server server;
     struct peer_conn *client;
-    char address[512];
-    struct sx_rsp ids;      /* the answer to NEW */
-    struct sx_keypair dh;   /* the server's for the queue */
-    struct sx_pub rcv_dh;   /* the victim's */
+    struct sx_rsp ids;              /* the answer to NEW */
+    struct sx_keypair dh;           /* the server's for the queue */
+    struct sx_pub rcv_dh;           /* the victim's */
     uint8_t rcv_id[24], snd_id[24]; /* of the last queue */
-    bool same_ids;          /* for each queue */
+    bool same_ids;                  /* for each queue */
     unsigned news, acks, drop_at, silent;
     int64_t conn;
 } s;
@@ -62,22 +59,15 @@ static void good_ids(void)
 
 static int set_up(void **state)
 {
-    struct sx_server server;
-    struct sx_wr w;
-
     (void)state;
     memset(&s, 0, sizeof s);
     duo_open(&s.d, NULL);
     duo_connect(&s.d);
-    assert_int_equal(uv_loop_init(&s.loop), 0);
-    peer_start(&s.peer, &s.loop, 0);
-    s.peer.answer = good;
+    odd_server_open(&s.server);
+    s.server.peer.answer = good;
     assert_int_equal(sx_keypair_new(SX_X25519, &s.dh), SIMPLEX_OK);
     good_ids();
-    peer_server(&s.peer, "127.0.0.1", &server);
-    sx_wr_fixed(&w, s.address, sizeof s.address - 1);
-    sx_server_print(&w, &server, sx_bytes(NULL, 0));
-    s.d.i.servers[0] = s.address; /* for new queues only */
+    s.d.i.servers[0] = s.server.address; /* for new queues only */
     s.d.i.cfg.connect_timeout = 300;
     s.d.i.cfg.command_timeout = 150;
     s.d.i.errors_ok = true;
@@ -89,39 +79,20 @@ static int tear_down(void **state)
 {
     (void)state;
     duo_close(&s.d);
-    peer_stop(&s.peer);
-    (void)uv_run(&s.loop, UV_RUN_DEFAULT);
-    peer_free(&s.peer);
-    assert_int_equal(uv_loop_close(&s.loop), 0);
+    odd_server_close(&s.server);
     return 0;
 }
 
 /* ---- the victim ---- */
 
-/* The server runs while the event is waited for. NULL: it did not come. */
 static simplex_event *hear_within(int32_t kind, int64_t conn, int64_t ms)
 {
-    int64_t until = sx_mono_ms() + ms;
-    simplex_event *ev;
-
-    while (sx_mono_ms() < until) {
-        (void)uv_run(&s.loop, UV_RUN_NOWAIT);
-        if (simplex_agent_next_event(s.d.i.a, 1, &ev) != SIMPLEX_OK)
-            continue;
-        if (simplex_event_kind(ev) == kind && (conn == 0 || simplex_event_conn(ev) == conn))
-            return ev;
-        simplex_event_free(ev);
-    }
-    return NULL;
+    return odd_server_hear_within(&s.server, &s.d.i, kind, conn, ms);
 }
 
 static simplex_event *hear(int32_t kind, int64_t conn)
 {
-    simplex_event *ev = hear_within(kind, conn, WAIT_MS);
-
-    if (ev == NULL)
-        fail_msg("no event of kind %d", kind);
-    return ev;
+    return odd_server_hear(&s.server, &s.d.i, kind, conn);
 }
 
 static simplex_rc heard_error(int32_t kind, int64_t conn)
@@ -172,27 +143,30 @@ static void every_failed_handshake_is_told(void **state)
         enum peer_mode mode;
         simplex_rc rc;
     } failures[] = {
-        { PEER_CLOSES, SIMPLEX_E_DISCONNECTED }, { PEER_SILENT, SIMPLEX_E_TIMEOUT },
-        { PEER_NO_TLS, SIMPLEX_E_TLS },          { PEER_NO_HELLO, SIMPLEX_E_TIMEOUT },
+        { PEER_CLOSES, SIMPLEX_E_DISCONNECTED },
+        { PEER_SILENT, SIMPLEX_E_TIMEOUT },
+        { PEER_NO_TLS, SIMPLEX_E_TLS },
+        { PEER_NO_HELLO, SIMPLEX_E_TIMEOUT },
         { PEER_CLOSES_HELLO, SIMPLEX_E_DISCONNECTED },
-        { PEER_BAD_HELLO, SIMPLEX_E_HANDSHAKE }, { PEER_OTHER_SESSION, SIMPLEX_E_SESSION },
+        { PEER_BAD_HELLO, SIMPLEX_E_HANDSHAKE },
+        { PEER_OTHER_SESSION, SIMPLEX_E_SESSION },
         { PEER_FUTURE, SIMPLEX_E_VERSION },
     };
 
     (void)state;
     for (size_t n = 0; n < SX_COUNT(failures); n++) {
-        s.peer.mode = failures[n].mode;
+        s.server.peer.mode = failures[n].mode;
         assert_int_equal(simplex_agent_reconnect(s.d.i.a), SIMPLEX_OK);
         create();
         simplex_rc rc = heard_error(SIMPLEX_EV_DISCONNECT, 0);
         if (rc != failures[n].rc)
             fail_msg("mode %d: %s", (int)failures[n].mode, simplex_rc_name(rc));
         others_go_on();
-        s.peer.mode = PEER_NORMAL; /* it comes to its senses */
-        peer_drop(&s.peer);
+        s.server.peer.mode = PEER_NORMAL; /* it comes to its senses */
+        peer_drop(&s.server.peer);
         assert_int_equal(simplex_agent_reconnect(s.d.i.a), SIMPLEX_OK);
         simplex_event_free(hear(SIMPLEX_EV_INV, s.conn));
-        peer_drop(&s.peer);
+        peer_drop(&s.server.peer);
         (void)heard_error(SIMPLEX_EV_DISCONNECT, 0);
     }
 }
@@ -200,7 +174,7 @@ static void every_failed_handshake_is_told(void **state)
 static void a_server_with_another_identity_is_refused(void **state)
 {
     char other[512];
-    const char *at = strchr(s.address, '@');
+    const char *at = strchr(s.server.address, '@');
 
     (void)state;
     (void)snprintf(other, sizeof other, "smp://%.43s=%s",
@@ -210,7 +184,7 @@ static void a_server_with_another_identity_is_refused(void **state)
     create();
     assert_int_equal(heard_error(SIMPLEX_EV_DISCONNECT, 0), SIMPLEX_E_FINGERPRINT);
     others_go_on();
-    s.d.i.servers[0] = s.address;
+    s.d.i.servers[0] = s.server.address;
     agent_reopen(&s.d.i);
     assert_usable();
 }
@@ -219,7 +193,7 @@ static void connections_that_break_at_any_command_are_made_again(void **state)
 {
     (void)state;
     for (unsigned n = 1; n <= 4; n++) {
-        s.drop_at = s.peer.commands + n;
+        s.drop_at = s.server.peer.commands + n;
         create();
         simplex_event_free(hear(SIMPLEX_EV_INV, s.conn));
     }
@@ -379,8 +353,8 @@ static void well_sealed_noise_is_an_error(void **state)
 
 static void responses_to_nothing_are_ignored(void **state)
 {
-    static const enum sx_rsp_tag tags[] = { SX_R_OK, SX_R_PONG, SX_R_SOK, SX_R_ERR, SX_R_IDS,
-                                            SX_R_END };
+    static const enum sx_rsp_tag tags[] = { SX_R_OK,  SX_R_PONG, SX_R_SOK,
+                                            SX_R_ERR, SX_R_IDS,  SX_R_END };
     static const uint8_t corr[24] = { 1 };
 
     (void)state;

@@ -4,16 +4,13 @@
  * the application is told, nothing is asked for ever, and the agent goes on.
  */
 #include "agent/agent.h"
-#include "support/agents.h"
-#include "support/smp_peer.h"
+#include "support/odd_server.h"
 
 static struct scene {
     char dir[256];
     struct test_agent i;
-    uv_loop_t loop;
-    struct peer peer;
+    struct odd_server server;
     struct peer_conn *client;
-    char address[512];
     struct sx_rsp ids, nid, get; /* the answers; get also to SUB */
     struct sx_keypair dh;
     uint8_t rcv_id[24], snd_id[24], ntf_id[24], msg_id[24], body[SX_MSG_BODY];
@@ -66,22 +63,14 @@ static void good_answers(void)
 
 static int set_up(void **state)
 {
-    struct sx_server server;
-    struct sx_wr w;
-
     (void)state;
     memset(&s, 0, sizeof s);
     tmp_make(s.dir);
-    assert_int_equal(sx_crypto_init(), SIMPLEX_OK);
-    assert_int_equal(uv_loop_init(&s.loop), 0);
-    peer_start(&s.peer, &s.loop, 0);
-    s.peer.answer = answer;
+    odd_server_open(&s.server);
+    s.server.peer.answer = answer;
     assert_int_equal(sx_keypair_new(SX_X25519, &s.dh), SIMPLEX_OK);
     good_answers();
-    peer_server(&s.peer, "127.0.0.1", &server);
-    sx_wr_fixed(&w, s.address, sizeof s.address - 1);
-    sx_server_print(&w, &server, sx_bytes(NULL, 0));
-    agent_open(&s.i, s.dir, "i", s.address);
+    agent_open(&s.i, s.dir, "i", s.server.address);
     s.i.cfg.connect_timeout = 1000;
     s.i.cfg.command_timeout = 300;
     s.i.cfg.fetch_only = true;
@@ -94,39 +83,21 @@ static int tear_down(void **state)
 {
     (void)state;
     agent_close(&s.i);
-    peer_stop(&s.peer);
-    (void)uv_run(&s.loop, UV_RUN_DEFAULT);
-    peer_free(&s.peer);
-    assert_int_equal(uv_loop_close(&s.loop), 0);
+    odd_server_close(&s.server);
     tmp_remove(s.dir);
     return 0;
 }
 
-/* The server runs while the event is waited for. NULL: it did not come. */
 static simplex_event *hear_within(int32_t kind, int64_t ms)
 {
-    int64_t until = sx_mono_ms() + ms;
-    simplex_event *ev;
-
-    while (sx_mono_ms() < until) {
-        (void)uv_run(&s.loop, UV_RUN_NOWAIT);
-        if (simplex_agent_next_event(s.i.a, 1, &ev) != SIMPLEX_OK)
-            continue;
-        if (simplex_event_kind(ev) == kind)
-            return ev;
-        simplex_event_free(ev);
-    }
-    return NULL;
+    return odd_server_hear_within(&s.server, &s.i, kind, 0, ms);
 }
 
 static simplex_rc heard(int32_t kind)
 {
-    simplex_event *ev = hear_within(kind, WAIT_MS);
-    simplex_rc rc;
+    simplex_event *ev = odd_server_hear(&s.server, &s.i, kind, 0);
+    simplex_rc rc = simplex_event_error(ev);
 
-    if (ev == NULL)
-        fail_msg("no event of kind %d", kind);
-    rc = simplex_event_error(ev);
     simplex_event_free(ev);
     return rc;
 }
@@ -195,7 +166,7 @@ static void odd_answers_to_get_end_the_fetch(void **state)
     assert_int_equal(fetch(&count), SIMPLEX_E_SERVER);
     assert_int_equal(s.gets + s.subs, 2);
     s.get = (struct sx_rsp){ .tag = SX_R_OK };
-    peer_drop(&s.peer);
+    peer_drop(&s.server.peer);
     (void)fetch(&count); /* may be lost with the session */
     s.silent = true;
     assert_int_equal(fetch(&count), SIMPLEX_E_TIMEOUT);

@@ -8,8 +8,7 @@
 #include <unistd.h>
 
 #include "client/smp_client.h"
-#include "support/agents.h"
-#include "support/smp_peer.h"
+#include "support/odd_server.h"
 
 static struct net {
     char dir[256];
@@ -595,9 +594,7 @@ static void a_wrong_password_is_reported_and_another_proxy_used(void **state)
 }
 
 static struct liar {
-    uv_loop_t loop;
-    struct peer peer;
-    char address[512];
+    struct odd_server server;
     struct sx_rsp says;
     bool silent;
     unsigned asked;
@@ -620,7 +617,7 @@ static unsigned hear_sent(int64_t id)
     simplex_event *ev;
 
     while (sx_mono_ms() < until) {
-        (void)uv_run(&liar.loop, UV_RUN_NOWAIT);
+        (void)uv_run(&liar.server.loop, UV_RUN_NOWAIT);
         if (simplex_agent_next_event(n.j.a, 1, &ev) != SIMPLEX_OK)
             continue;
         bool sent = simplex_event_kind(ev) == SIMPLEX_EV_SENT && simplex_event_msg_id(ev) == id;
@@ -641,11 +638,12 @@ static void own_pkey(struct sx_wr *chain, struct sx_wr *key)
 {
     struct sx_keypair session;
 
-    sx_wr_u8(chain, (uint8_t)liar.peer.certs.chain.count);
-    for (size_t i = 0; i < liar.peer.certs.chain.count; i++)
-        sx_wr_large(chain, liar.peer.certs.chain.cert[i]);
+    sx_wr_u8(chain, (uint8_t)liar.server.peer.certs.chain.count);
+    for (size_t i = 0; i < liar.server.peer.certs.chain.count; i++)
+        sx_wr_large(chain, liar.server.peer.certs.chain.cert[i]);
     assert_int_equal(sx_keypair_new(SX_X25519, &session), SIMPLEX_OK);
-    assert_int_equal(sx_signed_key_encode(key, &session.pub, &liar.peer.certs.leaf), SIMPLEX_OK);
+    assert_int_equal(sx_signed_key_encode(key, &session.pub, &liar.server.peer.certs.leaf),
+                     SIMPLEX_OK);
     liar.says = (struct sx_rsp){ .tag = SX_R_PKEY };
     liar.says.pkey.session_id = sx_str("a session that there is not");
     liar.says.pkey.min = 8;
@@ -656,24 +654,9 @@ static void own_pkey(struct sx_wr *chain, struct sx_wr *key)
 
 static void start_liar(void)
 {
-    struct sx_server server;
-    struct sx_wr w;
-
     memset(&liar, 0, sizeof liar);
-    assert_int_equal(uv_loop_init(&liar.loop), 0);
-    peer_start(&liar.peer, &liar.loop, 0);
-    liar.peer.answer = lie;
-    peer_server(&liar.peer, "127.0.0.1", &server);
-    sx_wr_fixed(&w, liar.address, sizeof liar.address - 1);
-    sx_server_print(&w, &server, sx_bytes(NULL, 0));
-}
-
-static void stop_liar(void)
-{
-    peer_stop(&liar.peer);
-    (void)uv_run(&liar.loop, UV_RUN_DEFAULT);
-    peer_free(&liar.peer);
-    assert_int_equal(uv_loop_close(&liar.loop), 0);
+    odd_server_open(&liar.server);
+    liar.server.peer.answer = lie;
 }
 
 static void proxies_that_lie_are_left_and_nothing_goes_directly(void **state)
@@ -696,14 +679,14 @@ static void proxies_that_lie_are_left_and_nothing_goes_directly(void **state)
         int64_t id;
         liar.says = pkey;
         liar.silent = k == SILENT;
-        liar.peer.mode = k == CLOSES ? PEER_CLOSES : PEER_NORMAL;
+        liar.server.peer.mode = k == CLOSES ? PEER_CLOSES : PEER_NORMAL;
         if (k == WRONG_ANSWER)
             liar.says = (struct sx_rsp){ .tag = SX_R_OK };
         if (k == AUTH)
             liar.says = (struct sx_rsp){ .tag = SX_R_ERR, .err = { .err = SX_ERR_AUTH } };
         if (k == GARBAGE)
             liar.says.pkey.signed_key = sx_str("not a key");
-        n.j.servers[0] = liar.address;
+        n.j.servers[0] = liar.server.address;
         n.j.n_servers = 1;
         reopen_j(SIMPLEX_PROXY_ALWAYS, SIMPLEX_FALLBACK_ALLOW);
         before = forwarder_accepted(&n.way);
@@ -711,7 +694,7 @@ static void proxies_that_lie_are_left_and_nothing_goes_directly(void **state)
         id = send_text(&n.j, n.jc, text);
         liar.asked = 0;
         for (int64_t until = sx_mono_ms() + 600; sx_mono_ms() < until;)
-            (void)uv_run(&liar.loop, UV_RUN_NOWAIT);
+            (void)uv_run(&liar.server.loop, UV_RUN_NOWAIT);
         print_message("lie %d: asked %u times\n", k, liar.asked);
         assert_true(k == CLOSES ? liar.asked == 0 : liar.asked > 0);
         assert_int_equal(forwarder_accepted(&n.way), before);
@@ -723,7 +706,7 @@ static void proxies_that_lie_are_left_and_nothing_goes_directly(void **state)
         receive_text(&n.i, n.ic, text);
     }
     agent_close(&n.j);
-    stop_liar();
+    odd_server_close(&liar.server);
     sx_wr_free(&chain);
     sx_wr_free(&key);
 }

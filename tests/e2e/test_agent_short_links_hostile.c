@@ -7,8 +7,7 @@
 #include <stdio.h>
 
 #include "agent/agent.h"
-#include "support/agents.h"
-#include "support/smp_peer.h"
+#include "support/odd_server.h"
 
 struct lie {
     const char *what;
@@ -18,9 +17,8 @@ struct lie {
 };
 
 static struct scene {
-    uv_loop_t loop;
-    struct peer peer;
-    char dir[256], address[512];
+    struct odd_server server;
+    char dir[256];
     struct test_agent t;
     struct sx_keypair dh;
     uint8_t rcv_id[24], link_id[24];
@@ -95,21 +93,13 @@ static bool answer(struct peer *p, struct peer_conn *c, const struct sx_cmd *cmd
 
 static int set_up(void **state)
 {
-    struct sx_server server;
-    struct sx_wr w;
-
     (void)state;
     memset(&s, 0, sizeof s);
-    must(sx_crypto_init());
     tmp_make(s.dir);
-    assert_int_equal(uv_loop_init(&s.loop), 0);
-    peer_start(&s.peer, &s.loop, 0);
-    s.peer.answer = answer;
+    odd_server_open(&s.server);
+    s.server.peer.answer = answer;
     must(sx_keypair_new(SX_X25519, &s.dh));
-    peer_server(&s.peer, "127.0.0.1", &server);
-    sx_wr_fixed(&w, s.address, sizeof s.address - 1);
-    sx_server_print(&w, &server, sx_bytes(NULL, 0));
-    agent_open(&s.t, s.dir, "a", s.address);
+    agent_open(&s.t, s.dir, "a", s.server.address);
     return 0;
 }
 
@@ -117,30 +107,14 @@ static int tear_down(void **state)
 {
     (void)state;
     agent_close(&s.t);
-    peer_stop(&s.peer);
-    (void)uv_run(&s.loop, UV_RUN_DEFAULT);
-    peer_free(&s.peer);
-    assert_int_equal(uv_loop_close(&s.loop), 0);
+    odd_server_close(&s.server);
     tmp_remove(s.dir);
     return 0;
 }
 
-/* The server runs while the event is waited for. */
 static simplex_event *hear(int32_t kind, int64_t conn)
 {
-    int64_t until = sx_mono_ms() + WAIT_MS;
-    simplex_event *ev;
-
-    while (sx_mono_ms() < until) {
-        (void)uv_run(&s.loop, UV_RUN_NOWAIT);
-        if (simplex_agent_next_event(s.t.a, 1, &ev) != SIMPLEX_OK)
-            continue;
-        if (simplex_event_kind(ev) == kind && simplex_event_conn(ev) == conn)
-            return ev;
-        simplex_event_free(ev);
-    }
-    fail_msg("no event of kind %d", kind);
-    return NULL;
+    return odd_server_hear(&s.server, &s.t, kind, conn);
 }
 
 static void expect_error(int64_t conn, simplex_rc rc, const char *detail, const char *what)
