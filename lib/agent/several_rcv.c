@@ -29,7 +29,7 @@ static simplex_rc set_state(struct simplex_agent *a, struct sx_rcv_queue *q,
 struct counted {
     unsigned queues; /* a rotation's two count as one */
     unsigned others; /* in use, beside `but` */
-    int64_t next;    /* of these the first */
+    int64_t next;    /* of these the first, or one that is being made; 0: none */
 };
 
 static simplex_rc count(struct simplex_agent *a, int64_t conn, int64_t but, struct counted *out)
@@ -43,11 +43,11 @@ static simplex_rc count(struct simplex_agent *a, int64_t conn, int64_t but, stru
         if (rc != SIMPLEX_OK || q.deleted || q.replaces != 0)
             continue;
         out->queues++; /* one that is read to its end still brings messages */
-        if (q.id == but || q.switch_state == SX_SW_REMOVE || sx_is_added(&q) || q.rcv_id.len == 0)
+        if (q.id == but || q.switch_state == SX_SW_REMOVE || sx_is_added(&q))
             continue;
-        out->others++;
-        if (out->next == 0)
+        if (out->next == 0 || (out->others == 0 && q.rcv_id.len > 0))
             out->next = q.id;
+        out->others += q.rcv_id.len > 0;
     }
     sx_wipe(&q, sizeof q);
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
@@ -86,10 +86,11 @@ static simplex_rc step_back(struct simplex_agent *a, struct sx_rcv_queue *q, int
     if (!q->primary || next == 0)
         return SIMPLEX_OK;
     rc = sx_store_rcvq_get(a->store, next, &other);
+    if (rc != SIMPLEX_OK)
+        return rc;
     other.primary = true;
     q->primary = false;
-    if (rc == SIMPLEX_OK)
-        rc = sx_store_rcvq_update(a->store, &other);
+    rc = sx_store_rcvq_update(a->store, &other);
     if (rc == SIMPLEX_OK)
         rc = sx_store_rcvq_update(a->store, q);
     sx_wipe(&other, sizeof other);

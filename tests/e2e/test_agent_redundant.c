@@ -485,6 +485,49 @@ static void any_server_may_fail_during_the_handshake(void **state)
     }
 }
 
+static size_t first_queues(struct test_agent *t, int64_t conn)
+{
+    simplex_queue_info q;
+    size_t n = 0;
+
+    for (size_t k = 0; queue_at(t, conn, SIMPLEX_SWITCH_RCV, k, &q); k++)
+        n += q.primary;
+    return n;
+}
+
+/* It is refused while the others have no answer yet: one of these is the first from then on, else
+ * what comes through it would seem to prove that the peer uses several. */
+static void another_queue_is_the_first_when_that_is_refused(void **state)
+{
+    simplex_server_config cfg;
+    simplex_queue_info q;
+    struct ring r;
+    bool was_first = false;
+
+    (void)state;
+    ring_open(&r, 3, 3, 1, NULL);
+    simplex_server_config_init(&cfg);
+    for (int k = 0; k < 60 && !was_first; k++) {
+        cfg.password = "needed";
+        assert_int_equal(simplex_server_reload(r.srv[0].s, &cfg), SIMPLEX_OK);
+        ring_away(&r, 1);
+        ring_away(&r, 2);
+        assert_int_equal(simplex_agent_create(r.i.a, SIMPLEX_PQ_OFF, &r.ic), SIMPLEX_OK);
+        assert_true(queue_at(&r.i, r.ic, SIMPLEX_SWITCH_RCV, 0, &q));
+        was_first = server_of(&r, &q) == 0;
+        simplex_event_free(expect_change(&r.i, r.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_REMOVED));
+        assert_int_equal(first_queues(&r.i, r.ic), 1);
+        cfg.password = NULL; /* one of the others may move there */
+        assert_int_equal(simplex_server_reload(r.srv[0].s, &cfg), SIMPLEX_OK);
+        ring_back(&r, 1);
+        ring_back(&r, 2);
+        expect(&r.i, SIMPLEX_EV_INV, r.ic);
+        assert_int_equal(first_queues(&r.i, r.ic), 1);
+    }
+    assert_true(was_first);
+    ring_close(&r);
+}
+
 /* ---- peers that use one queue ---- */
 
 /* As a reference peer would, J takes the first queue of the link alone. */
@@ -970,6 +1013,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_first_server_of_a_link_may_be_away),
         cmocka_unit_test(a_server_that_is_away_is_left_out_of_the_link),
         cmocka_unit_test(any_server_may_fail_during_the_handshake),
+        cmocka_unit_test(another_queue_is_the_first_when_that_is_refused),
         cmocka_unit_test(the_others_go_when_the_joiner_uses_the_first_alone),
         cmocka_unit_test(the_others_go_when_the_initiator_uses_the_first_alone),
         cmocka_unit_test(repeats_of_a_message_do_not_say_that_the_peer_uses_one_queue),
