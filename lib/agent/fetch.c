@@ -317,7 +317,19 @@ static simplex_rc count_queues(struct simplex_agent *a, int64_t conn, unsigned *
     return *queues > 0 ? SIMPLEX_OK : SIMPLEX_E_PROHIBITED;
 }
 
-static void ask_queues(struct simplex_agent *a, int64_t conn)
+/* Some queues of it are not asked: nothing else would count them down. */
+static void not_asked(struct simplex_agent *a, struct sx_fetch *f, unsigned queues, simplex_rc why)
+{
+    if (f->rc == SIMPLEX_OK)
+        f->rc = why;
+    f->left -= queues;
+    if (f->left > 0)
+        return;
+    tell(a, f);
+    free_job(a, f);
+}
+
+static void ask_queues(struct simplex_agent *a, int64_t conn, unsigned queues)
 {
     struct sx_rcv_queue q;
     simplex_rc rc = SIMPLEX_OK;
@@ -329,9 +341,12 @@ static void ask_queues(struct simplex_agent *a, int64_t conn)
             continue;
         rt->rounds = 0;
         rt->asked_twice = false;
+        queues--;
         ask(a, rt);
     }
     sx_wipe(&q, sizeof q);
+    if (queues > 0)
+        not_asked(a, job_of(a, conn), queues, rc);
 }
 
 void sx_fetch(struct simplex_agent *a, int64_t conn)
@@ -353,7 +368,7 @@ void sx_fetch(struct simplex_agent *a, int64_t conn)
     f->left = queues;
     f->next = a->fetches;
     a->fetches = f;
-    ask_queues(a, conn);
+    ask_queues(a, conn, queues);
 }
 
 /* ---- the public functions ---- */

@@ -927,6 +927,41 @@ static void a_crash_while_fetching_repeats_and_loses_nothing(void **state)
     end();
 }
 
+struct starved {
+    unsigned nth;
+    bool fired;
+};
+
+/* On the agent's thread: nothing else meets the fault. */
+static simplex_rc fetch_starved(struct simplex_agent *a, void *arg)
+{
+    struct starved *x = arg;
+    simplex_rc rc;
+
+    assert_int_equal(sx_agent_commit_now(a), SIMPLEX_OK); /* not what is none of its business */
+    sx_store_fault(a->store, x->nth, SIMPLEX_E_DB_IO);
+    rc = simplex_agent_fetch(a, &d.ic, 1);
+    x->fired = sx_store_fault_disarm(a->store);
+    return rc;
+}
+
+static void a_fetch_that_the_disk_fails_has_its_end(void **state)
+{
+    struct starved x = { .fired = true };
+
+    (void)state;
+    begin();
+    duo_connect(&d);
+    reopen(true, false);
+    for (; x.fired; x.nth++) {
+        assert_in_range(x.nth, 0, 20);
+        assert_int_equal(sx_agent_run(d.i.a, fetch_starved, &x, false), SIMPLEX_OK);
+        expect(&d.i, SIMPLEX_EV_FETCHED, d.ic);
+    }
+    assert_true(x.nth > 4);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -948,6 +983,7 @@ int main(void)
         cmocka_unit_test(each_of_several_queues_is_notified_and_fetched),
         cmocka_unit_test(a_crash_after_any_step_leaves_one_notifier),
         cmocka_unit_test(a_crash_while_fetching_repeats_and_loses_nothing),
+        cmocka_unit_test(a_fetch_that_the_disk_fails_has_its_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
