@@ -20,22 +20,6 @@ static simplex_rc stop_handshake(struct simplex_agent *a, int64_t conn)
     return rc == SIMPLEX_OK ? sx_emit_err(a, conn, SIMPLEX_E_DB_OLD, NULL) : rc;
 }
 
-/*
- * What can still be read says nothing about what we would send: the peer may have read other
- * messages under those keys. Keys of our own that wait for the start of a new ratchet say so as
- * long as it is required (sx_sync_read).
- */
-static simplex_rc want_new_ratchet(struct simplex_agent *a, int64_t conn)
-{
-    struct sx_x3dh_keys k;
-    simplex_rc rc = sx_x3dh_keys_new(false, &k);
-
-    if (rc == SIMPLEX_OK)
-        rc = sx_store_x3dh_put(a->store, conn, &k);
-    sx_x3dh_keys_wipe(&k);
-    return rc;
-}
-
 static simplex_rc require_sync(struct simplex_agent *a, int64_t conn)
 {
     struct sx_conn c;
@@ -46,9 +30,10 @@ static simplex_rc require_sync(struct simplex_agent *a, int64_t conn)
     if (rc != SIMPLEX_OK || c.deleted || c.agent_version < SX_AGENT_SYNC)
         return rc;
     c.sync_state = SX_SYNC_REQUIRED; /* also when the copy was about to agree: with whom, is open */
-    rc = want_new_ratchet(a, conn);
-    if (rc == SIMPLEX_OK)
-        rc = sx_emit_rsync(a, &c, SIMPLEX_E_DB_OLD, NULL);
+    /* What can still be read says nothing about what we would send: the peer may have read other
+     * messages under those keys. */
+    c.old_copy = true;
+    rc = sx_emit_rsync(a, &c, SIMPLEX_E_DB_OLD, NULL);
     return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, &c) : rc;
 }
 

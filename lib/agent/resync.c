@@ -54,31 +54,14 @@ simplex_rc sx_sync_unreadable(struct simplex_agent *a, struct sx_conn *c, simple
     return set_state(a, c, sign, why, NULL);
 }
 
-/* An old copy of the database: what can be read was not yet read then, and no more than that. */
-static simplex_rc is_old(struct simplex_agent *a, const struct sx_conn *c, bool *old)
-{
-    struct sx_x3dh_keys k;
-    simplex_rc rc = SIMPLEX_E_NOT_FOUND;
-
-    if (c->sync_state == SX_SYNC_REQUIRED)
-        rc = sx_store_x3dh_get(a->store, c->id, &k);
-    *old = rc == SIMPLEX_OK;
-    if (*old)
-        sx_x3dh_keys_wipe(&k);
-    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
-}
-
 simplex_rc sx_sync_read(struct simplex_agent *a, struct sx_conn *c)
 {
-    bool old;
     simplex_rc rc;
 
-    /* In `started` it may be an old message that was still on its way. */
-    if (c->sync_state == SX_SYNC_OK || c->sync_state == SX_SYNC_STARTED)
+    /* In `started` it may be an old message that was still on its way; in an old copy it says no
+     * more than that it was not read yet when the copy was made. */
+    if (c->sync_state == SX_SYNC_OK || c->sync_state == SX_SYNC_STARTED || c->old_copy)
         return SIMPLEX_OK;
-    rc = is_old(a, c, &old);
-    if (rc != SIMPLEX_OK || old)
-        return rc;
     rc = sx_store_x3dh_delete(a->store, c->id);
     if (rc == SIMPLEX_OK)
         rc = set_state(a, c, SX_SYNC_OK, SIMPLEX_OK, NULL);
@@ -123,18 +106,34 @@ static void take_place(struct sx_conn *c)
     c->has_snd_hash = true;
 }
 
-/* again: these keys have their place, and the peer must not look for another (numbers.c). */
-static simplex_rc send_keys(struct simplex_agent *a, struct sx_conn *c,
-                            const struct sx_x3dh_keys *k, uint16_t version, bool again)
+/* The information that goes with keys: "R". When they are sent once more, as the answer to keys of
+ * the peer, the hash of these follows, which the reference ignores. */
+#define INFO_LEN (1 + 32)
+
+static simplex_bytes info_of(const uint8_t answers[32], uint8_t info[INFO_LEN])
 {
-    if (!again)
+    info[0] = 'R';
+    if (answers != NULL)
+        memcpy(info + 1, answers, 32);
+    return sx_bytes(info, answers != NULL ? INFO_LEN : 1);
+}
+
+/* answers: they are sent once more. They have their place, and the peer, which knows them, must not
+ * look for another (numbers.c). */
+static simplex_rc send_keys(struct simplex_agent *a, struct sx_conn *c,
+                            const struct sx_x3dh_keys *k, uint16_t version,
+                            const uint8_t answers[32])
+{
+    uint8_t info[INFO_LEN];
+
+    if (answers == NULL)
         take_place(c);
     struct sx_snd_msg m = { .conn_id = c->id,
                             .id = ++c->last_id,
                             .snd_id = c->last_snd_id,
                             .type = SX_ROW_RATCHET_KEY,
                             .notify = true,
-                            .plain = sx_str("R"),
+                            .plain = info_of(answers, info),
                             .key = sx_str(""),
                             .created_at = sx_now_ms() };
     struct sx_e2e_params params;
@@ -174,7 +173,7 @@ static simplex_rc start(struct simplex_agent *a, struct sx_conn *c)
     if (rc == SIMPLEX_OK)
         rc = sx_store_x3dh_put(a->store, c->id, &k);
     if (rc == SIMPLEX_OK)
-        rc = send_keys(a, c, &k, a->speaks.e2e.max, false);
+        rc = send_keys(a, c, &k, a->speaks.e2e.max, NULL);
     sx_x3dh_keys_wipe(&k);
     c->sync_state = SX_SYNC_STARTED; /* the old ratchet stays: it may read what is on its way */
     return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, c) : rc;
@@ -225,11 +224,29 @@ static void hash_keys(const struct sx_pub *k1, const struct sx_pub *k2, uint8_t 
     sx_sha256(sx_bytes(both, sizeof both), hash);
 }
 
-/* Keys that were seen before are a repeat; in `started` the last ones are an answer all the same:
- * the peer, which did not know whether it had to, sends them once more (own_keys). More than
+/* Our last keys are what these answer. */
+static simplex_rc answer_ours(struct simplex_agent *a, const struct sx_conn *c, simplex_bytes info,
+                              bool *yes)
+{
+    uint8_t hash[32], want[INFO_LEN];
+    struct sx_x3dh_keys own;
+    simplex_rc rc = sx_store_x3dh_get(a->store, c->id, &own);
+
+    *yes = false;
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    hash_keys(&own.k1.pub, &own.k2.pub, hash);
+    sx_x3dh_keys_wipe(&own);
+    *yes = sx_bytes_eq(info, info_of(hash, want));
+    return SIMPLEX_OK;
+}
+
+/* Keys that were seen before are a repeat: their server showed them twice, or a rotation had them
+ * sent through the new queue as well. In `started` they are an answer all the same when they say
+ * so: the peer, which did not know whether it had to, sent them once more (own_keys). More than
  * SX_SYNC_KEYS_MAX in an hour are a flood: each would cost an agreement and an answer. */
 static simplex_rc take_keys(struct simplex_agent *a, struct sx_conn *c, const uint8_t hash[32],
-                            bool *fresh)
+                            simplex_bytes info, bool *fresh)
 {
     int64_t now = sx_now_ms(), n;
     bool known;
@@ -237,7 +254,7 @@ static simplex_rc take_keys(struct simplex_agent *a, struct sx_conn *c, const ui
 
     *fresh = false;
     if (rc == SIMPLEX_OK && known && c->sync_state == SX_SYNC_STARTED)
-        return sx_store_key_hash_is_last(a->store, c->id, hash, fresh);
+        return answer_ours(a, c, info, fresh);
     if (rc != SIMPLEX_OK || known)
         return rc;
     rc = sx_store_key_hash_count(a->store, c->id, now - SX_SYNC_KEYS_TIME, now + SX_SYNC_KEYS_TIME,
@@ -260,7 +277,7 @@ static simplex_rc take_keys(struct simplex_agent *a, struct sx_conn *c, const ui
  * of both, however many attempts cross each other; the reference stays in two minds (section 6.6).
  */
 static simplex_rc own_keys(struct simplex_agent *a, struct sx_conn *c, uint16_t version,
-                           struct sx_x3dh_keys *k)
+                           const uint8_t peer_hash[32], struct sx_x3dh_keys *k)
 {
     bool agreed = c->sync_state == SX_SYNC_AGREED;
     simplex_rc rc = SIMPLEX_E_NOT_FOUND;
@@ -268,12 +285,12 @@ static simplex_rc own_keys(struct simplex_agent *a, struct sx_conn *c, uint16_t 
     if (agreed || c->sync_state == SX_SYNC_STARTED)
         rc = sx_store_x3dh_get(a->store, c->id, k);
     if (rc == SIMPLEX_OK)
-        return agreed ? send_keys(a, c, k, version, true) : rc;
+        return agreed ? send_keys(a, c, k, version, peer_hash) : rc;
     if (rc == SIMPLEX_E_NOT_FOUND)
         rc = new_keys(a, c, version, k);
     if (rc == SIMPLEX_OK)
         rc = agreed ? sx_store_x3dh_put(a->store, c->id, k) : sx_store_x3dh_delete(a->store, c->id);
-    return rc == SIMPLEX_OK ? send_keys(a, c, k, version, false) : rc;
+    return rc == SIMPLEX_OK ? send_keys(a, c, k, version, NULL) : rc;
 }
 
 /* The new ratchet takes the place of the old one. The larger hash sends first. */
@@ -293,6 +310,7 @@ static simplex_rc agree(struct simplex_agent *a, struct sx_conn *c, const struct
     r.max_supported = a->speaks.e2e.max;
     rc = sx_store_ratchet_put(a->store, c->id, &r, NULL);
     sx_ratchet_wipe(&r);
+    c->old_copy = false;
     if (rc == SIMPLEX_OK)
         rc = set_state(a, c, SX_SYNC_AGREED, SIMPLEX_OK, NULL);
     return rc == SIMPLEX_OK && !receives ? send_eready(a, c) : rc;
@@ -314,13 +332,13 @@ simplex_rc sx_on_ratchet_key(struct simplex_agent *a, struct sx_conn *c,
         peer->v.max > a->speaks.e2e.max)
         return SIMPLEX_E_VERSION;
     hash_keys(&peer->k1, &peer->k2, hash);
-    rc = take_keys(a, c, hash, &fresh);
+    rc = take_keys(a, c, hash, o->env.body, &fresh);
     if (rc == SIMPLEX_OK && fresh)
         rc = sx_hold_keys(a, c, q, in);
     if (rc != SIMPLEX_OK || !fresh || in->hold)
         return rc;
     memset(&own, 0, sizeof own);
-    rc = own_keys(a, c, peer->v.max, &own);
+    rc = own_keys(a, c, peer->v.max, hash, &own);
     if (rc == SIMPLEX_OK)
         rc = agree(a, c, &own, peer, hash);
     sx_x3dh_keys_wipe(&own);

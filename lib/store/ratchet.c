@@ -234,23 +234,6 @@ simplex_rc sx_store_key_hash_known(struct sx_store *s, int64_t conn_id, const ui
     return rc == SIMPLEX_OK ? sx_q_done(&q) : rc;
 }
 
-simplex_rc sx_store_key_hash_is_last(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
-                                     bool *last)
-{
-    struct sx_q q;
-    uint8_t newest[32];
-
-    *last = false;
-    sx_q_start(&q, s, SQL_KEY_HASH_LAST);
-    sx_q_put_i64(&q, conn_id);
-    simplex_rc rc = sx_q_row(&q);
-    if (rc != SIMPLEX_OK)
-        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
-    sx_q_copy(&q, newest, sizeof newest);
-    *last = memcmp(newest, hash, sizeof newest) == 0;
-    return sx_q_done(&q);
-}
-
 simplex_rc sx_store_key_hash_count(struct sx_store *s, int64_t conn_id, int64_t since,
                                    int64_t until, int64_t *n)
 {

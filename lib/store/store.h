@@ -178,6 +178,7 @@ struct sx_conn {
     bool has_snd_hash, has_rcv_hash;
     int64_t created_at;       /* ms */
     uint8_t sync_state;       /* enum sx_sync_state */
+    bool old_copy;            /* until there is a new ratchet: keys of this one may have been used */
     uint8_t rcv_queues;       /* how many receiving queues the application wants; 0: one */
     bool peer_several;        /* the peer is known to use several queues */
 };
@@ -320,9 +321,6 @@ simplex_rc sx_store_key_hash_add(struct sx_store *s, int64_t conn_id, const uint
                                  int64_t now, int64_t before) SIMPLEX_CHECK;
 simplex_rc sx_store_key_hash_known(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
                                    bool *known) SIMPLEX_CHECK;
-/* The keys that were added last; false also when there are none. */
-simplex_rc sx_store_key_hash_is_last(struct sx_store *s, int64_t conn_id, const uint8_t hash[32],
-                                     bool *last) SIMPLEX_CHECK;
 simplex_rc sx_store_key_hash_count(struct sx_store *s, int64_t conn_id, int64_t since,
                                    int64_t until, int64_t *n) SIMPLEX_CHECK;
 

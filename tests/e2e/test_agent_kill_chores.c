@@ -104,7 +104,7 @@ static void new_ratchets_go_on_from_each_commit_and_each_block(void **state)
 static void everything_at_once_under_kills(void **state)
 {
     (void)state;
-    at_random("lbrsp", 18);
+    at_random("lbrspy", 18);
 }
 
 int main(void)

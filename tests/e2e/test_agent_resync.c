@@ -288,6 +288,32 @@ static void an_old_copy_in_the_same_place_is_known_at_once(void **state)
     duo_close(&d);
 }
 
+/* What can still be read says nothing of what was sent before: also when our keys have no reader. */
+static void an_old_copy_stays_one_when_its_keys_cannot_be_delivered(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    duo_connect(&d);
+    save_copy(&d.j);
+    agent_close(&d.j);
+    (void)send_text(&d.i, d.ic, "not read yet");
+    expect(&d.i, SIMPLEX_EV_SENT, d.ic);
+    assert_int_equal(simplex_agent_delete(d.i.a, d.ic), SIMPLEX_OK);
+    expect(&d.i, SIMPLEX_EV_DEL_CONN, d.ic);
+    forwarder_set(&d.fj, FORWARD_REFUSE); /* what waits for J cannot be read yet */
+    put_back(&d.j);
+    agent_reopen(&d.j);
+    expect_sync(&d.j, d.jc, SIMPLEX_SYNC_REQUIRED, SIMPLEX_E_DB_OLD);
+    sync_ok(&d.j, d.jc, false);
+    expect_sync(&d.j, d.jc, SIMPLEX_SYNC_REQUIRED, SIMPLEX_E_SERVER);
+    forwarder_set(&d.fj, FORWARD);
+    receive_text(&d.j, d.jc, "not read yet");
+    assert_blocked(&d.j, d.jc);
+    duo_close(&d);
+}
+
 static void write_mark(const struct test_agent *t, const char *text)
 {
     char path[320];
@@ -807,6 +833,41 @@ static void repeated_keys_count_once(void **state)
     scene_close(&s);
 }
 
+static uint64_t on_server(struct scene *s)
+{
+    simplex_server_counters n = { .size = sizeof n };
+
+    assert_int_equal(simplex_server_count(s->d.srv.s, &n), SIMPLEX_OK);
+    return n.messages;
+}
+
+/* A rotation has what was sent meanwhile sent again: also the answer to keys that are not our last. */
+static void a_repeat_is_no_answer_to_newer_keys(void **state)
+{
+    struct scene s;
+    struct sx_x3dh_keys k;
+    struct sx_e2e_params e2e;
+
+    (void)state;
+    scene_open(&s);
+    sync_ok(&s.d.i, s.conn, true);
+    new_params(&k, &e2e);
+    send_key(&s, &e2e, SX_AGENT_MAX);
+    expect_sync(&s.d.i, s.conn, SIMPLEX_SYNC_AGREED, SIMPLEX_OK);
+    sync_ok(&s.d.i, s.conn, true);
+    while (info_of(&s.d.i, s.conn).pending > 0)
+        usleep(1000);
+    uint64_t unread = on_server(&s); /* the contact reads nothing */
+    send_key(&s, &e2e, SX_AGENT_MAX);
+    while (on_server(&s) > unread && info_of(&s.d.i, s.conn).sync_state == SIMPLEX_SYNC_STARTED)
+        usleep(1000);
+    assert_int_equal(info_of(&s.d.i, s.conn).sync_state, SIMPLEX_SYNC_STARTED);
+    new_params(&k, &e2e);
+    send_key(&s, &e2e, SX_AGENT_MAX);
+    expect_sync(&s.d.i, s.conn, SIMPLEX_SYNC_AGREED, SIMPLEX_OK);
+    scene_close(&s);
+}
+
 static void a_flood_of_keys_is_not_answered(void **state)
 {
     enum { N = 300 };
@@ -843,6 +904,7 @@ int main(void)
         cmocka_unit_test(the_peer_of_an_old_copy_can_begin),
         cmocka_unit_test(a_key_used_for_another_message_is_a_sign_too),
         cmocka_unit_test(an_old_copy_in_the_same_place_is_known_at_once),
+        cmocka_unit_test(an_old_copy_stays_one_when_its_keys_cannot_be_delivered),
         cmocka_unit_test(no_other_database_is_taken_for_an_old_copy),
         cmocka_unit_test(what_is_allowed_depends_on_the_state),
         cmocka_unit_test(a_healthy_ratchet_can_be_replaced),
@@ -859,6 +921,7 @@ int main(void)
         cmocka_unit_test(whoever_has_agreed_may_begin_again),
         cmocka_unit_test(keys_that_make_no_sense_change_nothing),
         cmocka_unit_test(repeated_keys_count_once),
+        cmocka_unit_test(a_repeat_is_no_answer_to_newer_keys),
         cmocka_unit_test(a_flood_of_keys_is_not_answered),
     };
     if (filter != NULL) /* a pattern: only these */
