@@ -177,6 +177,7 @@ typedef struct simplex_agent_config {
      * The server sees which queues belong together also over reconnections, so not with
      * SIMPLEX_ISOLATE_ENTITY (ARG). Switched off, the next subscription takes the queues back. */
     bool client_service;
+    int64_t delete_timeout; /* ms; 0: two days. simplex_agent_delete_after_sending waits so long */
 } simplex_agent_config;
 
 /*
@@ -530,6 +531,10 @@ SIMPLEX_API simplex_rc simplex_agent_sync_ratchet(simplex_agent *a, int64_t conn
  * give NOT_FOUND from now on.
  */
 SIMPLEX_API simplex_rc simplex_agent_delete(simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+/* The same, but pending messages are delivered first (SENT or MERR for each), for delete_timeout at
+ * most: for a last word. Nothing is received meanwhile; simplex_agent_delete ends the wait. */
+SIMPLEX_API simplex_rc simplex_agent_delete_after_sending(simplex_agent *a,
+                                                          int64_t conn) SIMPLEX_CHECK;
 
 /* ---- rotation of queues (section 6.5) ---- */
 

@@ -290,6 +290,7 @@ struct simplex_agent {
     struct sx_fetch *fetches; /* under way: fetch.c */
     bool only_create;       /* connections made now are not subscribed */
     bool noticed;           /* servers may have sent notices: notice.c */
+    bool farewells;         /* deleted connections may have something to deliver: farewell.c */
     struct sx_lost_new *lost;
     size_t n_lost;
     bool work;              /* some worker is dirty */
@@ -878,6 +879,10 @@ void sx_on_event(void *user, struct sx_client *c, const struct sx_transmission *
 /* ---- delete.c ---- */
 
 simplex_rc sx_delete(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+/* When its messages are delivered: farewell.c. */
+simplex_rc sx_delete_after_sending(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+/* Nothing more is to be delivered. */
+simplex_rc sx_deletion_goes_on(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 /* Nothing is sent any more for a connection that is being made; only deleting it is left. */
 simplex_rc sx_stop_making(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 /* DEL was answered (rc OK), or is given up: the queue goes, and with the last the connection. */

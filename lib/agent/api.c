@@ -457,6 +457,21 @@ simplex_rc simplex_agent_delete(simplex_agent *a, int64_t conn)
     return sx_agent_run(a, do_delete, &x, true);
 }
 
+static simplex_rc do_delete_after_sending(struct simplex_agent *a, void *p)
+{
+    struct args *x = p;
+
+    return sx_delete_after_sending(a, x->conn);
+}
+
+simplex_rc simplex_agent_delete_after_sending(simplex_agent *a, int64_t conn)
+{
+    struct args x = { .conn = conn };
+
+    CHECK(a != NULL);
+    return sx_agent_run(a, do_delete_after_sending, &x, true);
+}
+
 simplex_rc simplex_agent_switch(simplex_agent *a, int64_t conn, simplex_bytes server)
 {
     return simplex_agent_switch_queue(a, conn, 0, server);

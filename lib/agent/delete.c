@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Deleting a connection: its queues on the servers first, the rows when they are gone (6.9). */
+#include "agent/farewell.h"
 #include "agent/users.h"
 
 static simplex_rc gone(struct simplex_agent *a, int64_t conn)
@@ -20,7 +21,9 @@ static simplex_rc gone_if_last(struct simplex_agent *a, int64_t conn)
     simplex_rc rc = sx_store_rcvq_of(a->store, conn, 0, &q);
 
     sx_wipe(&q, sizeof q);
-    return rc == SIMPLEX_E_NOT_FOUND ? gone(a, conn) : rc;
+    if (rc != SIMPLEX_E_NOT_FOUND)
+        return rc;
+    return sx_farewell_waits(a, conn) ? SIMPLEX_OK : gone(a, conn);
 }
 
 simplex_rc sx_queue_never_made(struct simplex_agent *a, int64_t conn, int64_t queue)
@@ -132,16 +135,17 @@ simplex_rc sx_stop_making(struct simplex_agent *a, int64_t conn)
     return rc == SIMPLEX_OK ? sx_store_conf_delete_all(a->store, conn) : rc;
 }
 
-simplex_rc sx_delete(struct simplex_agent *a, int64_t conn)
+static simplex_rc begin(struct simplex_agent *a, int64_t conn, bool after_sending)
 {
     struct sx_conn c;
     int64_t kept;
+    bool waits = false;
     simplex_rc rc = sx_store_conn_get(a->store, conn, &c);
 
-    if (rc == SIMPLEX_OK && c.deleted)
-        return SIMPLEX_OK;
     if (rc != SIMPLEX_OK)
         return rc;
+    if (c.deleted)
+        return after_sending ? SIMPLEX_OK : sx_farewell_end(a, conn);
     c.deleted = true;
     rc = sx_store_conn_update(a->store, &c);
     if (rc == SIMPLEX_OK && c.role == SX_ADDRESS)
@@ -150,10 +154,29 @@ simplex_rc sx_delete(struct simplex_agent *a, int64_t conn)
         rc = sx_store_look_delete(a->store, conn);
     if (rc == SIMPLEX_OK)
         rc = drop_commands(a, conn, &kept);
-    if (rc == SIMPLEX_OK)
+    if (rc == SIMPLEX_OK && after_sending && c.state == SX_CONN_READY)
+        rc = sx_farewell_begin(a, conn, &waits);
+    if (rc == SIMPLEX_OK && !waits)
         rc = drop_snd_queues(a, conn);
     if (rc == SIMPLEX_OK)
         rc = drop_rcv_queues(a, conn, kept);
+    return rc == SIMPLEX_OK ? gone_if_last(a, conn) : rc;
+}
+
+simplex_rc sx_delete(struct simplex_agent *a, int64_t conn)
+{
+    return begin(a, conn, false);
+}
+
+simplex_rc sx_delete_after_sending(struct simplex_agent *a, int64_t conn)
+{
+    return begin(a, conn, true);
+}
+
+simplex_rc sx_deletion_goes_on(struct simplex_agent *a, int64_t conn)
+{
+    simplex_rc rc = drop_snd_queues(a, conn);
+
     return rc == SIMPLEX_OK ? gone_if_last(a, conn) : rc;
 }
 

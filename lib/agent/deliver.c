@@ -4,6 +4,7 @@
  * has it the next, so that order holds whatever fails (agent.md section 6.7). The ratchet message
  * of a retry has the same bytes under a fresh per-queue nonce.
  */
+#include "agent/farewell.h"
 #include "agent/noise.h"
 #include "agent/several.h"
 
@@ -70,6 +71,15 @@ static simplex_rc give_up(struct simplex_agent *a, const struct sx_snd_queue *q,
     return sx_emit(a, &ev);
 }
 
+/* Ends the handler of something that may have been the last message of its connection. */
+static simplex_rc handled(struct simplex_agent *a, int64_t conn, simplex_rc rc)
+{
+    if (rc == SIMPLEX_OK)
+        rc = sx_farewell_said(a, conn);
+    sx_handler_end(a, rc);
+    return rc;
+}
+
 /* A message that cannot even be put together stands in the way of all behind it. */
 static void skip_unsendable(struct simplex_agent *a, struct sx_rt_sndq *w,
                             const struct sx_snd_queue *q, const struct sx_snd_msg *m,
@@ -79,8 +89,7 @@ static void skip_unsendable(struct simplex_agent *a, struct sx_rt_sndq *w,
 
     if (rc != SIMPLEX_OK)
         return;
-    rc = give_up(a, q, m, why, NULL);
-    sx_handler_end(a, rc);
+    (void)handled(a, w->conn, give_up(a, q, m, why, NULL));
     w->dirty = true;
     a->work = true;
 }
@@ -116,7 +125,7 @@ static simplex_rc next_message(struct simplex_agent *a, int64_t queue, struct sx
 
     if (rc == SIMPLEX_OK)
         rc = sx_store_conn_get(a->store, q->conn_id, c);
-    if (rc == SIMPLEX_OK && (c->deleted || q->status == SX_Q_NEW))
+    if (rc == SIMPLEX_OK && ((c->deleted && !sx_farewell_waits(a, c->id)) || q->status == SX_Q_NEW))
         rc = SIMPLEX_E_NOT_FOUND; /* woken again when it is secured */
     if (rc == SIMPLEX_OK && q->status != SX_Q_DISABLED)
         rc = sx_store_delivery_next(a->store, queue, 0, m);
@@ -146,7 +155,7 @@ static void deliver_nothing(struct simplex_agent *a, struct sx_rt_sndq *w,
 
     if (rc != SIMPLEX_OK)
         return;
-    sx_handler_end(a, give_up_some(a, q));
+    (void)handled(a, w->conn, give_up_some(a, q));
     sx_agent_lazy(a);
     w->dirty = true; /* finds more of them, or no queue */
     a->work = true;
@@ -161,8 +170,7 @@ static void not_sent(struct simplex_agent *a, struct sx_rt_sndq *w, simplex_rc w
     simplex_rc rc = sx_is_temporary(why, NULL) ? sx_handler_begin(a) : SIMPLEX_E_INTERNAL;
 
     if (rc == SIMPLEX_OK) {
-        rc = handle_with_queue(a, w, why, NULL);
-        sx_handler_end(a, rc);
+        rc = handled(a, w->conn, handle_with_queue(a, w, why, NULL));
         sx_agent_lazy(a);
         w->dirty = true; /* unless it waits for a retry, the next one follows */
         a->work = true;
@@ -424,8 +432,7 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     rc = sx_handler_begin(a);
     if (rc != SIMPLEX_OK)
         return;
-    rc = handle_answer(a, w, why, rsp);
-    sx_handler_end(a, rc);
+    rc = handled(a, w->conn, handle_answer(a, w, why, rsp));
     sx_agent_lazy(a);
     if (rc != SIMPLEX_OK && !sx_rc_is_store(rc)) {
         sx_log(SX_LOG_ERROR, "agent: a delivery was not handled: %s", simplex_rc_name(rc));

@@ -2,6 +2,7 @@
 /* Opening and closing an agent. */
 #include <stdlib.h>
 
+#include "agent/farewell.h"
 #include "agent/noise.h"
 #include "agent/network.h"
 #include "agent/users.h"
@@ -92,6 +93,7 @@ static void copy_numbers(struct simplex_agent *a, const simplex_agent_config *cf
     or_default(&a->cfg.miss_time, SX_MISS_TIME);
     or_default(&a->cfg.spare_messages, SX_SPARE_MESSAGES);
     or_default(&a->cfg.spare_time, SX_SPARE_TIME);
+    or_default(&a->cfg.delete_timeout, SX_FAREWELL_TIME);
     a->net_cfg.connect_timeout = cfg->connect_timeout;
     a->net_cfg.command_timeout = cfg->command_timeout;
     a->net_cfg.reconnect_first = cfg->reconnect_first;

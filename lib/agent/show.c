@@ -5,11 +5,27 @@
  * pulled event was freed. A message received is such a row too, in its own table, deleted when it
  * is acknowledged. After a crash what is left is shown again.
  */
+#include "agent/farewell.h"
 #include "agent/network.h"
 
 #define PULL_AHEAD 128 /* events waiting in memory in pull mode; the rest waits in the database */
 #define SHOW_AT_ONCE 32
 #define ERRORS_WAITING 64 /* no further ERR of a connection while so many of its events wait */
+
+/* Events of a connection go with its row; these tell of its end. */
+static bool outlives(struct simplex_agent *a, const struct simplex_event *ev)
+{
+    switch (ev->kind) {
+    case SIMPLEX_EV_DEL_CONN:
+    case SIMPLEX_EV_DEL_RCVQ:
+        return true;
+    case SIMPLEX_EV_SENT:
+    case SIMPLEX_EV_MERR:
+        return sx_farewell_waits(a, ev->conn);
+    default:
+        return false;
+    }
+}
 
 simplex_rc sx_emit(struct simplex_agent *a, struct simplex_event *ev)
 {
@@ -17,8 +33,8 @@ simplex_rc sx_emit(struct simplex_agent *a, struct simplex_event *ev)
     struct sx_wr w;
     simplex_rc rc;
 
-    if (ev->kind == SIMPLEX_EV_DEL_CONN || ev->kind == SIMPLEX_EV_DEL_RCVQ)
-        row.conn_id = 0; /* outlives the connection's row */
+    if (outlives(a, ev))
+        row.conn_id = 0;
     sx_wr_init(&w, 80000);
     sx_event_encode(&w, ev);
     row.data = sx_wr_bytes(&w);

@@ -4,6 +4,7 @@
  * each turn. Order within a turn: rows are committed, then commands go to servers, then callers
  * return and events are shown. What the callback does starts the next transaction of the turn.
  */
+#include "agent/farewell.h"
 #include "agent/network.h"
 #include "agent/noise.h"
 #include "agent/push.h"
@@ -139,6 +140,8 @@ static void resume(struct simplex_agent *a)
         rc = sx_load_queues(a);
     if (rc == SIMPLEX_OK)
         rc = sx_load_work(a);
+    if (rc == SIMPLEX_OK)
+        rc = sx_farewells_load(a);
     if (rc == SIMPLEX_OK)
         rc = sx_noise_load(a);
     if (rc == SIMPLEX_OK)
@@ -322,6 +325,7 @@ static void cleanup(struct simplex_agent *a)
     if (sx_mono_ms() < a->next_cleanup || a->recover_at != 0)
         return;
     a->next_cleanup = sx_mono_ms() + SX_CLEANUP_EVERY;
+    sx_farewells_due(a);
     sx_idle_run(a);
     rc = sx_handler_begin(a);
     if (rc != SIMPLEX_OK)
@@ -518,6 +522,8 @@ simplex_rc sx_agent_load(struct simplex_agent *a)
         rc = sx_load_queues(a);
     if (rc == SIMPLEX_OK)
         rc = sx_load_work(a);
+    if (rc == SIMPLEX_OK)
+        rc = sx_farewells_load(a);
     if (rc == SIMPLEX_OK)
         rc = sx_noise_load(a);
     if (rc == SIMPLEX_OK)

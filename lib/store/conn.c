@@ -193,3 +193,47 @@ simplex_rc sx_store_conn_user(struct sx_store *s, int64_t id, int64_t *user)
     s->lent = lent;
     return rc;
 }
+
+/* ---- farewells ---- */
+
+simplex_rc sx_store_farewell_add(struct sx_store *s, int64_t conn, int64_t end_by)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_FAREWELL_ADD);
+    sx_q_put_i64(&q, conn);
+    sx_q_put_i64(&q, end_by);
+    return sx_q_run(&q);
+}
+
+simplex_rc sx_store_farewell_has(struct sx_store *s, int64_t conn)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_FAREWELL_HAS);
+    sx_q_put_i64(&q, conn);
+    simplex_rc rc = sx_q_row(&q);
+    return rc == SIMPLEX_OK ? sx_q_done(&q) : rc;
+}
+
+simplex_rc sx_store_farewell_delete(struct sx_store *s, int64_t conn)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_FAREWELL_DELETE);
+    sx_q_put_i64(&q, conn);
+    return sx_q_run(&q);
+}
+
+simplex_rc sx_store_farewell_first(struct sx_store *s, int64_t *conn, int64_t *end_by)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_FAREWELL_FIRST);
+    simplex_rc rc = sx_q_row(&q);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    *conn = sx_q_i64(&q);
+    *end_by = sx_q_i64(&q);
+    return sx_q_done(&q);
+}

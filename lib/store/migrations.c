@@ -29,7 +29,7 @@ static const char initial_queues[] =
     "CREATE TABLE users (\n"
     " user_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
     " active INTEGER NOT NULL,\n"
-    " deleted INTEGER NOT NULL,\n" /* its connections are being deleted */
+    " deleted INTEGER NOT NULL,\n"     /* its connections are being deleted */
     " own_servers INTEGER NOT NULL,\n" /* those of user_servers; else of the configuration */
     " servers_hash BLOB,\n"            /* of either list, to notice a change */
     " servers_version INTEGER NOT NULL,\n"
@@ -73,6 +73,11 @@ static const char initial_queues[] =
     " ratchet_state BLOB\n" /* last: a long one continues on other pages */
     ") STRICT;\n"
     "CREATE INDEX connections_user ON connections (user_id, conn_id);\n"
+
+    "CREATE TABLE farewells (\n" /* deleted ones that deliver what was sent before */
+    " conn_id INTEGER PRIMARY KEY REFERENCES connections ON DELETE CASCADE,\n"
+    " end_by INTEGER NOT NULL\n"
+    ") STRICT;\n"
 
     "CREATE TABLE rcv_queues (\n"
     " rcv_queue_id INTEGER PRIMARY KEY AUTOINCREMENT,\n"

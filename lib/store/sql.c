@@ -68,6 +68,11 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_CONN_DELETE] = "DELETE FROM connections WHERE conn_id = ?",
     [SQL_CONN_LIST] = "SELECT conn_id FROM connections WHERE conn_id > ? ORDER BY conn_id LIMIT ?",
 
+    [SQL_FAREWELL_ADD] = "INSERT OR REPLACE INTO farewells (conn_id, end_by) VALUES (?,?)",
+    [SQL_FAREWELL_HAS] = "SELECT 1 FROM farewells WHERE conn_id = ?",
+    [SQL_FAREWELL_DELETE] = "DELETE FROM farewells WHERE conn_id = ?",
+    [SQL_FAREWELL_FIRST] = "SELECT conn_id, end_by FROM farewells ORDER BY end_by LIMIT 1",
+
     [SQL_CONN_USER] = "SELECT user_id FROM connections WHERE conn_id = ?",
     [SQL_CONN_LIST_USER] = "SELECT conn_id FROM connections WHERE user_id = ? AND conn_id > ?"
                            " ORDER BY conn_id LIMIT ?",

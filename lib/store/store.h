@@ -197,6 +197,14 @@ simplex_rc sx_store_conn_list_user(struct sx_store *s, int64_t user, int64_t aft
 /* Not one of the calls that end the life of slices. */
 simplex_rc sx_store_conn_user(struct sx_store *s, int64_t id, int64_t *user) SIMPLEX_CHECK;
 
+/* Deleted connections that deliver what was sent before (lib/agent/farewell.c). end_by: ms. */
+simplex_rc sx_store_farewell_add(struct sx_store *s, int64_t conn, int64_t end_by) SIMPLEX_CHECK;
+simplex_rc sx_store_farewell_has(struct sx_store *s, int64_t conn) SIMPLEX_CHECK; /* E_NOT_FOUND */
+simplex_rc sx_store_farewell_delete(struct sx_store *s, int64_t conn) SIMPLEX_CHECK;
+/* The one that ends first. E_NOT_FOUND: there is none. */
+simplex_rc sx_store_farewell_first(struct sx_store *s, int64_t *conn,
+                                   int64_t *end_by) SIMPLEX_CHECK;
+
 /* ---- queues ---- */
 
 enum sx_queue_status { SX_Q_NEW = 1, SX_Q_CONFIRMED, SX_Q_SECURED, SX_Q_ACTIVE, SX_Q_DISABLED };
