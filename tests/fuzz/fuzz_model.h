@@ -11,8 +11,10 @@
 
 #define FUZZ_SCRIPT_MAX 2000
 
+/* With TRACE in the environment it tells on stderr what happens. */
 static void fuzz_model(const uint8_t *data, size_t size, unsigned groups)
 {
+    sim.trace = getenv("TRACE") != NULL;
     sim.script = data;
     sim.script_left = size < FUZZ_SCRIPT_MAX ? size : FUZZ_SCRIPT_MAX;
     sim.failed = abort;

@@ -4,6 +4,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    plan_all = true;
     fuzz_model(data, size, PLAN_KILL | PLAN_NET | PLAN_SERVER | PLAN_SWITCH);
     return 0;
 }

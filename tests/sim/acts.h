@@ -5,6 +5,7 @@
  *     rest.c    networks and suspension: when an agent may work
  *     users.c   users, their servers, their policies of rotation
  *     push.c    notifiers, fetching, looking at a database that is open for reading alone
+ *     queues.c  more and fewer queues of one connection
  *     batch.c   one call that sends to many connections
  */
 #ifndef TESTS_SIM_ACTS_H
@@ -60,6 +61,10 @@ void push_on_peeked(struct app_end *e, const simplex_event *ev);
 bool push_fetching(const struct app_end *e);
 /* The notifiers of all connections are what was wanted, here and on the servers. */
 bool push_as_wanted(void);
+
+/* ---- queues.c ---- */
+
+bool queues_change(struct sim_node *n);
 
 /* ---- batch.c ---- */
 

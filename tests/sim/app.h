@@ -162,11 +162,13 @@ enum plan_group { /* what a run may contain, chosen for each */
                   PLAN_PUSH = 8192,     /* notifiers, fetching */
                   PLAN_PROXY = 16384,   /* private routing */
                   PLAN_SERVICE = 32768, /* client services */
-                  PLAN_GROUPS = 16,
+                  PLAN_QUEUES = 65536,  /* queues are added and removed */
+                  PLAN_GROUPS = 17,
 };
 
 extern bool plan_contact;    /* device 1 sends anything once it is connected with device 0 */
 extern unsigned plan_groups; /* bits of the groups of actions that may be chosen; all */
+extern bool plan_all;        /* they are chosen in every run */
 void plan_configure(struct sim_node *n); /* before its agent is opened */
 void plan_run(void); /* a whole run, from sim_open to sim_close, as the choices have it */
 

@@ -183,10 +183,6 @@ static bool is_documented(const struct app_end *e, simplex_rc rc, const char *de
         return true; /* the peer's answer to a rotation that was given up */
     if (rc == SIMPLEX_E_PROHIBITED && e->synced && detail != NULL && detail[0] == 'Q')
         return true; /* a step of a rotation that a synchronisation came across */
-    /* Of several queues one was moved: a message of the protocol still waited for the old one. */
-    if (rc == SIMPLEX_E_SERVER && sim.queues > 1 &&
-        (e->switched || (e->peer != NULL && e->peer->switched)))
-        return true;
     return rc == SIMPLEX_E_VERSION && sim_net_cfg.version != 0; /* a server without short links */
 }
 

@@ -38,7 +38,7 @@ struct call { /* arguments and results, for code that runs on a device */
 static struct call call;
 
 unsigned plan_groups = ~0u;
-bool plan_contact;
+bool plan_contact, plan_all;
 
 bool act_tolerated(simplex_rc rc)
 {
@@ -536,6 +536,7 @@ static const struct action {
     { "fetch", 12, false, PLAN_PUSH, push_fetch },
     { "only create", 3, false, PLAN_PUSH, push_only_create },
     { "peek", 6, true, PLAN_PUSH, push_peek },
+    { "queues", 8, false, PLAN_QUEUES, queues_change },
     { "service of a user", 4, false, PLAN_SERVICE, users_service },
 };
 
@@ -597,7 +598,7 @@ static void choose(unsigned *nodes, unsigned *servers)
     plan.groups = plan.looks = 0;
     for (unsigned g = 0; g < PLAN_GROUPS; g++)
         plan.groups |= sim_chance(g == 9 || g > 10 ? 20 : 40) ? 1u << g : 0;
-    plan.groups &= plan_groups;
+    plan.groups = plan_all ? plan_groups : plan.groups & plan_groups;
     plan.pq = sim_below(16) == 0;
     *nodes = sim_chance(70) ? 2 : 3;
     *servers = plan.n_servers = sim_chance(80) ? 2 : 1 + sim_below(3);
@@ -701,7 +702,7 @@ static void run_look_at(struct sim_node *n, void *arg)
         SIM_CHECK(simplex_agent_connection(n->a, e->id, &info) == SIMPLEX_OK);
         SIM_CHECK(info.state == SIMPLEX_CONN_READY && info.sync_state == SIMPLEX_SYNC_OK &&
                   info.subscribed);
-        if (!e->synced && !e->rolled && sim.queues < 2 && info.rcv_switch != 0) {
+        if (!e->synced && !e->rolled && info.rcv_switch != 0) {
             l->rotating = true;
             sim_trace("%u/%u is still moved: %d", n->n, e->n, info.rcv_switch);
         }
