@@ -418,17 +418,15 @@ static simplex_rc do_delete_user(struct simplex_agent *a, void *p)
         return SIMPLEX_E_PROHIBITED;
     if (u == NULL || (u->row.deleted && x->queues))
         return SIMPLEX_E_NOT_FOUND;
+    rc = u->row.active ? activate(a, SX_USER_DEFAULT) : SIMPLEX_OK;
     row = u->row;
     row.deleted = true;
-    row.active = false;
-    rc = sx_store_user_update(a->store, &row);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_user_update(a->store, &row);
     if (rc == SIMPLEX_OK)
         rc = delete_connections(a, x->user, x->queues);
-    if (rc == SIMPLEX_OK && u->row.active)
-        rc = activate(a, SX_USER_DEFAULT);
     if (rc != SIMPLEX_OK)
         return rc;
-    row.active = false;
     u->row = row;
     return sx_user_gone_if_empty(a, x->user);
 }

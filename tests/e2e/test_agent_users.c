@@ -592,12 +592,13 @@ static void a_user_can_be_forgotten_without_its_servers(void **state)
     talk(&w.p, pa, &w.t, a, "and this");
 }
 
-static void deleting_waits_for_a_server_that_is_away(void **state)
+static void delete_while_a_server_is_away(bool active)
 {
     int64_t b, pb;
 
-    (void)state;
     connect_user(w.user, &b, &pb);
+    if (active)
+        assert_int_equal(simplex_agent_activate_user(w.t.a, w.user), SIMPLEX_OK);
     forwarder_set(&w.to_two, FORWARD_REFUSE);
     expect(&w.t, SIMPLEX_EV_DOWN, 0);
     assert_int_equal(simplex_agent_delete_user(w.t.a, w.user, true), SIMPLEX_OK);
@@ -609,6 +610,20 @@ static void deleting_waits_for_a_server_that_is_away(void **state)
     forwarder_set(&w.to_two, FORWARD);
     expect_user_deleted(w.user);
     assert_gone_at_the_peer(pb);
+}
+
+static void deleting_waits_for_a_server_that_is_away(void **state)
+{
+    (void)state;
+    delete_while_a_server_is_away(false);
+}
+
+/* The default user becomes the active one in its place. */
+static void deleting_the_active_user_waits_too(void **state)
+{
+    (void)state;
+    delete_while_a_server_is_away(true);
+    assert_true(info_of(SIMPLEX_USER_DEFAULT).active);
 }
 
 static void waiting_for_a_server_can_be_ended(void **state)
@@ -860,6 +875,7 @@ int main(int argc, char **argv)
         WORLD(a_user_without_connections_goes_at_once),
         WORLD(a_user_can_be_forgotten_without_its_servers),
         WORLD(deleting_waits_for_a_server_that_is_away),
+        WORLD(deleting_the_active_user_waits_too),
         WORLD(waiting_for_a_server_can_be_ended),
         WORLD(the_default_user_stays),
         WORLD(wrong_calls_change_nothing),
