@@ -503,6 +503,9 @@ simplex_rc sx_commands_again(struct simplex_agent *a, int64_t conn) SIMPLEX_CHEC
 void sx_late_ids(struct simplex_agent *a, struct sx_client *c, const struct sx_transmission *t,
                  const struct sx_rsp *rsp);
 void sx_lost_drop(struct simplex_agent *a, const struct sx_client *c); /* NULL: all */
+/* A NEW to c timed out: should it have made a queue after all, that goes when its IDS comes. */
+void sx_lost_add(struct simplex_agent *a, const struct sx_client *c,
+                 const uint8_t corr_id[SX_ID_LEN], const struct sx_keypair *auth);
 
 /* ---- create.c, join.c, allow.c: the handshake ---- */
 

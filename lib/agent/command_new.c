@@ -92,24 +92,30 @@ simplex_rc sx_new_move(struct simplex_agent *a, struct sx_rt_conn *w, const stru
 
 /* ---- an answer that is late ---- */
 
+void sx_lost_add(struct simplex_agent *a, const struct sx_client *c,
+                 const uint8_t corr_id[SX_ID_LEN], const struct sx_keypair *auth)
+{
+    struct sx_lost_new *l = a->n_lost < SX_LOST_MAX ? sx_calloc(1, sizeof *l) : NULL;
+
+    if (l == NULL)
+        return;
+    memcpy(l->corr_id, corr_id, sizeof l->corr_id);
+    l->auth = *auth;
+    l->client = c;
+    l->next = a->lost;
+    a->lost = l;
+    a->n_lost++;
+}
+
 /* A repeated NEW must not leave a second queue behind (agent.md section 6.4: the orphan queue). */
 void sx_new_lost(struct simplex_agent *a, const struct sx_rt_conn *w, const struct sx_command *cmd)
 {
     struct sx_rcv_queue q;
-    struct sx_lost_new *l;
 
-    if (cmd->tag != SX_C_NEW || w->server == NULL || a->n_lost >= SX_LOST_MAX ||
+    if (cmd->tag != SX_C_NEW || w->server == NULL ||
         sx_store_rcvq_get(a->store, cmd->queue_id, &q) != SIMPLEX_OK)
         return;
-    l = sx_calloc(1, sizeof *l);
-    if (l != NULL) {
-        memcpy(l->corr_id, w->corr_id, sizeof l->corr_id);
-        l->auth = q.auth;
-        l->client = w->server->client;
-        l->next = a->lost;
-        a->lost = l;
-        a->n_lost++;
-    }
+    sx_lost_add(a, w->server->client, w->corr_id, &q.auth);
     sx_wipe(&q, sizeof q);
 }
 

@@ -161,6 +161,7 @@ struct sx_noise_queue {
     bool subscribed, subscribing;
     bool unacked;
     struct sx_id msg_id;
+    uint8_t corr_id[SX_ID_LEN]; /* of NEW */
     int64_t ack_at;
     int64_t delay, elapsed, retry_at; /* of DEL */
 };

@@ -249,6 +249,7 @@ static simplex_rc put_notifier(struct sx_cmd *cmd)
 static void send_new(struct simplex_agent *a, struct sx_noise_queue *q)
 {
     struct sx_cmd cmd = { .tag = SX_NEW };
+    struct sx_request req = { .cmd = &cmd, .key = &q->row.auth, .done = on_made, .ctx = ctx_of(q) };
     simplex_bytes password = sx_server_password(a, q->row.user_id, &q->row.server);
 
     if (a->cfg.notifications && put_notifier(&cmd) != SIMPLEX_OK)
@@ -259,7 +260,9 @@ static void send_new(struct simplex_agent *a, struct sx_noise_queue *q)
     cmd.new_.password = password;
     cmd.new_.subscribe = true;
     cmd.new_.mode = SX_MODE_MESSAGING;
-    q->in_flight = command(q, &cmd, on_made) == SIMPLEX_OK;
+    sx_random(q->corr_id, sizeof q->corr_id);
+    req.corr_id = q->corr_id;
+    q->in_flight = sx_client_send(q->server->client, &req) == SIMPLEX_OK;
 }
 
 static simplex_rc route(struct simplex_agent *a, struct sx_noise_queue *q, const struct sx_cmd *cmd,
@@ -366,6 +369,8 @@ static void on_made(void *user, void *ctx, simplex_rc why, const struct sx_rsp *
         return;
     q->in_flight = false;
     a->noise->wake = 0;
+    if (why == SIMPLEX_E_TIMEOUT)
+        sx_lost_add(a, q->server->client, q->corr_id, &q->row.auth);
     if (why != SIMPLEX_OK || !sx_id_take(&q->row.rcv_id, rsp->ids.rcv_id) ||
         !sx_id_take(&q->row.snd_id, rsp->ids.snd_id)) {
         q->row.rcv_id.len = q->row.snd_id.len = 0;

@@ -706,6 +706,28 @@ static void loops_are_not_made_where_connections_are_not_subscribed(void **state
     duo_close(&d);
 }
 
+/* NEW is answered when nobody waits for it any more: the queue that it made is deleted. */
+static void a_queue_whose_answer_comes_too_late_is_not_left_behind(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    duo_open(&d, NULL);
+    d.i.cfg.command_timeout = 400;
+    agent_reopen(&d.i);
+    duo_connect(&d);
+    talk_both_ways(&d);
+    forwarder_set(&d.fi, FORWARD_STALL);
+    set_noise(&d.i, SIMPLEX_NOISE_LOOP);
+    wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 1);
+    (void)usleep(500000);
+    forwarder_set(&d.fi, FORWARD);
+    wait_noise(&d.i, SIMPLEX_NOISE_LOOP, 6);
+    wait_queues(&d.srv, 3);
+    talk_both_ways(&d);
+    duo_close(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -726,6 +748,7 @@ int main(void)
         cmocka_unit_test(a_queue_that_the_server_does_not_know_is_replaced),
         cmocka_unit_test(users_and_connections_that_are_apart_have_loops_that_are),
         cmocka_unit_test(nothing_is_sent_while_the_network_is_off_or_metered),
+        cmocka_unit_test(a_queue_whose_answer_comes_too_late_is_not_left_behind),
         cmocka_unit_test(loops_are_not_made_where_connections_are_not_subscribed),
     };
 
