@@ -23,6 +23,7 @@ bool act_tolerated(simplex_rc rc); /* OK; or false, because something was made t
 
 /* It is suspended: its application leaves it alone until it resumes it. */
 bool rest_asleep(const struct sim_node *n);
+bool rest_going(const struct sim_node *n); /* it is being suspended: it takes nothing new */
 void rest_check(const struct sim_node *n);
 bool rest_suspend(struct sim_node *n);
 bool rest_resume(struct sim_node *n);

@@ -280,6 +280,8 @@ void app_sent(struct app_msg *m, simplex_rc rc)
     if (rc == SIMPLEX_OK || (app.faults && sx_rc_is_store(rc)) || e->hostile)
         return;
     SIM_CHECK(!m->probe);
+    if (rc == SIMPLEX_E_SUSPENDED && rest_going(e->node))
+        return;
     if (rc != SIMPLEX_E_PROHIBITED || (!e->synced && !e->rolled && !e->dead))
         sim_fail("end %u on %u cannot send: %s", e->n, e->node->n, simplex_rc_name(rc));
 }

@@ -15,6 +15,11 @@ bool rest_asleep(const struct sim_node *n)
     return n->a != NULL && sx_ending(n->a, SX_SUSPENDED);
 }
 
+bool rest_going(const struct sim_node *n)
+{
+    return n->a != NULL && sx_ending(n->a, SX_END_RECEIVING);
+}
+
 /* ---- suspension ---- */
 
 static void run_suspend(struct sim_node *n, void *arg)
