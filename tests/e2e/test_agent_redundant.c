@@ -77,15 +77,6 @@ static size_t link_queues(simplex_bytes text, size_t first_server[1], const stru
     return n;
 }
 
-static void allow(struct test_agent *t, int64_t conn)
-{
-    simplex_event *ev = wait_event(t, SIMPLEX_EV_CONF, conn);
-
-    assert_int_equal(simplex_agent_allow(t->a, conn, simplex_event_conf(ev), sx_str("I am I")),
-                     SIMPLEX_OK);
-    simplex_event_free(ev);
-}
-
 /* ---- when nothing fails ---- */
 
 static void every_queue_carries_every_message_and_each_is_shown_once(void **state)
@@ -171,10 +162,7 @@ static void the_number_can_be_given_with_each_connection(void **state)
         simplex_agent_join_with(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_ON, &o, &jc),
         SIMPLEX_OK);
     simplex_event_free(ev);
-    ev = wait_event(&r.i, SIMPLEX_EV_CONF, ic);
-    assert_int_equal(simplex_agent_allow(r.i.a, ic, simplex_event_conf(ev), sx_str("I")),
-                     SIMPLEX_OK);
-    simplex_event_free(ev);
+    agent_allow(&r.i, ic, "I");
     expect(&r.j, SIMPLEX_EV_CON, jc);
     expect(&r.i, SIMPLEX_EV_CON, ic);
     expect_in_use(&r.i, ic, SIMPLEX_SWITCH_RCV, 3);
@@ -199,10 +187,7 @@ static void connect_through(struct ring *r, int64_t address, int32_t link)
         simplex_agent_accept(r->i.a, simplex_event_request(ev), sx_str("you"), SIMPLEX_PQ_OFF, &ic),
         SIMPLEX_OK);
     simplex_event_free(ev);
-    ev = wait_event(&r->j, SIMPLEX_EV_CONF, jc);
-    assert_int_equal(simplex_agent_allow(r->j.a, jc, simplex_event_conf(ev), sx_str("me again")),
-                     SIMPLEX_OK);
-    simplex_event_free(ev);
+    agent_allow(&r->j, jc, "me again");
     expect(&r->i, SIMPLEX_EV_CON, ic);
     expect(&r->j, SIMPLEX_EV_CON, jc);
     r->ic = ic;
@@ -256,7 +241,7 @@ static void a_short_link_leads_to_several(void **state)
             simplex_agent_join(r.j.a, simplex_event_data(link), sx_str("J"), pq, &r.jc),
             SIMPLEX_OK);
         simplex_event_free(link);
-        allow(&r.i, r.ic);
+        agent_allow(&r.i, r.ic, "I am I");
         expect(&r.j, SIMPLEX_EV_CON, r.jc);
         expect(&r.i, SIMPLEX_EV_CON, r.ic);
         expect_in_use(&r.j, r.jc, SIMPLEX_SWITCH_SND, n);
@@ -423,7 +408,7 @@ static void the_first_server_of_a_link_may_be_away(void **state)
         simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF, &r.jc),
         SIMPLEX_OK);
     simplex_event_free(ev);
-    allow(&r.i, r.ic);
+    agent_allow(&r.i, r.ic, "I am I");
     expect(&r.j, SIMPLEX_EV_CON, r.jc);
     expect(&r.i, SIMPLEX_EV_CON, r.ic);
     talk_both_ways(&r, "without the first");
@@ -472,7 +457,7 @@ static void any_server_may_fail_during_the_handshake(void **state)
         if (round / 3 == 2)
             ring_away(&r, dead);
         agent_reopen(&r.j);
-        allow(&r.i, r.ic);
+        agent_allow(&r.i, r.ic, "I am I");
         if (round / 3 == 3)
             ring_away(&r, dead);
         agent_reopen(&r.i);
@@ -551,7 +536,7 @@ static void the_others_go_when_the_joiner_uses_the_first_alone(void **state)
         simplex_agent_join(r.j.a, sx_wr_bytes(&shorter), sx_str("J"), SIMPLEX_PQ_OFF, &r.jc),
         SIMPLEX_OK);
     sx_wr_free(&shorter);
-    allow(&r.i, r.ic);
+    agent_allow(&r.i, r.ic, "I am I");
     expect(&r.j, SIMPLEX_EV_CON, r.jc);
     expect(&r.i, SIMPLEX_EV_CON, r.ic);
     assert_int_equal(count_queues(&r.i, r.ic, SIMPLEX_SWITCH_RCV), 3);
@@ -587,16 +572,12 @@ static void the_others_go_when_the_initiator_uses_the_first_alone(void **state)
     r.j.cfg.spare_time = 1;
     agent_reopen(&r.j);
     assert_int_equal(simplex_agent_create(r.i.a, SIMPLEX_PQ_OFF, &r.ic), SIMPLEX_OK);
-    ev = wait_event(&r.i, SIMPLEX_EV_INV, r.ic);
-    assert_int_equal(
-        simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF, &r.jc),
-        SIMPLEX_OK);
-    simplex_event_free(ev);
+    agent_join(&r.i, r.ic, &r.j, "J", &r.jc);
     expect(&r.j, SIMPLEX_EV_JOINED, r.jc);
     assert_true(queue_at(&r.j, r.jc, SIMPLEX_SWITCH_RCV, 1, &q));
     spare = server_of(&r, &q);
     ring_away(&r, spare);
-    allow(&r.i, r.ic);
+    agent_allow(&r.i, r.ic, "I am I");
     expect(&r.j, SIMPLEX_EV_CON, r.jc);
     expect(&r.i, SIMPLEX_EV_CON, r.ic);
     for (int k = 0; k < 5; k++) {
@@ -652,7 +633,7 @@ static void repeats_of_a_message_do_not_say_that_the_peer_uses_one_queue(void **
         simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF, &r.jc),
         SIMPLEX_OK);
     simplex_event_free(ev);
-    allow(&r.i, r.ic);
+    agent_allow(&r.i, r.ic, "I am I");
     expect(&r.j, SIMPLEX_EV_CON, r.jc);
     expect(&r.i, SIMPLEX_EV_CON, r.ic);
     assert_int_equal(simplex_agent_set_noise(r.j.a, &noise), SIMPLEX_OK);
@@ -699,7 +680,7 @@ static void a_prepared_link_has_one_queue_and_others_follow(void **state)
         simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF, &r.jc),
         SIMPLEX_OK);
     simplex_event_free(ev);
-    allow(&r.i, r.ic);
+    agent_allow(&r.i, r.ic, "I am I");
     expect(&r.j, SIMPLEX_EV_CON, r.jc);
     expect(&r.i, SIMPLEX_EV_CON, r.ic);
     all_in_use(&r, 1, 2);

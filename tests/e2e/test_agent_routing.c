@@ -223,20 +223,13 @@ static void requests_to_contact_addresses_go_through_the_proxy(void **state)
     (void)state;
     reopen_j(SIMPLEX_PROXY_ALWAYS, SIMPLEX_FALLBACK_PROHIBIT);
     assert_int_equal(simplex_agent_create_address(n.i.a, &address), SIMPLEX_OK);
-    ev = wait_event(&n.i, SIMPLEX_EV_INV, address);
-    assert_int_equal(simplex_agent_join(n.j.a, simplex_event_data(ev), sx_str("it is me"),
-                                        SIMPLEX_PQ_OFF, &n.jc),
-                     SIMPLEX_OK);
-    simplex_event_free(ev);
+    agent_join(&n.i, address, &n.j, "it is me", &n.jc);
     ev = wait_event(&n.i, SIMPLEX_EV_REQ, address);
     assert_int_equal(simplex_agent_accept(n.i.a, simplex_event_request(ev), sx_str("owner"),
                                           SIMPLEX_PQ_OFF, &accepted),
                      SIMPLEX_OK);
     simplex_event_free(ev);
-    ev = wait_event(&n.j, SIMPLEX_EV_CONF, n.jc);
-    assert_int_equal(simplex_agent_allow(n.j.a, n.jc, simplex_event_conf(ev), sx_str("J")),
-                     SIMPLEX_OK);
-    simplex_event_free(ev);
+    agent_allow(&n.j, n.jc, "J");
     expect(&n.i, SIMPLEX_EV_CON, accepted);
     n.ic = accepted;
     assert_int_equal(send_through("thank you"), n.to_proxy.port);
@@ -259,10 +252,7 @@ static void short_links_are_looked_at_through_the_proxy(void **state)
         simplex_agent_join(n.j.a, simplex_event_data(ev), sx_str("I am J"), SIMPLEX_PQ_OFF, &n.jc),
         SIMPLEX_OK);
     simplex_event_free(ev);
-    ev = wait_event(&n.i, SIMPLEX_EV_CONF, n.ic);
-    assert_int_equal(simplex_agent_allow(n.i.a, n.ic, simplex_event_conf(ev), sx_str("I am I")),
-                     SIMPLEX_OK);
-    simplex_event_free(ev);
+    agent_allow(&n.i, n.ic, "I am I");
     expect(&n.j, SIMPLEX_EV_CON, n.jc);
     expect(&n.i, SIMPLEX_EV_CON, n.ic);
     assert_int_equal(send_through("from the short link"), n.to_proxy.port);

@@ -70,18 +70,9 @@ static int tear_down(void **state)
 /* A connection of a user of t (who invites) with the peer. */
 static void connect_user(int64_t user, int64_t *tc, int64_t *pc)
 {
-    simplex_event *ev;
-
     assert_int_equal(simplex_agent_create_as(w.t.a, user, SIMPLEX_PQ_OFF, tc), SIMPLEX_OK);
-    ev = wait_event(&w.t, SIMPLEX_EV_INV, *tc);
-    assert_int_equal(
-        simplex_agent_join(w.p.a, simplex_event_data(ev), sx_str("peer"), SIMPLEX_PQ_OFF, pc),
-        SIMPLEX_OK);
-    simplex_event_free(ev);
-    ev = wait_event(&w.t, SIMPLEX_EV_CONF, *tc);
-    assert_int_equal(simplex_agent_allow(w.t.a, *tc, simplex_event_conf(ev), sx_str("")),
-                     SIMPLEX_OK);
-    simplex_event_free(ev);
+    agent_join(&w.t, *tc, &w.p, "peer", pc);
+    agent_allow(&w.t, *tc, "");
     expect(&w.p, SIMPLEX_EV_CON, *pc);
     expect(&w.t, SIMPLEX_EV_CON, *tc);
 }
@@ -175,20 +166,12 @@ static void a_user_has_its_own_servers_and_sessions(void **state)
 
 static void two_users_of_an_agent_can_be_connected(void **state)
 {
-    simplex_event *ev;
     int64_t a, b;
 
     (void)state;
     assert_int_equal(simplex_agent_create_as(w.t.a, w.user, SIMPLEX_PQ_OFF, &a), SIMPLEX_OK);
-    ev = wait_event(&w.t, SIMPLEX_EV_INV, a);
-    assert_int_equal(
-        simplex_agent_join(w.t.a, simplex_event_data(ev), sx_str("me"), SIMPLEX_PQ_OFF, &b),
-        SIMPLEX_OK);
-    simplex_event_free(ev);
-    ev = wait_event(&w.t, SIMPLEX_EV_CONF, a);
-    assert_int_equal(simplex_agent_allow(w.t.a, a, simplex_event_conf(ev), sx_str("too")),
-                     SIMPLEX_OK);
-    simplex_event_free(ev);
+    agent_join(&w.t, a, &w.t, "me", &b);
+    agent_allow(&w.t, a, "too");
     expect(&w.t, SIMPLEX_EV_CON, a);
     expect(&w.t, SIMPLEX_EV_CON, b);
     talk(&w.t, a, &w.t, b, "to myself");
@@ -396,20 +379,13 @@ static void an_accepted_request_belongs_to_the_user_of_the_address(void **state)
 
     (void)state;
     assert_int_equal(simplex_agent_create_address_as(w.t.a, w.user, &address), SIMPLEX_OK);
-    ev = wait_event(&w.t, SIMPLEX_EV_INV, address);
-    assert_int_equal(
-        simplex_agent_join(w.p.a, simplex_event_data(ev), sx_str("?"), SIMPLEX_PQ_OFF, &pc),
-        SIMPLEX_OK);
-    simplex_event_free(ev);
+    agent_join(&w.t, address, &w.p, "?", &pc);
     ev = wait_event(&w.t, SIMPLEX_EV_REQ, address);
     assert_int_equal(
         simplex_agent_accept(w.t.a, simplex_event_request(ev), sx_str("!"), SIMPLEX_PQ_OFF, &tc),
         SIMPLEX_OK);
     simplex_event_free(ev);
-    ev = wait_event(&w.p, SIMPLEX_EV_CONF, pc);
-    assert_int_equal(simplex_agent_allow(w.p.a, pc, simplex_event_conf(ev), sx_str("")),
-                     SIMPLEX_OK);
-    simplex_event_free(ev);
+    agent_allow(&w.p, pc, "");
     expect(&w.t, SIMPLEX_EV_CON, tc);
     expect(&w.p, SIMPLEX_EV_CON, pc);
     assert_int_equal(user_of(tc), w.user);
@@ -473,10 +449,7 @@ static void an_invitation_that_one_user_looked_at_is_not_for_another(void **stat
                      SIMPLEX_OK);
     assert_int_equal(again, mine);
     simplex_event_free(link);
-    ev = wait_event(&w.p, SIMPLEX_EV_CONF, pc);
-    assert_int_equal(simplex_agent_allow(w.p.a, pc, simplex_event_conf(ev), sx_str("")),
-                     SIMPLEX_OK);
-    simplex_event_free(ev);
+    agent_allow(&w.p, pc, "");
     expect(&w.t, SIMPLEX_EV_CON, mine);
     assert_int_equal(user_of(mine), w.user);
     assert_int_equal(queue_port(&w.t, mine), w.to_two.port);

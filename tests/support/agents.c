@@ -167,6 +167,26 @@ bool quiet(struct test_agent *t, int32_t kind, int ms)
     return ev == NULL;
 }
 
+void agent_join(struct test_agent *i, int64_t ic, struct test_agent *j, const char *info,
+                int64_t *jc)
+{
+    simplex_event *ev = wait_event(i, SIMPLEX_EV_INV, ic);
+
+    assert_int_equal(
+        simplex_agent_join(j->a, simplex_event_data(ev), sx_str(info), SIMPLEX_PQ_OFF, jc),
+        SIMPLEX_OK);
+    simplex_event_free(ev);
+}
+
+void agent_allow(struct test_agent *t, int64_t conn, const char *info)
+{
+    simplex_event *ev = wait_event(t, SIMPLEX_EV_CONF, conn);
+
+    assert_int_equal(simplex_agent_allow(t->a, conn, simplex_event_conf(ev), sx_str(info)),
+                     SIMPLEX_OK);
+    simplex_event_free(ev);
+}
+
 void connect_agents(struct test_agent *ia, struct test_agent *ja, int32_t pq, int64_t *i,
                     int64_t *j)
 {

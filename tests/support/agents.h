@@ -50,6 +50,12 @@ bool quiet(struct test_agent *t, int32_t kind, int ms);
 /* Those of this kind that are there. */
 void forget_events(struct test_agent *t, int32_t kind);
 
+/* J joins by the invitation of I's connection that comes next, with this information about itself.
+ */
+void agent_join(struct test_agent *i, int64_t ic, struct test_agent *j, const char *info,
+                int64_t *jc);
+/* Lets in who asks next, with this information. */
+void agent_allow(struct test_agent *t, int64_t conn, const char *info);
 /* A whole handshake: *i and *j are the ids of the connection on both sides. */
 void connect_agents(struct test_agent *ia, struct test_agent *ja, int32_t pq, int64_t *i,
                     int64_t *j);

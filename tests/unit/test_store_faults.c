@@ -204,7 +204,8 @@ static void a_fault_at_any_statement_leaves_all_or_nothing(void **state)
             assert_int_equal(count_conns(s), conns);
             assert_int_equal(count_events(s), conns * 2);
         }
-        assert_int_equal(nth, 16); /* begin, 3 * 3 rows, 2 * (savepoint, release), commit; then none */
+        assert_int_equal(nth,
+                         16); /* begin, 3 * 3 rows, 2 * (savepoint, release), commit; then none */
     }
     sx_store_close(s);
     s = tmp_open(*state);
@@ -278,28 +279,6 @@ static void a_failed_commit_rolls_back(void **state)
     sx_store_close(s);
 }
 
-static void each_function_reports_a_fault(void **state)
-{
-    struct sx_store *s = tmp_open(*state);
-    int64_t conn = add_conn(s), ids[3], n;
-    struct sx_rcv_queue rq = make_rcvq(conn, 1);
-    struct sx_snd_queue sq = make_sndq(conn);
-    struct sx_ratchet r = make_ratchet(), got = { 0 };
-    struct sx_skipped_diff no_diff = { 0 };
-    struct sx_skipped k = make_skipped(1, 2);
-    struct sx_x3dh_keys x;
-    struct sx_snd_msg sm = { .conn_id = conn, .id = 1 };
-    struct sx_rcv_msg_row rm = { .conn_id = conn, .id = 2 };
-    struct sx_invitation inv = { .conn_id = conn, .link = sx_str("link") };
-    struct sx_confirmation cf = { .conn_id = conn };
-    struct sx_command cmd = { .conn_id = conn };
-    struct sx_event_row e = { .conn_id = conn };
-    struct sx_conn c = make_conn();
-    struct sx_queue_counts counts = { 0 };
-    size_t count = 3;
-    bool flag;
-    unsigned u;
-
 #define FAILS(call)                                            \
     do {                                                       \
         sx_store_fault(s, 0, SIMPLEX_E_DB_IO);                 \
@@ -307,12 +286,28 @@ static void each_function_reports_a_fault(void **state)
         assert_true(sx_store_fault_disarm(s));                 \
         assert_false(sx_store_in_transaction(s));              \
     } while (0)
+
+static void faults_of_connections(struct sx_store *s, int64_t conn)
+{
+    struct sx_conn c = make_conn();
+    int64_t ids[3];
+    size_t count = 3;
+
     FAILS(sx_store_conn_add(s, &c));
     c.id = conn;
     FAILS(sx_store_conn_get(s, conn, &c));
     FAILS(sx_store_conn_update(s, &c));
     FAILS(sx_store_conn_delete(s, conn));
     FAILS(sx_store_conn_list(s, 0, ids, &count));
+}
+
+/* Returns the sending queue, which stays. */
+static int64_t faults_of_queues(struct sx_store *s, int64_t conn)
+{
+    struct sx_rcv_queue rq = make_rcvq(conn, 1);
+    struct sx_snd_queue sq = make_sndq(conn);
+    struct sx_queue_counts counts = { 0 };
+
     FAILS(sx_store_rcvq_add(s, &rq));
     ok(sx_store_rcvq_add(s, &rq));
     FAILS(sx_store_rcvq_get(s, rq.id, &rq));
@@ -320,6 +315,8 @@ static void each_function_reports_a_fault(void **state)
     FAILS(sx_store_rcvq_of(s, conn, 0, &rq));
     FAILS(sx_store_rcvq_update(s, &rq));
     FAILS(sx_store_rcvq_next(s, 0, &rq));
+    FAILS(sx_store_counts_put(s, rq.id, &counts));
+    FAILS(sx_store_counts_get(s, rq.id, &counts));
     FAILS(sx_store_rcvq_delete(s, rq.id));
     FAILS(sx_store_sndq_add(s, &sq));
     ok(sx_store_sndq_add(s, &sq));
@@ -328,6 +325,16 @@ static void each_function_reports_a_fault(void **state)
     FAILS(sx_store_sndq_update(s, &sq));
     FAILS(sx_store_sndq_next(s, 0, &sq));
     FAILS(sx_store_sndq_delete(s, sq.id));
+    return sq.id;
+}
+
+static void faults_of_keys(struct sx_store *s, int64_t conn)
+{
+    struct sx_ratchet r = make_ratchet(), got = { 0 };
+    struct sx_skipped_diff no_diff = { 0 };
+    struct sx_skipped k = make_skipped(1, 2);
+    struct sx_x3dh_keys x;
+
     ok(sx_ratchet_add_skipped(&r, &k));
     FAILS(sx_store_ratchet_put(s, conn, &r, NULL));
     FAILS(sx_store_ratchet_put(s, conn, &r, &no_diff));
@@ -341,29 +348,47 @@ static void each_function_reports_a_fault(void **state)
     FAILS(sx_store_x3dh_put(s, conn, &x));
     FAILS(sx_store_x3dh_get(s, conn, &x));
     FAILS(sx_store_x3dh_delete(s, conn));
+    sx_ratchet_wipe(&r);
+    sx_x3dh_keys_wipe(&x);
+}
+
+static void faults_of_sending(struct sx_store *s, int64_t conn, int64_t queue)
+{
+    struct sx_snd_msg sm = { .conn_id = conn, .id = 1 };
+    int64_t n;
+    bool flag;
+
     FAILS(sx_store_snd_msg_add(s, &sm));
     ok(sx_store_snd_msg_add(s, &sm));
-    FAILS(sx_store_delivery_add(s, sq.id, conn, 1));
-    ok(sx_store_delivery_add(s, sq.id, conn, 1));
-    FAILS(sx_store_delivery_next(s, sq.id, 0, &sm));
-    FAILS(sx_store_delivery_retry(s, sq.id, 1, 1, false));
-    FAILS(sx_store_delivery_count_of(s, sq.id, &n));
-    FAILS(sx_store_counts_put(s, rq.id, &counts));
-    FAILS(sx_store_counts_get(s, rq.id, &counts));
+    FAILS(sx_store_delivery_add(s, queue, conn, 1));
+    ok(sx_store_delivery_add(s, queue, conn, 1));
+    FAILS(sx_store_delivery_next(s, queue, 0, &sm));
+    FAILS(sx_store_delivery_retry(s, queue, 1, 1, false));
+    FAILS(sx_store_delivery_count_of(s, queue, &n));
     FAILS(sx_store_delivery_count(s, conn, &n));
     FAILS(sx_store_msg_sent(s, conn, 1));
-    FAILS(sx_store_delivery_copy(s, sq.id, sq.id));
+    FAILS(sx_store_delivery_copy(s, queue, queue));
     for (unsigned nth = 0; nth < 5; nth++) { /* begin, three statements, commit */
         sx_store_fault(s, nth, SIMPLEX_E_DB_FULL);
-        assert_int_equal(sx_store_delivery_move(s, sq.id, sq.id, 1, 9), SIMPLEX_E_DB_FULL);
-        ok(sx_store_delivery_next(s, sq.id, 0, &sm));
+        assert_int_equal(sx_store_delivery_move(s, queue, queue, 1, 9), SIMPLEX_E_DB_FULL);
+        ok(sx_store_delivery_next(s, queue, 0, &sm));
     }
     for (unsigned nth = 0; nth < 4; nth++) { /* begin, two statements, commit */
         sx_store_fault(s, nth, SIMPLEX_E_DB_FULL);
-        assert_int_equal(sx_store_delivery_done(s, sq.id, conn, 1, &flag), SIMPLEX_E_DB_FULL);
+        assert_int_equal(sx_store_delivery_done(s, queue, conn, 1, &flag), SIMPLEX_E_DB_FULL);
         assert_false(flag);
-        ok(sx_store_delivery_next(s, sq.id, 0, &sm));
+        ok(sx_store_delivery_next(s, queue, 0, &sm));
     }
+}
+
+static void faults_of_receiving(struct sx_store *s, int64_t conn)
+{
+    struct sx_rcv_msg_row rm = { .conn_id = conn, .id = 2 };
+    struct sx_age age = { .n = 1 };
+    int64_t n;
+    bool flag;
+    unsigned u;
+
     FAILS(sx_store_rcv_msg_add(s, &rm));
     FAILS(sx_store_rcv_msg_get(s, conn, 2, &rm));
     FAILS(sx_store_rcv_msg_find(s, conn, 1, sx_str("x"), &rm));
@@ -376,9 +401,20 @@ static void each_function_reports_a_fault(void **state)
     FAILS(sx_store_key_hash_add(s, conn, rm.hash, 1, 0));
     FAILS(sx_store_key_hash_known(s, conn, rm.hash, &flag));
     FAILS(sx_store_key_hash_count(s, conn, 0, 9, &n));
-    struct sx_age age = { .n = 1 };
     FAILS(sx_store_age_put(s, &age));
     FAILS(sx_store_age_get(s, &age));
+}
+
+static void faults_of_what_waits(struct sx_store *s, int64_t conn)
+{
+    struct sx_invitation inv = { .conn_id = conn, .link = sx_str("link") };
+    struct sx_confirmation cf = { .conn_id = conn };
+    struct sx_command cmd = { .conn_id = conn };
+    struct sx_event_row e = { .conn_id = conn };
+    int64_t ids[3], n;
+    size_t count;
+    bool flag;
+
     FAILS(sx_store_conf_add(s, &cf));
     FAILS(sx_store_conf_get(s, 1, &cf));
     FAILS(sx_store_conf_accept(s, 1, sx_str("x")));
@@ -402,9 +438,20 @@ static void each_function_reports_a_fault(void **state)
     sx_store_fault(s, 1, SIMPLEX_E_DB_IO); /* behind the messages */
     assert_int_equal(sx_store_event_next(s, 0, &e), SIMPLEX_E_DB_IO);
     FAILS(sx_store_event_delete(s, 1));
+}
+
+static void each_function_reports_a_fault(void **state)
+{
+    struct sx_store *s = tmp_open(*state);
+    int64_t conn = add_conn(s);
+
+    faults_of_connections(s, conn);
+    int64_t queue = faults_of_queues(s, conn);
+    faults_of_keys(s, conn);
+    faults_of_sending(s, conn, queue);
+    faults_of_receiving(s, conn);
+    faults_of_what_waits(s, conn);
     assert_int_equal(count_conns(s), 1);
-    sx_ratchet_wipe(&r);
-    sx_x3dh_keys_wipe(&x);
     sx_store_close(s);
 }
 
