@@ -6,9 +6,7 @@
  */
 #include <stdio.h>
 
-#include "support/agents.h"
-
-#include "agent/agent.h"
+#include "lone_agent.h"
 
 static struct story {
     char dir[256];
@@ -20,12 +18,6 @@ static struct story {
     struct sx_opened opened;
     struct sx_invitation request; /* its id */
 } s;
-
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
 
 static void expect_event(int32_t kind, int64_t conn, struct simplex_event *ev)
 {
@@ -62,14 +54,6 @@ static size_t count_events(void)
     return n;
 }
 
-static void start_again(void)
-{
-    s.a->failed = false;
-    s.a->uncommitted = 0;
-    sx_store_rollback(s.a->store);
-    sx_rt_clear(s.a);
-}
-
 /* True when it came to its end although the nth allocation failed, if there was one. */
 static bool attempt(step *fn, unsigned nth, bool *fired)
 {
@@ -88,7 +72,7 @@ static bool attempt(step *fn, unsigned nth, bool *fired)
     assert_true(*fired);
     if (!s.a->failed) /* else the rows went before the step did not find them */
         assert_int_equal(rc, SIMPLEX_E_NOMEM);
-    start_again();
+    lone_agent_undo(s.a);
     assert_int_equal(count_conns(), conns);
     assert_int_equal(count_events(), events);
     return false;
@@ -102,7 +86,7 @@ static void in_spite_of_failures(step *fn, unsigned least)
     for (nth = 0; fired; nth++) {
         assert_in_range(nth, 0, 300);
         if (attempt(fn, nth, &fired) && fired)
-            start_again(); /* what failed did not matter: once more from the beginning */
+            lone_agent_undo(s.a); /* what failed did not matter: once more from the beginning */
     }
     assert_true(nth > least);
     must(sx_store_commit(s.a->store));
@@ -140,7 +124,8 @@ static simplex_rc print(void)
 
 static simplex_rc ask(void)
 {
-    return sx_join(s.a, SX_USER_DEFAULT, sx_wr_bytes(&s.link), sx_str("may I?"), SIMPLEX_PQ_OFF, &s.asking);
+    return sx_join(s.a, SX_USER_DEFAULT, sx_wr_bytes(&s.link), sx_str("may I?"), SIMPLEX_PQ_OFF,
+                   &s.asking);
 }
 
 static simplex_rc get_command(enum sx_command_tag tag, struct sx_command *cmd)
@@ -293,7 +278,8 @@ static struct {
 
 static simplex_rc make_short(void)
 {
-    return sx_create_short(s.a, SX_USER_DEFAULT, SX_SHORT_INVITATION, SIMPLEX_PQ_OFF, &l.data, false, &l.made);
+    return sx_create_short(s.a, SX_USER_DEFAULT, SX_SHORT_INVITATION, SIMPLEX_PQ_OFF, &l.data,
+                           false, &l.made);
 }
 
 static simplex_rc command_of(int64_t conn, enum sx_command_tag tag, struct sx_command *cmd)
@@ -422,22 +408,9 @@ static void a_short_link_is_made_changed_and_joined(void **state)
 
 static int open_story(void **state)
 {
-    static const char *const servers[] = {
-        "smp://LcJUMfVhwD8yxjAiSaDzzGF3-kLG4Uh0Fl_ZIjrRwjI=@localhost:1"
-    };
-    char path[300];
-    simplex_agent_config cfg = { .size = sizeof cfg,
-                                 .db_path = path,
-                                 .db_key = sx_str("0123456789abcdef0123456789abcdef"),
-                                 .db_raw_key = true,
-                                 .servers = servers,
-                                 .n_servers = 1 };
-
     (void)state;
     memset(&s, 0, sizeof s);
-    tmp_make(s.dir);
-    (void)snprintf(path, sizeof path, "%s/db", s.dir);
-    must(sx_agent_prepare(&cfg, &s.a));
+    s.a = lone_agent_open(s.dir);
     return 0;
 }
 
@@ -446,8 +419,7 @@ static int close_story(void **state)
     (void)state;
     sx_wr_free(&s.link);
     sx_wr_free(&s.body);
-    must(simplex_agent_close(s.a));
-    tmp_remove(s.dir);
+    lone_agent_close(s.a, s.dir);
     return 0;
 }
 

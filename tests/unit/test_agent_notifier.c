@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 #include "agent/push.h"
+#include "lone_agent.h"
 #include "store/service.h"
-#include "support/agents.h"
 
 static struct story {
     char dir[256];
@@ -19,12 +19,6 @@ static struct story {
     uint8_t ntf_id[24];
     struct sx_rsp rsp;
 } s;
-
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
 
 /* ---- events and commands ---- */
 
@@ -103,14 +97,6 @@ static simplex_rc bracket(step *fn)
     return rc;
 }
 
-static void start_again(void)
-{
-    s.a->failed = false;
-    s.a->uncommitted = 0;
-    sx_store_rollback(s.a->store);
-    sx_rt_clear(s.a);
-}
-
 static void in_spite_of_failures(step *fn)
 {
     bool fired = true;
@@ -122,7 +108,7 @@ static void in_spite_of_failures(step *fn)
         fired = sx_fault_disarm();
         assert_true(fired || (rc == SIMPLEX_OK && !s.a->failed));
         if (fired)
-            start_again();
+            lone_agent_undo(s.a);
         assert_in_range(nth, 0, 300);
     }
     must(sx_store_commit(s.a->store));
@@ -485,30 +471,16 @@ static void services_and_their_queues_are_kept(void **state)
 
 static int open_story(void **state)
 {
-    static const char *const servers[] = {
-        "smp://LcJUMfVhwD8yxjAiSaDzzGF3-kLG4Uh0Fl_ZIjrRwjI=@localhost:1"
-    };
-    char path[300];
-    simplex_agent_config cfg = { .size = sizeof cfg,
-                                 .db_path = path,
-                                 .db_key = sx_str(AGENT_KEY),
-                                 .db_raw_key = true,
-                                 .servers = servers,
-                                 .n_servers = 1 };
-
     (void)state;
     memset(&s, 0, sizeof s);
-    tmp_make(s.dir);
-    (void)snprintf(path, sizeof path, "%s/db", s.dir);
-    must(sx_agent_prepare(&cfg, &s.a));
+    s.a = lone_agent_open(s.dir);
     return 0;
 }
 
 static int close_story(void **state)
 {
     (void)state;
-    must(simplex_agent_close(s.a));
-    tmp_remove(s.dir);
+    lone_agent_close(s.a, s.dir);
     return 0;
 }
 

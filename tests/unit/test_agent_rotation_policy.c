@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When queues rotate: the times that are drawn, by an agent without thread and network. */
-#include "support/agents.h"
+#include "lone_agent.h"
 
 #include "agent/rotation.h"
 
@@ -12,12 +12,6 @@ static char dir[256];
 static struct simplex_agent *a;
 static int64_t conns[CONNS];
 
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
-
 static int64_t add_conn(void)
 {
     struct sx_conn c = { .role = SX_INITIATOR, .state = SX_CONN_READY, .last_rcv_ext_id = 100 };
@@ -28,19 +22,8 @@ static int64_t add_conn(void)
 
 static int setup(void **state)
 {
-    static const char *const servers[] = {
-        "smp://LcJUMfVhwD8yxjAiSaDzzGF3-kLG4Uh0Fl_ZIjrRwjI=@localhost:1"
-    };
-    char path[300];
-    simplex_agent_config cfg = { .size = sizeof cfg, .servers = servers, .n_servers = 1 };
-
     (void)state;
-    tmp_make(dir);
-    (void)snprintf(path, sizeof path, "%s/db", dir);
-    cfg.db_path = path;
-    cfg.db_key = sx_str(AGENT_KEY);
-    cfg.db_raw_key = true;
-    must(sx_agent_prepare(&cfg, &a));
+    a = lone_agent_open(dir);
     for (size_t n = 0; n < CONNS; n++)
         conns[n] = add_conn();
     return 0;
@@ -49,8 +32,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    (void)simplex_agent_close(a);
-    tmp_remove(dir);
+    lone_agent_close(a, dir);
     return 0;
 }
 
