@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* smp-server.ini as a whole: files of the reference, messages with lines, reload, paths. */
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "support/vec.h"
@@ -592,6 +593,11 @@ static void files_are_read_and_their_faults_named(void **state)
     assert_int_equal(said.errors, 1);
     assert_non_null(strstr(said.text[0], "run `smp-server init`"));
     assert_int_equal(sx_config_read("/tmp", reports_add, &said, &c), SIMPLEX_E_SYSTEM);
+    assert_int_equal(mkfifo(path, 0600), 0); /* not waited for */
+    memset(&said, 0, sizeof said);
+    assert_int_equal(sx_config_read(path, reports_add, &said, &c), SIMPLEX_E_SYSTEM);
+    assert_non_null(strstr(said.text[0], "it is not a file"));
+    assert_int_equal(unlink(path), 0);
     sx_config_free(&c); /* empty: fine */
 }
 

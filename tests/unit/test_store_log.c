@@ -426,6 +426,10 @@ static void says_which_file_cannot_be_used(void **state)
     assert_int_equal(open_log(NULL, false, &l), SIMPLEX_E_SYSTEM);
     assert_non_null(strstr(problem, path));
     assert_int_equal(rmdir(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0); /* not waited for */
+    assert_int_equal(open_log(NULL, false, &l), SIMPLEX_E_SYSTEM);
+    assert_non_null(strstr(problem, "is not a file"));
+    assert_int_equal(unlink(path), 0);
     snprintf(path, sizeof(path), "%s/none/smp-server-store.log", dir);
     assert_int_equal(open_log(NULL, false, &l), SIMPLEX_E_SYSTEM);
     assert_non_null(strstr(problem, path));
