@@ -45,6 +45,11 @@ static int64_t pause_of(const struct sx_rotation_policy *p)
     return around(DAY / (p->per_day > 0 ? p->per_day : DEFAULT_PER_DAY), 50);
 }
 
+static int64_t pause_of_user(const struct sx_user_rotation *u, const struct sx_rotation_policy *p)
+{
+    return pause_of(sx_rotates(&u->policy) ? &u->policy : p);
+}
+
 int64_t sx_rotation_spread(const struct sx_rotation_policy *p)
 {
     return p->spread > 0 ? p->spread : DEFAULT_SPREAD;
@@ -179,32 +184,41 @@ simplex_rc sx_rotation_ended(struct simplex_agent *a, int64_t conn, bool complet
 /* ---- what is due ---- */
 
 /* False: another rotation of this user has started not long ago, and r waits for its turn. */
-static simplex_rc take_turn(struct simplex_agent *a, int64_t user,
-                            const struct sx_rotation_policy *p, struct sx_rotation *r, bool *mine)
+static simplex_rc has_turn(struct simplex_agent *a, const struct sx_rotation_policy *p,
+                           struct sx_user_rotation *u, struct sx_rotation *r, bool *yes)
 {
-    struct sx_user_rotation u;
     int64_t now = sx_now_ms(), waiting = 0;
-    simplex_rc rc = sx_store_user_rotation_get(a->store, user, &u);
+    simplex_rc rc = sx_store_user_rotation_get(a->store, u->user, u);
 
-    *mine = true;
-    if (rc == SIMPLEX_E_NOT_FOUND) { /* only connections have policies: the pause is theirs */
-        u = (struct sx_user_rotation){ .user = user };
-        rc = SIMPLEX_OK;
-    }
-    int64_t pause = pause_of(sx_rotates(&u.policy) ? &u.policy : p);
+    *yes = true;
+    if (rc != SIMPLEX_OK) /* only connections have policies: the pause is theirs */
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
     /* Further ahead than any pause: the clock was set back. */
-    if (rc == SIMPLEX_OK && u.next_at > now && u.next_at - now <= 2 * DAY) {
-        *mine = false;
-        rc = sx_store_rotation_overdue(a->store, user, now, &waiting);
-        r->due_at = u.next_at + sx_up_to(pause * (waiting < 1000 ? waiting : 1000));
-        return rc;
-    }
-    u.next_at = now + pause;
-    return rc == SIMPLEX_OK ? sx_store_user_rotation_put(a->store, &u) : rc;
+    if (u->next_at <= now || u->next_at - now > 2 * DAY)
+        return SIMPLEX_OK;
+    *yes = false;
+    rc = sx_store_rotation_overdue(a->store, u->user, now, &waiting);
+    r->due_at = u->next_at + sx_up_to(pause_of_user(u, p) * (waiting < 1000 ? waiting : 1000));
+    return rc;
+}
+
+/* The turn is used up, and the pause begins. */
+static simplex_rc started(struct simplex_agent *a, const struct sx_rotation_policy *p,
+                          struct sx_user_rotation *u, struct sx_rotation *r)
+{
+    int64_t now = sx_now_ms();
+
+    r->running = true;
+    r->unlisted = false;
+    r->counts.started++;
+    r->due_at = now + PATIENCE;
+    u->next_at = now + pause_of_user(u, p);
+    return sx_store_user_rotation_put(a->store, u);
 }
 
 static simplex_rc start(struct simplex_agent *a, const struct sx_conn *c, struct sx_rotation *r)
 {
+    struct sx_user_rotation u = { .user = c->user };
     struct sx_rotation_policy p;
     int64_t queue;
     bool mine, listed;
@@ -215,7 +229,7 @@ static simplex_rc start(struct simplex_agent *a, const struct sx_conn *c, struct
         return sx_rotation_put(a, r);
     }
     if (rc == SIMPLEX_OK)
-        rc = take_turn(a, c->user, &p, r, &mine);
+        rc = has_turn(a, &p, &u, r, &mine);
     if (rc != SIMPLEX_OK)
         return rc;
     if (!mine)
@@ -223,17 +237,13 @@ static simplex_rc start(struct simplex_agent *a, const struct sx_conn *c, struct
     rc = sx_rotation_queue(a, c, &queue, &listed);
     if (rc == SIMPLEX_OK)
         rc = sx_switch_start(a, r->conn_id, queue, sx_bytes(NULL, 0));
-    if (rc == SIMPLEX_OK) {
-        r->running = true;
-        r->unlisted = false;
-        r->counts.started++;
-        r->due_at = sx_now_ms() + PATIENCE;
-    } else if (sx_rc_is_store(rc)) {
-        return rc;
-    } else { /* one is under way, the ratchet is out of step, or there are no servers: later */
+    if (rc == SIMPLEX_OK)
+        rc = started(a, &p, &u, r);
+    else if (!sx_rc_is_store(rc)) { /* under way, out of step, or no servers: later, others now */
         r->due_at = sx_now_ms() + around(sx_rotation_spread(&p), 50);
+        rc = SIMPLEX_OK;
     }
-    return sx_rotation_put(a, r);
+    return rc == SIMPLEX_OK ? sx_rotation_put(a, r) : rc;
 }
 
 /* The peer did not come for its new queue, or the new server is gone: the old one stays until the

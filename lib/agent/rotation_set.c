@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Policies of rotation: setting them, showing them, and what a change of the servers means. */
 #include "agent/rotation.h"
+#include "agent/several.h"
 #include "agent/users.h"
 
 /* ---- the servers of a user have changed ---- */
@@ -22,7 +23,8 @@ simplex_rc sx_rotation_queue(struct simplex_agent *a, const struct sx_conn *c, i
     *listed = true;
     for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
         rc = sx_store_rcvq_of(a->store, c->id, n, &q);
-        if (rc != SIMPLEX_OK || q.deleted || q.replaces != 0)
+        if (rc != SIMPLEX_OK || q.deleted || q.replaces != 0 || sx_is_added(&q) ||
+            q.switch_state == SX_SW_REMOVE)
             continue;
         bool on_list = sx_serves(a, c->user, SX_SRV_STORAGE, &q.server);
         if (*queue == 0 || (*listed && !on_list) || (*listed == on_list && q.id < *queue)) {

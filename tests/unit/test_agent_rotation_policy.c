@@ -3,6 +3,7 @@
 #include "lone_agent.h"
 
 #include "agent/rotation.h"
+#include "agent/users.h"
 
 #define CONNS 300
 #define HOUR (3600 * 1000LL)
@@ -18,6 +19,24 @@ static int64_t add_conn(void)
 
     must(sx_store_conn_add(a->store, &c));
     return c.id;
+}
+
+/* What a connection needs to be rotated. */
+static void add_queues(int64_t conn)
+{
+    struct sx_server server = a->servers.v[0].server;
+    struct sx_queue_addr to = { .v = { SX_CLIENT_MAX, SX_CLIENT_MAX },
+                                .server = server,
+                                .snd_id = { .len = 24 },
+                                .mode = SX_MODE_MESSAGING };
+    struct sx_rcv_queue q;
+    struct sx_snd_queue sq;
+    struct sx_keypair dh;
+
+    must(sx_keypair_new(SX_X25519, &dh));
+    to.dh = dh.pub;
+    must(sx_new_rcv_queue_on(a, conn, &server, SX_CLIENT_MAX, 0, &q));
+    must(sx_new_snd_queue(a, conn, &to, SX_CLIENT_MAX, &sq));
 }
 
 static int setup(void **state)
@@ -103,6 +122,8 @@ static void what_waits_for_its_turn_is_spread(void **state)
     struct sx_user_rotation u;
 
     (void)state;
+    for (size_t n = 0; n < CONNS; n++)
+        add_queues(conns[n]);
     set(&policy);
     for (int n = 0; n < 20; n++)
         turn();
@@ -116,6 +137,24 @@ static void what_waits_for_its_turn_is_spread(void **state)
     }
     assert_true(later >= CONNS - 1); /* one had its turn */
     assert_true(last > now + 100 * HOUR);
+}
+
+/* The budget is for those that can. */
+static void what_cannot_start_takes_no_turn(void **state)
+{
+    static const simplex_rotation policy = { .size = sizeof policy, .every = 1, .per_day = 24 };
+    struct sx_user_rotation u;
+
+    (void)state;
+    add_queues(conns[CONNS - 1]);
+    set(&policy);
+    for (int n = 0; n < 20; n++)
+        turn();
+    must(sx_store_user_rotation_get(a->store, SX_USER_DEFAULT, &u));
+    assert_true(u.next_at > sx_now_ms());
+    assert_int_equal(row_of(conns[CONNS - 1]).counts.started, 1);
+    assert_int_equal(row_of(conns[0]).counts.started, 0);
+    assert_true(row_of(conns[0]).due_at > sx_now_ms()); /* tried again later */
 }
 
 static void a_failure_waits_longer_each_time(void **state)
@@ -154,6 +193,7 @@ static void a_clock_that_was_set_back_does_not_stop_rotation(void **state)
     int64_t now = sx_now_ms();
 
     (void)state;
+    add_queues(conns[0]);
     set(&policy);
     must(sx_store_user_rotation_get(a->store, SX_USER_DEFAULT, &u));
     u.next_at = now + 21 * DAY;
@@ -191,6 +231,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_first_times_are_all_over_the_interval, setup, teardown),
         cmocka_unit_test_setup_teardown(later_times_vary_by_the_jitter, setup, teardown),
         cmocka_unit_test_setup_teardown(what_waits_for_its_turn_is_spread, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_start_takes_no_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_waits_longer_each_time, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_that_was_set_back_does_not_stop_rotation, setup,
                                         teardown),
