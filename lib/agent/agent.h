@@ -139,6 +139,8 @@ struct sx_rt_rcvq { /* a receiving queue that has an id on its server */
     bool notifier;             /* has a row of notifiers */
     bool assoc;                /* its server knows it to be the service's */
     uint8_t quiet;             /* SUBs of a drain without a message since */
+    int64_t subscribed_at;     /* mono ms of the last answer to SUB; 0: none */
+    int64_t doubted_at;        /* mono ms of the last END that was not believed; 0: none */
     int64_t held_since;        /* mono ms; 0: not */
     int64_t fetched_ts;        /* ms: of the message that was fetched */
     int64_t held_ext;          /* on_hold: the number of that message */
@@ -873,6 +875,8 @@ void sx_code_text(const uint8_t code[32], char text[SIMPLEX_CODE_TEXT]);
 simplex_rc sx_load_queues(struct simplex_agent *a) SIMPLEX_CHECK; /* all rows into the tables */
 void sx_check_subscriptions(struct simplex_agent *a); /* at the end of a turn */
 void sx_subscribe_server(struct simplex_agent *a, struct sx_rt_server *s); /* what is pending */
+/* Delivers again what was not acknowledged. */
+void sx_subscribe_again(struct sx_rt_rcvq *q);
 simplex_rc sx_set_subscribed(struct simplex_agent *a, int64_t conn, bool on) SIMPLEX_CHECK;
 void sx_on_up(void *user, struct sx_client *c);
 void sx_on_down(void *user, struct sx_client *c, simplex_rc rc);

@@ -54,8 +54,6 @@ static simplex_rc may_come(struct simplex_agent *a, const struct sx_rcv_queue *q
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
 }
 
-static void ask_again(struct simplex_agent *a, struct sx_rt_rcvq *rt);
-
 /* One of several, not q: may it bring what comes before message ext_id of q? */
 static bool other_may(struct simplex_agent *a, const struct sx_rcv_queue *other, int64_t ext_id,
                       bool wait)
@@ -68,7 +66,7 @@ static bool other_may(struct simplex_agent *a, const struct sx_rcv_queue *other,
     if (rt->on_hold && rt->held_ext >= ext_id)
         return false;  /* nothing earlier is behind it */
     if (rt->on_hold) { /* that one is earlier */
-        ask_again(a, rt);
+        sx_subscribe_again(rt);
         return true;
     }
     return wait;
@@ -177,17 +175,6 @@ void sx_held(struct simplex_agent *a, int64_t queue, int64_t ext_id)
         a->held_until = due;
 }
 
-/* Subscribing again delivers what was not acknowledged. */
-static void ask_again(struct simplex_agent *a, struct sx_rt_rcvq *rt)
-{
-    rt->on_hold = false;
-    if (rt->sub != SX_SUB_ACTIVE || !sx_client_is_up(rt->server->client))
-        return; /* it comes with the subscription */
-    rt->again = true;
-    sx_rt_sub_set(rt, SX_SUB_PENDING);
-    sx_subscribe_server(a, rt->server);
-}
-
 void sx_held_release(struct simplex_agent *a, int64_t conn)
 {
     bool left = false;
@@ -197,7 +184,7 @@ void sx_held_release(struct simplex_agent *a, int64_t conn)
     for (size_t b = 0; b < SX_TABLE; b++) {
         for (struct sx_rt_rcvq *rt = a->rcvqs_by_id[b]; rt != NULL; rt = rt->next_id) {
             if (rt->on_hold && rt->conn == conn)
-                ask_again(a, rt);
+                sx_subscribe_again(rt);
             left = left || rt->on_hold;
         }
     }
@@ -226,7 +213,7 @@ void sx_held_check(struct simplex_agent *a)
                 continue;
             at = rt->held_since + a->cfg.hold_time;
             if (at <= now && !waits_for_ack(a, rt)) {
-                ask_again(a, rt);
+                sx_subscribe_again(rt);
                 continue;
             }
             if (at <= now)

@@ -161,6 +161,7 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     if (why == SIMPLEX_OK) {
         sx_rt_sub_set(q, SX_SUB_ACTIVE);
         q->subscribed_here = true;
+        q->subscribed_at = sx_mono_ms();
         if (!q->again)
             note_subscribed(s, q->conn);
         q->again = false;
@@ -222,6 +223,15 @@ void sx_subscribe_server(struct simplex_agent *a, struct sx_rt_server *s)
         }
         sx_rt_sub_set(q, SX_SUB_SENT);
     }
+}
+
+void sx_subscribe_again(struct sx_rt_rcvq *q)
+{
+    q->on_hold = false;
+    if (q->sub != SX_SUB_ACTIVE || !sx_client_is_up(q->server->client))
+        return; /* it comes with the subscription */
+    q->again = true;
+    sx_rt_sub_set(q, SX_SUB_PENDING); /* sent when the turn ends, with others */
 }
 
 simplex_rc sx_set_subscribed(struct simplex_agent *a, int64_t conn, bool on)
@@ -310,6 +320,30 @@ void sx_on_down(void *user, struct sx_client *c, simplex_rc why)
         sx_free(conns);
 }
 
+/*
+ * Who has taken the subscription over may be ourselves: a SUB of our last session, or of the run
+ * before, that was held up on its way and came behind the one of this session. Nobody listens there.
+ * Or a server that collects its ENDs tells of a time before our last SUB. So soon after that an END
+ * is not believed; but another one is, since with another client we do not fight.
+ */
+#define END_DOUBTED 30000        /* ms since the answer to our SUB: twice what servers collect */
+#define END_DOUBTED_ONCE 600000 /* ms */
+
+static bool is_doubtful(struct sx_rt_rcvq *q)
+{
+    int64_t now = sx_mono_ms();
+
+    if (!q->want)
+        return false;
+    if (q->sub == SX_SUB_PENDING || q->sub == SX_SUB_SENT)
+        return true; /* of before: our SUB takes it */
+    if (q->sub != SX_SUB_ACTIVE || q->subscribed_at == 0 || now - q->subscribed_at >= END_DOUBTED ||
+        (q->doubted_at != 0 && now - q->doubted_at < END_DOUBTED_ONCE))
+        return false;
+    q->doubted_at = now;
+    return true;
+}
+
 static void unsubscribed(struct simplex_agent *a, struct sx_rt_rcvq *q, int32_t kind)
 {
     simplex_rc rc;
@@ -317,6 +351,10 @@ static void unsubscribed(struct simplex_agent *a, struct sx_rt_rcvq *q, int32_t 
     q->subscribed_here = false;
     if (kind == SIMPLEX_EV_END)
         sx_svc_ended(a, q);
+    if (kind == SIMPLEX_EV_END && is_doubtful(q)) {
+        sx_subscribe_again(q);
+        return;
+    }
     if (q->sub == SX_SUB_NONE)
         return; /* told already */
     sx_rt_sub_set(q, SX_SUB_NONE);
