@@ -130,6 +130,20 @@ void mem_disconnect(struct mem_client *c)
     memset(c, 0, sizeof(*c));
 }
 
+void mem_open_two(struct mem_two *t, const struct sx_srv_cfg *cfg)
+{
+    mem_open(&t->m, cfg);
+    mem_connect(&t->m, &t->a, 0, 0);
+    mem_connect(&t->m, &t->b, 1, 0);
+}
+
+void mem_close_two(struct mem_two *t)
+{
+    mem_disconnect(&t->a);
+    mem_disconnect(&t->b);
+    mem_close(&t->m);
+}
+
 void mem_settle(struct mem_server *m)
 {
     for (int round = 0; round < 3; round++)

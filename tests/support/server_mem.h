@@ -54,6 +54,13 @@ simplex_rc mem_try_service(struct mem_server *m, struct mem_client *c, unsigned 
                            uint16_t max_version, const struct sx_service_cert *cert,
                            const struct sx_chain *tls_chain);
 void mem_disconnect(struct mem_client *c);
+struct mem_two { /* a recipient and a sender on different threads */
+    struct mem_server m;
+    struct mem_client a, b;
+};
+void mem_open_two(struct mem_two *t, const struct sx_srv_cfg *cfg);
+void mem_close_two(struct mem_two *t);
+
 void mem_settle(struct mem_server *m);  /* runs the hubs until nothing is left to do */
 void mem_receive(struct mem_client *c); /* what the server has for it */
 

@@ -2,25 +2,6 @@
 /* Link data and notifications (protocol/smp.md sections 6.3, 7 and 11). */
 #include "support/server_mem.h"
 
-struct two {
-    struct mem_server m;
-    struct mem_client a, b;
-};
-
-static void open_two(struct two *t)
-{
-    mem_open(&t->m, NULL);
-    mem_connect(&t->m, &t->a, 0, 0);
-    mem_connect(&t->m, &t->b, 1, 0);
-}
-
-static void close_two(struct two *t)
-{
-    mem_disconnect(&t->a);
-    mem_disconnect(&t->b);
-    mem_close(&t->m);
-}
-
 #define FIXED sx_str("fixed data")
 #define USER sx_str("user data")
 
@@ -97,12 +78,12 @@ static void assert_link(const struct sx_rsp *r, const struct mem_queue *q, simpl
 /* testInvQueueLinkData */
 static void invitation_links_secure_their_queue(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q;
     struct sx_keypair other;
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     assert_int_equal(sx_keypair_new(SX_ED25519, &other), SIMPLEX_OK);
     mem_assert_cmd_err(new_link(&t.a, &q, SX_MODE_MESSAGING, false), SX_CMD_PROHIBITED);
     mem_assert_tag(new_link(&t.a, &q, SX_MODE_MESSAGING, true), SX_R_IDS);
@@ -117,16 +98,16 @@ static void invitation_links_secure_their_queue(void **state)
     mem_assert_err(lset(&t.a, &q, link_id(&q), FIXED, USER), SX_ERR_AUTH);
     mem_assert_tag(mem_rcv(&t.a, &q, SX_LDEL), SX_R_OK);
     mem_assert_err(lkey(&t.b, &q.snd, &q.snd.pub, link_id(&q)), SX_ERR_AUTH);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 static void the_first_message_removes_the_invitation_link(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q, contact;
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_assert_tag(new_link(&t.a, &q, SX_MODE_MESSAGING, true), SX_R_IDS);
     assert_link(lkey(&t.b, &q.snd, &q.snd.pub, link_id(&q)), &q, USER);
     mem_assert_tag(mem_send(&t.b, &q, true, "confirmation"), SX_R_OK);
@@ -136,18 +117,18 @@ static void the_first_message_removes_the_invitation_link(void **state)
     mem_assert_tag(new_link(&t.a, &contact, SX_MODE_CONTACT, true), SX_R_IDS);
     mem_assert_tag(mem_send(&t.b, &contact, false, "request"), SX_R_OK);
     assert_link(lget(&t.b, &contact), &contact, USER);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 /* testContactQueueLinkData */
 static void contact_links_are_open_to_all(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q;
     struct sx_cmd cmd = { .tag = SX_LGET };
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_assert_cmd_err(new_link(&t.a, &q, SX_MODE_CONTACT, false), SX_CMD_PROHIBITED);
     mem_assert_tag(new_link(&t.a, &q, SX_MODE_CONTACT, true), SX_R_IDS);
     mem_assert_err(lkey(&t.b, &q.snd, &q.snd.pub, link_id(&q)), SX_ERR_AUTH);
@@ -163,36 +144,36 @@ static void contact_links_are_open_to_all(void **state)
     mem_assert_tag(mem_rcv(&t.a, &q, SX_LDEL), SX_R_OK);
     mem_assert_tag(mem_rcv(&t.a, &q, SX_LDEL), SX_R_OK);
     mem_assert_err(lget(&t.b, &q), SX_ERR_AUTH);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 /* testDuplicateQueueLinkData */
 static void a_link_id_cannot_be_taken_over(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue victim, q;
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_assert_tag(new_link(&t.a, &victim, SX_MODE_CONTACT, true), SX_R_IDS);
     mem_new(&t.b, &q, SX_MODE_CONTACT, true);
     mem_assert_err(lset(&t.b, &q, link_id(&victim), FIXED, sx_str("mine")), SX_ERR_AUTH);
     assert_link(lget(&t.b, &victim), &victim, USER);
     mem_assert_tag(mem_rcv(&t.b, &q, SX_DEL), SX_R_OK);
     assert_link(lget(&t.b, &victim), &victim, USER);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 /* The sender id follows from the correlation id: it cannot be taken a second time. */
 static void a_taken_sender_id_is_refused_whole(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q = { .rcv_id = { 0 } };
     uint8_t corr[24] = "always the same", hash[48];
     simplex_bytes none = sx_bytes(NULL, 0);
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_keys(&q, SX_ED25519);
     sx_sha3_384(sx_bytes(corr, 24), hash);
     struct sx_cmd cmd = mem_new_cmd(&q, SX_MODE_MESSAGING, true);
@@ -203,7 +184,7 @@ static void a_taken_sender_id_is_refused_whole(void **state)
     mem_assert_err(mem_cmd_corr(&t.a, &q.rcv, corr, none, &cmd), SX_ERR_AUTH);
     assert_int_equal(sx_qstore_queues(t.m.srv->store), 1);
     assert_int_equal(t.a.peer.n_subs, 1);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 /* ---- notifications ---- */
@@ -277,13 +258,13 @@ static void expect_nmsg(struct mem_client *c, const struct notifier *n, simplex_
 /* testMessageNotifications */
 static void notifies_about_messages(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_client c;
     struct mem_queue q;
     struct notifier old, n, newer;
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_connect(&t.m, &c, 0, 0);
     mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
     mem_assert_tag(mem_skey(&t.b, &q), SX_R_OK);
@@ -316,18 +297,18 @@ static void notifies_about_messages(void **state)
     mem_assert_quiet(&c);
     mem_assert_quiet(&t.b);
     mem_disconnect(&c);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 static void keeps_notifications_for_a_notifier_who_is_away(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q;
     struct notifier n;
     uint8_t ids[3][24];
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_new(&t.a, &q, SX_MODE_MESSAGING, false);
     mem_assert_tag(mem_skey(&t.b, &q), SX_R_OK);
     nkey(&t.a, &q, &n);
@@ -345,20 +326,20 @@ static void keeps_notifications_for_a_notifier_who_is_away(void **state)
     expect_nmsg(&t.b, &n, sx_bytes(ids[1], 24), (t.m.now - 2) / 1000);
     expect_nmsg(&t.b, &n, sx_bytes(ids[2], 24), (t.m.now - 1) / 1000);
     mem_assert_quiet(&t.b);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 /* First, middle and last of those that wait. */
 static void a_lost_notifier_does_not_disturb_those_that_wait(void **state)
 {
     enum { N = 5 };
-    struct two t;
+    struct mem_two t;
     struct mem_queue q[N];
     struct notifier n[N];
     uint8_t got = 0;
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     for (int i = 0; i < N; i++) {
         mem_new(&t.a, &q[i], SX_MODE_MESSAGING, false);
         mem_assert_tag(mem_skey(&t.b, &q[i]), SX_R_OK);
@@ -379,17 +360,17 @@ static void a_lost_notifier_does_not_disturb_those_that_wait(void **state)
     assert_int_equal(got, 1 << 1 | 1 << 3);
     mem_assert_quiet(&t.b);
     mem_assert_tag(send_notify(&t.a, &q[1]), SX_R_OK); /* one waits when the peer is closed */
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 static void packs_eighty_notifications_into_a_block(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q;
     struct notifier n;
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_new(&t.a, &q, SX_MODE_MESSAGING, false);
     mem_assert_tag(mem_skey(&t.b, &q), SX_R_OK);
     nkey(&t.a, &q, &n);
@@ -404,17 +385,17 @@ static void packs_eighty_notifications_into_a_block(void **state)
         mem_assert_tag(&it->rsp, SX_R_NMSG);
         assert_int_equal(it->block, first + i / 80);
     }
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 static void creates_a_queue_with_its_notifier(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q = { .rcv_id = { 0 } };
     struct notifier n;
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_keys(&q, SX_ED25519);
     assert_int_equal(sx_keypair_new(SX_ED25519, &n.key), SIMPLEX_OK);
     assert_int_equal(sx_keypair_new(SX_X25519, &n.dh), SIMPLEX_OK);
@@ -435,7 +416,7 @@ static void creates_a_queue_with_its_notifier(void **state)
     simplex_bytes id = mem_assert_msg(&q, mem_event(&t.a), "n");
     sx_peer_flush_ntfs(&t.b.peer);
     expect_nmsg(&t.b, &n, id, t.m.now / 1000);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 int main(void)

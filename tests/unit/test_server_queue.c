@@ -2,30 +2,6 @@
 /* Creating, securing, changing and deleting queues (protocol/smp.md sections 6.3 and 11). */
 #include "support/server_mem.h"
 
-struct two { /* a recipient and a sender on different threads */
-    struct mem_server m;
-    struct mem_client a, b;
-};
-
-static void open_two_cfg(struct two *t, const struct sx_srv_cfg *cfg)
-{
-    mem_open(&t->m, cfg);
-    mem_connect(&t->m, &t->a, 0, 0);
-    mem_connect(&t->m, &t->b, 1, 0);
-}
-
-static void open_two(struct two *t)
-{
-    open_two_cfg(t, NULL);
-}
-
-static void close_two(struct two *t)
-{
-    mem_disconnect(&t->a);
-    mem_disconnect(&t->b);
-    mem_close(&t->m);
-}
-
 static struct sx_cmd key_cmd(enum sx_cmd_tag tag, const struct sx_pub *key)
 {
     struct sx_cmd c = { .tag = tag };
@@ -37,11 +13,11 @@ static struct sx_cmd key_cmd(enum sx_cmd_tag tag, const struct sx_pub *key)
 /* testCreateSecure, for recipient and sender keys of one kind */
 static void create_and_secure(enum sx_alg alg)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q = { .rcv_id = { 0 } };
     struct sx_keypair other;
 
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_keys(&q, alg);
     assert_int_equal(sx_keypair_new(alg, &other), SIMPLEX_OK);
     struct sx_cmd new = mem_new_cmd(&q, SX_MODE_NONE, true);
@@ -69,7 +45,7 @@ static void create_and_secure(enum sx_alg alg)
     mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
     mem_assert_err(mem_send(&t.b, &q, false, "unsigned"), SX_ERR_AUTH);
     mem_assert_quiet(&t.a);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 static void secures_a_queue_by_key(void **state)
@@ -87,13 +63,13 @@ static void limits_the_body_by_version(void **state)
         size_t max;
     } rows[] = { { 6, 16088 },  { 7, 16088 },  { 8, 16064 },
                  { 10, 16064 }, { 11, 16048 }, { 19, 16048 } };
-    struct two t;
+    struct mem_two t;
     struct mem_queue q;
     static char body[16200];
 
     (void)state;
     memset(body, 'x', sizeof(body));
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_new(&t.a, &q, SX_MODE_NONE, true);
     for (size_t i = 0; i < SX_COUNT(rows); i++) {
         struct mem_client c;
@@ -108,18 +84,18 @@ static void limits_the_body_by_version(void **state)
         body[rows[i].max] = 'x';
         mem_disconnect(&c);
     }
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 /* testCreateSndSecure */
 static void secures_a_messaging_queue_by_skey(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q;
     struct sx_keypair other;
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
     assert_int_equal(sx_keypair_new(SX_ED25519, &other), SIMPLEX_OK);
     struct sx_cmd skey = key_cmd(SX_SKEY, &q.snd.pub), second = key_cmd(SX_SKEY, &other.pub);
@@ -131,22 +107,22 @@ static void secures_a_messaging_queue_by_skey(void **state)
     mem_assert_tag(mem_send(&t.b, &q, true, "one"), SX_R_OK);
     mem_assert_err(mem_send(&t.b, &q, false, "two"), SX_ERR_AUTH);
     mem_assert_msg(&q, mem_event(&t.a), "one");
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 /* testSndSecureProhibited */
 static void refuses_skey_unless_messaging(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue contact, unknown;
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_new(&t.a, &contact, SX_MODE_CONTACT, true);
     mem_new(&t.a, &unknown, SX_MODE_NONE, true);
     mem_assert_err(mem_skey(&t.b, &contact), SX_ERR_AUTH);
     mem_assert_err(mem_skey(&t.b, &unknown), SX_ERR_AUTH);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 static struct sx_cmd rkey_cmd(struct sx_wr *w, const struct sx_keypair *k, unsigned n)
@@ -161,14 +137,14 @@ static struct sx_cmd rkey_cmd(struct sx_wr *w, const struct sx_keypair *k, unsig
 /* testCreateUpdateKeys */
 static void replaces_recipient_keys(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q, inv;
     struct sx_keypair k[3];
     struct sx_wr w;
     struct sx_cmd que = { .tag = SX_QUE }, cmd;
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     sx_wr_init(&w, SX_BLOCK);
     mem_new(&t.a, &q, SX_MODE_CONTACT, true);
     k[0] = q.rcv;
@@ -190,7 +166,7 @@ static void replaces_recipient_keys(void **state)
     mem_new(&t.a, &inv, SX_MODE_MESSAGING, true);
     mem_assert_err(mem_cmd(&t.a, &inv.rcv, mem_rcv_id(&inv), &cmd), SX_ERR_AUTH);
     sx_wr_free(&w);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 /* Lists of keys must not make a block of 16 KB a matter of seconds. */
@@ -198,14 +174,14 @@ static void limits_what_a_block_costs_to_verify(void **state)
 {
     static struct sx_keypair k[SX_RKEYS_MAX];
     enum { COMMANDS = 5, VERIFIED = SX_BLOCK_LIST_KEYS_MAX / SX_RKEYS_MAX };
-    struct two t;
+    struct mem_two t;
     struct mem_queue q;
     struct mem_batch b;
     struct sx_wr w;
     struct sx_cmd que = { .tag = SX_QUE };
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     sx_wr_init(&w, SX_BLOCK);
     mem_new(&t.a, &q, SX_MODE_CONTACT, true);
     for (size_t i = 0; i < SX_RKEYS_MAX; i++)
@@ -231,18 +207,18 @@ static void limits_what_a_block_costs_to_verify(void **state)
         assert_int_equal(refused, COMMANDS - VERIFIED);
     }
     sx_wr_free(&w);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 /* testCreateDelete */
 static void suspends_and_deletes_a_queue(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q;
     struct sx_cmd off = { .tag = SX_OFF };
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
     mem_assert_tag(mem_skey(&t.b, &q), SX_R_OK);
     mem_assert_tag(mem_send(&t.b, &q, true, "one"), SX_R_OK);
@@ -265,7 +241,7 @@ static void suspends_and_deletes_a_queue(void **state)
     mem_assert_err(mem_rcv(&t.a, &q, SX_OFF), SX_ERR_AUTH);
     mem_assert_err(mem_rcv(&t.a, &q, SX_SUB), SX_ERR_AUTH);
     mem_assert_quiet(&t.a);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 /* testAllowNewQueues, and the password */
@@ -273,7 +249,7 @@ static void creates_queues_only_when_allowed(void **state)
 {
     struct sx_srv_cfg off = { .new_queues = false };
     struct sx_srv_cfg secret = { .new_queues = true, .password = sx_str("secret") };
-    struct two t;
+    struct mem_two t;
     struct mem_queue q = { .rcv_id = { 0 } };
     simplex_bytes none = sx_bytes(NULL, 0);
 
@@ -282,11 +258,11 @@ static void creates_queues_only_when_allowed(void **state)
     mem_close(&t.m);
     mem_keys(&q, SX_ED25519);
     struct sx_cmd cmd = mem_new_cmd(&q, SX_MODE_MESSAGING, true);
-    open_two_cfg(&t, &off);
+    mem_open_two(&t, &off);
     mem_assert_err(mem_cmd(&t.a, &q.rcv, none, &cmd), SX_ERR_AUTH);
-    close_two(&t);
+    mem_close_two(&t);
 
-    open_two_cfg(&t, &secret);
+    mem_open_two(&t, &secret);
     mem_assert_err(mem_cmd(&t.a, &q.rcv, none, &cmd), SX_ERR_AUTH);
     cmd.new_.has_password = true;
     cmd.new_.password = sx_str("secres");
@@ -294,10 +270,10 @@ static void creates_queues_only_when_allowed(void **state)
     cmd.new_.password = sx_str("secret");
     mem_assert_tag(mem_cmd(&t.a, &q.rcv, none, &cmd), SX_R_IDS);
     assert_int_equal(sx_qstore_queues(t.m.srv->store), 1);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
-static void blocked_for_the_recipient(struct two *t, const struct mem_queue *q)
+static void blocked_for_the_recipient(struct mem_two *t, const struct mem_queue *q)
 {
     static const enum sx_cmd_tag plain[] = { SX_SUB, SX_GET, SX_QUE, SX_LDEL, SX_NDEL };
     struct sx_wr w;
@@ -319,11 +295,11 @@ static void blocked_for_the_recipient(struct two *t, const struct mem_queue *q)
 
 static void blocked_queues_allow_off_and_del_alone(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q;
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
     struct sx_queue *found = sx_qstore_find(t.m.srv->store, SX_BY_SND, mem_snd_id(&q));
     assert_non_null(found);
@@ -354,7 +330,7 @@ static void blocked_queues_allow_off_and_del_alone(void **state)
     mem_assert_tag(mem_rcv(&t.a, &q, SX_OFF), SX_R_OK);
     mem_assert_err(mem_rcv(&t.a, &q, SX_QUE), SX_ERR_BLOCKED);
     mem_assert_tag(mem_rcv(&t.a, &q, SX_DEL), SX_R_OK);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 static bool contains(simplex_bytes json, const char *text)
@@ -369,11 +345,11 @@ static bool contains(simplex_bytes json, const char *text)
 
 static void describes_a_queue_as_json(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q;
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
     const struct sx_rsp *r = mem_rcv(&t.a, &q, SX_QUE);
     mem_assert_tag(r, SX_R_INFO);
@@ -401,20 +377,20 @@ static void describes_a_queue_as_json(void **state)
     mem_assert_tag(mem_rcv(&t.b, &q, SX_GET), SX_R_MSG);
     r = mem_cmd(&t.b, &q.rcv, mem_rcv_id(&q), &que);
     assert_true(contains(r->info.json, "\"qSubThread\":\"prohibitSub\""));
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 /* Every command of a block is verified before the first one runs, then they run in order. */
 static void runs_a_block_in_order_after_verifying_all(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q;
     struct mem_batch b;
     struct sx_cmd del = { .tag = SX_DEL }, que = { .tag = SX_QUE };
     struct sx_cmd bad = { .tag = SX_SUB };
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
     struct sx_cmd skey = key_cmd(SX_SKEY, &q.snd.pub);
     struct sx_cmd send = { .tag = SX_SEND, .send = { .body = sx_str("early") } };
@@ -436,17 +412,17 @@ static void runs_a_block_in_order_after_verifying_all(void **state)
     mem_assert_tag(&mem_next(&t.a)->rsp, SX_R_OK);
     mem_assert_err(&mem_next(&t.a)->rsp, SX_ERR_AUTH);
     assert_int_equal(t.a.n_blocks, 2); /* IDS, and one for all four */
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 static void every_failed_allocation_is_answered(void **state)
 {
-    struct two t;
+    struct mem_two t;
     struct mem_queue q = { .rcv_id = { 0 } };
     bool fired = true;
 
     (void)state;
-    open_two(&t);
+    mem_open_two(&t, NULL);
     mem_keys(&q, SX_ED25519);
     struct sx_cmd cmd = mem_new_cmd(&q, SX_MODE_MESSAGING, true);
     for (unsigned nth = 0; fired && nth < 50; nth++) {
@@ -472,7 +448,7 @@ static void every_failed_allocation_is_answered(void **state)
         }
     }
     assert_false(fired);
-    close_two(&t);
+    mem_close_two(&t);
 }
 
 int main(void)
