@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "agent/agent.h"
-#include "support/agents.h"
+#include "support/ring.h"
 
 static struct duo d;
 
@@ -241,6 +241,31 @@ static void a_farewell_survives_failures_of_the_disk(void **state)
     assert_true(f.nth > 20);
 }
 
+/* The other one may be away for ever. */
+static void one_of_several_servers_is_enough(void **state)
+{
+    struct ring r;
+    simplex_queue_info own, peer;
+    size_t away = 0;
+
+    (void)state;
+    ring_open(&r, 3, 1, 2, NULL);
+    ring_connect(&r);
+    expect_in_use(&r.i, r.ic, SIMPLEX_SWITCH_SND, 2);
+    assert_true(queue_at(&r.i, r.ic, SIMPLEX_SWITCH_RCV, 0, &own));
+    for (size_t n = 0; queue_at(&r.i, r.ic, SIMPLEX_SWITCH_SND, n, &peer); n++) {
+        if (server_of(&r, &peer) != server_of(&r, &own))
+            away = server_of(&r, &peer);
+    }
+    ring_away(&r, away);
+    expect(&r.i, SIMPLEX_EV_DISCONNECT, 0);
+    send_text(&r.i, r.ic, "farewell");
+    must(simplex_agent_delete_after_sending(r.i.a, r.ic));
+    receive_text(&r.j, r.jc, "farewell");
+    expect(&r.i, SIMPLEX_EV_DEL_CONN, r.ic);
+    ring_close(&r);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, open_duo, close_duo)
 
 int main(void)
@@ -254,6 +279,7 @@ int main(void)
         CASE(the_wait_can_be_ended),
         CASE(a_user_is_not_kept_by_it),
         CASE(a_farewell_survives_failures_of_the_disk),
+        cmocka_unit_test(one_of_several_servers_is_enough),
         CASE(an_address_or_a_beginning_goes_at_once),
     };
 
