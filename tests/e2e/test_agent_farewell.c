@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Deleting a connection when what was sent is delivered (the reference's testWaitDelivery...). */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 #include "support/ring.h"
@@ -266,6 +267,26 @@ static void one_of_several_servers_is_enough(void **state)
     ring_close(&r);
 }
 
+/* Whatever step of a move is on its way: nobody answers the next one. */
+static void the_peer_may_be_moving_its_queue(void **state)
+{
+    (void)state;
+    d.j.errors_ok = true; /* its move comes to nothing */
+    for (unsigned n = 0; n < 12; n++) {
+        if (n > 0)
+            duo_connect(&d);
+        must(simplex_agent_switch(d.j.a, d.jc, sx_str("")));
+        usleep(n * 2000);
+        send_text(&d.i, d.ic, "farewell");
+        must(simplex_agent_delete_after_sending(d.i.a, d.ic));
+        expect(&d.i, SIMPLEX_EV_SENT, d.ic);
+        expect(&d.i, SIMPLEX_EV_DEL_CONN, d.ic);
+        receive_text(&d.j, d.jc, "farewell");
+        must(simplex_agent_delete(d.j.a, d.jc));
+        expect(&d.j, SIMPLEX_EV_DEL_CONN, d.jc);
+    }
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, open_duo, close_duo)
 
 int main(void)
@@ -279,6 +300,7 @@ int main(void)
         CASE(the_wait_can_be_ended),
         CASE(a_user_is_not_kept_by_it),
         CASE(a_farewell_survives_failures_of_the_disk),
+        CASE(the_peer_may_be_moving_its_queue),
         cmocka_unit_test(one_of_several_servers_is_enough),
         CASE(an_address_or_a_beginning_goes_at_once),
     };
