@@ -7,6 +7,7 @@
  * a crash at any point continues the same attempt.
  */
 #include "agent/numbers.h"
+#include "agent/several.h"
 #include "agent/switch_again.h"
 
 #define X448_LEN 56
@@ -313,6 +314,8 @@ static simplex_rc agree(struct simplex_agent *a, struct sx_conn *c, const struct
     c->old_copy = false;
     if (rc == SIMPLEX_OK)
         rc = set_state(a, c, SX_SYNC_AGREED, SIMPLEX_OK, NULL);
+    if (rc == SIMPLEX_OK) /* the peer may never have read of them */
+        rc = sx_add_end(a, c, SIMPLEX_E_PROHIBITED, NULL);
     return rc == SIMPLEX_OK && !receives ? send_eready(a, c) : rc;
 }
 

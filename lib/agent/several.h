@@ -89,6 +89,9 @@ simplex_rc sx_queue_gone(struct simplex_agent *a, const struct sx_rcv_queue *q, 
                          const char *detail) SIMPLEX_CHECK;
 /* The peer does not use the queues beside the first. */
 simplex_rc sx_fall_back(struct simplex_agent *a, struct sx_conn *c) SIMPLEX_CHECK;
+/* What was said about queues that are being added is lost: they go. */
+simplex_rc sx_add_end(struct simplex_agent *a, struct sx_conn *c, simplex_rc why,
+                      const char *detail) SIMPLEX_CHECK;
 /* QADD or QUSE did not reach the peer. */
 simplex_rc sx_add_undelivered(struct simplex_agent *a, int64_t conn, simplex_rc why,
                               const char *detail) SIMPLEX_CHECK;

@@ -298,22 +298,30 @@ simplex_rc sx_add_secured(struct simplex_agent *a, struct sx_conn *c, struct sx_
     return rc == SIMPLEX_E_PROHIBITED ? sx_queue_drop(a, c, q, rc, NULL) : rc;
 }
 
-simplex_rc sx_add_undelivered(struct simplex_agent *a, int64_t conn, simplex_rc why,
-                              const char *detail)
+simplex_rc sx_add_end(struct simplex_agent *a, struct sx_conn *c, simplex_rc why,
+                      const char *detail)
 {
-    struct sx_conn c;
     struct sx_rcv_queue q;
-    simplex_rc rc = sx_store_conn_get(a->store, conn, &c);
+    simplex_rc rc = SIMPLEX_OK;
 
     for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
-        rc = sx_store_rcvq_of(a->store, conn, n, &q);
+        rc = sx_store_rcvq_of(a->store, c->id, n, &q);
         if (rc == SIMPLEX_OK && sx_is_added(&q) && q.switch_state != SX_SW_ADD_NEW && !q.deleted) {
-            rc = sx_queue_drop(a, &c, &q, why, detail);
+            rc = sx_queue_drop(a, c, &q, why, detail);
             n = UINT_MAX; /* the list is another one now: from its beginning */
         }
     }
     sx_wipe(&q, sizeof q);
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
+simplex_rc sx_add_undelivered(struct simplex_agent *a, int64_t conn, simplex_rc why,
+                              const char *detail)
+{
+    struct sx_conn c;
+    simplex_rc rc = sx_store_conn_get(a->store, conn, &c);
+
+    return rc == SIMPLEX_OK ? sx_add_end(a, &c, why, detail) : rc;
 }
 
 /* ---- removing ---- */

@@ -861,6 +861,59 @@ static void one_of_several_queues_moves(void **state)
     ring_close(&r);
 }
 
+static void wait_synced(struct test_agent *t, int64_t conn)
+{
+    int32_t state;
+
+    do {
+        simplex_event *ev = wait_event(t, SIMPLEX_EV_RSYNC, conn);
+        state = simplex_event_sync_state(ev);
+        simplex_event_free(ev);
+    } while (state != SIMPLEX_SYNC_OK);
+}
+
+/* J forgets what it was told: nobody would ever say more about the queue that is being added. */
+static void a_queue_is_not_added_across_a_new_ratchet(void **state)
+{
+    simplex_bytes key = sx_str("of the backup");
+    simplex_queue_info q;
+    simplex_event *ev;
+    struct ring r;
+    char path[320];
+    size_t first;
+    int64_t added;
+
+    (void)state;
+    ring_open(&r, 4, 1, 2, NULL); /* so that I knows that J uses several */
+    ring_connect(&r);
+    talk_both_ways(&r, "with one");
+    (void)snprintf(path, sizeof path, "%s/backup", r.dir);
+    assert_int_equal(simplex_agent_backup(r.j.a, path, key, false), SIMPLEX_OK);
+    assert_true(queue_at(&r.i, r.ic, SIMPLEX_SWITCH_RCV, 0, &q));
+    first = server_of(&r, &q);
+    ring_away(&r, first); /* J reads QADD, its answer does not arrive */
+    added = add(&r, "");
+    for (int k = 0; k < 1000 && count_queues(&r.j, r.jc, SIMPLEX_SWITCH_SND) < 2; k++)
+        (void)usleep(10000);
+    assert_int_equal(count_queues(&r.j, r.jc, SIMPLEX_SWITCH_SND), 2);
+    agent_close(&r.j);
+    assert_int_equal(simplex_agent_restore(path, key, false, r.j.db, sx_str(AGENT_KEY), true),
+                     SIMPLEX_OK);
+    agent_reopen(&r.j);
+    ring_back(&r, first);
+    assert_int_equal(simplex_agent_sync_ratchet(r.j.a, r.jc, false), SIMPLEX_OK);
+    wait_synced(&r.j, r.jc);
+    wait_synced(&r.i, r.ic);
+    ev = expect_change(&r.i, r.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_REMOVED);
+    assert_int_equal(simplex_event_queue_id(ev), added);
+    assert_int_equal(simplex_event_error(ev), SIMPLEX_E_PROHIBITED);
+    simplex_event_free(ev);
+    (void)add(&r, "");
+    simplex_event_free(expect_change(&r.i, r.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_ADDED));
+    all_in_use(&r, 2, 2);
+    ring_close(&r);
+}
+
 static void a_new_ratchet_is_made_through_all_queues(void **state)
 {
     struct ring r;
@@ -1004,6 +1057,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_of_several_queues_moves),
         cmocka_unit_test(a_policy_moves_one_queue_after_the_other),
         cmocka_unit_test(a_new_ratchet_is_made_through_all_queues),
+        cmocka_unit_test(a_queue_is_not_added_across_a_new_ratchet),
         cmocka_unit_test(everything_arrives_in_order_whatever_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
