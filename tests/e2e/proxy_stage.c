@@ -11,22 +11,13 @@ simplex_server_config hop_config(void)
 {
     simplex_server_config cfg;
 
-    simplex_server_config_init(&cfg);
-    cfg.end_flush_ms = cfg.ntf_flush_ms = 0;
-    cfg.threads = 2;
+    prompt_config(&cfg, 2);
     return cfg;
 }
 
 void hop_start(struct hop *h, simplex_server_config cfg)
 {
-    char error[300] = "";
-
-    cfg.error = error;
-    cfg.error_size = sizeof(error);
-    if (simplex_server_start(&cfg, &h->s) != SIMPLEX_OK)
-        fail_msg("%s", error);
-    simplex_server_fingerprint(h->s, h->key_hash);
-    h->peer = (struct smp_peer_cfg){ .port = simplex_server_port(h->s), .key_hash = h->key_hash };
+    h->s = run_server(&cfg, h->key_hash, &h->peer);
 }
 
 struct sx_server hop_at(const char *host, uint16_t port, const uint8_t key_hash[32])
@@ -199,25 +190,6 @@ void assert_proxy(const struct sx_rsp *r, enum sx_err_proxy proxy, unsigned brok
 
 /* ---- the recipient, at the relay ---- */
 
-void new_queue(struct smp_peer *p, struct queue *q, enum sx_alg snd)
-{
-    struct sx_cmd cmd = { .tag = SX_NEW };
-
-    assert_int_equal(sx_keypair_new(SX_ED25519, &q->rcv), SIMPLEX_OK);
-    assert_int_equal(sx_keypair_new(SX_X25519, &q->dh), SIMPLEX_OK);
-    assert_int_equal(sx_keypair_new(snd, &q->snd), SIMPLEX_OK);
-    cmd.new_.auth = q->rcv.pub;
-    cmd.new_.dh = q->dh.pub;
-    cmd.new_.mode = SX_MODE_MESSAGING;
-    cmd.new_.subscribe = true;
-    const struct sx_rsp *r = smp_peer_cmd(p, &q->rcv, sx_bytes(NULL, 0), &cmd);
-    assert_non_null(r);
-    assert_int_equal(r->tag, SX_R_IDS);
-    memcpy(q->rcv_id, r->ids.rcv_id.ptr, 24);
-    memcpy(q->snd_id, r->ids.snd_id.ptr, 24);
-    q->srv_dh = r->ids.srv_dh;
-}
-
 struct sx_rsp send_to(struct smp_peer *p, const struct route *route, struct queue *q, bool sign,
                       simplex_bytes body)
 {
@@ -248,6 +220,6 @@ void assert_received(struct smp_peer *p, const struct queue *q, simplex_bytes bo
 struct route net_route(struct net *n, simplex_server_config proxy, struct queue *q)
 {
     net_open(n, proxy);
-    new_queue(&n->rcv, q, SX_ED25519);
+    new_queue(&n->rcv, q, SX_ED25519, true);
     return open_route(&n->client, &n->to);
 }

@@ -7,10 +7,7 @@
 #define PROXY_STAGE_H
 
 #include "support/forwarder.h"
-#include "support/vec.h"
-
-#include "simplex/server.h"
-#include "support/blocking_client.h"
+#include "support/running_server.h"
 
 /* ---- servers ---- */
 
@@ -68,13 +65,6 @@ void assert_proxy(const struct sx_rsp *r, enum sx_err_proxy proxy, unsigned brok
 
 /* ---- the recipient, at the relay ---- */
 
-struct queue {
-    struct sx_keypair rcv, dh, snd;
-    uint8_t rcv_id[24], snd_id[24];
-    struct sx_pub srv_dh;
-};
-
-void new_queue(struct smp_peer *p, struct queue *q, enum sx_alg snd);
 struct sx_rsp send_to(struct smp_peer *p, const struct route *route, struct queue *q, bool sign,
                       simplex_bytes body);
 void assert_received(struct smp_peer *p, const struct queue *q, simplex_bytes body);

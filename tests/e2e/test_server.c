@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server over real TLS sockets: normal use, several loops, hostile and slow clients. */
-#include "support/vec.h"
-
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -10,8 +8,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "simplex/server.h"
-#include "support/blocking_client.h"
+#include "support/running_server.h"
 
 /* ---- fixture ---- */
 
@@ -19,10 +16,7 @@ static simplex_server_config config(void)
 {
     simplex_server_config cfg;
 
-    simplex_server_config_init(&cfg);
-    cfg.end_flush_ms = 0;
-    cfg.ntf_flush_ms = 0;
-    cfg.threads = 3;
+    prompt_config(&cfg, 3);
     return cfg;
 }
 
@@ -34,14 +28,7 @@ struct server {
 
 static void start_with(struct server *t, simplex_server_config *cfg)
 {
-    char error[300] = "";
-
-    cfg->error = error;
-    cfg->error_size = sizeof(error);
-    if (simplex_server_start(cfg, &t->s) != SIMPLEX_OK)
-        fail_msg("%s", error);
-    simplex_server_fingerprint(t->s, t->key_hash);
-    t->peer = (struct smp_peer_cfg){ .port = simplex_server_port(t->s), .key_hash = t->key_hash };
+    t->s = run_server(cfg, t->key_hash, &t->peer);
 }
 
 static void start(struct server *t)
@@ -56,28 +43,6 @@ static void open_peer(struct server *t, struct smp_peer *p)
     assert_int_equal(smp_peer_open(p, &t->peer), SIMPLEX_OK);
 }
 
-static simplex_server_counters count(const struct server *t)
-{
-    simplex_server_counters c = { .size = sizeof(c) };
-
-    assert_int_equal(simplex_server_count(t->s, &c), SIMPLEX_OK);
-    return c;
-}
-
-/* The server sees a closed socket a moment later. */
-static void wait_connections(const struct server *t, size_t n)
-{
-    for (int i = 0; i < 500 && count(t).connections != n; i++)
-        usleep(10000);
-    assert_int_equal(count(t).connections, n);
-}
-
-struct queue { /* as its recipient and its sender know it */
-    struct sx_keypair rcv, dh, snd;
-    uint8_t rcv_id[24], snd_id[24];
-    struct sx_pub srv_dh;
-};
-
 static simplex_bytes rcv_id(const struct queue *q)
 {
     return sx_bytes(q->rcv_id, 24);
@@ -86,25 +51,6 @@ static simplex_bytes rcv_id(const struct queue *q)
 static simplex_bytes snd_id(const struct queue *q)
 {
     return sx_bytes(q->snd_id, 24);
-}
-
-static void make_queue(struct smp_peer *p, struct queue *q, bool subscribe)
-{
-    struct sx_cmd c = { .tag = SX_NEW };
-
-    assert_int_equal(sx_keypair_new(SX_ED25519, &q->rcv), SIMPLEX_OK);
-    assert_int_equal(sx_keypair_new(SX_ED25519, &q->snd), SIMPLEX_OK);
-    assert_int_equal(sx_keypair_new(SX_X25519, &q->dh), SIMPLEX_OK);
-    c.new_.auth = q->rcv.pub;
-    c.new_.dh = q->dh.pub;
-    c.new_.subscribe = subscribe;
-    c.new_.mode = SX_MODE_MESSAGING;
-    const struct sx_rsp *r = smp_peer_cmd(p, &q->rcv, sx_bytes(NULL, 0), &c);
-    assert_non_null(r);
-    assert_int_equal(r->tag, SX_R_IDS);
-    memcpy(q->rcv_id, r->ids.rcv_id.ptr, 24);
-    memcpy(q->snd_id, r->ids.snd_id.ptr, 24);
-    q->srv_dh = r->ids.srv_dh;
 }
 
 static struct sx_cmd send_cmd(const char *text)
@@ -169,7 +115,7 @@ static void delivers_a_message_between_two_connections(void **state)
     open_peer(&t, &b);
     assert_int_equal(a.session.version, SX_SMP_MAX);
     assert_true(a.session.encrypted);
-    make_queue(&a, &q, true);
+    new_queue(&a, &q, SX_ED25519, true);
     skey.key.key = q.snd.pub;
     assert_ok(smp_peer_cmd(&b, &q.snd, snd_id(&q), &skey));
     assert_err(smp_peer_cmd(&b, NULL, snd_id(&q), &hello), SX_ERR_AUTH);
@@ -178,13 +124,13 @@ static void delivers_a_message_between_two_connections(void **state)
     struct sx_rsp copy = *msg;
     assert_msg(&q, msg, "hello");
     assert_ok(ack(&a, &q, &copy));
-    simplex_server_counters c = count(&t);
+    simplex_server_counters c = server_counters(t.s);
     assert_int_equal(c.connections, 2);
     assert_int_equal(c.accepted, 2);
     assert_int_equal(c.queues, 1);
     assert_int_equal(c.messages, 0);
     smp_peer_close(&a);
-    wait_connections(&t, 1);
+    wait_connections(t.s, 1);
     smp_peer_close(&b);
     simplex_server_stop(t.s);
 }
@@ -204,7 +150,7 @@ static void serves_every_version(void **state)
         open_peer(&t, &a);
         assert_int_equal(a.session.version, v);
         assert_int_equal(a.session.encrypted, v >= 11 && !t.peer.no_key);
-        make_queue(&a, &q, true);
+        new_queue(&a, &q, SX_ED25519, true);
         struct sx_cmd hello = send_cmd("hello");
         assert_ok(smp_peer_cmd(&a, NULL, snd_id(&q), &hello));
         struct sx_rsp msg = *event(&a, SX_R_MSG);
@@ -246,7 +192,7 @@ static void flushes_ends_by_timer(void **state)
     start_with(&t, &cfg);
     open_peer(&t, &a);
     open_peer(&t, &b);
-    make_queue(&a, &q, true);
+    new_queue(&a, &q, SX_ED25519, true);
     const struct sx_rsp *r = smp_peer_cmd(&b, &q.rcv, rcv_id(&q), &sub);
     assert_non_null(r);
     assert_int_equal(r->tag, SX_R_SOK);
@@ -267,17 +213,17 @@ static void keeps_its_state_when_connections_are_dropped(void **state)
     start(&t);
     open_peer(&t, &a);
     open_peer(&t, &b);
-    make_queue(&a, &q, true);
+    new_queue(&a, &q, SX_ED25519, true);
     assert_ok(smp_peer_cmd(&b, NULL, snd_id(&q), &one));
     event(&a, SX_R_MSG);
     simplex_server_drop_connections(t.s);
     assert_true(smp_peer_wait_closed(&a, 10000));
     assert_true(smp_peer_wait_closed(&b, 10000));
-    wait_connections(&t, 0);
+    wait_connections(t.s, 0);
     smp_peer_close(&a);
     smp_peer_close(&b);
-    assert_int_equal(count(&t).queues, 1);
-    assert_int_equal(count(&t).messages, 1);
+    assert_int_equal(server_counters(t.s).queues, 1);
+    assert_int_equal(server_counters(t.s).messages, 1);
     open_peer(&t, &b);
     assert_ok(smp_peer_cmd(&b, NULL, snd_id(&q), &two));
     open_peer(&t, &a);
@@ -403,7 +349,7 @@ static void serves_connections_on_several_threads(void **state)
     (void)state;
     start(&t);
     open_peer(&t, &a);
-    make_queue(&a, &q, true);
+    new_queue(&a, &q, SX_ED25519, true);
     for (size_t i = 0; i < WORKERS; i++) {
         w[i] = (struct worker){ .t = &t, .shared = &q };
         assert_int_equal(pthread_create(&w[i].thread, NULL, worker_main, &w[i]), 0);
@@ -416,8 +362,8 @@ static void serves_connections_on_several_threads(void **state)
         assert_int_equal(w[i].received, ROUNDS);
     }
     assert_ok(smp_peer_cmd(&a, &q.rcv, rcv_id(&q), &del));
-    assert_int_equal(count(&t).queues, 0);
-    assert_int_equal(count(&t).messages, 0);
+    assert_int_equal(server_counters(t.s).queues, 0);
+    assert_int_equal(server_counters(t.s).messages, 0);
     smp_peer_close(&a);
     simplex_server_stop(t.s);
 }
@@ -458,7 +404,7 @@ static void delivers_what_two_senders_send_at_once(void **state)
     (void)state;
     start(&t);
     open_peer(&t, &a);
-    make_queue(&a, &q, true);
+    new_queue(&a, &q, SX_ED25519, true);
     for (size_t i = 0; i < 2; i++) {
         s[i] = (struct sender){ .t = &t, .q = &q };
         assert_int_equal(pthread_create(&s[i].thread, NULL, sender_main, &s[i]), 0);
@@ -477,7 +423,7 @@ static void delivers_what_two_senders_send_at_once(void **state)
         pthread_join(s[i].thread, NULL);
         assert_int_equal(s[i].sent, 50);
     }
-    assert_int_equal(count(&t).messages, 0);
+    assert_int_equal(server_counters(t.s).messages, 0);
     smp_peer_close(&a);
     simplex_server_stop(t.s);
 }
@@ -492,14 +438,14 @@ static void spreads_connections_over_its_threads(void **state)
     start(&t);
     for (size_t i = 0; i < SX_COUNT(p); i++)
         open_peer(&t, &p[i]);
-    assert_int_equal(count(&t).connections, SX_COUNT(p));
+    assert_int_equal(server_counters(t.s).connections, SX_COUNT(p));
     for (size_t i = 0; i < SX_COUNT(p); i++) {
         const struct sx_rsp *r = smp_peer_cmd(&p[i], NULL, sx_bytes(NULL, 0), &ping);
         assert_non_null(r);
         assert_int_equal(r->tag, SX_R_PONG);
         smp_peer_close(&p[i]);
     }
-    wait_connections(&t, 0);
+    wait_connections(t.s, 0);
     simplex_server_stop(t.s);
 }
 
@@ -518,7 +464,7 @@ static void closes_connections_with_undecryptable_blocks(void **state)
     assert_int_equal(smp_peer_send_raw(&a, sx_bytes(noise, sizeof(noise))), SIMPLEX_OK);
     assert_true(smp_peer_wait_closed(&a, 10000));
     smp_peer_close(&a);
-    wait_connections(&t, 0);
+    wait_connections(t.s, 0);
     simplex_server_stop(t.s);
 }
 
@@ -563,7 +509,7 @@ static void survives_every_mutation_of_a_block(void **state)
     t.peer.no_key = true;
     open_peer(&t, &a);
     open_peer(&t, &b);
-    make_queue(&a, &q, true);
+    new_queue(&a, &q, SX_ED25519, true);
     smp_batch_init(&batch);
     assert_int_equal(smp_batch_add(&batch, &a, &q.rcv, NULL, rcv_id(&q), &sub), SIMPLEX_OK);
     assert_int_equal(smp_batch_add(&batch, &a, NULL, NULL, snd_id(&q), &hello), SIMPLEX_OK);
@@ -610,7 +556,7 @@ static void closes_connections_that_are_not_tls(void **state)
     assert_int_equal(send(fd, "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL), 18);
     assert_true(socket_closed(fd, 10000));
     close(fd);
-    wait_connections(&t, 0);
+    wait_connections(t.s, 0);
     simplex_server_stop(t.s);
 }
 
@@ -635,7 +581,7 @@ static void gives_up_on_half_open_connections(void **state)
         assert_true(socket_closed(fd[i], 10000));
         close(fd[i]);
     }
-    wait_connections(&t, 1);
+    wait_connections(t.s, 1);
     struct sx_cmd ping = { .tag = SX_PING };
     const struct sx_rsp *r = smp_peer_cmd(&a, NULL, sx_bytes(NULL, 0), &ping);
     assert_non_null(r);
@@ -675,7 +621,7 @@ static void gives_up_on_an_unfinished_handshake(void **state)
     close(fd);
     sx_tls_free(tls);
     sx_tls_ctx_free(ctx);
-    wait_connections(&t, 0);
+    wait_connections(t.s, 0);
     simplex_server_stop(t.s);
 }
 
@@ -705,7 +651,7 @@ static void holds_back_a_client_that_does_not_read(void **state)
     assert_non_null(r);
     assert_int_equal(r->tag, SX_R_PONG);
     smp_peer_close(&a);
-    wait_connections(&t, 1);
+    wait_connections(t.s, 1);
     smp_peer_close(&b);
     simplex_server_stop(t.s);
 }
@@ -729,7 +675,7 @@ static void closes_a_client_that_takes_no_data(void **state)
     assert_int_equal(smp_batch_add(&batch, &a, NULL, NULL, sx_bytes(NULL, 0), &ping), SIMPLEX_OK);
     for (int i = 0; i < 6000 && smp_batch_send(&batch, &a) == SIMPLEX_OK; i++)
         ;
-    wait_connections(&t, 0);
+    wait_connections(t.s, 0);
     smp_peer_close(&a);
     simplex_server_stop(t.s);
 }
@@ -746,7 +692,7 @@ static void closes_a_client_that_leaves_a_block_unfinished(void **state)
     open_peer(&t, &a);
     open_peer(&t, &b); /* says nothing at all, which is fine */
     assert_int_equal(smp_peer_send_raw(&a, sx_str("half a block")), SIMPLEX_OK);
-    wait_connections(&t, 1);
+    wait_connections(t.s, 1);
     smp_peer_close(&a);
     smp_peer_close(&b);
     simplex_server_stop(t.s);
@@ -768,7 +714,7 @@ static void delivers_to_a_slow_reader(void **state)
     t.peer.rcvbuf = 0;
     open_peer(&t, &b);
     for (size_t i = 0; i < N; i++)
-        make_queue(&a, &q[i], true);
+        new_queue(&a, &q[i], SX_ED25519, true);
     for (size_t i = 0; i < N; i++)
         assert_ok(smp_peer_cmd(&b, NULL, snd_id(&q[i]), &hello));
     const struct sx_rsp *r = smp_peer_cmd(&b, NULL, sx_bytes(NULL, 0), &ping);
@@ -795,7 +741,7 @@ static void limits_the_number_of_connections(void **state)
     open_peer(&t, &a);
     assert_int_not_equal(smp_peer_open(&b, &t.peer), SIMPLEX_OK);
     smp_peer_close(&a);
-    wait_connections(&t, 0);
+    wait_connections(t.s, 0);
     open_peer(&t, &b);
     smp_peer_close(&b);
     simplex_server_stop(t.s);

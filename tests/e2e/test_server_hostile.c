@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What hostile, broken and slow clients do to a running server, and that others do not notice. */
-#include "support/vec.h"
-
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -11,8 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "simplex/server.h"
-#include "support/blocking_client.h"
+#include "support/running_server.h"
 #include "support/server_process.h"
 
 #if defined(TESTS_SANITIZED)
@@ -35,43 +32,18 @@ static simplex_server_config config(void)
 {
     simplex_server_config cfg;
 
-    simplex_server_config_init(&cfg);
-    cfg.end_flush_ms = 0;
-    cfg.ntf_flush_ms = 0;
-    cfg.threads = 2;
+    prompt_config(&cfg, 2);
     return cfg;
 }
 
 static void start(struct server *t, simplex_server_config *cfg)
 {
-    char error[300] = "";
-
-    cfg->error = error;
-    cfg->error_size = sizeof(error);
-    if (simplex_server_start(cfg, &t->s) != SIMPLEX_OK)
-        fail_msg("%s", error);
-    simplex_server_fingerprint(t->s, t->key_hash);
-    t->peer = (struct smp_peer_cfg){ .port = simplex_server_port(t->s), .key_hash = t->key_hash };
+    t->s = run_server(cfg, t->key_hash, &t->peer);
 }
 
 static void open_peer(const struct server *t, struct smp_peer *p)
 {
     assert_int_equal(smp_peer_open(p, &t->peer), SIMPLEX_OK);
-}
-
-static simplex_server_counters count(const struct server *t)
-{
-    simplex_server_counters c = { .size = sizeof(c) };
-
-    assert_int_equal(simplex_server_count(t->s, &c), SIMPLEX_OK);
-    return c;
-}
-
-static void wait_connections(const struct server *t, size_t n)
-{
-    for (int i = 0; i < 3000 && count(t).connections != n; i++)
-        usleep(10000);
-    assert_int_equal(count(t).connections, n);
 }
 
 static void ping(struct smp_peer *p)
@@ -267,7 +239,7 @@ static void serves_others_while_handshakes_stay_half_open(void **state)
     open_peer(&t, &late); /* the door is open while they stay */
     ping(&late);
     smp_peer_close(&late);
-    wait_connections(&t, 1); /* all of them were given up */
+    wait_connections(t.s, 1); /* all of them were given up */
     for (size_t i = 0; i < N; i++)
         close(fd[i]);
     good_stop(&g);
@@ -316,7 +288,7 @@ static void serves_others_during_a_flood_of_handshakes(void **state)
         assert_int_equal(pthread_create(&thread[i], NULL, flood_main, &f), 0);
     for (size_t i = 0; i < SX_COUNT(thread); i++)
         pthread_join(thread[i], NULL);
-    wait_connections(&t, 1); /* the server has worked through what it had accepted */
+    wait_connections(t.s, 1); /* the server has worked through what it had accepted */
     good_stop(&g);
     simplex_server_stop(t.s);
 }
@@ -403,8 +375,8 @@ static void closes_a_reader_when_it_stops_and_not_when_it_is_slow(void **state)
         usleep(100000);
         assert_int_not_equal(read_some(a.fd, 2048), 0);
     }
-    assert_int_equal(count(&t).connections, 2);
-    wait_connections(&t, 1); /* now it takes nothing any more */
+    assert_int_equal(server_counters(t.s).connections, 2);
+    wait_connections(t.s, 1); /* now it takes nothing any more */
     ping(&b);
     many_free(&m);
     smp_peer_close(&a);
@@ -466,7 +438,7 @@ static void closes_a_client_that_leaves_a_record_unfinished(void **state)
     open_peer(&t, &b); /* silent, which is fine */
     simplex_bytes bytes = sealed_ping(&a);
     assert_int_equal(send(a.fd, bytes.ptr, 100, MSG_NOSIGNAL), 100);
-    wait_connections(&t, 1);
+    wait_connections(t.s, 1);
     ping(&b);
     smp_peer_close(&a);
     smp_peer_close(&b);
@@ -490,7 +462,7 @@ static void serves_others_while_one_subscribes_to_100000_queues(void **state)
     open_peer(&t, &a);
     good_start(&g, &t);
     many_make(&a, &m, n);
-    assert_int_equal(count(&t).queues, n);
+    assert_int_equal(server_counters(t.s).queues, n);
     for (size_t i = 0; i < n; i += PER_BLOCK) {
         size_t some = n - i < PER_BLOCK ? n - i : PER_BLOCK;
         block(&a, &m, &sub, (const uint8_t(*)[24])m.rcv + i, some);
@@ -516,7 +488,7 @@ static void serves_others_while_one_subscribes_to_100000_queues(void **state)
     smp_peer_close(&a); /* all of them end at once */
     int64_t start_ms = sx_mono_ms();
     ping(&b);
-    wait_connections(&t, 1);
+    wait_connections(t.s, 1);
     assert_true(sx_mono_ms() - start_ms < PATIENCE_MS);
     many_free(&m);
     smp_peer_close(&b);
@@ -584,7 +556,7 @@ static void answers_damaged_blocks_and_does_not_touch_others(void **state)
     }
     assert_int_equal(variants, 300);
     good_stop(&g);
-    assert_int_equal(count(&t).queues, 1);
+    assert_int_equal(server_counters(t.s).queues, 1);
     many_free(&m);
     smp_peer_close(&a);
     simplex_server_stop(t.s);
@@ -615,7 +587,7 @@ static void ends_the_session_of_a_block_that_was_changed_on_the_way(void **state
         smp_peer_close(&a);
         ping(&b);
     }
-    wait_connections(&t, 1);
+    wait_connections(t.s, 1);
     smp_peer_close(&b);
     simplex_server_stop(t.s);
 }

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an operator sees of a running server: metrics, statistics over a restart, control port. */
-#include "support/vec.h"
-
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -14,9 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "simplex/server.h"
 #include "stats_file.h"
-#include "support/blocking_client.h"
+#include "support/running_server.h"
 
 #define ADMIN_PASSWORD "admin-secret"
 #define USER_PASSWORD "user-secret"
@@ -26,19 +23,14 @@
 struct server {
     simplex_server *s;
     simplex_server_config cfg;
-    char dir[64], error[300];
+    char dir[64];
     uint8_t key_hash[32];
     struct smp_peer_cfg peer;
 };
 
 static void start(struct server *t)
 {
-    t->cfg.error = t->error;
-    t->cfg.error_size = sizeof(t->error);
-    if (simplex_server_start(&t->cfg, &t->s) != SIMPLEX_OK)
-        fail_msg("%s", t->error);
-    simplex_server_fingerprint(t->s, t->key_hash);
-    t->peer = (struct smp_peer_cfg){ .port = simplex_server_port(t->s), .key_hash = t->key_hash };
+    t->s = run_server(&t->cfg, t->key_hash, &t->peer);
 }
 
 static void open_server(struct server *t)
@@ -46,10 +38,7 @@ static void open_server(struct server *t)
     memset(t, 0, sizeof(*t));
     snprintf(t->dir, sizeof(t->dir), "/tmp/sx-ops-XXXXXX");
     assert_non_null(mkdtemp(t->dir));
-    simplex_server_config_init(&t->cfg);
-    t->cfg.end_flush_ms = 0;
-    t->cfg.ntf_flush_ms = 0;
-    t->cfg.threads = 2;
+    prompt_config(&t->cfg, 2);
     t->cfg.stats_dir = t->dir;
     t->cfg.daily_stats = true;
     t->cfg.metrics_interval_ms = 200;
@@ -82,28 +71,6 @@ static void close_server(struct server *t)
 {
     simplex_server_stop(t->s);
     remove_tree(t->dir, 2);
-}
-
-struct queue {
-    struct sx_keypair rcv, dh;
-    uint8_t rcv_id[24], snd_id[24];
-};
-
-static void make_queue(struct smp_peer *p, struct queue *q)
-{
-    struct sx_cmd c = { .tag = SX_NEW };
-
-    assert_int_equal(sx_keypair_new(SX_ED25519, &q->rcv), SIMPLEX_OK);
-    assert_int_equal(sx_keypair_new(SX_X25519, &q->dh), SIMPLEX_OK);
-    c.new_.auth = q->rcv.pub;
-    c.new_.dh = q->dh.pub;
-    c.new_.subscribe = true;
-    c.new_.mode = SX_MODE_MESSAGING;
-    const struct sx_rsp *r = smp_peer_cmd(p, &q->rcv, sx_bytes(NULL, 0), &c);
-    assert_non_null(r);
-    assert_int_equal(r->tag, SX_R_IDS);
-    memcpy(q->rcv_id, r->ids.rcv_id.ptr, 24);
-    memcpy(q->snd_id, r->ids.snd_id.ptr, 24);
 }
 
 static const struct sx_rsp *send_text(struct smp_peer *p, const struct queue *q, const char *text)
@@ -292,7 +259,7 @@ static void answers_prometheus_over_http(void **state)
     (void)state;
     open_server(&t);
     assert_int_equal(smp_peer_open(&p, &t.peer), SIMPLEX_OK);
-    make_queue(&p, &q);
+    new_queue(&p, &q, SX_ED25519, true);
     assert_int_equal(send_text(&p, &q, "hello")->tag, SX_R_OK);
     char *text = get(&t, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_starts(text, "HTTP/1.1 200 OK\r\n");
@@ -363,7 +330,7 @@ static void keeps_statistics_over_a_restart(void **state)
     (void)state;
     open_server(&t);
     assert_int_equal(smp_peer_open(&p, &t.peer), SIMPLEX_OK);
-    make_queue(&p, &q);
+    new_queue(&p, &q, SX_ED25519, true);
     assert_int_equal(send_text(&p, &q, "hello")->tag, SX_R_OK);
     smp_peer_close(&p);
     simplex_server_stop(t.s);
@@ -488,7 +455,7 @@ static void lists_clients(void **state)
     open_server(&t);
     for (size_t i = 0; i < SX_COUNT(p); i++)
         assert_int_equal(smp_peer_open(&p[i], &t.peer), SIMPLEX_OK);
-    make_queue(&p[1], &q);
+    new_queue(&p[1], &q, SX_ED25519, true);
     struct text_client *c = control(&t, ADMIN_PASSWORD);
     assert_string_equal(ask(c, "clients", ""),
                         "clientId,sessionId,connected,age,idle,subscriptions");
@@ -519,8 +486,8 @@ static void blocks_and_unblocks_a_queue(void **state)
     open_server(&t);
     assert_int_equal(smp_peer_open(&rcv, &t.peer), SIMPLEX_OK);
     assert_int_equal(smp_peer_open(&snd, &t.peer), SIMPLEX_OK);
-    make_queue(&rcv, &q);
-    make_queue(&rcv, &r);
+    new_queue(&rcv, &q, SX_ED25519, true);
+    new_queue(&rcv, &r, SX_ED25519, true);
     struct text_client *user = control(&t, USER_PASSWORD), *admin = control(&t, ADMIN_PASSWORD);
     assert_starts(ask(user, "status %s", id_text(q.snd_id, id)), "status: active, updatedAt: ");
     assert_string_equal(ask(user, "unblock %s", id), "error: the queue is not blocked");
@@ -564,7 +531,7 @@ static void deletes_a_queue(void **state)
     open_server(&t);
     assert_int_equal(smp_peer_open(&rcv, &t.peer), SIMPLEX_OK);
     assert_int_equal(smp_peer_open(&snd, &t.peer), SIMPLEX_OK);
-    make_queue(&rcv, &q);
+    new_queue(&rcv, &q, SX_ED25519, true);
     assert_int_equal(send_text(&snd, &q, "one")->tag, SX_R_OK);
     assert_int_equal(send_text(&snd, &q, "two")->tag, SX_R_OK);
     assert_int_equal(smp_peer_event(&rcv, 10000)->rsp.tag, SX_R_MSG);
@@ -627,7 +594,7 @@ static void blocks_with_a_notice(void **state)
     t.cfg.state_dir = t.dir;
     start(&t);
     assert_int_equal(smp_peer_open(&rcv, &t.peer), SIMPLEX_OK);
-    make_queue(&rcv, &q);
+    new_queue(&rcv, &q, SX_ED25519, true);
     struct text_client *admin = control(&t, ADMIN_PASSWORD);
     id_text(q.snd_id, id);
     for (size_t i = 0; i < SX_COUNT(wrong); i++) {
@@ -717,7 +684,7 @@ static void saves_messages_in_memory_when_told_to(void **state)
     t.cfg.messages_in_memory = true;
     start(&t);
     assert_int_equal(smp_peer_open(&p, &t.peer), SIMPLEX_OK);
-    make_queue(&p, &q);
+    new_queue(&p, &q, SX_ED25519, true);
     assert_int_equal(send_text(&p, &q, "kept")->tag, SX_R_OK);
     struct text_client *c = control(&t, ADMIN_PASSWORD);
     assert_string_equal(ask(c, "save", ""), "saving server state...");
@@ -742,7 +709,7 @@ static void blocks_for_good_when_the_state_is_kept(void **state)
     t.cfg.state_dir = t.dir;
     start(&t);
     assert_int_equal(smp_peer_open(&p, &t.peer), SIMPLEX_OK);
-    make_queue(&p, &q);
+    new_queue(&p, &q, SX_ED25519, true);
     assert_int_equal(send_text(&p, &q, "kept")->tag, SX_R_OK);
     struct text_client *c = control(&t, ADMIN_PASSWORD);
     assert_string_equal(ask(c, "block %s reason=spam", id_text(q.snd_id, id)), "ok, queue blocked");

@@ -19,7 +19,7 @@ static void carries_the_longest_messages_with_each_kind_of_key(void **state)
     for (size_t i = 0; i < SX_COUNT(algs); i++) {
         struct route route = open_route(&n.client, &n.to);
         struct sx_cmd skey = { .tag = SX_SKEY };
-        new_queue(&n.rcv, &q, algs[i]);
+        new_queue(&n.rcv, &q, algs[i], true);
         skey.key.key = q.snd.pub;
         struct sx_rsp r = pfwd(&n.client, &route, &q.snd, sx_bytes(q.snd_id, 24), &skey);
         assert_int_equal(r.tag, SX_R_OK);
@@ -48,7 +48,7 @@ static void shares_one_session_among_all_clients(void **state)
 
     (void)state;
     net_open(&n, hop_config());
-    new_queue(&n.rcv, &q, SX_ED25519);
+    new_queue(&n.rcv, &q, SX_ED25519, true);
     first = open_route(&n.client, &n.to);
     for (size_t i = 0; i < SX_COUNT(more); i++) {
         char text[16];
@@ -72,7 +72,7 @@ static void finds_no_session_that_was_never_made(void **state)
 
     (void)state;
     net_open(&n, hop_config());
-    new_queue(&n.rcv, &q, SX_ED25519);
+    new_queue(&n.rcv, &q, SX_ED25519, true);
     struct route route = open_route(&n.client, &n.to), other = route;
     other.id[3] ^= 1;
     struct sx_rsp r = send_to(&n.client, &other, &q, false, sx_str("x"));
@@ -114,7 +114,7 @@ static void connects_again_when_it_is_asked_to(void **state)
             simplex_server_drop_connections(n.relay.s);
         smp_peer_close(&n.rcv);
         assert_int_equal(smp_peer_open(&n.rcv, &n.relay.peer), SIMPLEX_OK);
-        new_queue(&n.rcv, &q, SX_ED25519);
+        new_queue(&n.rcv, &q, SX_ED25519, true);
         wait_no_session(&n, &route, &q);
         struct route again = open_route(&n.client, &n.to);
         assert_memory_not_equal(again.id, route.id, route.id_len);
@@ -189,7 +189,7 @@ static void refuses_relays_below_version_8(void **state)
     struct smp_peer rcv;
     struct queue q;
     assert_int_equal(smp_peer_open(&rcv, &old.peer), SIMPLEX_OK);
-    new_queue(&rcv, &q, SX_X25519);
+    new_queue(&rcv, &q, SX_X25519, true);
     assert_int_equal(send_to(&n.client, &route, &q, false, sx_str("to an old one")).tag, SX_R_OK);
     assert_received(&rcv, &q, sx_str("to an old one"));
     smp_peer_close(&rcv);
@@ -245,7 +245,7 @@ static void routes_to_itself(void **state)
     struct sx_server to = hop_address(&n.proxy);
     struct route route = open_route(&n.client, &to);
     assert_int_equal(smp_peer_open(&rcv, &n.proxy.peer), SIMPLEX_OK);
-    new_queue(&rcv, &q, SX_ED448);
+    new_queue(&rcv, &q, SX_ED448, true);
     assert_int_equal(send_to(&n.client, &route, &q, false, sx_str("self")).tag, SX_R_OK);
     assert_received(&rcv, &q, sx_str("self"));
     smp_peer_close(&rcv);
@@ -326,7 +326,7 @@ static void serves_many_clients_while_sessions_break(void **state)
     (void)state;
     cfg.proxy_failed_ms = 20;
     net_open(&n, cfg);
-    new_queue(&n.rcv, &q, SX_ED25519);
+    new_queue(&n.rcv, &q, SX_ED25519, true);
     smp_peer_close(&n.rcv); /* nobody reads: QUOTA is an answer as well */
     for (size_t i = 0; i < BUSY_CLIENTS; i++) {
         b[i] = (struct busy){ .n = &n, .to = i % 2 == 0 ? n.to : hop_address(&n.relay) };

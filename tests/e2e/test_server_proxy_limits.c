@@ -126,7 +126,7 @@ static void forgets_clients_that_left_before_the_answer(void **state)
 
     (void)state;
     net_open(&n, hop_config());
-    new_queue(&n.rcv, &q, SX_ED25519);
+    new_queue(&n.rcv, &q, SX_ED25519, true);
     assert_int_equal(smp_peer_open(&other, &n.proxy.peer), SIMPLEX_OK);
     struct route route = open_route(&other, &n.to);
     forwarder_set(&n.way, FORWARD_STALL);
@@ -294,7 +294,7 @@ static void serves_others_while_clients_ask_for_dead_relays(void **state)
     cfg.proxy_relays = 40;
     net_open(&n, cfg);
     hop_start(&third, hop_config());
-    new_queue(&n.rcv, &q, SX_ED25519);
+    new_queue(&n.rcv, &q, SX_ED25519, true);
     struct route route = open_route(&n.client, &n.to);
     forwarder_start(&dead, n.relay.peer.port);
     forwarder_set(&dead, FORWARD_STALL);

@@ -210,7 +210,7 @@ static void reaches_onion_relays_through_socks(void **state)
     assert_int_equal(smp_peer_open(&rcv, &relay.peer), SIMPLEX_OK);
     struct sx_server to = hop_at(ONION, 5223, relay.key_hash), direct = hop_address(&relay);
     struct route route = open_route(&client, &to);
-    new_queue(&rcv, &q, SX_ED25519);
+    new_queue(&rcv, &q, SX_ED25519, true);
     assert_int_equal(send_to(&client, &route, &q, false, sx_str("hidden")).tag, SX_R_OK);
     assert_received(&rcv, &q, sx_str("hidden"));
     open_route(&client, &direct);

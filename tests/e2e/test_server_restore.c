@@ -4,15 +4,12 @@
  * 11): testWithStoreLog, testBlockMessageQueue, testRestoreMessages, testRestoreExpireMessages,
  * testMsgExpireOnInterval, testMsgNOTExpireOnInterval; with messages on disk and in memory.
  */
-#include "support/vec.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "simplex/server.h"
-#include "support/blocking_client.h"
+#include "support/running_server.h"
 
 struct server {
     simplex_server *s;
@@ -22,22 +19,9 @@ struct server {
     struct smp_peer_cfg peer;
 };
 
-struct queue {
-    struct sx_keypair rcv, dh, snd, ntf;
-    uint8_t rcv_id[24], snd_id[24], ntf_id[24];
-    struct sx_pub srv_dh;
-};
-
 static void start(struct server *t)
 {
-    static char error[500];
-
-    t->cfg.error = error;
-    t->cfg.error_size = sizeof(error);
-    if (simplex_server_start(&t->cfg, &t->s) != SIMPLEX_OK)
-        fail_msg("%s", error);
-    simplex_server_fingerprint(t->s, t->key_hash);
-    t->peer = (struct smp_peer_cfg){ .port = simplex_server_port(t->s), .key_hash = t->key_hash };
+    t->s = run_server(&t->cfg, t->key_hash, &t->peer);
 }
 
 static void open_server(struct server *t, bool in_memory)
@@ -123,21 +107,10 @@ static void connect_peer(const struct server *t)
 
 static void make_queue(struct queue *q)
 {
-    struct sx_cmd c = { .tag = SX_NEW };
+    struct sx_cmd c = { .tag = SX_SKEY };
 
-    assert_int_equal(sx_keypair_new(SX_ED25519, &q->rcv), SIMPLEX_OK);
-    assert_int_equal(sx_keypair_new(SX_ED25519, &q->snd), SIMPLEX_OK);
+    (void)new_queue(&peer, q, SX_ED25519, false);
     assert_int_equal(sx_keypair_new(SX_ED25519, &q->ntf), SIMPLEX_OK);
-    assert_int_equal(sx_keypair_new(SX_X25519, &q->dh), SIMPLEX_OK);
-    c.new_.auth = q->rcv.pub;
-    c.new_.dh = q->dh.pub;
-    c.new_.mode = SX_MODE_MESSAGING;
-    const struct sx_rsp *r = cmd(&q->rcv, NULL, &c);
-    assert_int_equal(r->tag, SX_R_IDS);
-    memcpy(q->rcv_id, r->ids.rcv_id.ptr, 24);
-    memcpy(q->snd_id, r->ids.snd_id.ptr, 24);
-    q->srv_dh = r->ids.srv_dh;
-    c = (struct sx_cmd){ .tag = SX_SKEY };
     c.key.key = q->snd.pub;
     assert_int_equal(cmd(&q->snd, q->snd_id, &c)->tag, SX_R_OK);
 }

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server over real sockets: its ports, its chains, and what changes while it runs. */
-#include "support/vec.h"
-
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +8,7 @@
 
 #include "file.h"
 #include "identity.h"
-#include "simplex/server.h"
-#include "support/blocking_client.h"
+#include "support/running_server.h"
 #include "support/certs.h"
 #include "support/reference_certs.h"
 
@@ -23,14 +20,7 @@ struct server {
 
 static void start(struct server *t, simplex_server_config *cfg)
 {
-    static char error[500];
-
-    cfg->error = error;
-    cfg->error_size = sizeof(error);
-    if (simplex_server_start(cfg, &t->s) != SIMPLEX_OK)
-        fail_msg("%s", error);
-    simplex_server_fingerprint(t->s, t->key_hash);
-    t->peer = (struct smp_peer_cfg){ .port = simplex_server_port(t->s), .key_hash = t->key_hash };
+    t->s = run_server(cfg, t->key_hash, &t->peer);
 }
 
 static int socket_on(int family, uint16_t *port)
@@ -250,7 +240,7 @@ static void makes_no_identity_when_told_not_to(void **state)
 
 /* ---- while it runs ---- */
 
-static enum sx_rsp_tag new_queue(struct smp_peer *p, const char *password)
+static enum sx_rsp_tag ask_for_queue(struct smp_peer *p, const char *password)
 {
     struct sx_keypair rcv, dh;
     struct sx_cmd c = { .tag = SX_NEW };
@@ -375,23 +365,23 @@ static void a_reload_changes_who_may_create_queues(void **state)
     cfg.password = "one";
     start(&t, &cfg);
     assert_int_equal(smp_peer_open(&p, &t.peer), SIMPLEX_OK);
-    assert_int_equal(new_queue(&p, "one"), SX_R_IDS);
+    assert_int_equal(ask_for_queue(&p, "one"), SX_R_IDS);
     cfg.password = "two";
     assert_int_equal(simplex_server_reload(t.s, &cfg), SIMPLEX_OK);
-    assert_int_equal(new_queue(&p, "one"), SX_R_ERR);
-    assert_int_equal(new_queue(&p, "two"), SX_R_IDS);
+    assert_int_equal(ask_for_queue(&p, "one"), SX_R_ERR);
+    assert_int_equal(ask_for_queue(&p, "two"), SX_R_IDS);
     assert_int_equal(simplex_server_address(t.s, address, &len), SIMPLEX_OK);
     assert_non_null(strstr(address, ":two@"));
     cfg.password = "with space"; /* refused: nothing changes */
     cfg.new_queues = false;
     assert_int_equal(simplex_server_reload(t.s, &cfg), SIMPLEX_E_ARG);
-    assert_int_equal(new_queue(&p, "two"), SX_R_IDS);
+    assert_int_equal(ask_for_queue(&p, "two"), SX_R_IDS);
     cfg.password = NULL;
     assert_int_equal(simplex_server_reload(t.s, &cfg), SIMPLEX_OK);
-    assert_int_equal(new_queue(&p, NULL), SX_R_ERR);
+    assert_int_equal(ask_for_queue(&p, NULL), SX_R_ERR);
     cfg.new_queues = true;
     assert_int_equal(simplex_server_reload(t.s, &cfg), SIMPLEX_OK);
-    assert_int_equal(new_queue(&p, NULL), SX_R_IDS);
+    assert_int_equal(ask_for_queue(&p, NULL), SX_R_IDS);
     smp_peer_close(&p);
     simplex_server_stop(t.s);
 }

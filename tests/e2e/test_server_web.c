@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Browsers and SMP clients at one server: which of them gets what (smp.md sections 3 and 10). */
-#include "support/vec.h"
-
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +8,7 @@
 #include <unistd.h>
 
 #include "file.h"
-#include "simplex/server.h"
-#include "support/blocking_client.h"
+#include "support/running_server.h"
 #include "support/browser.h"
 
 /* libuv closes sockets by a system call, and openat is not watched either: the sanitizer takes a
@@ -83,14 +80,7 @@ static void init(simplex_server_config *cfg)
 
 static void start(struct server *t, simplex_server_config *cfg)
 {
-    static char error[500];
-
-    cfg->error = error;
-    cfg->error_size = sizeof(error);
-    if (simplex_server_start(cfg, &t->s) != SIMPLEX_OK)
-        fail_msg("%s", error);
-    simplex_server_fingerprint(t->s, t->key_hash);
-    t->peer = (struct smp_peer_cfg){ .port = simplex_server_port(t->s), .key_hash = t->key_hash };
+    t->s = run_server(cfg, t->key_hash, &t->peer);
     t->https = (struct browser_cfg){ .port = simplex_server_web_tls_port(t->s),
                                      .sni = "site.example.org",
                                      .alpn = "http/1.1" };

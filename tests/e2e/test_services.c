@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Services over real TLS: their certificates, and their queues while several threads work. */
-#include "support/vec.h"
-
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -9,8 +7,7 @@
 #include <unistd.h>
 
 #include "client/smp_client.h"
-#include "simplex/server.h"
-#include "support/blocking_client.h"
+#include "support/running_server.h"
 #include "support/certs.h"
 
 struct server {
@@ -23,20 +20,11 @@ struct server {
 static void start_again(struct server *t)
 {
     simplex_server_config cfg;
-    char error[300] = "";
 
-    simplex_server_config_init(&cfg);
-    cfg.end_flush_ms = 0;
-    cfg.ntf_flush_ms = 0;
-    cfg.threads = 3;
+    prompt_config(&cfg, 3);
     if (t->dir[0] != 0)
         cfg.dir = cfg.state_dir = t->dir;
-    cfg.error = error;
-    cfg.error_size = sizeof(error);
-    if (simplex_server_start(&cfg, &t->s) != SIMPLEX_OK)
-        fail_msg("%s", error);
-    simplex_server_fingerprint(t->s, t->key_hash);
-    t->peer = (struct smp_peer_cfg){ .port = simplex_server_port(t->s), .key_hash = t->key_hash };
+    t->s = run_server(&cfg, t->key_hash, &t->peer);
 }
 
 static void start(struct server *t)
@@ -99,29 +87,11 @@ static void connect_service(const struct server *t, struct smp_peer *p, const st
     assert_int_equal(p->session.service.role, s->cert.role);
 }
 
-struct queue {
-    struct sx_keypair rcv, dh;
-    uint8_t rcv_id[24], snd_id[24];
-    struct sx_pub srv_dh;
-};
-
 static void make_queue(struct smp_peer *p, struct queue *q)
 {
-    struct sx_cmd c = { .tag = SX_NEW };
+    const struct sx_rsp *r = new_queue(p, q, SX_ED25519, true);
 
-    assert_int_equal(sx_keypair_new(SX_ED25519, &q->rcv), SIMPLEX_OK);
-    assert_int_equal(sx_keypair_new(SX_X25519, &q->dh), SIMPLEX_OK);
-    c.new_.auth = q->rcv.pub;
-    c.new_.dh = q->dh.pub;
-    c.new_.subscribe = true;
-    c.new_.mode = SX_MODE_MESSAGING;
-    const struct sx_rsp *r = smp_peer_cmd(p, &q->rcv, sx_bytes(NULL, 0), &c);
-    assert_non_null(r);
-    assert_int_equal(r->tag, SX_R_IDS);
     assert_int_equal(r->ids.has_service_id, p->session.service.role != 0);
-    memcpy(q->rcv_id, r->ids.rcv_id.ptr, 24);
-    memcpy(q->snd_id, r->ids.snd_id.ptr, 24);
-    q->srv_dh = r->ids.srv_dh;
 }
 
 static void send_to(struct smp_peer *p, const struct queue *q, const char *text)
