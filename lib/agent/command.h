@@ -38,6 +38,9 @@ simplex_rc sx_command_try_answer(struct simplex_agent *a, struct sx_rt_conn *w, 
 /* A queue that no server has yet may as well be made on another one. */
 simplex_rc sx_new_move(struct simplex_agent *a, struct sx_rt_conn *w, const struct sx_conn *c,
                        const struct sx_command *cmd) SIMPLEX_CHECK;
+/* The same, to a certain one. */
+simplex_rc sx_new_elsewhere(struct simplex_agent *a, struct sx_rcv_queue *q,
+                            const struct sx_server *server) SIMPLEX_CHECK;
 /* It timed out, and may have been executed all the same. */
 void sx_new_lost(struct simplex_agent *a, const struct sx_rt_conn *w, const struct sx_command *cmd);
 /* A NEW whose queue nobody wants any more. */

@@ -62,6 +62,19 @@ static simplex_rc choose_other(struct simplex_agent *a, struct sx_rt_conn *w,
     return rc == SIMPLEX_E_NO_SERVERS ? SIMPLEX_E_NOT_FOUND : rc;
 }
 
+/* What an earlier server may have seen is not shown to another one. */
+simplex_rc sx_new_elsewhere(struct simplex_agent *a, struct sx_rcv_queue *q,
+                            const struct sx_server *server)
+{
+    simplex_rc rc;
+
+    q->server = *server;
+    rc = sx_rcv_queue_keys(q);
+    if (rc == SIMPLEX_OK)
+        rc = sx_notifier_renew(a, q->id);
+    return rc == SIMPLEX_OK ? sx_store_rcvq_update(a->store, q) : rc;
+}
+
 /* A queue that no server has yet may as well be made on another one. */
 simplex_rc sx_new_move(struct simplex_agent *a, struct sx_rt_conn *w, const struct sx_conn *c,
                        const struct sx_command *cmd)
@@ -77,14 +90,8 @@ simplex_rc sx_new_move(struct simplex_agent *a, struct sx_rt_conn *w, const stru
         return rc;
     if (sx_new_may_move(&q, cmd->data)) {
         rc = choose_other(a, w, c, &q, &other);
-        if (rc == SIMPLEX_OK && !sx_server_eq(&other, &q.server)) {
-            q.server = other;
-            rc = sx_rcv_queue_keys(&q);
-            if (rc == SIMPLEX_OK)
-                rc = sx_notifier_renew(a, q.id);
-            if (rc == SIMPLEX_OK)
-                rc = sx_store_rcvq_update(a->store, &q);
-        }
+        if (rc == SIMPLEX_OK && !sx_server_eq(&other, &q.server))
+            rc = sx_new_elsewhere(a, &q, &other);
     }
     sx_wipe(&q, sizeof q);
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc; /* no servers: the same one again */

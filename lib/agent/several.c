@@ -4,6 +4,7 @@
  * the command MADE waits for them and goes on with the link or the confirmation. A server that is
  * away holds nothing up: its queue moves, or is left out when another one is there.
  */
+#include "agent/command.h"
 #include "agent/several.h"
 #include "agent/users.h"
 
@@ -218,10 +219,8 @@ static simplex_rc move(struct simplex_agent *a, const struct sx_conn *c, struct 
     *moved = rc == SIMPLEX_OK;
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NO_SERVERS ? SIMPLEX_OK : rc;
-    q->server = server;
-    q->delete_errors++;        /* it has no other use before there is something to delete */
-    rc = sx_rcv_queue_keys(q); /* not to be shown to two servers */
-    return rc == SIMPLEX_OK ? sx_store_rcvq_update(a->store, q) : rc;
+    q->delete_errors++; /* it has no other use before there is something to delete */
+    return sx_new_elsewhere(a, q, &server);
 }
 
 simplex_rc sx_queue_away(struct simplex_agent *a, struct sx_conn *c, const struct sx_command *cmd,

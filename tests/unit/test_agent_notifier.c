@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "agent/push.h"
+#include "agent/several.h"
 #include "lone_agent.h"
 #include "store/service.h"
 
@@ -255,6 +256,53 @@ static void a_server_that_moves_sees_other_keys(void **state)
     assert_false(sx_pub_eq(&before.dh.pub, &after.dh.pub));
 }
 
+static void use_servers(size_t n)
+{
+    static const char *const address[] = {
+        "smp://LcJUMfVhwD8yxjAiSaDzzGF3-kLG4Uh0Fl_ZIjrRwjI=@localhost:1",
+        "smp://LcJUMfVhwD8yxjAiSaDzzGF3-kLG4Uh0Fl_ZIjrRwjI=@localhost:2",
+        "smp://LcJUMfVhwD8yxjAiSaDzzGF3-kLG4Uh0Fl_ZIjrRwjI=@localhost:3"
+    };
+    simplex_user_server list[SX_COUNT(address)];
+
+    for (size_t k = 0; k < n; k++)
+        list[k] = (simplex_user_server){
+            .size = sizeof list[k], .address = address[k], .enabled = true, .storage = true
+        };
+    s.a->thread = uv_thread_self(); /* calls run inline */
+    s.a->thread_ready = true;
+    must(simplex_agent_set_servers(s.a, SIMPLEX_USER_DEFAULT, list, n));
+    s.a->thread_ready = false;
+}
+
+static void one_of_several_that_moves_shows_other_keys_too(void **state)
+{
+    struct sx_notifier before, after;
+    struct sx_rcv_queue moved;
+    struct sx_command cmd;
+    struct sx_conn c;
+    bool dropped;
+
+    (void)state;
+    s.a->cfg.notifications = true;
+    s.a->cfg.queues = 2;
+    use_servers(3);
+    in_one(create);
+    must(sx_store_conn_get(s.a->store, s.conn, &c));
+    must(sx_store_command_next(s.a->store, s.conn, 0, &cmd));
+    assert_int_equal(cmd.tag, SX_C_NEW);
+    must(sx_store_rcvq_get(s.a->store, cmd.queue_id, &s.q));
+    must(sx_store_notifier_get(s.a->store, s.q.id, &before));
+    must(sx_queue_away(s.a, &c, &cmd, &dropped));
+    assert_false(dropped);
+    must(sx_store_rcvq_get(s.a->store, s.q.id, &moved));
+    must(sx_store_notifier_get(s.a->store, s.q.id, &after));
+    assert_false(sx_server_eq(&moved.server, &s.q.server));
+    assert_false(sx_pub_eq(&moved.auth.pub, &s.q.auth.pub));
+    assert_false(sx_pub_eq(&before.auth.pub, &after.auth.pub));
+    assert_false(sx_pub_eq(&before.dh.pub, &after.dh.pub));
+}
+
 static void an_older_server_gets_nkey(void **state)
 {
     struct sx_notifier n;
@@ -490,6 +538,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORY(new_makes_the_notifier),
         STORY(a_server_that_moves_sees_other_keys),
+        STORY(one_of_several_that_moves_shows_other_keys_too),
         STORY(an_older_server_gets_nkey),
         STORY(changes_of_mind_before_the_queue_is_made),
         STORY(dropped_before_the_queue_was_made),
