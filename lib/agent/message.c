@@ -65,9 +65,10 @@ static simplex_rc undecryptable(struct simplex_agent *a, struct sx_conn *c, stru
         rc = sx_is_behind(a, c, q, &late); /* its hash was forgotten meanwhile */
     if (rc != SIMPLEX_OK || late)
         return rc == SIMPLEX_OK ? sx_came(a, c, q, 0, false, c->last_rcv_ext_id) : rc;
-    if (d->unproven) /* for the ratchet of another attempt */
+    bool other = d->unproven || c->crossed; /* it is for the ratchet of another attempt */
+    if (other)
         sx_note_other(c);
-    if (c->rcv_queues > 1 || d->unproven) /* its copies say nothing new */
+    if (c->rcv_queues > 1 || other) /* its copies say nothing new */
         rc = sx_store_rcv_hash_add(a->store, c->id, hash, 0, sx_now_ms());
     if (rc != SIMPLEX_OK)
         return rc;

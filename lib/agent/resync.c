@@ -225,8 +225,9 @@ static void hash_keys(const struct sx_pub *k1, const struct sx_pub *k2, uint8_t 
     sx_sha256(sx_bytes(both, sizeof both), hash);
 }
 
-/* Our last keys are what these answer. */
-static simplex_rc answer_ours(struct simplex_agent *a, const struct sx_conn *c, simplex_bytes info,
+/* Our last keys are what these answer. If earlier ones are, the peer goes on with a ratchet that we
+ * shall never have, until it hears of the last ones. */
+static simplex_rc answer_ours(struct simplex_agent *a, struct sx_conn *c, simplex_bytes info,
                               bool *yes)
 {
     uint8_t hash[32], want[INFO_LEN];
@@ -239,7 +240,10 @@ static simplex_rc answer_ours(struct simplex_agent *a, const struct sx_conn *c, 
     hash_keys(&own.k1.pub, &own.k2.pub, hash);
     sx_x3dh_keys_wipe(&own);
     *yes = sx_bytes_eq(info, info_of(hash, want));
-    return SIMPLEX_OK;
+    if (*yes || info.len != INFO_LEN)
+        return SIMPLEX_OK;
+    c->crossed = true;
+    return sx_store_conn_update(a->store, c);
 }
 
 /* Keys that were seen before are a repeat: their server showed them twice, or a rotation had them
@@ -311,7 +315,7 @@ static simplex_rc agree(struct simplex_agent *a, struct sx_conn *c, const struct
     r.max_supported = a->speaks.e2e.max;
     rc = sx_store_ratchet_put(a->store, c->id, &r, NULL);
     sx_ratchet_wipe(&r);
-    c->old_copy = false;
+    c->old_copy = c->crossed = false;
     if (rc == SIMPLEX_OK)
         rc = set_state(a, c, SX_SYNC_AGREED, SIMPLEX_OK, NULL);
     if (rc == SIMPLEX_OK) /* the peer may never have read of them */

@@ -69,6 +69,7 @@ static const char initial_queues[] =
     " gap_first INTEGER NOT NULL,\n"       /* that the application was not told of; 0: none */
     " gap_last INTEGER NOT NULL,\n"
     " old_copy INTEGER NOT NULL,\n"        /* keys of this ratchet may have been used */
+    " crossed INTEGER NOT NULL,\n"         /* the peer uses a ratchet that is not here */
     " created_at INTEGER NOT NULL,\n"
     " ratchet_state BLOB\n" /* last: a long one continues on other pages */
     ") STRICT;\n"

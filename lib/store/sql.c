@@ -7,7 +7,7 @@
     "user_id, role, state, agent_version, pq_support, deleted, subscribe, last_internal_msg_id, "         \
     "last_internal_snd_msg_id, last_external_snd_msg_id, rcv_msg_count, last_snd_msg_hash, " \
     "last_rcv_msg_hash, ratchet_sync_state, created_at, rcv_queue_count, peer_several, " \
-    "rcv_others, gap_first, gap_last, old_copy"
+    "rcv_others, gap_first, gap_last, old_copy, crossed"
 #define USER                                                                               \
     "active, deleted, own_servers, servers_hash, servers_version, servers_changed_at, " \
     "created_at"
@@ -61,10 +61,10 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_PART_UNDO] = "ROLLBACK TO part",
 
     [SQL_CONN_ADD] = "INSERT INTO connections (" CONN ")"
-                     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_CONN_GET] = "SELECT " CONN " FROM connections WHERE conn_id = ?",
     [SQL_CONN_UPDATE] = "UPDATE connections SET (" CONN ") ="
-                        " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE conn_id = ?",
+                        " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE conn_id = ?",
     [SQL_CONN_DELETE] = "DELETE FROM connections WHERE conn_id = ?",
     [SQL_CONN_LIST] = "SELECT conn_id FROM connections WHERE conn_id > ? ORDER BY conn_id LIMIT ?",
 

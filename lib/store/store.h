@@ -178,6 +178,7 @@ struct sx_conn {
     bool has_snd_hash, has_rcv_hash;
     int64_t created_at;       /* ms */
     uint8_t sync_state;       /* enum sx_sync_state */
+    bool crossed;             /* the peer uses a ratchet that we do not have */
     bool old_copy;            /* until there is a new ratchet: keys of this one may have been used */
     uint8_t rcv_queues;       /* how many receiving queues the application wants; 0: one */
     bool peer_several;        /* the peer is known to use several queues */

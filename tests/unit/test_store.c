@@ -29,6 +29,7 @@ static void assert_conn_equal(const struct sx_conn *a, const struct sx_conn *b)
     assert_int_equal(a->gap_first, b->gap_first);
     assert_int_equal(a->gap_last, b->gap_last);
     assert_int_equal(a->old_copy, b->old_copy);
+    assert_int_equal(a->crossed, b->crossed);
 }
 
 static void connections_come_back_as_stored_and_updated(void **state)
@@ -52,6 +53,7 @@ static void connections_come_back_as_stored_and_updated(void **state)
         c.agent_version = 0xffff;
         c.rcv_others = st;
         c.old_copy = !c.old_copy;
+        c.crossed = st % 2 != 0;
         c.gap_first = INT64_MIN + st;
         c.gap_last = INT64_MAX - st;
         ok(sx_store_conn_update(s, &c));
