@@ -199,12 +199,16 @@ static bool do_sync(struct app_task *t)
 static bool do_join(struct app_task *t)
 {
     struct app_end *e = t->end;
+    simplex_connection_info now = { .size = sizeof now };
     char info[16];
     int64_t id;
 
+    /* An address can be asked any number of times: perhaps it was, when the device died. */
+    simplex_rc rc = simplex_agent_connection(e->node->a, e->id, &now);
+    if (rc == SIMPLEX_OK && now.state != SIMPLEX_CONN_LOOKED)
+        return true;
     info_text('J', e, info);
-    simplex_rc rc =
-        simplex_agent_join(e->node->a, sx_str(e->short_link), sx_str(info), SIMPLEX_PQ_OFF, &id);
+    rc = simplex_agent_join(e->node->a, sx_str(e->short_link), sx_str(info), SIMPLEX_PQ_OFF, &id);
     if (!fits(t, rc, SIMPLEX_OK))
         return false;
     SIM_CHECK(rc != SIMPLEX_OK || id == e->id);
