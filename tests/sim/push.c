@@ -108,14 +108,16 @@ static void run_fetch(struct sim_node *n, void *arg)
 bool push_fetch(struct sim_node *n)
 {
     struct app_end *ends[FETCH_MAX];
+    unsigned before[FETCH_MAX];
 
     push.n_ids = 0;
     for (unsigned i = 0; i < app.n_ends && push.n_ids < FETCH_MAX; i++) {
         struct app_end *e = &app.ends[i];
         if (e->node != n || !act_deletable(e) || !sim_chance(e->off ? 90 : 20))
             continue;
-        e->fetch_run = n->runs; /* it may answer at once */
         ends[push.n_ids] = e;
+        before[push.n_ids] = e->fetch_run;
+        e->fetch_run = n->runs; /* it may answer at once */
         push.ids[push.n_ids++] = e->id;
     }
     if (push.n_ids == 0)
@@ -123,7 +125,7 @@ bool push_fetch(struct sim_node *n)
     if (!sim_app(n, run_fetch, NULL) || push.rc == SIMPLEX_OK)
         return true;
     for (size_t i = 0; i < push.n_ids; i++)
-        ends[i]->fetch_run = 0;
+        ends[i]->fetch_run = before[i];
     if (push.rc != SIMPLEX_E_SUSPENDED)
         (void)act_tolerated(push.rc);
     return true;
