@@ -206,7 +206,8 @@ simplex_rc sx_on_confirmation(struct simplex_agent *a, struct sx_conn *c, struct
     if (o->env.version < a->speaks.agent.min ||
         (o->env.version > a->speaks.agent.max && o->env.version > c->agent_version))
         return SIMPLEX_E_VERSION;
-    if (!waits && c->rcv_queues > 1)
+    /* A copy of what one of several queues brought; of them this one may be left. */
+    if (!waits && (c->rcv_queues > 1 || c->state == SX_CONN_READY))
         return sx_confirmed_again(a, c, q, o);
     memset(&r, 0, sizeof r);
     rc = c->role == SX_INITIATOR ? initiator(a, c, q, o, &r) : joiner(a, c, q, o, &r);

@@ -419,6 +419,42 @@ static void the_first_server_of_a_link_may_be_away(void **state)
     ring_close(&r);
 }
 
+/* Then the copy of the confirmation that comes through the other one brings its secret. */
+static void the_only_queue_that_was_used_may_be_removed(void **state)
+{
+    struct ring r;
+    simplex_queue_info q;
+    simplex_event *ev;
+    struct sx_wr shorter;
+    size_t first;
+
+    (void)state;
+    ring_open(&r, 3, 2, 1, NULL);
+    assert_int_equal(simplex_agent_create(r.i.a, SIMPLEX_PQ_OFF, &r.ic), SIMPLEX_OK);
+    ev = wait_event(&r.i, SIMPLEX_EV_INV, r.ic);
+    assert_int_equal(link_queues(simplex_event_data(ev), &first, &r, &shorter), 2);
+    sx_wr_free(&shorter);
+    ring_away(&r, first);
+    assert_int_equal(
+        simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF, &r.jc),
+        SIMPLEX_OK);
+    simplex_event_free(ev);
+    agent_allow(&r.i, r.ic, "I am I");
+    expect(&r.j, SIMPLEX_EV_CON, r.jc);
+    expect(&r.i, SIMPLEX_EV_CON, r.ic);
+    for (size_t k = 0; queue_at(&r.i, r.ic, SIMPLEX_SWITCH_RCV, k, &q); k++) {
+        if (server_of(&r, &q) != first)
+            break;
+    }
+    assert_int_equal(simplex_agent_remove_queue(r.i.a, r.ic, q.id), SIMPLEX_OK);
+    simplex_event_free(expect_change(&r.i, r.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_REMOVED));
+    ring_back(&r, first);
+    talk(&r.i, r.ic, &r.j, r.jc, "out");
+    (void)send_text(&r.j, r.jc, "back");
+    receive_text(&r.i, r.ic, "back");
+    ring_close(&r);
+}
+
 static void a_server_that_is_away_is_left_out_of_the_link(void **state)
 {
     (void)state;
@@ -1045,6 +1081,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_queue_that_is_behind_is_told_and_told_again_when_it_is_not),
         cmocka_unit_test(a_server_that_loses_messages_is_told_and_nothing_is_lost),
         cmocka_unit_test(the_first_server_of_a_link_may_be_away),
+        cmocka_unit_test(the_only_queue_that_was_used_may_be_removed),
         cmocka_unit_test(a_server_that_is_away_is_left_out_of_the_link),
         cmocka_unit_test(any_server_may_fail_during_the_handshake),
         cmocka_unit_test(another_queue_is_the_first_when_that_is_refused),
