@@ -159,7 +159,7 @@ static void delete_ends(const struct sim_node *n, bool known, bool done)
         if (call.theirs[i]) {
             e->deleted = !known || done;
             e->doubtful = !known;
-            e->gone = known && done && !call.on;
+            e->gone = e->gone || (known && done && !call.on); /* DEL_CONN may have come */
         } else if (e->node == n && e->deleted && !call.on && (!known || done)) {
             e->doubtful = true;
         }
