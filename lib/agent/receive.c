@@ -65,11 +65,13 @@ static simplex_rc in_message(struct simplex_agent *a, struct sx_conn *c, struct 
     return rc == SIMPLEX_OK ? sx_on_message(a, c, q, o, in) : rc;
 }
 
-static simplex_rc in_keys(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q,
+static simplex_rc in_keys(struct simplex_agent *a, struct sx_conn *c, struct sx_rcv_queue *q,
                           const struct sx_opened *o, struct sx_incoming *in)
 {
-    simplex_rc rc = sx_on_ratchet_key(a, c, q, o, in);
+    simplex_rc rc = sx_switch_used(a, q);
 
+    if (rc == SIMPLEX_OK)
+        rc = sx_on_ratchet_key(a, c, q, o, in);
     if (rc != SIMPLEX_OK || in->hold)
         return rc;
     sx_held_release(a, c->id); /* the same keys, in another queue */
