@@ -331,13 +331,13 @@ static simplex_rc replacement_of(struct simplex_agent *a, const struct sx_conn *
         return SIMPLEX_E_NOT_FOUND;
     rc = switching(a, c->id, &old);
     if (rc == SIMPLEX_OK)
-        rc = old.switch_state == SX_SW_QADD ? sx_rcv_replacement(a, &old, q)
-                                            : SIMPLEX_E_NOT_FOUND;
+        rc = old.switch_state == SX_SW_QADD ? sx_rcv_replacement(a, &old, q) : SIMPLEX_E_NOT_FOUND;
     sx_wipe(&old, sizeof old);
     return rc;
 }
 
-/* Said once more, behind a new ratchet: the key was taken. */
+/* Said once more, behind a new ratchet: the key was taken. What the sender repeats may come through
+ * the new queue alone, when the old one is gone. */
 static simplex_rc known_key(struct simplex_agent *a, int64_t conn, const struct sx_qkey *x,
                             bool *known)
 {
@@ -347,7 +347,7 @@ static simplex_rc known_key(struct simplex_agent *a, int64_t conn, const struct 
     *known = false;
     for (unsigned n = 0; rc == SIMPLEX_OK && !*known; n++) {
         rc = sx_store_rcvq_of(a->store, conn, n, &q);
-        *known = rc == SIMPLEX_OK && q.replaces != 0 && q.status != SX_Q_NEW &&
+        *known = rc == SIMPLEX_OK && q.status != SX_Q_NEW &&
                  is_at(&q.server, &q.snd_id, &x->queue) && sx_pub_eq(&q.sender_key, &x->key);
     }
     sx_wipe(&q, sizeof q);
