@@ -221,6 +221,7 @@ int main(int argc, char **argv)
                    parent != NULL ? parent : "/var/tmp");
     if (mkdtemp(dir) == NULL)
         bench_die("temporary folder", SIMPLEX_E_SYSTEM);
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a row is there when it is measured, in a file too */
     printf("connections in one agent; open: simplex_agent_open has returned; subscribed: counted "
            "from\n"
            "the same start; tries: SUB commands for each queue\n\n");
@@ -228,7 +229,6 @@ int main(int argc, char **argv)
            "memory each");
     many(dir, n, 1, idle);
     many(dir, n, SERVERS_MAX, idle);
-    fflush(stdout);
     n_contacts = full ? SIDE_CONNS : 200;
     contacts(dir);
     (void)rmdir(dir);
