@@ -658,7 +658,7 @@ struct sx_outgoing {
 simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agent_msg *msg,
                       const struct sx_outgoing *o, int64_t *msg_id) SIMPLEX_CHECK;
 bool sx_can_send(const struct sx_conn *c, const struct sx_snd_queue *q);
-/* So many messages wait for the peer that it gets no answers for now. */
+/* So many messages wait for the peer that it gets no answers until it has read some. */
 simplex_rc sx_answers_wait(struct simplex_agent *a, int64_t conn, bool *too_many) SIMPLEX_CHECK;
 /* Deliveries of message msg_id to every queue that leads to the peer. */
 simplex_rc sx_add_deliveries(struct simplex_agent *a, int64_t conn, int64_t msg_id) SIMPLEX_CHECK;
