@@ -300,8 +300,9 @@ static simplex_rc show_user(struct simplex_agent *a, void *arg)
     int64_t next_at;
     simplex_rc rc = sx_user_check(a, x->user);
 
-    if (rc == SIMPLEX_OK)
-        rc = sx_store_user_rotation_get(a->store, x->user, &u);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    rc = sx_store_user_rotation_get(a->store, x->user, &u);
     if (rc == SIMPLEX_OK || rc == SIMPLEX_E_NOT_FOUND)
         rc = sx_store_rotation_sums(a->store, x->user, &n, &next_at);
     if (rc == SIMPLEX_OK)
@@ -317,8 +318,9 @@ static simplex_rc show_conn(struct simplex_agent *a, void *arg)
     struct sx_conn c;
     simplex_rc rc = get_conn(a, x->conn, &c);
 
-    if (rc == SIMPLEX_OK)
-        rc = sx_store_rotation_get(a->store, c.id, &r);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    rc = sx_store_rotation_get(a->store, c.id, &r);
     if (rc == SIMPLEX_OK || rc == SIMPLEX_E_NOT_FOUND)
         rc = sx_rotation_policy(a, c.user, &r, &p);
     if (rc != SIMPLEX_OK)

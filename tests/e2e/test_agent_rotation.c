@@ -265,6 +265,28 @@ static void wrong_policies_are_refused(void **state)
     duo_close(&d);
 }
 
+static void nothing_is_shown_of_what_is_not_there(void **state)
+{
+    static const int64_t unknown[] = { 0, -1, 77, INT64_MAX, INT64_MIN };
+    simplex_rotation policy = { .size = sizeof policy };
+    simplex_rotation_status status = { .size = sizeof status };
+    struct duo d;
+    int64_t address;
+
+    (void)state;
+    duo_open(&d, NULL);
+    for (size_t n = 0; n < sizeof unknown / sizeof unknown[0]; n++) {
+        assert_int_equal(simplex_agent_rotation(d.i.a, unknown[n], &policy, &status),
+                         SIMPLEX_E_NOT_FOUND);
+        assert_int_equal(simplex_agent_conn_rotation(d.i.a, unknown[n], &policy, &status),
+                         SIMPLEX_E_NOT_FOUND);
+    }
+    assert_int_equal(simplex_agent_create_address(d.i.a, &address), SIMPLEX_OK);
+    assert_int_equal(simplex_agent_conn_rotation(d.i.a, address, &policy, &status),
+                     SIMPLEX_E_PROHIBITED);
+    duo_close(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +300,7 @@ int main(void)
         cmocka_unit_test(a_queue_leaves_a_server_that_is_not_the_users_any_more),
         cmocka_unit_test(a_failed_rotation_is_tried_again_later),
         cmocka_unit_test(wrong_policies_are_refused),
+        cmocka_unit_test(nothing_is_shown_of_what_is_not_there),
     };
 
     return cmocka_run_group_tests_name("agent_rotation", tests, NULL, NULL);
