@@ -40,9 +40,13 @@ static int64_t around(int64_t middle, uint32_t percent)
     return middle - by + sx_up_to(2 * by);
 }
 
+/* At least the day divided by the budget: shorter pauses now and then would exceed it. */
 static int64_t pause_of(const struct sx_rotation_policy *p)
 {
-    return around(DAY / (p->per_day > 0 ? p->per_day : DEFAULT_PER_DAY), 50);
+    int64_t per_day = p->per_day > 0 ? p->per_day : DEFAULT_PER_DAY;
+    int64_t least = (DAY + per_day - 1) / per_day;
+
+    return least + sx_up_to(least / 2);
 }
 
 static int64_t pause_of_user(const struct sx_user_rotation *u, const struct sx_rotation_policy *p)
@@ -253,7 +257,9 @@ static simplex_rc give_up(struct simplex_agent *a, struct sx_rotation *r)
     int32_t phase;
     simplex_rc rc = sx_rcv_switch_phase(a, r->conn_id, &phase);
 
-    if (rc == SIMPLEX_OK && phase > 0 && phase < SIMPLEX_SWITCH_SECURED)
+    if (rc == SIMPLEX_OK && phase == 0) /* there is none: nothing would ever end it */
+        return sx_rotation_ended(a, r->conn_id, false, SIMPLEX_E_TIMEOUT);
+    if (rc == SIMPLEX_OK && phase < SIMPLEX_SWITCH_SECURED)
         return sx_switch_failed(a, r->conn_id, SIMPLEX_E_TIMEOUT, NULL);
     r->due_at = sx_now_ms() + PATIENCE;
     return rc == SIMPLEX_OK ? sx_rotation_put(a, r) : rc;

@@ -139,6 +139,47 @@ static void what_waits_for_its_turn_is_spread(void **state)
     assert_true(last > now + 100 * HOUR);
 }
 
+/* With per_day starts behind one another, each after the shortest pause, a day has passed. */
+static void the_budget_is_never_exceeded(void **state)
+{
+    static const simplex_rotation policy = { .size = sizeof policy, .every = 1, .per_day = 7 };
+    struct sx_user_rotation u;
+
+    (void)state;
+    for (size_t n = 0; n < CONNS; n++)
+        add_queues(conns[n]);
+    set(&policy);
+    for (int n = 0; n < 100; n++) {
+        int64_t now = sx_now_ms();
+        struct sx_rotation r = row_of(conns[n]);
+        r.due_at = 0;
+        must(sx_store_rotation_put(a->store, &r));
+        turn();
+        assert_true(row_of(conns[n]).running);
+        must(sx_store_user_rotation_get(a->store, SX_USER_DEFAULT, &u));
+        assert_true(7 * (u.next_at - now) >= DAY);
+        assert_true(7 * (u.next_at - now) <= 2 * DAY);
+        u.next_at = 0;
+        must(sx_store_user_rotation_put(a->store, &u));
+    }
+}
+
+/* A rotation of which nothing is left cannot end any more, and must not be the last one. */
+static void what_is_not_running_any_more_has_failed(void **state)
+{
+    static const simplex_rotation weekly = { .size = sizeof weekly, .every = 7 * DAY };
+
+    (void)state;
+    set(&weekly);
+    struct sx_rotation r = row_of(conns[0]);
+    r.running = true;
+    r.due_at = 0;
+    must(sx_store_rotation_put(a->store, &r));
+    turn();
+    assert_false(row_of(conns[0]).running);
+    assert_int_equal(row_of(conns[0]).counts.failed, 1);
+}
+
 /* The budget is for those that can. */
 static void what_cannot_start_takes_no_turn(void **state)
 {
@@ -231,6 +272,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_first_times_are_all_over_the_interval, setup, teardown),
         cmocka_unit_test_setup_teardown(later_times_vary_by_the_jitter, setup, teardown),
         cmocka_unit_test_setup_teardown(what_waits_for_its_turn_is_spread, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_budget_is_never_exceeded, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_not_running_any_more_has_failed, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_start_takes_no_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_waits_longer_each_time, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_that_was_set_back_does_not_stop_rotation, setup,
