@@ -18,6 +18,7 @@
 #include "client_limits.h"
 #include "queue_store.h"
 #include "stats.h"
+#include "unacked.h"
 
 #define SX_PEER_ERRANDS 32         /* PRXY and PFWD of one connection under way, by default */
 #define SX_PEER_OUT_PAUSE 8        /* blocks waiting: no further input is processed */
@@ -108,12 +109,14 @@ struct sx_sub {
     struct sx_peer *peer;
     struct sx_sub *prev, *next;             /* of the peer */
     struct sx_sub *inbox_prev, *inbox_next; /* [inbox] */
-    struct sx_sub *ntf_prev, *ntf_next;     /* of the peer: notifications wait for their flush */
+    struct sx_sub *line_prev, *line_next;   /* SX_SUB_NTF: of the peer, notifications wait for their
+                                             * flush. Others: of the hub, unacked.h */
     struct sx_sub *get_next;                /* [queue] next of q->gets */
     uint8_t delivered[SX_ID_LEN];           /* [queue] the message in flight */
     uint8_t ntf_id[SX_ID_LEN];              /* SX_SUB_NTF: entity of its events */
     uint32_t delivered_s;                   /* [queue] when it was, for statistics */
     uint8_t kind;
+    uint8_t line;    /* unacked.h: in which line of the hub, counted from 1; 0: none */
     uint16_t events; /* [inbox] not 0: it is in the inbox */
     bool in_flight;  /* [queue] */
     bool pushed;     /* [queue] in flight, but not yet made into output */
@@ -130,6 +133,7 @@ struct sx_hub {
     void *wake_user;
     struct sx_srv *srv;
     struct sx_counters *stats; /* this thread's */
+    struct sx_unacked unacked; /* what its peers have to acknowledge */
     struct sx_peer *ready;     /* peers with output since it was last taken */
     struct sx_peer *waiting;   /* peers whose next block tells what is not yet durable */
     uint64_t settled;          /* sx_persist_settled when they were last looked at */

@@ -257,6 +257,7 @@ static void on_tick(uv_timer_t *t)
     struct sx_loop *l = t->data;
 
     note_lateness(l);
+    sx_unacked_tick(&l->hub);
     sx_srv_conns_check(l, (int64_t)uv_now(&l->uv));
     if (l->is_first)
         expire_some(l);

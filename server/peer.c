@@ -205,6 +205,7 @@ void sx_answer_head(struct sx_answer *a, struct sx_sub *sub, struct sx_queue *q)
     sub->pushed = false;
     memcpy(sub->delivered, q->head->id, sizeof(sub->delivered));
     sub->delivered_s = (uint32_t)(sx_srv_now(sub->peer->hub->srv) / 1000);
+    sx_unacked_add(sub->peer->hub, sub);
     a->entity_id = sx_bytes(q->rcv.id, sizeof(q->rcv.id));
     a->rsp = (struct sx_rsp){ .tag = SX_R_MSG };
     a->rsp.msg.msg_id = sx_bytes(a->msg->id, sizeof(a->msg->id));

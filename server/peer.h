@@ -57,12 +57,15 @@ void sx_answer_head(struct sx_answer *a, struct sx_sub *sub, struct sx_queue *q)
 
 /* ---- subscriptions; with the lock of q held ---- */
 
-/* A message of the subscription waits for its ACK, or does not any more. c: of this thread. */
+/* A message of the subscription waits for its ACK: by any thread; or does not any more: by the
+ * thread of its hub. c: of this thread. */
 static inline void sx_sub_flight(struct sx_sub *sub, bool in_flight, struct sx_counters *c)
 {
     if (sub->in_flight == in_flight)
         return;
     sub->in_flight = in_flight;
+    if (!in_flight)
+        sx_unacked_remove(sub->peer->hub, sub);
     sx_count(c, SX_STAT_DELIVERED, in_flight ? 1 : -1);
     if (in_flight && atomic_fetch_add(&sub->peer->n_flight, 1) == 0)
         sx_count(c, SX_STAT_DELIVERED_CLIENTS, 1);

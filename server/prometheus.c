@@ -321,31 +321,52 @@ static void write_ack_times(struct sx_wr *w, const struct sx_report *r)
     write_sample(w, "delivery_ack_confirmed_time_count", NULL, sum, ONE);
 }
 
+static const char *const periods[SX_UNACKED_AGES] = { "period=\"0-60\"", "period=\"60-300\"",
+                                                      "period=\"300-1200\"", "period=\"1200-3600\"",
+                                                      "period=\"3600+\"" };
+
 /* The same in the reference's periods, each by itself; the times above end where they do. */
 static void write_ack_periods(struct sx_wr *w, const struct sx_report *r)
 {
-    static const struct {
-        uint32_t until; /* 0: no end */
-        const char *label;
-    } periods[] = { { 60, "period=\"0-60\"" },
-                    { 300, "period=\"60-300\"" },
-                    { 1200, "period=\"300-1200\"" },
-                    { 3600, "period=\"1200-3600\"" },
-                    { 0, "period=\"3600+\"" } };
     static const char name[] = "delivery_ack_confirmed_count";
     unsigned i = 0;
 
     write_head(w, name, "Messages acknowledged so many seconds after their delivery", COUNTER);
-    for (unsigned k = 0; k < SX_COUNT(periods); k++) {
+    for (unsigned k = 0; k < SX_UNACKED_AGES; k++) {
+        bool last = k == SX_UNACKED_AGES - 1;
         uint64_t sum = 0;
         for (; i < SX_ACK_TIMES; i++) {
-            if (periods[k].until != 0 &&
-                (i == SX_ACK_TIMES - 1 || sx_ack_times[i] > periods[k].until))
+            if (!last && (i == SX_ACK_TIMES - 1 || sx_ack_times[i] > sx_unacked_ages[k]))
                 break;
             sum += r->s.v[SX_STAT_ACK_TIME + i];
         }
-        write_sample(w, name, periods[k].label, sum, ONE);
+        write_sample(w, name, periods[k], sum, ONE);
     }
+}
+
+/* What waits now. Earlier releases of the reference have the histogram, later ones the periods;
+ * both have the longest time. */
+static void write_unacked(struct sx_wr *w, const struct sx_report *r)
+{
+    static const char count[] = "delivery_ack_pending_count", time[] = "delivery_ack_time";
+    uint64_t sum = 0;
+    char label[32];
+
+    write_head(w, count, "Messages delivered so many seconds ago and not acknowledged yet", GAUGE);
+    for (unsigned i = 0; i < SX_UNACKED_AGES; i++)
+        write_sample(w, count, periods[i], r->s.v[SX_STAT_UNACKED + i], ONE);
+    write_name(w, "# HELP ", time, " Seconds since the delivery of what waits for its ACK now\n");
+    write_name(w, "# TYPE ", time, " histogram\n");
+    for (unsigned i = 0; i < SX_UNACKED_AGES - 1; i++) {
+        sum += r->s.v[SX_STAT_UNACKED + i];
+        snprintf(label, sizeof(label), "le=\"%u\"", sx_unacked_ages[i]);
+        write_sample(w, "delivery_ack_time_bucket", label, sum, ONE);
+    }
+    write_sample(w, "delivery_ack_time_bucket", "le=\"+Inf\"", r->s.unacked, ONE);
+    write_sample(w, "delivery_ack_time_sum", NULL, r->s.unacked_s, ONE);
+    write_sample(w, "delivery_ack_time_count", NULL, r->s.unacked, ONE);
+    write_head(w, "delivery_ack_time_max", "The longest of these times", GAUGE);
+    write_sample(w, "delivery_ack_time_max", NULL, r->s.unacked_max_s, ONE);
 }
 
 void sx_prometheus(struct sx_wr *to, const struct sx_report *r)
@@ -366,6 +387,7 @@ void sx_prometheus(struct sx_wr *to, const struct sx_report *r)
     write_loops(to, r);
     write_ack_times(to, r);
     write_ack_periods(to, r);
+    write_unacked(to, r);
     if (r->persistent)
         write_metrics(to, r, persistence, SX_COUNT(persistence));
 }

@@ -137,6 +137,27 @@ static uint64_t value(const struct sx_stats *st, enum sx_stat s)
     return s >= SX_STAT_SAVED && sum > INT64_MAX ? 0 : sum;
 }
 
+/* Others change the counters meanwhile: a sum of what does not fit together may be wrong by a
+ * little, but is never less than nothing. */
+static void read_unacked(const struct sx_stats *st, struct sx_snapshot *to)
+{
+    uint64_t now_s = to->at_ms < 0 ? 0 : (uint64_t)to->at_ms / 1000;
+    uint64_t since = to->v[SX_STAT_UNACKED_SINCE];
+
+    to->unacked = to->unacked_s = to->unacked_max_s = 0;
+    for (unsigned i = 0; i < SX_UNACKED_AGES; i++)
+        to->unacked += to->v[SX_STAT_UNACKED + i];
+    if (to->unacked == 0)
+        return;
+    if (to->unacked * now_s > since)
+        to->unacked_s = to->unacked * now_s - since;
+    for (const struct sx_counters *c = st->all; c != NULL; c = c->next) {
+        uint64_t s = atomic_load_explicit(&c->oldest_unacked_s, memory_order_relaxed);
+        if (s != 0 && s < now_s && now_s - s > to->unacked_max_s)
+            to->unacked_max_s = now_s - s;
+    }
+}
+
 void sx_stats_read(struct sx_stats *st, struct sx_store *store, int64_t now_ms,
                    struct sx_snapshot *to)
 {
@@ -145,6 +166,7 @@ void sx_stats_read(struct sx_stats *st, struct sx_store *store, int64_t now_ms,
         to->v[s] = value(st, (enum sx_stat)s);
     to->from_ms = st->from_ms;
     to->at_ms = now_ms;
+    read_unacked(st, to);
     pthread_mutex_unlock(&st->lock);
     to->queues = sx_qstore_queues(store);
     to->messages = sx_qstore_messages(store);

@@ -17,6 +17,7 @@
 #include <pthread.h>
 
 #include "services.h"
+#include "unacked.h"
 
 enum sx_stat {
 #define X(id, key) SX_STAT_##id,
@@ -43,6 +44,10 @@ enum sx_stat {
     SX_STAT_RCV_SUB_OK,
     SX_STAT_NTF_SRV_SUB_OK = SX_STAT_RCV_SUB_OK + 6,
     SX_STAT_NTF_SRV_SUB_LAST = SX_STAT_NTF_SRV_SUB_OK + 5,
+    /* Gauges, not in the file: deliveries that wait for their ACK, by age, and the sum of the times
+     * when they were made (seconds since 1970). */
+    SX_STAT_UNACKED, /* first of SX_UNACKED_AGES */
+    SX_STAT_UNACKED_SINCE = SX_STAT_UNACKED + SX_UNACKED_AGES,
     SX_STAT_COUNT
 };
 #define SX_ACK_TIMES 9 /* the last: longer than all of sx_ack_times */
@@ -63,6 +68,7 @@ struct sx_counters { /* of one hub */
     struct sx_counters *next;
     uint8_t apart[SX_CACHE_LINE];
     atomic_uint_least64_t v[SX_STAT_COUNT];
+    atomic_uint_least32_t oldest_unacked_s; /* since 1970, at the last tick; 0: nothing waits */
     uint8_t apart_too[SX_CACHE_LINE];
 };
 
@@ -86,6 +92,8 @@ struct sx_stats {
 struct sx_snapshot {
     int64_t from_ms, at_ms;
     uint64_t v[SX_STAT_COUNT];
+    uint64_t unacked, unacked_s; /* deliveries that wait for their ACK; for how long, added up */
+    uint64_t unacked_max_s;      /* and the one that waits longest */
     uint64_t queues, messages, notifiers;
     struct sx_services_count services;
 };

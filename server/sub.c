@@ -142,10 +142,10 @@ void sx_sub_queue_ntf(struct sx_sub *sub)
     if (sub->ntf_queued)
         return;
     sub->ntf_queued = true;
-    sub->ntf_prev = NULL;
-    sub->ntf_next = p->ntfs;
+    sub->line_prev = NULL;
+    sub->line_next = p->ntfs;
     if (p->ntfs != NULL)
-        p->ntfs->ntf_prev = sub;
+        p->ntfs->line_prev = sub;
     p->ntfs = sub;
     sx_peer_mark_ready(p);
 }
@@ -155,12 +155,12 @@ void sx_sub_unqueue_ntf(struct sx_sub *sub)
     if (!sub->ntf_queued)
         return;
     sub->ntf_queued = false;
-    if (sub->ntf_prev != NULL)
-        sub->ntf_prev->ntf_next = sub->ntf_next;
+    if (sub->line_prev != NULL)
+        sub->line_prev->line_next = sub->line_next;
     else
-        sub->peer->ntfs = sub->ntf_next;
-    if (sub->ntf_next != NULL)
-        sub->ntf_next->ntf_prev = sub->ntf_prev;
+        sub->peer->ntfs = sub->line_next;
+    if (sub->line_next != NULL)
+        sub->line_next->line_prev = sub->line_prev;
 }
 
 bool sx_peer_add_ended(struct sx_peer *p, const struct sx_ended *e)

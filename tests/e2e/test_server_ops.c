@@ -285,6 +285,52 @@ static void answers_prometheus_over_http(void **state)
     close_server(&t);
 }
 
+/* The value of a sample, asked for until it is at least `least`. */
+static unsigned long metric_from(struct server *t, const char *name, unsigned long least)
+{
+    char line[100];
+
+    snprintf(line, sizeof(line), "\nsimplex_smp_%s ", name);
+    for (int i = 0;; i++) {
+        char *text = get(t, "GET /metrics HTTP/1.1\r\n\r\n"), *at = strstr(text, line);
+        assert_non_null(at);
+        unsigned long v = strtoul(at + strlen(line), NULL, 10);
+        free(text);
+        if (v >= least)
+            return v;
+        if (i == 500)
+            fail_msg("%s stays at %lu", name, v);
+        usleep(20000);
+    }
+}
+
+static void tells_how_long_messages_wait_for_their_ack(void **state)
+{
+    static const char pending[] = "delivery_ack_pending_count{period=\"0-60\"}";
+    struct server t;
+    struct smp_peer p;
+    struct queue q;
+
+    (void)state;
+    open_server(&t);
+    assert_int_equal(smp_peer_open(&p, &t.peer), SIMPLEX_OK);
+    new_queue(&p, &q, SX_ED25519, true);
+    assert_int_equal(metric_from(&t, pending, 0), 0);
+    assert_int_equal(metric_from(&t, "delivery_ack_time_max", 0), 0);
+    assert_int_equal(send_text(&p, &q, "hello")->tag, SX_R_OK);
+    assert_int_equal(metric_from(&t, pending, 1), 1);
+    assert_in_range(metric_from(&t, "delivery_ack_time_max", 1), 1, 60);
+    assert_in_range(metric_from(&t, "delivery_ack_time_sum", 1), 1, 60);
+    assert_int_equal(metric_from(&t, "delivery_ack_time_count", 1), 1);
+    smp_peer_close(&p); /* nobody has to acknowledge it any more */
+    for (int i = 0; metric_from(&t, pending, 0) != 0; i++) {
+        assert_true(i < 500);
+        usleep(20000);
+    }
+    assert_int_equal(metric_from(&t, "delivery_ack_time_count", 0), 0);
+    close_server(&t);
+}
+
 static void limits_what_http_clients_hold(void **state)
 {
     struct server t;
@@ -846,6 +892,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_metrics_to_a_file),
         cmocka_unit_test(answers_prometheus_over_http),
+        cmocka_unit_test(tells_how_long_messages_wait_for_their_ack),
         cmocka_unit_test(limits_what_http_clients_hold),
         cmocka_unit_test(keeps_statistics_over_a_restart),
         cmocka_unit_test(writes_the_line_of_a_day_it_was_stopped_on),

@@ -20,6 +20,11 @@ static struct sx_report sample(void)
         r.s.v[SX_STAT_ACK_TIME + i] = i + 1;
     for (unsigned i = 0; i <= 12; i++)
         r.s.v[SX_STAT_DELIVERED + i] = 11 + i;
+    for (unsigned i = 0; i < SX_UNACKED_AGES; i++)
+        r.s.v[SX_STAT_UNACKED + i] = 30 + i;
+    r.s.unacked = 160;
+    r.s.unacked_s = 161;
+    r.s.unacked_max_s = 162;
     r.s.at_ms = 1700000060000;
     r.s.from_ms = 1700000000000;
     r.s.queues = 501;
@@ -217,6 +222,14 @@ static void uses_the_names_of_the_reference(void **state)
     assert_sample(text, "delivery_ack_confirmed_count{period=\"300-1200\"} 7");
     assert_sample(text, "delivery_ack_confirmed_count{period=\"1200-3600\"} 8");
     assert_sample(text, "delivery_ack_confirmed_count{period=\"3600+\"} 9");
+    assert_sample(text, "delivery_ack_pending_count{period=\"0-60\"} 30");
+    assert_sample(text, "delivery_ack_pending_count{period=\"3600+\"} 34");
+    assert_sample(text, "delivery_ack_time_bucket{le=\"60\"} 30");
+    assert_sample(text, "delivery_ack_time_bucket{le=\"3600\"} 126");
+    assert_sample(text, "delivery_ack_time_bucket{le=\"+Inf\"} 160");
+    assert_sample(text, "delivery_ack_time_sum 161");
+    assert_sample(text, "delivery_ack_time_count 160");
+    assert_sample(text, "delivery_ack_time_max 162");
     assert_sample(text, "delivered_total 11");
     assert_sample(text, "delivered_clients_total 12");
     assert_sample(text, "rcv_services_sub_ok 13");

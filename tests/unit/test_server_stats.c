@@ -191,6 +191,93 @@ static void counts_clients_that_have_not_acknowledged(void **state)
     mem_close_two(&t);
 }
 
+/* Deliveries of each age, their time added up and the longest, as a tick of every thread has it. */
+static void assert_unacked(struct mem_two *t, const char *ages, unsigned sum, unsigned max)
+{
+    char text[100];
+
+    for (size_t i = 0; i < SX_COUNT(t->m.hub); i++)
+        sx_unacked_tick(&t->m.hub[i]);
+    struct sx_snapshot s = read_now(&t->m);
+    const uint64_t *n = &s.v[SX_STAT_UNACKED];
+    snprintf(text, sizeof(text), "%u %u %u %u %u", (unsigned)n[0], (unsigned)n[1], (unsigned)n[2],
+             (unsigned)n[3], (unsigned)n[4]);
+    assert_string_equal(text, ages);
+    assert_int_equal(s.unacked, n[0] + n[1] + n[2] + n[3] + n[4]);
+    assert_int_equal(s.unacked, s.v[SX_STAT_DELIVERED]);
+    assert_int_equal(s.unacked_s, sum);
+    assert_int_equal(s.unacked_max_s, max);
+}
+
+/* delivery_ack_pending_count, delivery_ack_time */
+static void tells_how_long_deliveries_have_waited_for_their_ack(void **state)
+{
+    struct mem_two t;
+    struct mem_queue q[4] = { { .rcv_id = { 0 } } };
+    simplex_bytes id[4];
+
+    (void)state;
+    mem_open_two(&t, NULL);
+    t.m.now = 1700000000000;
+    assert_unacked(&t, "0 0 0 0 0", 0, 0);
+    for (size_t i = 0; i < 3; i++) { /* to a; 10 seconds apart */
+        mem_new(&t.a, &q[i], SX_MODE_MESSAGING, true);
+        mem_assert_tag(mem_send(&t.b, &q[i], false, "x"), SX_R_OK);
+        mem_settle(&t.m);
+        id[i] = mem_assert_msg(&q[i], mem_event(&t.a), "x");
+        t.m.now += 10000;
+    }
+    assert_unacked(&t, "3 0 0 0 0", 60, 30);
+    mem_new(&t.a, &q[3], SX_MODE_MESSAGING, false);
+    mem_assert_tag(mem_send(&t.a, &q[3], false, "y"), SX_R_OK);
+    id[3] = mem_assert_msg(&q[3], mem_rcv(&t.b, &q[3], SX_GET), "y"); /* on the other thread */
+    assert_unacked(&t, "4 0 0 0 0", 60, 30);
+    t.m.now += 30000;
+    assert_unacked(&t, "3 1 0 0 0", 180, 60);
+    mem_assert_tag(mem_ack(&t.a, &q[1], id[1]), SX_R_OK); /* from the middle */
+    assert_unacked(&t, "2 1 0 0 0", 130, 60);
+    t.m.now += 1140000; /* more than one age at once */
+    assert_unacked(&t, "0 0 2 1 0", 3550, 1200);
+    mem_assert_tag(mem_rcv(&t.b, &q[0], SX_SUB), SX_R_SOK); /* the oldest goes to another client */
+    mem_settle(&t.m);
+    assert_unacked(&t, "1 0 2 0 0", 2350, 1180);
+    t.m.now += 3600000;
+    assert_unacked(&t, "0 0 0 0 3", 13150, 4780);
+    mem_assert_tag(mem_ack(&t.a, &q[2], id[2]), SX_R_OK);
+    mem_assert_tag(mem_ack(&t.b, &q[3], id[3]), SX_R_OK);
+    assert_unacked(&t, "0 0 0 0 1", 3600, 3600);
+    mem_disconnect(&t.b);
+    assert_unacked(&t, "0 0 0 0 0", 0, 0);
+    mem_connect(&t.m, &t.b, 1, 0);
+    mem_close_two(&t);
+}
+
+/* A clock that is set back makes no time negative, and loses nothing. */
+static void tells_it_when_the_clock_is_set_back(void **state)
+{
+    struct mem_two t;
+    struct mem_queue q[2] = { { .rcv_id = { 0 } } };
+    simplex_bytes id[2];
+
+    (void)state;
+    mem_open_two(&t, NULL);
+    t.m.now = 1700000000000;
+    for (size_t i = 0; i < 2; i++) {
+        mem_new(&t.a, &q[i], SX_MODE_MESSAGING, true);
+        mem_assert_tag(mem_send(&t.b, &q[i], false, "x"), SX_R_OK);
+        mem_settle(&t.m);
+        id[i] = mem_assert_msg(&q[i], mem_event(&t.a), "x");
+        t.m.now -= 100000;
+    }
+    assert_unacked(&t, "2 0 0 0 0", 0, 0);
+    t.m.now += 400000;
+    assert_unacked(&t, "0 2 0 0 0", 500, 200); /* the one that came first counts as the oldest */
+    for (size_t i = 0; i < 2; i++)
+        mem_assert_tag(mem_ack(&t.a, &q[i], id[i]), SX_R_OK);
+    assert_unacked(&t, "0 0 0 0 0", 0, 0);
+    mem_close_two(&t);
+}
+
 static void counts_get(void **state)
 {
     struct mem_two t;
@@ -408,6 +495,8 @@ int main(void)
         cmocka_unit_test(counts_subscriptions_and_what_is_received),
         cmocka_unit_test(measures_the_time_until_a_message_is_acknowledged),
         cmocka_unit_test(counts_clients_that_have_not_acknowledged),
+        cmocka_unit_test(tells_how_long_deliveries_have_waited_for_their_ack),
+        cmocka_unit_test(tells_it_when_the_clock_is_set_back),
         cmocka_unit_test(counts_get),
         cmocka_unit_test(counts_a_block_of_subscriptions_once),
         cmocka_unit_test(counts_notifications),
