@@ -107,34 +107,33 @@ static void take_place(struct sx_conn *c)
     c->has_snd_hash = true;
 }
 
-/* The information that goes with keys: "R". When they are sent once more, as the answer to keys of
- * the peer, the hash of these follows, which the reference ignores. */
+/* The information that goes with keys: "R", of which the reference looks at nothing. Behind it
+ * stands what a peer of ours has to know: the hash of the keys that they answer, when they are sent
+ * once more; or that their side may have gone back in time, and have none of ours any more. */
+#define INFO sx_str("R")
+#define INFO_BACK sx_str("RB")
 #define INFO_LEN (1 + 32)
 
-static simplex_bytes info_of(const uint8_t answers[32], uint8_t info[INFO_LEN])
+static simplex_bytes info_again(const uint8_t answers[32], uint8_t info[INFO_LEN])
 {
     info[0] = 'R';
-    if (answers != NULL)
-        memcpy(info + 1, answers, 32);
-    return sx_bytes(info, answers != NULL ? INFO_LEN : 1);
+    memcpy(info + 1, answers, 32);
+    return sx_bytes(info, INFO_LEN);
 }
 
-/* answers: they are sent once more. They have their place, and the peer, which knows them, must not
- * look for another (numbers.c). */
+/* When they are sent once more they have their place, and the peer, which knows them, must not look
+ * for another (numbers.c). */
 static simplex_rc send_keys(struct simplex_agent *a, struct sx_conn *c,
-                            const struct sx_x3dh_keys *k, uint16_t version,
-                            const uint8_t answers[32])
+                            const struct sx_x3dh_keys *k, uint16_t version, simplex_bytes info)
 {
-    uint8_t info[INFO_LEN];
-
-    if (answers == NULL)
+    if (info.len != INFO_LEN)
         take_place(c);
     struct sx_snd_msg m = { .conn_id = c->id,
                             .id = ++c->last_id,
                             .snd_id = c->last_snd_id,
                             .type = SX_ROW_RATCHET_KEY,
                             .notify = true,
-                            .plain = info_of(answers, info),
+                            .plain = info,
                             .key = sx_str(""),
                             .created_at = sx_now_ms() };
     struct sx_e2e_params params;
@@ -166,7 +165,7 @@ static simplex_rc keys_wait(struct simplex_agent *a, int64_t conn, bool *wait)
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
 }
 
-static simplex_rc start(struct simplex_agent *a, struct sx_conn *c)
+static simplex_rc start(struct simplex_agent *a, struct sx_conn *c, bool back)
 {
     struct sx_x3dh_keys k;
     simplex_rc rc = new_keys(a, c, a->speaks.e2e.max, &k);
@@ -174,7 +173,7 @@ static simplex_rc start(struct simplex_agent *a, struct sx_conn *c)
     if (rc == SIMPLEX_OK)
         rc = sx_store_x3dh_put(a->store, c->id, &k);
     if (rc == SIMPLEX_OK)
-        rc = send_keys(a, c, &k, a->speaks.e2e.max, NULL);
+        rc = send_keys(a, c, &k, a->speaks.e2e.max, back ? INFO_BACK : INFO);
     sx_x3dh_keys_wipe(&k);
     c->sync_state = SX_SYNC_STARTED; /* the old ratchet stays: it may read what is on its way */
     return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, c) : rc;
@@ -196,7 +195,7 @@ simplex_rc sx_sync_start(struct simplex_agent *a, int64_t conn, bool force)
         return SIMPLEX_E_VERSION;
     if (c.sync_state == SX_SYNC_STARTED)
         rc = keys_wait(a, conn, &wait);
-    return rc == SIMPLEX_OK && !wait ? start(a, &c) : rc;
+    return rc == SIMPLEX_OK && !wait ? start(a, &c, c.old_copy || force) : rc;
 }
 
 simplex_rc sx_sync_undelivered(struct simplex_agent *a, int64_t conn, simplex_rc why,
@@ -239,7 +238,7 @@ static simplex_rc answer_ours(struct simplex_agent *a, struct sx_conn *c, simple
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
     hash_keys(&own.k1.pub, &own.k2.pub, hash);
     sx_x3dh_keys_wipe(&own);
-    *yes = sx_bytes_eq(info, info_of(hash, want));
+    *yes = sx_bytes_eq(info, info_again(hash, want));
     if (*yes || info.len != INFO_LEN)
         return SIMPLEX_OK;
     c->crossed = true;
@@ -280,22 +279,26 @@ static simplex_rc take_keys(struct simplex_agent *a, struct sx_conn *c, const ui
  * Who only answered takes it for the second case, once: after an old copy was restored that may be
  * wrong on both sides, and they would answer each other without end. So both end with the last keys
  * of both, however many attempts cross each other; the reference stays in two minds (section 6.6).
+ *
+ * Who waits (`started`) sends its own once more when the peer went back in time: before that it may
+ * have taken them, and its server shows them to nobody any more.
  */
 static simplex_rc own_keys(struct simplex_agent *a, struct sx_conn *c, uint16_t version,
-                           const uint8_t peer_hash[32], struct sx_x3dh_keys *k)
+                           const uint8_t peer_hash[32], bool back, struct sx_x3dh_keys *k)
 {
     bool agreed = c->sync_state == SX_SYNC_AGREED;
+    uint8_t info[INFO_LEN];
     simplex_rc rc = SIMPLEX_E_NOT_FOUND;
 
     if (agreed || c->sync_state == SX_SYNC_STARTED)
         rc = sx_store_x3dh_get(a->store, c->id, k);
     if (rc == SIMPLEX_OK)
-        return agreed ? send_keys(a, c, k, version, peer_hash) : rc;
+        return agreed || back ? send_keys(a, c, k, version, info_again(peer_hash, info)) : rc;
     if (rc == SIMPLEX_E_NOT_FOUND)
         rc = new_keys(a, c, version, k);
     if (rc == SIMPLEX_OK)
         rc = agreed ? sx_store_x3dh_put(a->store, c->id, k) : sx_store_x3dh_delete(a->store, c->id);
-    return rc == SIMPLEX_OK ? send_keys(a, c, k, version, NULL) : rc;
+    return rc == SIMPLEX_OK ? send_keys(a, c, k, version, INFO) : rc;
 }
 
 /* The new ratchet takes the place of the old one. The larger hash sends first. */
@@ -345,7 +348,7 @@ simplex_rc sx_on_ratchet_key(struct simplex_agent *a, struct sx_conn *c,
     if (rc != SIMPLEX_OK || !fresh || in->hold)
         return rc;
     memset(&own, 0, sizeof own);
-    rc = own_keys(a, c, peer->v.max, hash, &own);
+    rc = own_keys(a, c, peer->v.max, hash, sx_bytes_eq(o->env.body, INFO_BACK), &own);
     if (rc == SIMPLEX_OK)
         rc = agree(a, c, &own, peer, hash);
     sx_x3dh_keys_wipe(&own);

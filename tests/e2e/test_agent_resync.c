@@ -288,7 +288,8 @@ static void an_old_copy_in_the_same_place_is_known_at_once(void **state)
     duo_close(&d);
 }
 
-/* What can still be read says nothing of what was sent before: also when our keys have no reader. */
+/* What can still be read says nothing of what was sent before: also when our keys have no reader.
+ */
 static void an_old_copy_stays_one_when_its_keys_cannot_be_delivered(void **state)
 {
     struct duo d;
@@ -677,7 +678,8 @@ static void a_full_disk_does_no_harm(void **state)
 
 /* ---- new keys while the last are being agreed on ---- */
 
-/* I answered, its answer is on its way, J begins again: the answer belongs to the attempt before. */
+/* I answered, its answer is on its way, J begins again: the answer belongs to the attempt before.
+ */
 static void an_answer_to_the_attempt_before_does_no_harm(void **state)
 {
     struct duo d;
@@ -715,6 +717,97 @@ static void whoever_has_agreed_may_begin_again(void **state)
         usable_again(&d);
         duo_close(&d);
     }
+}
+
+/* ---- an old copy in the middle of it ---- */
+
+static void await_delivery(struct test_agent *t, int64_t conn)
+{
+    while (info_of(t, conn).pending > 0)
+        usleep(1000);
+}
+
+/* J took I's keys and goes back before its answer has left: I waits, and no server has its keys any
+ * more. Copies of both were made before. */
+static void go_back_while_i_waits(struct duo *d)
+{
+    duo_open(d, NULL);
+    duo_connect(d);
+    talk(&d->i, d->ic, &d->j, d->jc, "before");
+    save_copy(&d->i);
+    save_copy(&d->j);
+    forwarder_set(&d->fi, FORWARD_REFUSE); /* the way to I */
+    sync_ok(&d->i, d->ic, true);
+    expect_sync(&d->j, d->jc, SIMPLEX_SYNC_AGREED, SIMPLEX_OK);
+    await_delivery(&d->i, d->ic);
+    put_back(&d->j);
+}
+
+static void knows_that_it_went_back(struct test_agent *t, int64_t conn)
+{
+    agent_reopen(t);
+    expect_sync(t, conn, SIMPLEX_SYNC_REQUIRED, SIMPLEX_E_DB_OLD);
+    sync_ok(t, conn, false);
+}
+
+static void who_went_back_gets_the_keys_that_it_took_before(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    go_back_while_i_waits(&d);
+    knows_that_it_went_back(&d.j, d.jc);
+    forwarder_set(&d.fi, FORWARD);
+    both_agree(&d);
+    usable_again(&d);
+    duo_close(&d);
+}
+
+/* On another device nothing says so, but its user does. */
+static void who_is_forced_gets_them_too(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    go_back_while_i_waits(&d);
+    restore_copy(&d.j);
+    sync_ok(&d.j, d.jc, true);
+    forwarder_set(&d.fi, FORWARD);
+    both_agree(&d);
+    usable_again(&d);
+    duo_close(&d);
+}
+
+/* The second time it has taken the keys that were sent once more. */
+static void going_back_again_does_no_harm(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    go_back_while_i_waits(&d);
+    knows_that_it_went_back(&d.j, d.jc);
+    forwarder_set(&d.fi, FORWARD);
+    both_agree(&d);
+    put_back(&d.j);
+    knows_that_it_went_back(&d.j, d.jc);
+    both_agree(&d);
+    usable_again(&d);
+    duo_close(&d);
+}
+
+static void both_may_go_back(void **state)
+{
+    struct duo d;
+
+    (void)state;
+    go_back_while_i_waits(&d);
+    knows_that_it_went_back(&d.j, d.jc);
+    put_back(&d.i);
+    knows_that_it_went_back(&d.i, d.ic);
+    forwarder_set(&d.fi, FORWARD);
+    agreed_at_rest(&d);
+    usable_again(&d);
+    duo_close(&d);
 }
 
 /* ---- a contact that does not keep to it ---- */
@@ -841,7 +934,8 @@ static uint64_t on_server(struct scene *s)
     return n.messages;
 }
 
-/* A rotation has what was sent meanwhile sent again: also the answer to keys that are not our last. */
+/* A rotation has what was sent meanwhile sent again: also the answer to keys that are not our last.
+ */
 static void a_repeat_is_no_answer_to_newer_keys(void **state)
 {
     struct scene s;
@@ -919,6 +1013,10 @@ int main(void)
         cmocka_unit_test(a_full_disk_does_no_harm),
         cmocka_unit_test(an_answer_to_the_attempt_before_does_no_harm),
         cmocka_unit_test(whoever_has_agreed_may_begin_again),
+        cmocka_unit_test(who_went_back_gets_the_keys_that_it_took_before),
+        cmocka_unit_test(who_is_forced_gets_them_too),
+        cmocka_unit_test(going_back_again_does_no_harm),
+        cmocka_unit_test(both_may_go_back),
         cmocka_unit_test(keys_that_make_no_sense_change_nothing),
         cmocka_unit_test(repeated_keys_count_once),
         cmocka_unit_test(a_repeat_is_no_answer_to_newer_keys),
