@@ -656,6 +656,22 @@ SIMPLEX_API simplex_rc simplex_agent_add_queue(simplex_agent *a, int64_t conn, s
 SIMPLEX_API simplex_rc simplex_agent_remove_queue(simplex_agent *a, int64_t conn,
                                                   int64_t queue) SIMPLEX_CHECK;
 
+/*
+ * From now on nobody can send to this connection: the servers of all its receiving queues are told
+ * to refuse whatever comes (OFF), and its sender gets MERR with SERVER and AUTH, as if the queue were
+ * gone. There is no way back: SMP has no command for it, and the connection gets no other queue any
+ * more. What waits on the servers already is still received; sending works as before, except that
+ * nothing the peer would answer comes: no receipts, no new ratchet. simplex_agent_delete is for ending
+ * both directions. (To stop the whole agent for a while: simplex_agent_suspend.)
+ *
+ * It goes on over restarts until each server has answered; QUEUE with SUSPENDED follows for each
+ * queue. A rotation under way is given up, or when the sender may use the new queue already, ends
+ * with the old one read and deleted; queues that are being added are removed. Of a contact address:
+ * no more requests come; of an invitation: nobody can join. Repeating the call is fine. Errors:
+ * NOT_FOUND, PROHIBITED (not connected yet, and no open invitation or address).
+ */
+SIMPLEX_API simplex_rc simplex_agent_suspend_queues(simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
+
 /* As simplex_agent_switch, for one of several queues; 0: the first. */
 SIMPLEX_API simplex_rc simplex_agent_switch_queue(simplex_agent *a, int64_t conn, int64_t queue,
                                                   simplex_bytes server) SIMPLEX_CHECK;
@@ -683,6 +699,7 @@ typedef struct simplex_queue_info {
     int64_t last_time; /* when the last one came, ms; 0: none did */
     /* SND */
     int64_t pending;   /* messages that its server does not have yet */
+    bool suspended;    /* RCV: its server takes nothing more for it: simplex_agent_suspend_queues */
 } simplex_queue_info;
 
 /* The queue number `index`, from 0, of a connection: first its receiving queues, then those it sends
@@ -693,6 +710,8 @@ SIMPLEX_API simplex_rc simplex_agent_queue(simplex_agent *a, int64_t conn, size_
 enum { /* simplex_event_switch of QUEUE */
     SIMPLEX_QUEUE_ADDED = 1,   /* RCV: messages come through it; SND: messages go there too */
     SIMPLEX_QUEUE_REMOVED = 2, /* the error says why; UNSUPPORTED: the peer uses the first alone */
+    SIMPLEX_QUEUE_SUSPENDED = 3, /* its server takes nothing more; with an error: it refuses that,
+                                  * and nothing is tried again */
 };
 
 /* Of QUEUE and QMISS: simplex_queue_info.id. 0 for other events. */
@@ -731,6 +750,7 @@ typedef struct simplex_connection_info {
     int32_t rcv_switch;  /* SIMPLEX_SWITCH_...: our queue is being moved, so far; 0: it is not */
     int32_t snd_switch;  /* the same of the queue that the peer receives from */
     int64_t user;        /* whose connection it is */
+    bool suspended;      /* simplex_agent_suspend_queues was called */
 } simplex_connection_info;
 
 /* What is known about a connection. out->size is set by the caller. Errors: NOT_FOUND, ARG. */

@@ -491,6 +491,7 @@ enum sx_command_tag {
     SX_C_NKEY,    /* a notifier for rcv queue; data: its public key (notifier.c) */
     SX_C_NDEL,    /* takes it away */
     SX_C_MADE,    /* nothing is sent: all NEW of a new connection are behind it; data: as of NEW */
+    SX_C_OFF,     /* OFF on rcv queue: its server takes nothing more */
 };
 simplex_rc sx_command_add(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
                           int64_t queue, simplex_bytes data) SIMPLEX_CHECK;

@@ -509,6 +509,7 @@ static simplex_rc fill_info(struct simplex_agent *a, const struct sx_conn *c,
     out->received = c->last_rcv_ext_id;
     out->user = c->user;
     out->sync_state = c->sync_state;
+    out->suspended = c->suspended;
     out->subscribed = false;
     for (unsigned n = 0; rc == SIMPLEX_OK && !out->subscribed; n++) { /* of several one is enough */
         rc = sx_store_rcvq_of(a->store, c->id, n, &q);

@@ -86,17 +86,21 @@ bool sx_command_is_notifier(const struct sx_command *cmd)
     return cmd->tag == SX_C_NKEY || cmd->tag == SX_C_NDEL;
 }
 
+bool sx_command_is_errand(const struct sx_command *cmd)
+{
+    return sx_command_ends_queue(cmd) || sx_command_is_notifier(cmd) || cmd->tag == SX_C_OFF;
+}
+
 /* One of several queues stands for itself. */
 bool sx_command_stands_alone(const struct sx_conn *c, const struct sx_command *cmd)
 {
-    return sx_command_ends_queue(cmd) || sx_command_is_notifier(cmd) ||
+    return sx_command_is_errand(cmd) ||
            ((c->rcv_queues > 1 || c->peer_several) &&
             (cmd->tag == SX_C_NEW || cmd->tag == SX_C_KEY || cmd->tag == SX_C_SKEY ||
              cmd->tag == SX_C_MADE));
 }
 
-/* The end of a queue and its notifier are no steps to anything: what is behind them need not wait
- * for their server. */
+/* What is behind an errand need not wait for its server. */
 simplex_rc sx_command_step_over(struct simplex_agent *a, struct sx_rt_conn *w,
                                 const struct sx_command *cmd)
 {

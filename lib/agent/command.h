@@ -9,6 +9,8 @@
 
 bool sx_command_ends_queue(const struct sx_command *cmd);
 bool sx_command_is_notifier(const struct sx_command *cmd);
+/* The end of a queue, its suspension, its notifier: no steps to anything. */
+bool sx_command_is_errand(const struct sx_command *cmd);
 /* One of several queues stands for itself. */
 bool sx_command_stands_alone(const struct sx_conn *c, const struct sx_command *cmd);
 void sx_command_retry(struct simplex_agent *a, struct sx_rt_conn *w);

@@ -3,6 +3,7 @@
 #include "agent/command.h"
 #include "agent/push.h"
 #include "agent/several.h"
+#include "agent/suspend_queues.h"
 
 /* ---- done ---- */
 
@@ -102,6 +103,8 @@ static simplex_rc succeeded(struct simplex_agent *a, struct sx_conn *c,
         return sx_notifier_answered(a, cmd, rsp);
     case SX_C_MADE:
         return c->deleted ? SIMPLEX_OK : sx_queues_made(a, c, cmd->data);
+    case SX_C_OFF:
+        return sx_off_answered(a, cmd, SIMPLEX_OK, NULL);
     }
     return rc;
 }
@@ -140,7 +143,7 @@ static simplex_rc drop_commands(struct simplex_agent *a, int64_t conn)
         rc = sx_store_command_next(a->store, conn, after, &cmd);
         if (rc != SIMPLEX_OK)
             return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
-        if (sx_command_ends_queue(&cmd) || sx_command_is_notifier(&cmd))
+        if (sx_command_is_errand(&cmd))
             continue;
         rc = sx_store_command_delete(a->store, cmd.id);
         if (rc != SIMPLEX_OK)
@@ -161,9 +164,12 @@ static simplex_rc failed(struct simplex_agent *a, struct sx_conn *c, const struc
         sx_free(detail);
         return rc;
     }
+    bool gone = rsp != NULL && rsp->err.err == SX_ERR_AUTH; /* the server has no such queue */
     if (sx_command_ends_queue(cmd)) {
-        bool gone = rsp != NULL && rsp->err.err == SX_ERR_AUTH; /* a repeat: it was deleted */
         rc = gone ? del_answered(a, cmd, SIMPLEX_OK, NULL) : del_answered(a, cmd, why, detail);
+    } else if (cmd->tag == SX_C_OFF) {
+        rc = gone ? sx_off_answered(a, cmd, SIMPLEX_OK, NULL)
+                  : sx_off_answered(a, cmd, why, detail);
     } else if (sx_command_is_notifier(cmd)) {
         rc = sx_notifier_refused(a, cmd, why, detail);
     } else {

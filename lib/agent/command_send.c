@@ -211,6 +211,9 @@ simplex_rc sx_command_send(struct simplex_agent *a, struct sx_rt_conn *w,
     case SX_C_DEL:
         rc = send_plain(a, w, &q, SX_DEL);
         break;
+    case SX_C_OFF:
+        rc = send_plain(a, w, &q, SX_OFF);
+        break;
     case SX_C_DRAIN:
         rc = send_plain(a, w, &q, SX_SUB);
         break;

@@ -153,13 +153,16 @@ static bool add_misses(cJSON *o, const simplex_event *ev)
            add_int(o, "behind", behind);
 }
 
+static const char *const change_names[] = { NULL, "added", "removed", "suspended" };
+
 static bool add_change(cJSON *o, const simplex_event *ev)
 {
+    size_t change = (size_t)ev->phase;
+
     return cJSON_AddStringToObject(o, "direction",
                                    ev->direction == SIMPLEX_SWITCH_RCV ? "rcv" : "snd") != NULL &&
-           cJSON_AddStringToObject(o, "change", ev->phase == SIMPLEX_QUEUE_ADDED ? "added"
-                                                                                 : "removed") !=
-               NULL;
+           (change == 0 || change >= SX_COUNT(change_names) ||
+            cJSON_AddStringToObject(o, "change", change_names[change]) != NULL);
 }
 
 static const char *const step_names[] = {

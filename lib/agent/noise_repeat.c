@@ -164,7 +164,7 @@ static simplex_rc may_repeat(struct simplex_agent *a, const struct sx_noise_repe
         rc = sx_store_conn_get(a->store, r->conn, &c);
     if (rc != SIMPLEX_OK)
         return rc;
-    if (c.deleted || q->status == SX_Q_DISABLED)
+    if (c.deleted || c.suspended || q->status == SX_Q_DISABLED)
         return SIMPLEX_E_NOT_FOUND;
     if (c.sync_state != SX_SYNC_OK || c.state != SX_CONN_READY || q->replaces != 0 ||
         q->switch_state != SX_SW_NONE)

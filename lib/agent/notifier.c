@@ -161,6 +161,8 @@ simplex_rc sx_notify_conn(struct simplex_agent *a, int64_t conn, bool on)
 
     if (rc == SIMPLEX_OK && c.deleted)
         rc = SIMPLEX_E_NOT_FOUND;
+    if (rc == SIMPLEX_OK && on && c.suspended)
+        rc = SIMPLEX_E_PROHIBITED; /* there will be nothing to notify of */
     if (rc != SIMPLEX_OK)
         return rc;
     for (unsigned n = 0; rc == SIMPLEX_OK; n++) {

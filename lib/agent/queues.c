@@ -180,6 +180,7 @@ static simplex_rc rcv_info(struct simplex_agent *a, const struct sx_conn *c,
     out->subscribed = rt != NULL && rt->sub == SX_SUB_ACTIVE;
     out->received = n.received;
     out->missed = n.missed;
+    out->suspended = q->suspended;
     if (c->rcv_queues > 1 && !sx_is_added(q) && q->replaces == 0 &&
         c->last_rcv_ext_id > n.last_ext_id)
         out->behind = c->last_rcv_ext_id - n.last_ext_id;

@@ -187,7 +187,7 @@ simplex_rc sx_sync_start(struct simplex_agent *a, int64_t conn, bool force)
 
     if (rc != SIMPLEX_OK || c.deleted)
         return rc != SIMPLEX_OK ? rc : SIMPLEX_E_NOT_FOUND;
-    if (c.state != SX_CONN_READY)
+    if (c.state != SX_CONN_READY || c.suspended) /* the answer could not come */
         return SIMPLEX_E_PROHIBITED;
     if (!force && c.sync_state != SX_SYNC_ALLOWED && c.sync_state != SX_SYNC_REQUIRED)
         return SIMPLEX_E_PROHIBITED;

@@ -111,7 +111,7 @@ void sx_rotation_draw(struct sx_rotation *r, const struct sx_rotation_policy *p,
 
 bool sx_rotation_possible(const struct sx_conn *c)
 {
-    return !c->deleted && c->role != SX_ADDRESS && c->state == SX_CONN_READY;
+    return !c->deleted && !c->suspended && c->role != SX_ADDRESS && c->state == SX_CONN_READY;
 }
 
 /* ---- what happens to connections ---- */
@@ -275,7 +275,7 @@ static simplex_rc due(struct simplex_agent *a, int64_t conn)
         rc = sx_store_conn_get(a->store, conn, &c);
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
-    if (!sx_rotation_possible(&c)) { /* deleted, or not connected yet: sx_rotation_connected */
+    if (!sx_rotation_possible(&c)) { /* at its end, or not connected yet: sx_rotation_connected */
         r.due_at = SX_ROTATION_NEVER;
         return sx_rotation_put(a, &r);
     }

@@ -152,7 +152,7 @@ simplex_rc sx_queue_add(struct simplex_agent *a, int64_t conn, simplex_bytes ser
 
     if (rc == SIMPLEX_OK && c.deleted)
         rc = SIMPLEX_E_NOT_FOUND;
-    if (rc == SIMPLEX_OK && !sx_switch_possible(&c))
+    if (rc == SIMPLEX_OK && (!sx_switch_possible(&c) || c.suspended))
         rc = SIMPLEX_E_PROHIBITED;
     if (rc == SIMPLEX_OK)
         rc = count(a, conn, 0, &n);

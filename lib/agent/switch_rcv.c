@@ -216,7 +216,7 @@ simplex_rc sx_switch_start(struct simplex_agent *a, int64_t conn, int64_t queue,
         rc = SIMPLEX_E_NOT_FOUND;
     if (rc != SIMPLEX_OK)
         return rc;
-    if (!sx_switch_possible(&c))
+    if (!sx_switch_possible(&c) || c.suspended)
         return SIMPLEX_E_PROHIBITED;
     rc = switching(a, conn, &old);
     sx_wipe(&old, sizeof old);

@@ -55,6 +55,7 @@ static void put(struct sx_q *q, const struct sx_conn *c)
     sx_q_put_i64(q, c->gap_last);
     sx_q_put_i64(q, c->old_copy);
     sx_q_put_i64(q, c->crossed);
+    sx_q_put_i64(q, c->suspended);
 }
 
 static void get(struct sx_q *q, struct sx_conn *c)
@@ -81,6 +82,7 @@ static void get(struct sx_q *q, struct sx_conn *c)
     c->gap_last = sx_q_i64(q);
     c->old_copy = sx_q_bool(q);
     c->crossed = sx_q_bool(q);
+    c->suspended = sx_q_bool(q);
 }
 
 simplex_rc sx_store_conn_add(struct sx_store *s, struct sx_conn *c)

@@ -70,6 +70,7 @@ static const char initial_queues[] =
     " gap_last INTEGER NOT NULL,\n"
     " old_copy INTEGER NOT NULL,\n"        /* keys of this ratchet may have been used */
     " crossed INTEGER NOT NULL,\n"         /* the peer uses a ratchet that is not here */
+    " suspended INTEGER NOT NULL,\n"       /* its queues are to take nothing more */
     " created_at INTEGER NOT NULL,\n"
     " ratchet_state BLOB\n" /* last: a long one continues on other pages */
     ") STRICT;\n"
@@ -101,7 +102,8 @@ static const char initial_queues[] =
     " deleted INTEGER NOT NULL,\n"
     " delete_errors INTEGER NOT NULL,\n"
     " switch_status TEXT NOT NULL,\n"          /* where the rotation of this queue is */
-    " replace_rcv_queue_id INTEGER NOT NULL\n" /* what this one replaces; 0: nothing */
+    " replace_rcv_queue_id INTEGER NOT NULL,\n" /* what this one replaces; 0: nothing */
+    " suspended INTEGER NOT NULL\n"             /* its server takes nothing more for it */
     ") STRICT;\n"
     "CREATE UNIQUE INDEX rcv_queues_address ON rcv_queues (rcv_id, port, host);\n"
     "CREATE INDEX rcv_queues_conn ON rcv_queues (conn_id, rcv_primary DESC, rcv_queue_id);\n"

@@ -115,6 +115,7 @@ static void put_rcv(struct sx_q *q, const struct sx_rcv_queue *rq, struct rcv_ke
     sx_q_put_i64(q, rq->deleted);
     sx_q_put_i64(q, rq->delete_errors);
     put_switch(q, rq->switch_state, rq->replaces);
+    sx_q_put_i64(q, rq->suspended);
     put_host(q, &rq->server);
     sx_q_put_i64(q, sx_server_port(&rq->server));
 }
@@ -143,6 +144,7 @@ static simplex_rc get_rcv(struct sx_q *q, struct sx_rcv_queue *rq)
     rq->deleted = sx_q_bool(q);
     rq->delete_errors = sx_q_uint(q, UINT32_MAX);
     get_switch(q, &rq->switch_state, &rq->replaces);
+    rq->suspended = sx_q_bool(q);
     if ((rc = sx_q_done(q)) != SIMPLEX_OK)
         sx_wipe(rq, sizeof *rq);
     return rc;

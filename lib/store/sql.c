@@ -7,14 +7,14 @@
     "user_id, role, state, agent_version, pq_support, deleted, subscribe, last_internal_msg_id, "         \
     "last_internal_snd_msg_id, last_external_snd_msg_id, rcv_msg_count, last_snd_msg_hash, " \
     "last_rcv_msg_hash, ratchet_sync_state, created_at, rcv_queue_count, peer_several, " \
-    "rcv_others, gap_first, gap_last, old_copy, crossed"
+    "rcv_others, gap_first, gap_last, old_copy, crossed, suspended"
 #define USER                                                                               \
     "active, deleted, own_servers, servers_hash, servers_version, servers_changed_at, " \
     "created_at"
 #define RCVQ                                                                                    \
     "conn_id, server, rcv_id, snd_id, rcv_auth_key, rcv_dh_key, rcv_dh_secret, e2e_key, "       \
     "e2e_dh_secret, sender_key, queue_mode, smp_client_version, status, rcv_primary, deleted, " \
-    "delete_errors, switch_status, replace_rcv_queue_id"
+    "delete_errors, switch_status, replace_rcv_queue_id, suspended"
 #define SNDQ                                                                          \
     "conn_id, server, snd_id, snd_auth_key, e2e_pub_key, e2e_dh_secret, queue_mode, " \
     "smp_client_version, status, snd_primary, switch_status, replace_snd_queue_id"
@@ -61,10 +61,10 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_PART_UNDO] = "ROLLBACK TO part",
 
     [SQL_CONN_ADD] = "INSERT INTO connections (" CONN ")"
-                     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_CONN_GET] = "SELECT " CONN " FROM connections WHERE conn_id = ?",
     [SQL_CONN_UPDATE] = "UPDATE connections SET (" CONN ") ="
-                        " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE conn_id = ?",
+                        " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE conn_id = ?",
     [SQL_CONN_DELETE] = "DELETE FROM connections WHERE conn_id = ?",
     [SQL_CONN_LIST] = "SELECT conn_id FROM connections WHERE conn_id > ? ORDER BY conn_id LIMIT ?",
 
@@ -89,14 +89,14 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_USER_SERVERS_DELETE] = "DELETE FROM user_servers WHERE user_id = ?",
 
     [SQL_RCVQ_ADD] = "INSERT INTO rcv_queues (" RCVQ ", host, port)"
-                     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_RCVQ_GET] = "SELECT rcv_queue_id, " RCVQ " FROM rcv_queues WHERE rcv_queue_id = ?",
     [SQL_RCVQ_FIND] = "SELECT rcv_queue_id, " RCVQ " FROM rcv_queues"
                       " WHERE rcv_id = ? AND port = ? AND host = ?",
     [SQL_RCVQ_OF] = "SELECT rcv_queue_id, " RCVQ " FROM rcv_queues WHERE conn_id = ?"
                     " ORDER BY rcv_primary DESC, rcv_queue_id LIMIT 1 OFFSET ?",
     [SQL_RCVQ_UPDATE] = "UPDATE rcv_queues SET (" RCVQ ", host, port) ="
-                        " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE rcv_queue_id = ?",
+                        " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE rcv_queue_id = ?",
     [SQL_RCVQ_DELETE] = "DELETE FROM rcv_queues WHERE rcv_queue_id = ?",
     [SQL_RCVQ_NEXT] = "SELECT rcv_queue_id, " RCVQ " FROM rcv_queues WHERE rcv_queue_id > ?"
                       " ORDER BY rcv_queue_id LIMIT 1",

@@ -182,6 +182,7 @@ struct sx_conn {
     bool old_copy;            /* until there is a new ratchet: keys of this one may have been used */
     uint8_t rcv_queues;       /* how many receiving queues the application wants; 0: one */
     bool peer_several;        /* the peer is known to use several queues */
+    bool suspended;           /* its receiving queues are to take nothing more (suspend_queues.c) */
 };
 simplex_rc sx_store_conn_add(struct sx_store *s, struct sx_conn *c) SIMPLEX_CHECK; /* sets id */
 simplex_rc sx_store_conn_get(struct sx_store *s, int64_t id, struct sx_conn *c) SIMPLEX_CHECK;
@@ -249,6 +250,7 @@ struct sx_rcv_queue {
     uint32_t delete_errors;
     uint8_t switch_state;          /* enum sx_switch_state */
     int64_t replaces;              /* id of the queue that this one takes the place of; 0: none */
+    bool suspended;                /* its server takes nothing more for it */
 };
 simplex_rc sx_store_rcvq_add(struct sx_store *s, struct sx_rcv_queue *q) SIMPLEX_CHECK; /* sets id */
 simplex_rc sx_store_rcvq_get(struct sx_store *s, int64_t id, struct sx_rcv_queue *q) SIMPLEX_CHECK;

@@ -30,6 +30,7 @@ static void assert_conn_equal(const struct sx_conn *a, const struct sx_conn *b)
     assert_int_equal(a->gap_last, b->gap_last);
     assert_int_equal(a->old_copy, b->old_copy);
     assert_int_equal(a->crossed, b->crossed);
+    assert_int_equal(a->suspended, b->suspended);
 }
 
 static void connections_come_back_as_stored_and_updated(void **state)
@@ -54,6 +55,7 @@ static void connections_come_back_as_stored_and_updated(void **state)
         c.rcv_others = st;
         c.old_copy = !c.old_copy;
         c.crossed = st % 2 != 0;
+        c.suspended = st % 3 != 0;
         c.gap_first = INT64_MIN + st;
         c.gap_last = INT64_MAX - st;
         ok(sx_store_conn_update(s, &c));
@@ -231,6 +233,7 @@ static void the_rotation_of_a_queue_comes_back_as_stored(void **state)
     for (uint8_t at = SX_SW_NONE; at <= SX_SW_REMOVE; at++) {
         q.switch_state = sq.switch_state = at;
         q.replaces = sq.replaces = at == SX_SW_NONE ? 0 : 77;
+        q.suspended = at % 2 != 0;
         ok(sx_store_rcvq_update(s, &q));
         ok(sx_store_sndq_update(s, &sq));
         ok(sx_store_rcvq_get(s, q.id, &got));
@@ -238,6 +241,7 @@ static void the_rotation_of_a_queue_comes_back_as_stored(void **state)
         assert_int_equal(got.switch_state, at);
         assert_int_equal(sgot.switch_state, at);
         assert_int_equal(got.replaces, q.replaces);
+        assert_int_equal(got.suspended, q.suspended);
         assert_int_equal(sgot.replaces, q.replaces);
     }
     q.switch_state = sq.switch_state = SX_SW_REMOVE + 1;
