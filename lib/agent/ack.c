@@ -49,8 +49,7 @@ static void ask_again(struct simplex_agent *a, const struct sx_ack *k)
     sx_subscribe_server(a, q->server);
 }
 
-/* A drain may go on. */
-static void nothing_shown(struct simplex_agent *a, int64_t queue)
+void sx_nothing_shown(struct simplex_agent *a, int64_t queue)
 {
     struct sx_rt_rcvq *q = sx_rt_rcvq_by_id(a, queue);
     struct sx_rt_conn *w = q != NULL && q->draining ? sx_rt_conn_get(a, q->conn, false) : NULL;
@@ -82,7 +81,7 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     unlink_out(a, k);
     sx_qcont_goes(a, sx_rt_rcvq_by_id(a, k->queue));
     if (why == SIMPLEX_OK ? rsp->tag != SX_R_MSG : !sx_is_temporary(why, rsp))
-        nothing_shown(a, k->queue);
+        sx_nothing_shown(a, k->queue);
     if (why != SIMPLEX_OK && sx_is_temporary(why, rsp))
         ask_again(a, k); /* otherwise the server does not know it (any more): NO_MSG, AUTH */
     if (why == SIMPLEX_OK && rsp->tag == SX_R_MSG && wanted(a, k->queue))

@@ -130,6 +130,7 @@ struct sx_rt_rcvq { /* a receiving queue that has an id on its server */
     bool qcont;                /* A_QCONT waits for the acknowledgement of the marker */
     bool again;                /* subscribed again for that: no news to the application */
     bool draining;             /* a drain waits for an ACK */
+    bool lost;                 /* its server has said that it does not have it (any more) */
     bool subscribed_here;      /* in this session, wanted or not */
     bool got;                  /* GET was used in this session (these five: fetch.c) */
     bool fetched;              /* a message that was fetched waits for its ACK */
@@ -846,6 +847,8 @@ void sx_held_check(struct simplex_agent *a);                  /* it has waited l
 simplex_rc sx_ack_later(struct simplex_agent *a, int64_t queue, simplex_bytes msg_id,
                         bool after_commit) SIMPLEX_CHECK;
 void sx_send_acks(struct simplex_agent *a);
+/* The server shows no message of this queue (any more): a drain may go on. */
+void sx_nothing_shown(struct simplex_agent *a, int64_t queue);
 void sx_drop_acks(struct simplex_agent *a); /* what was not sent */
 void sx_free_acks(struct simplex_agent *a); /* all, at close */
 /* receipt: its information; NULL: none is sent. */

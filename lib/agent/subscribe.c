@@ -161,6 +161,7 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     if (why == SIMPLEX_OK) {
         sx_rt_sub_set(q, SX_SUB_ACTIVE);
         q->subscribed_here = true;
+        q->lost = false;
         q->subscribed_at = sx_mono_ms();
         if (!q->again)
             note_subscribed(s, q->conn);
@@ -177,6 +178,8 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     } else { /* the queue is gone: it stays in the database until the application deletes it */
         sx_rt_sub_set(q, SX_SUB_NONE);
         q->want = false;
+        q->lost = true;
+        sx_nothing_shown(a, q->id);
         lost(a, q->id, q->conn, why, rsp);
     }
 }
@@ -351,6 +354,9 @@ static void unsubscribed(struct simplex_agent *a, struct sx_rt_rcvq *q, int32_t 
     q->subscribed_here = false;
     if (kind == SIMPLEX_EV_END)
         sx_svc_ended(a, q);
+    q->lost = kind == SIMPLEX_EV_DELD;
+    if (q->lost)
+        sx_nothing_shown(a, q->id);
     if (kind == SIMPLEX_EV_END && is_doubtful(q)) {
         sx_subscribe_again(q);
         return;

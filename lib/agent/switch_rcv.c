@@ -448,12 +448,13 @@ bool sx_drained(struct simplex_agent *a, int64_t queue)
     return !rt->unacked && ++rt->quiet >= 2;
 }
 
-/* Asking again would only bring the message that the application has not acknowledged yet. */
+/* Asking again would only bring the message that the application has not acknowledged yet. A queue
+ * that is lost is not wanted any more either, but no word of the application would change that. */
 bool sx_drain_waits(struct simplex_agent *a, int64_t queue)
 {
     struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, queue);
 
-    if (rt == NULL || (!rt->unacked && rt->want))
+    if (rt == NULL || rt->lost || (!rt->unacked && rt->want))
         return false;
     rt->draining = true; /* wakes it */
     return true;

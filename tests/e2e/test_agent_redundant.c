@@ -782,6 +782,73 @@ static void queues_are_added_and_removed(void **state)
     ring_close(&r);
 }
 
+/* Server 0 keeps nothing but its certificates: its queues are gone when it comes back. */
+static void lose_queues(struct ring *r, const simplex_server_config *cfg)
+{
+    ring_away(r, 0);
+    server_stop(&r->srv[0]);
+    server_start(&r->srv[0], cfg);
+    forwarder_aim(&r->fwd[0], simplex_server_port(r->srv[0].s));
+    ring_back(r, 0);
+}
+
+/* The agent knows that the server has not got it any more, so nothing is left to wait for. */
+static void a_queue_that_its_server_lost_is_removed_or_moved_all_the_same(void **state)
+{
+    (void)state;
+    for (int moved = 0; moved < 2; moved++) {
+        simplex_server_config cfg;
+        struct ring r;
+        simplex_queue_info q;
+        simplex_event *ev;
+        char dir[256];
+
+        tmp_make(dir);
+        simplex_server_config_init(&cfg);
+        cfg.dir = dir;
+        ring_open(&r, 3, 2, 1, &cfg);
+        ring_connect(&r);
+        while (count_queues(&r.i, r.ic, SIMPLEX_SWITCH_RCV) < 2)
+            (void)usleep(10000);
+        talk_both_ways(&r, "before");
+        bool there = false;
+        for (size_t k = 0; !there && queue_at(&r.i, r.ic, SIMPLEX_SWITCH_RCV, k, &q); k++)
+            there = server_of(&r, &q) == 0;
+        if (!there) {
+            int64_t id;
+            assert_int_equal(simplex_agent_add_queue(r.i.a, r.ic, sx_str(r.address[0]), &id),
+                             SIMPLEX_OK);
+            expect_in_use(&r.i, r.ic, SIMPLEX_SWITCH_RCV, 3);
+            q.id = id;
+        }
+        r.i.errors_ok = r.j.errors_ok = true;
+        lose_queues(&r, &cfg);
+        ev = wait_event(&r.i, SIMPLEX_EV_ERR, r.ic);
+        assert_string_equal(simplex_event_detail(ev), "AUTH");
+        simplex_event_free(ev);
+        if (moved) {
+            assert_int_equal(
+                simplex_agent_switch_queue(r.i.a, r.ic, q.id, sx_str(r.srv[1].address)),
+                SIMPLEX_OK);
+            int32_t phase = 0;
+            while (phase != SIMPLEX_SWITCH_COMPLETED) {
+                ev = wait_event(&r.i, SIMPLEX_EV_SWITCH, r.ic);
+                phase = simplex_event_switch(ev, NULL);
+                simplex_event_free(ev);
+            }
+        } else {
+            assert_int_equal(simplex_agent_remove_queue(r.i.a, r.ic, q.id), SIMPLEX_OK);
+            ev = expect_change(&r.i, r.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_REMOVED);
+            assert_int_equal(simplex_event_queue_id(ev), q.id);
+            simplex_event_free(ev);
+        }
+        (void)send_text(&r.j, r.jc, "without it");
+        receive_text(&r.i, r.ic, "without it");
+        ring_close(&r);
+        tmp_remove(dir);
+    }
+}
+
 static void restarts_while_queues_are_added_and_removed(void **state)
 {
     struct ring r;
@@ -1090,6 +1157,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(repeats_of_a_message_do_not_say_that_the_peer_uses_one_queue),
         cmocka_unit_test(a_prepared_link_has_one_queue_and_others_follow),
         cmocka_unit_test(queues_are_added_and_removed),
+        cmocka_unit_test(a_queue_that_its_server_lost_is_removed_or_moved_all_the_same),
         cmocka_unit_test(restarts_while_queues_are_added_and_removed),
         cmocka_unit_test(one_of_several_queues_moves),
         cmocka_unit_test(a_policy_moves_one_queue_after_the_other),
