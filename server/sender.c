@@ -13,10 +13,10 @@ void sx_run_skey(struct sx_run *r)
         sx_run_fail(r, e);
 }
 
-/* The first message to a secured messaging queue: its invitation link has done its work. */
+/* The first message to a secured queue that is no contact address: its link has done its work. */
 static enum sx_err drop_used_link(struct sx_run *r)
 {
-    if (r->q->link != NULL && r->q->mode == SX_MODE_MESSAGING && r->q->snd_key.alg != SX_NO_KEY)
+    if (r->q->link != NULL && r->q->mode != SX_MODE_CONTACT && r->q->snd_key.alg != SX_NO_KEY)
         return sx_queue_del_link(r->srv->store, r->q);
     return SX_ERR_NONE;
 }

@@ -120,6 +120,28 @@ static void the_first_message_removes_the_invitation_link(void **state)
     mem_close_two(&t);
 }
 
+/* A queue of a client that knows no modes is one for messages once it is secured. */
+static void the_first_message_removes_the_link_of_a_queue_without_mode(void **state)
+{
+    struct mem_two t;
+    struct mem_queue q, other;
+    struct sx_cmd key = { .tag = SX_KEY };
+
+    (void)state;
+    mem_open_two(&t, NULL);
+    mem_new(&t.a, &q, SX_MODE_NONE, false);
+    mem_new(&t.a, &other, SX_MODE_NONE, false);
+    mem_assert_tag(lset(&t.a, &q, sx_bytes(q.link_id, 24), FIXED, USER), SX_R_OK);
+    mem_assert_err(lset(&t.a, &other, sx_bytes(q.link_id, 24), FIXED, USER), SX_ERR_AUTH);
+    mem_assert_tag(mem_send(&t.b, &q, false, "request"), SX_R_OK);
+    mem_assert_err(lset(&t.a, &other, sx_bytes(q.link_id, 24), FIXED, USER), SX_ERR_AUTH);
+    key.key.key = q.snd.pub;
+    mem_assert_tag(mem_cmd(&t.a, &q.rcv, mem_rcv_id(&q), &key), SX_R_OK);
+    mem_assert_tag(mem_send(&t.b, &q, true, "message"), SX_R_OK);
+    mem_assert_tag(lset(&t.a, &other, sx_bytes(q.link_id, 24), FIXED, USER), SX_R_OK); /* free */
+    mem_close_two(&t);
+}
+
 /* testContactQueueLinkData */
 static void contact_links_are_open_to_all(void **state)
 {
@@ -424,6 +446,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(invitation_links_secure_their_queue),
         cmocka_unit_test(the_first_message_removes_the_invitation_link),
+        cmocka_unit_test(the_first_message_removes_the_link_of_a_queue_without_mode),
         cmocka_unit_test(contact_links_are_open_to_all),
         cmocka_unit_test(a_link_id_cannot_be_taken_over),
         cmocka_unit_test(a_taken_sender_id_is_refused_whole),
