@@ -45,6 +45,11 @@ static int run_command(struct sx_cli *c, int argc, char **argv)
             return commands[i].run(c, argc, argv);
         }
     }
+    if (strcmp(argv[0], "journal") == 0 || strcmp(argv[0], "database") == 0)
+        return sx_cli_fail(SX_CLI_USAGE,
+                           "`%s` is about a store that the reference alone has: run it with its "
+                           "program. Messages of this server are moved by `smp-server messages`",
+                           argv[0]);
     return sx_cli_fail(SX_CLI_USAGE, "unknown command \"%s\"; try `smp-server --help`", argv[0]);
 }
 

@@ -648,6 +648,7 @@ static void every_command_has_help(void **state)
     expect(bad, NULL, 2, "--config");
     expect(rts, NULL, 0, "SMP server v");
     expect(ARG("stat"), NULL, 2, "unknown command \"stat\"");
+    expect(ARG("journal", "export"), NULL, 2, "run it with its program");
     for (size_t i = 0; i < SX_COUNT(commands); i++) {
         char text[64];
         snprintf(text, sizeof(text), "Usage: smp-server %s", commands[i]);
