@@ -1002,7 +1002,9 @@ enum { /* steps of the test of a server */
 SIMPLEX_API simplex_rc simplex_agent_test_server(simplex_agent *a, int64_t user, const char *server,
                                                  int64_t *test) SIMPLEX_CHECK;
 
-/* Changes the key of the database. On failure the old one stays. */
+/* Changes the key of the database. On failure the old one stays. Inside on_event this and
+ * simplex_agent_backup first commit what was done there so far; the event is handled when on_event
+ * returns, as ever. Errors: ARG, PROHIBITED (read-only), SUSPENDED, those of the database. */
 SIMPLEX_API simplex_rc simplex_agent_rekey(simplex_agent *a, simplex_bytes key,
                                            bool raw_key) SIMPLEX_CHECK;
 
@@ -1011,7 +1013,7 @@ SIMPLEX_API simplex_rc simplex_agent_rekey(simplex_agent *a, simplex_bytes key,
  * the call began, and the agent waits until it is written (some seconds for a gigabyte). key: of the
  * copy; the agent's own or another one, which tells nothing about the agent's. It appears under its
  * name whole and checked: a crash before leaves PATH.part. Errors: ARG, PROHIBITED (there is a file
- * of this name), DB_FULL, DB_IO (nothing is left of it).
+ * of this name), SUSPENDED, DB_FULL, DB_IO (nothing is left of it).
  *
  * Two agents must never run from one database and its copy. After restoring one, ratchets that went
  * on since have to be synchronised (RSYNC).
@@ -1024,7 +1026,7 @@ SIMPLEX_API simplex_rc simplex_agent_backup(simplex_agent *a, const char *path, 
  * keeps its file and its key db_key; where there is no file, one is made with that key. The copy is
  * read through and checked before, and stays. It happens as a whole or, on failure and after a crash,
  * not at all. A database that is damaged, or whose key is lost, is moved away first (with the file
- * -wal beside it). Errors: ARG, DB_KEY (either file), DB_SCHEMA (the copy is of a newer release, or
+ * -wal beside it). Errors: ARG (also: one path for both), DB_KEY (either file), DB_SCHEMA (the copy is of a newer release, or
  * of something else), DB_DAMAGED, DB_LOCKED (an agent has one of them open), DB_FULL, DB_IO, NOMEM.
  */
 SIMPLEX_API simplex_rc simplex_agent_restore(const char *path, simplex_bytes key, bool raw_key,

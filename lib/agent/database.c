@@ -75,7 +75,7 @@ simplex_rc simplex_agent_restore(const char *path, simplex_bytes key, bool raw_k
     simplex_rc rc;
 
     if (!path_valid(path) || !key_valid(key, raw_key) || !path_valid(db_path) ||
-        !key_valid(db_key, db_raw_key))
+        !key_valid(db_key, db_raw_key) || strcmp(path, db_path) == 0)
         return SIMPLEX_E_ARG;
     rc = sx_crypto_init();
     return rc == SIMPLEX_OK ? sx_store_restore(&from, &to) : rc;

@@ -53,12 +53,18 @@ static bool add_integrity(cJSON *o, const simplex_event *ev)
     return ok;
 }
 
-static bool add_message(cJSON *o, const simplex_event *ev)
+/* What is known before a message is received; its integrity is not. */
+static bool add_peeked(cJSON *o, const simplex_event *ev)
 {
-    return add_data(o, "body", sx_wr_bytes(&ev->data)) && add_integrity(o, ev) &&
-           add_int(o, "senderId", ev->ext_id) && add_int(o, "serverTime", ev->srv_ts) &&
+    return add_data(o, "body", sx_wr_bytes(&ev->data)) && add_int(o, "senderId", ev->ext_id) &&
+           add_int(o, "serverTime", ev->srv_ts) &&
            cJSON_AddBoolToObject(o, "notify", ev->notify) != NULL &&
            cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;
+}
+
+static bool add_message(cJSON *o, const simplex_event *ev)
+{
+    return add_peeked(o, ev) && add_integrity(o, ev);
 }
 
 static bool add_conns(cJSON *o, const simplex_event *ev)
@@ -216,9 +222,7 @@ static bool add_kind(cJSON *o, const simplex_event *ev)
         return add_data(o, "notifier", sx_wr_bytes(&ev->data));
     case SIMPLEX_EV_PEEKED:
         return add_int(o, "count", ev->conf) &&
-               (ev->rc != SIMPLEX_OK || ev->conf == 0 ||
-                (add_data(o, "body", sx_wr_bytes(&ev->data)) && add_int(o, "senderId", ev->ext_id) &&
-                 add_int(o, "serverTime", ev->srv_ts)));
+               (ev->rc != SIMPLEX_OK || ev->conf == 0 || add_peeked(o, ev));
     case SIMPLEX_EV_FETCHED:
     case SIMPLEX_EV_SERVICE_UP:
     case SIMPLEX_EV_SERVICE_DOWN:

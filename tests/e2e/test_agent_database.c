@@ -187,6 +187,7 @@ static void wrong_arguments_do_nothing(void **state)
     assert_int_equal(simplex_agent_restore(path, key, true, NULL, key, true), SIMPLEX_E_ARG);
     assert_int_equal(simplex_agent_restore(path, key, true, path, none, false), SIMPLEX_E_ARG);
     assert_int_equal(simplex_agent_restore(path, key, true, d.i.db, key, true), SIMPLEX_E_DB_IO);
+    assert_int_equal(simplex_agent_restore(path, key, true, path, key, true), SIMPLEX_E_ARG);
     assert_int_equal(access(path, F_OK), -1);
     duo_close(&d);
 }

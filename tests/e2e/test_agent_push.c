@@ -251,6 +251,8 @@ static int64_t peeked(int64_t conn, const char *text)
     assert_int_equal(simplex_event_count(ev), text != NULL);
     vec_assert_eq(simplex_event_data(ev), text != NULL ? sx_str(text) : sx_bytes(NULL, 0), "peek");
     assert_non_null(strstr(simplex_event_json(ev), "\"PEEKED\""));
+    assert_int_equal(strstr(simplex_event_json(ev), "\"notify\":") != NULL, text != NULL);
+    assert_int_equal(strstr(simplex_event_json(ev), "\"pq\":") != NULL, text != NULL);
     simplex_event_free(ev);
     return id;
 }
