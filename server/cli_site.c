@@ -26,33 +26,37 @@ static int check_cert(const struct sx_cli *cli, const struct sx_config *c)
                        key_at_fault ? "key" : "cert", text[0] != 0 ? text : simplex_rc_text(rc));
 }
 
-static simplex_rc write_pages(const struct sx_cli *cli, const struct sx_config *c, unsigned *kept,
-                              struct sx_errtext *err)
+static simplex_rc read_fingerprint(const struct sx_cli *cli, uint8_t fingerprint[64],
+                                   struct sx_errtext *err)
 {
     struct sx_identity id;
-    uint8_t fingerprint[64];
     struct sx_wr w;
 
     simplex_rc rc = sx_identity_read(&id, cli->paths.path[SX_PATH_CONFIG_DIR], err);
     if (rc != SIMPLEX_OK)
         return rc;
-    sx_wr_fixed(&w, fingerprint, sizeof(fingerprint));
+    sx_wr_fixed(&w, fingerprint, 64);
     sx_b64url_encode(&w, sx_bytes(id.fingerprint, sizeof(id.fingerprint)));
     sx_wr_u8(&w, 0);
     sx_identity_wipe(&id);
-    return sx_site_write(c->web.static_path, c, (const char *)fingerprint, kept, err);
+    return SIMPLEX_OK;
 }
 
 int sx_cli_site(const struct sx_cli *cli, const struct sx_config *c, bool cert)
 {
     char text[1024] = "";
     struct sx_errtext err = { text, sizeof(text) };
-    unsigned kept;
+    uint8_t fingerprint[64];
+    unsigned kept = 0;
     int status = cert ? check_cert(cli, c) : SX_CLI_GO_ON;
 
     if (status != SX_CLI_GO_ON || c->web.static_path == NULL)
         return status;
-    simplex_rc rc = write_pages(cli, c, &kept, &err);
+    simplex_rc rc = read_fingerprint(cli, fingerprint, &err);
+    if (rc != SIMPLEX_OK && cert) /* the start fails for the same reason, and says so */
+        return SX_CLI_GO_ON;
+    if (rc == SIMPLEX_OK)
+        rc = sx_site_write(c->web.static_path, c, (const char *)fingerprint, &kept, &err);
     if (rc != SIMPLEX_OK) /* messages are more important than pages */
         sx_log(SX_LOG_WARN, "the pages of the site could not be written: %s",
                text[0] != 0 ? text : simplex_rc_text(rc));
