@@ -53,18 +53,14 @@ static bool add_integrity(cJSON *o, const simplex_event *ev)
     return ok;
 }
 
-/* What is known before a message is received; its integrity is not. */
-static bool add_peeked(cJSON *o, const simplex_event *ev)
-{
-    return add_data(o, "body", sx_wr_bytes(&ev->data)) && add_int(o, "senderId", ev->ext_id) &&
-           add_int(o, "serverTime", ev->srv_ts) &&
-           cJSON_AddBoolToObject(o, "notify", ev->notify) != NULL &&
-           cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;
-}
-
+/* Integrity is not known before the message is received. */
 static bool add_message(cJSON *o, const simplex_event *ev)
 {
-    return add_peeked(o, ev) && add_integrity(o, ev);
+    return add_data(o, "body", sx_wr_bytes(&ev->data)) &&
+           (ev->kind == SIMPLEX_EV_PEEKED || add_integrity(o, ev)) &&
+           add_int(o, "senderId", ev->ext_id) && add_int(o, "serverTime", ev->srv_ts) &&
+           cJSON_AddBoolToObject(o, "notify", ev->notify) != NULL &&
+           cJSON_AddBoolToObject(o, "pq", ev->pq) != NULL;
 }
 
 static bool add_conns(cJSON *o, const simplex_event *ev)
@@ -222,7 +218,7 @@ static bool add_kind(cJSON *o, const simplex_event *ev)
         return add_data(o, "notifier", sx_wr_bytes(&ev->data));
     case SIMPLEX_EV_PEEKED:
         return add_int(o, "count", ev->conf) &&
-               (ev->rc != SIMPLEX_OK || ev->conf == 0 || add_peeked(o, ev));
+               (ev->rc != SIMPLEX_OK || ev->conf == 0 || add_message(o, ev));
     case SIMPLEX_EV_FETCHED:
     case SIMPLEX_EV_SERVICE_UP:
     case SIMPLEX_EV_SERVICE_DOWN:
