@@ -822,9 +822,31 @@ static void prxy_leave_room_for_pfwd(void **state)
     close_real(&t, p, fd);
 }
 
-static void dead_relays_make_room_for_others(void **state)
+static void wait_connecting(struct sx_proxy *p, uint64_t n)
 {
-    struct sx_proxy_cfg cfg = { .relays_max = 4, .hurry_ms = 300 };
+    struct sx_proxy_figures f = { 0 };
+
+    for (int i = 0; i < 500 && f.connecting != n; i++) {
+        usleep(10000);
+        sx_proxy_figures(p, &f);
+    }
+    assert_int_equal(f.connecting, n);
+}
+
+/* Half of the places, and what remains is for a relay that is not asked yet. */
+static void fill_half(struct proxy *t, struct sx_proxy *p)
+{
+    for (uint8_t i = 0; i < 2; i++) {
+        t->prxy.prxy.server.key_hash[0] = i;
+        send_cmds(&t->a, &t->prxy, sx_bytes(NULL, 0), 1);
+    }
+    wait_connecting(p, 2);
+    t->prxy.prxy.server.key_hash[0] = 2;
+}
+
+static void relays_have_their_time_to_answer(void **state)
+{
+    struct sx_proxy_cfg cfg = { .relays_max = 4, .hurry_ms = 600000 };
     struct sx_proxy_figures f;
     struct sx_proxy *p;
     struct proxy t;
@@ -832,21 +854,34 @@ static void dead_relays_make_room_for_others(void **state)
 
     (void)state;
     open_real(&t, &cfg, &p, &fd);
-    for (uint8_t i = 0; i < 2; i++) { /* half of the places */
-        t.prxy.prxy.server.key_hash[0] = i;
-        send_cmds(&t.a, &t.prxy, sx_bytes(NULL, 0), 1);
-    }
-    t.prxy.prxy.server.key_hash[0] = 2;
+    fill_half(&t, p);
     send_cmds(&t.b, &t.prxy, sx_bytes(NULL, 0), 1);
     assert_refused_soon(&t, &t.b, SX_BROKER_TIMEOUT);
     mem_settle(&t.m);
-    assert_null(mem_next(&t.a)); /* they have not had their time */
-    usleep(350000);
+    assert_null(mem_next(&t.a));
+    sx_proxy_figures(p, &f);
+    assert_int_equal(f.hurried, 0);
+    assert_int_equal(f.connecting, 2);
+    close_real(&t, p, fd);
+}
+
+static void dead_relays_make_room_for_others(void **state)
+{
+    struct sx_proxy_cfg cfg = { .relays_max = 4, .hurry_ms = 20 };
+    struct sx_proxy_figures f;
+    struct sx_proxy *p;
+    struct proxy t;
+    int fd;
+
+    (void)state;
+    open_real(&t, &cfg, &p, &fd);
+    fill_half(&t, p);
+    usleep(30000); /* both have had their time */
     send_cmds(&t.b, &t.prxy, sx_bytes(NULL, 0), 1);
     assert_refused_soon(&t, &t.a, SX_BROKER_TIMEOUT); /* the first one */
+    wait_connecting(p, 2);
     sx_proxy_figures(p, &f);
     assert_int_equal(f.hurried, 1);
-    assert_int_equal(f.connecting, 2);
     assert_int_equal(f.pending, 2);
     assert_null(mem_next(&t.b)); /* it is being tried */
     t.prxy.prxy.server.key_hash[0] = 0;
@@ -907,6 +942,7 @@ int main(void)
         cmocka_unit_test(a_client_has_few_prxy_under_way_and_pfwd_do_not_wait_behind_them),
         cmocka_unit_test(a_client_gets_only_so_many_dead_relays_tried),
         cmocka_unit_test(prxy_leave_room_for_pfwd),
+        cmocka_unit_test(relays_have_their_time_to_answer),
         cmocka_unit_test(dead_relays_make_room_for_others),
         cmocka_unit_test(takes_no_more_than_its_limit_and_nothing_when_stopped),
     };
