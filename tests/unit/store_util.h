@@ -216,6 +216,13 @@ static inline struct sx_ratchet make_ratchet(void)
     return r;
 }
 
+/* When a child is killed whose work takes a time that only this machine knows: later each time
+ * until it was too late, then earlier. Both come about, after few attempts. */
+static inline unsigned next_kill(unsigned us, bool too_late)
+{
+    return too_late ? us / 2 : us + us / 2 + 1000;
+}
+
 static inline struct sx_skipped make_skipped(uint8_t hk, uint32_t n)
 {
     struct sx_skipped k = { .n = n };

@@ -462,15 +462,17 @@ static void a_killed_backup_is_whole_or_not_there(void **state)
     struct paths p = paths_of(*state);
     struct sx_store_cfg cfg = copy_cfg(&p), own = tmp_cfg(*state);
     struct sx_store *s = tmp_open(*state);
-    unsigned done = 0, not_done = 0;
+    unsigned done = 0, not_done = 0, us = 0;
 
     cfg.raw_key = true;
     cfg.key = sx_bytes((const uint8_t *)"01234567890123456789012345678901", 32);
     fill(s, 2000);
     sx_store_close(s);
     for (unsigned round = 0; round < 60 && (done < 2 || not_done < 4); round++) {
-        kill_after(run_backup, *state, round * round * 300);
-        if (access(p.copy, F_OK) == 0) {
+        kill_after(run_backup, *state, us);
+        bool there = access(p.copy, F_OK) == 0;
+        us = next_kill(us, there);
+        if (there) {
             done++;
             assert_int_equal(count_in(&cfg), 2000);
             assert_int_equal(unlink(p.copy), 0);
@@ -487,7 +489,7 @@ static void a_killed_restoration_leaves_the_one_or_the_other(void **state)
     struct paths p = paths_of(*state);
     struct sx_store_cfg own = tmp_cfg(*state);
     struct sx_store *s = tmp_open(*state);
-    unsigned old = 0, restored = 0;
+    unsigned old = 0, restored = 0, us = 0;
 
     fill(s, 2000);
     sx_store_close(s);
@@ -501,8 +503,9 @@ static void a_killed_restoration_leaves_the_one_or_the_other(void **state)
             fill(s, 100);
             sx_store_close(s);
         }
-        kill_after(run_restore, *state, round * round * 400);
+        kill_after(run_restore, *state, us);
         unsigned n = count_in(&own);
+        us = next_kill(us, n == 2000);
         if (n == 2000) {
             restored++;
             assert_int_equal(unlink(own.path), 0);

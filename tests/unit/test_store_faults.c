@@ -680,13 +680,13 @@ static void a_killed_change_of_the_key_leaves_one_key(void **state)
     const struct tmp *t = *state;
     struct sx_store_cfg old = tmp_cfg(t), now = old;
     static const uint8_t other[32] = { 9 };
-    unsigned changed = 0, kept = 0, committed = 0;
+    unsigned changed = 0, kept = 0, committed = 0, us = 0;
 
     now.key = sx_bytes(other, 32);
     struct sx_store *s = tmp_open(t);
     (void)fill(s, &committed);
     sx_store_close(s);
-    for (unsigned round = 0; round < 30 && (changed < 2 || kept < 2); round++) {
+    for (unsigned round = 0; round < 60 && (changed < 2 || kept < 2); round++) {
         struct sx_store_cfg swap = old;
         int p[2];
         assert_int_equal(pipe(p), 0);
@@ -703,10 +703,11 @@ static void a_killed_change_of_the_key_leaves_one_key(void **state)
         assert_int_equal(read(p[0], &byte, 1), 1);
         close(p[0]);
         close(p[1]);
-        (void)usleep(round * round * 3000);
+        (void)usleep(us);
         assert_int_equal(kill(pid, SIGKILL), 0);
         assert_int_equal(waitpid(pid, NULL, 0), pid);
         simplex_rc rc = sx_store_open(&now, &s);
+        us = next_kill(us, rc == SIMPLEX_OK);
         if (rc == SIMPLEX_OK) {
             changed++;
             old = now;
