@@ -7,6 +7,10 @@
  *     push.c    notifiers, fetching, looking at a database that is open for reading alone
  *     queues.c  more and fewer queues of one connection
  *     batch.c   one call that sends to many connections
+ *     links.c   the data behind short links, written and read
+ *     database.c  backups, restoring them, other keys
+ *     pq.c      post-quantum keys on and off
+ *     ask.c     what servers know of queues
  */
 #ifndef TESTS_SIM_ACTS_H
 #define TESTS_SIM_ACTS_H
@@ -18,6 +22,10 @@
 struct app_end *act_any_end(const struct sim_node *n, bool (*fits)(const struct app_end *e));
 bool act_deletable(const struct app_end *e);
 bool act_tolerated(simplex_rc rc); /* OK; or false, because something was made to fail */
+
+int32_t act_any_pq(void);
+void act_rolled_back(const struct sim_node *n, uint64_t tick);
+void act_look(struct sim_node *n, struct app_end *offer); /* at its short link */
 
 /* ---- rest.c ---- */
 
@@ -70,5 +78,48 @@ bool queues_change(struct sim_node *n);
 /* ---- batch.c ---- */
 
 bool batch_send(struct sim_node *n);
+
+/* ---- links.c ---- */
+
+void links_open(void);
+simplex_bytes links_data(const struct app_end *e, unsigned version);
+bool links_change(struct sim_node *n);
+bool links_look_again(struct sim_node *n);
+void links_look(struct app_end *e); /* it is about to look */
+void links_on_data(struct app_end *e, const simplex_event *ev);
+void links_on_error(struct app_end *e);
+bool links_dropped(const struct app_end *e);
+bool links_may_be_refused(const struct app_end *e);
+void links_rolled_back(const struct sim_node *n);
+bool links_settled(void);
+/* One after the other, when all has settled: writes, reads, looks at what was read. */
+void links_end(void);
+void links_look_all(void);
+void links_check(void);
+
+/* ---- database.c ---- */
+
+void database_open(void);
+bool database_backup(struct sim_node *n);
+bool database_restore(struct sim_node *n);
+bool database_rekey(struct sim_node *n);
+void database_rolled_back(const struct sim_node *n, uint64_t tick);
+
+/* ---- pq.c ---- */
+
+uint32_t pq_any_flag(void);
+bool pq_longest(struct sim_node *n);
+void pq_choose(void); /* who wants them in the end */
+void pq_talk(bool first);
+void pq_check(void);
+
+/* ---- ask.c ---- */
+
+void ask_open(void);
+bool ask_queues(struct sim_node *n);
+void ask_on_info(struct app_end *e, const simplex_event *ev);
+bool ask_settled(void);
+void ask_all(void);
+void ask_check(void);
 
 #endif

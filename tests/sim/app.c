@@ -140,7 +140,8 @@ static bool do_accept(struct app_task *t)
     }
     info_text('A', e, info);
     app_making(e);
-    simplex_rc rc = simplex_agent_accept(n->a, t->id, sx_str(info), SIMPLEX_PQ_OFF, &id);
+    int32_t pq = app.pq ? act_any_pq() : SIMPLEX_PQ_OFF;
+    simplex_rc rc = simplex_agent_accept(n->a, t->id, sx_str(info), pq, &id);
     app_made(e, rc == SIMPLEX_OK ? id : e->id);
     if (!fits(t, rc, SIMPLEX_E_NOT_FOUND))
         return false;
@@ -208,7 +209,8 @@ static bool do_join(struct app_task *t)
     if (rc == SIMPLEX_OK && now.state != SIMPLEX_CONN_LOOKED)
         return true;
     info_text('J', e, info);
-    rc = simplex_agent_join(e->node->a, sx_str(e->short_link), sx_str(info), SIMPLEX_PQ_OFF, &id);
+    rc = simplex_agent_join(e->node->a, sx_str(e->short_link), sx_str(info),
+                            app.pq ? act_any_pq() : SIMPLEX_PQ_OFF, &id);
     if (!fits(t, rc, SIMPLEX_OK))
         return false;
     SIM_CHECK(rc != SIMPLEX_OK || id == e->id);
@@ -290,16 +292,21 @@ void app_sent(struct app_msg *m, simplex_rc rc)
         sim_fail("end %u on %u cannot send: %s", e->n, e->node->n, simplex_rc_name(rc));
 }
 
-void app_send_now(struct app_end *e, size_t len, bool probe)
+void app_send_flags(struct app_end *e, size_t len, bool probe, uint32_t flags)
 {
     static uint8_t body[APP_BODY];
     struct app_msg *m = app_new_msg(e, probe);
 
     if (m == NULL)
         return;
-    simplex_rc rc = simplex_agent_send(e->node->a, e->id, app_body(m, len, body),
-                                       m->n % 2 == 0 ? SIMPLEX_SEND_NOTIFY : 0, &m->id);
+    flags |= m->n % 2 == 0 ? SIMPLEX_SEND_NOTIFY : 0;
+    simplex_rc rc = simplex_agent_send(e->node->a, e->id, app_body(m, len, body), flags, &m->id);
     app_sent(m, rc);
+}
+
+void app_send_now(struct app_end *e, size_t len, bool probe)
+{
+    app_send_flags(e, len, probe, app.pq && !probe ? pq_any_flag() : 0);
 }
 
 struct sending {
@@ -422,6 +429,7 @@ void app_event(struct sim_node *n, const simplex_event *ev)
         keep_link(e->short_link, ev);
         break;
     case SIMPLEX_EV_LDATA:
+        links_on_data(e, ev);
         if (e->wants_join)
             app_add_task(APP_JOIN, e, 0, 0);
         break;
@@ -455,6 +463,9 @@ void app_event(struct sim_node *n, const simplex_event *ev)
         break;
     case SIMPLEX_EV_SWITCH:
         on_switch(e, ev);
+        break;
+    case SIMPLEX_EV_QINFO:
+        ask_on_info(e, ev);
         break;
     case SIMPLEX_EV_FETCHED:
         push_on_fetched(e, ev);
@@ -580,9 +591,12 @@ void app_open(void)
     memset(app.rotates, 0, sizeof app.rotates);
     users_open();
     push_open();
+    links_open();
+    database_open();
+    ask_open();
     app.tick = 1;
     app.n_ends = app.n_msgs = 0;
-    app.prompt = app.faults = app.expiry = app.replies = false;
+    app.prompt = app.faults = app.expiry = app.replies = app.kills = app.pq = false;
     app.max_wait = 10000;
     app.shown = 0;
     sim.committed = committed;

@@ -16,7 +16,7 @@
 #define APP_MSGS 1024
 #define APP_TASKS 256
 #define APP_LINK 8192
-#define APP_BODY 13100 /* of messages, at most */
+#define APP_BODY 15800 /* of messages, at most */
 
 enum app_role { APP_INVITER, APP_JOINER, APP_ADDRESS, APP_REQUESTER, APP_ACCEPTER };
 
@@ -97,6 +97,8 @@ extern struct app {
     bool calls_back[SIM_NODES];         /* the device uses on_event */
     bool prompt;                        /* no more delays: tasks are done at once */
     bool faults;                        /* allocations or the database may fail */
+    bool kills;                         /* devices may die */
+    bool pq;                            /* messages switch post-quantum keys */
     bool expiry;                        /* so much time has passed that messages may have expired */
     bool rotates[SIM_NODES];            /* policies may move the queues of the device */
     bool replies;                       /* a message may be answered while it is handled */
@@ -122,6 +124,7 @@ simplex_bytes app_body(const struct app_msg *m, size_t len, uint8_t to[APP_BODY]
 void app_sent(struct app_msg *m, simplex_rc rc);
 /* Sends a message; in a device's context. */
 void app_send_now(struct app_end *e, size_t len, bool probe);
+void app_send_flags(struct app_end *e, size_t len, bool probe, uint32_t flags);
 void app_send(struct app_end *e, size_t len, bool probe);
 
 /* ---- app_rules.c ---- */
@@ -163,7 +166,12 @@ enum plan_group { /* what a run may contain, chosen for each */
                   PLAN_PROXY = 16384,   /* private routing */
                   PLAN_SERVICE = 32768, /* client services */
                   PLAN_QUEUES = 65536,  /* queues are added and removed */
-                  PLAN_GROUPS = 17,
+                  PLAN_GROUPS = 17,     /* those above; the others: `later` in plan.c */
+                  PLAN_BACKUP = 1 << 17,
+                  PLAN_KEY = 1 << 18,  /* databases are encrypted, keys change */
+                  PLAN_LINK = 1 << 19, /* what is behind short links changes */
+                  PLAN_PQ = 1 << 20,   /* post-quantum keys go on and off */
+                  PLAN_ASK = 1 << 21,  /* servers are asked about queues */
 };
 
 extern bool plan_contact;    /* device 1 sends anything once it is connected with device 0 */

@@ -181,6 +181,8 @@ static bool is_documented(const struct app_end *e, simplex_rc rc, const char *de
         return false;
     if (rc == SIMPLEX_E_PROHIBITED && e->aborted && detail != NULL && strcmp(detail, "QK") == 0)
         return true; /* the peer's answer to a rotation that was given up */
+    if (rc == SIMPLEX_E_SERVER && links_may_be_refused(e))
+        return true;
     if (rc == SIMPLEX_E_PROHIBITED && e->synced && detail != NULL && detail[0] == 'Q')
         return true; /* a step of a rotation that a synchronisation came across */
     return rc == SIMPLEX_E_VERSION && sim_net_cfg.version != 0; /* a server without short links */
@@ -193,6 +195,8 @@ void app_on_err(struct sim_node *n, struct app_end *e, const simplex_event *ev)
 
     sim_trace("%u/%d error %s %s", n->n, e != NULL ? (int)e->n : -1, simplex_rc_name(rc),
               detail != NULL ? detail : "");
+    if (e != NULL && e->looking)
+        links_on_error(e);
     if (app.faults || (e != NULL && (excused(e) || e->deleted)) || is_documented(e, rc, detail))
         return;
     sim_fail("device %u, end %d: ERR %s %s", n->n, e != NULL ? (int)e->n : -1, simplex_rc_name(rc),
@@ -282,6 +286,9 @@ void app_rolled_back(struct sim_node *n, uint64_t tick)
     for (unsigned i = 0; i < app.n_msgs; i++)
         roll_msg(n, &app.msgs[i], tick);
     users_rolled_back(n, tick);
+    links_rolled_back(n);
+    database_rolled_back(n, tick);
+    act_rolled_back(n, tick);
     for (size_t i = 0; i < APP_TASKS; i++) { /* its events are shown again, with other numbers */
         struct app_task *t = &app.tasks[i];
         if (t->kind != 0 && t->end->node == n && t->made > tick)
@@ -346,7 +353,7 @@ bool app_settled(void)
         if (app.tasks[i].kind != 0)
             return false;
     }
-    if (!users_settled())
+    if (!users_settled() || !links_settled() || !ask_settled())
         return false;
     for (unsigned i = 0; i < app.n_ends; i++) {
         if (!end_ended(&app.ends[i]))

@@ -79,7 +79,7 @@ static bool room(void)
     return app.n_ends + 4 < APP_ENDS;
 }
 
-static int32_t any_pq(void)
+int32_t act_any_pq(void)
 {
     return plan.pq ? (int32_t)sim_below(3) : SIMPLEX_PQ_OFF;
 }
@@ -95,14 +95,14 @@ static bool act_create(struct sim_node *n)
     if (!room())
         return false;
     call.e = app_new_end(n, APP_INVITER);
-    call.pq = any_pq();
+    call.pq = act_any_pq();
     make_end(n, run_create);
     return true;
 }
 
 static void run_create_short(struct sim_node *n, void *arg)
 {
-    simplex_link_data data = { .size = sizeof data, .data = sx_str("of the application") };
+    simplex_link_data data = { .size = sizeof data, .data = links_data(call.e, 0) };
 
     (void)arg;
     call.rc = simplex_agent_create_short(n->a, call.type, call.pq, &data, &call.id);
@@ -116,7 +116,7 @@ static bool act_create_short(struct sim_node *n)
         return false;
     call.e = app_new_end(n, address ? APP_ADDRESS : APP_INVITER);
     call.type = address ? SIMPLEX_LINK_CONTACT : SIMPLEX_LINK_INVITATION;
-    call.pq = any_pq();
+    call.pq = act_any_pq();
     make_end(n, run_create_short);
     return true;
 }
@@ -175,6 +175,22 @@ static void run_look(struct sim_node *n, void *arg)
     call.rc = simplex_agent_look(n->a, sx_str(call.link), &call.id);
 }
 
+static struct app_end *end_of(struct sim_node *n, struct app_end *offer, bool with_short)
+{
+    struct app_end *e = app_new_end(n, offer->role == APP_ADDRESS ? APP_REQUESTER : APP_JOINER);
+
+    e->offer = offer;
+    if (e->hostile || offer->hostile)
+        e->hostile = e->dead = offer->hostile = offer->dead = true;
+    offer->used = ++app.tick;
+    e->by_short = with_short;
+    memcpy(e->short_link, offer->short_link, sizeof e->short_link);
+    memcpy(call.link, with_short ? offer->short_link : offer->link, sizeof call.link);
+    (void)snprintf(call.info, sizeof call.info, "J%u", e->n);
+    call.e = e;
+    return e;
+}
+
 static bool act_join(struct sim_node *n)
 {
     struct app_end *offer = find_offer(n), *e;
@@ -182,22 +198,24 @@ static bool act_join(struct sim_node *n)
 
     if (!room() || offer == NULL)
         return false;
-    with_short = offer->short_link[0] != 0 && sim_chance(70);
-    e = app_new_end(n, offer->role == APP_ADDRESS ? APP_REQUESTER : APP_JOINER);
-    e->offer = offer;
-    if (e->hostile || offer->hostile)
-        e->hostile = e->dead = offer->hostile = offer->dead = true;
-    offer->used = ++app.tick;
-    e->by_short = with_short;
+    with_short = offer->short_link[0] != 0 && sim_chance(70) && !links_dropped(offer);
+    e = end_of(n, offer, with_short);
     e->looking = with_short && sim_chance(50);
     e->wants_join = e->looking && sim_chance(80);
-    call.e = e;
-    call.pq = any_pq();
-    memcpy(e->short_link, offer->short_link, sizeof e->short_link);
-    memcpy(call.link, with_short ? offer->short_link : offer->link, sizeof call.link);
-    (void)snprintf(call.info, sizeof call.info, "J%u", e->n);
+    call.pq = act_any_pq();
+    if (e->looking)
+        links_look(e);
     make_end(n, e->looking ? run_look : run_join);
     return true;
+}
+
+void act_look(struct sim_node *n, struct app_end *offer)
+{
+    if (!room() || looked_at(n, offer))
+        return;
+    end_of(n, offer, true)->looking = true;
+    links_look(call.e);
+    make_end(n, run_look);
 }
 
 struct app_end *act_any_end(const struct sim_node *n, bool (*fits)(const struct app_end *e))
@@ -353,6 +371,12 @@ static bool act_copy(struct sim_node *n)
     plan.copy_kills[n->n] = n->kills;
     sim_trace("%u is copied", n->n);
     return true;
+}
+
+void act_rolled_back(const struct sim_node *n, uint64_t tick)
+{
+    if (plan.copy_tick[n->n] > tick)
+        sim_copy_free(&plan.copies[n->n]);
 }
 
 /* A copy that was made in the run it replaces cannot be known when that was killed, or could not
@@ -537,6 +561,13 @@ static const struct action {
     { "only create", 3, false, PLAN_PUSH, push_only_create },
     { "peek", 6, true, PLAN_PUSH, push_peek },
     { "queues", 8, false, PLAN_QUEUES, queues_change },
+    { "back up", 6, false, PLAN_BACKUP, database_backup },
+    { "restore", 4, true, PLAN_BACKUP | PLAN_COPY, database_restore },
+    { "another key", 8, false, PLAN_KEY, database_rekey },
+    { "link data", 8, false, PLAN_LINK | PLAN_ADDRESS, links_change },
+    { "look again", 4, false, PLAN_LINK | PLAN_ADDRESS, links_look_again },
+    { "longest message", 4, false, PLAN_PQ, pq_longest },
+    { "ask", 8, false, PLAN_ASK, ask_queues },
     { "service of a user", 4, false, PLAN_SERVICE, users_service },
 };
 
@@ -589,6 +620,14 @@ static int64_t gap(void)
     }
 }
 
+/* Groups of which nothing is chosen, and no choice made, where they are left out. */
+static const struct {
+    unsigned group;
+    uint32_t percent;
+} later[] = {
+    { PLAN_BACKUP, 10 }, { PLAN_KEY, 3 }, { PLAN_LINK, 15 }, { PLAN_PQ, 10 }, { PLAN_ASK, 10 },
+};
+
 static void choose(unsigned *nodes, unsigned *servers)
 {
     static const uint32_t latencies[] = { 5, 100, 3000 };
@@ -598,8 +637,14 @@ static void choose(unsigned *nodes, unsigned *servers)
     plan.groups = plan.looks = 0;
     for (unsigned g = 0; g < PLAN_GROUPS; g++)
         plan.groups |= sim_chance(g == 9 || g > 10 ? 20 : 40) ? 1u << g : 0;
-    plan.groups = plan_all ? plan_groups : plan.groups & plan_groups;
-    plan.pq = sim_below(16) == 0;
+    plan.groups &= plan_groups;
+    for (size_t i = 0; i < SX_COUNT(later); i++) {
+        if ((plan_groups & later[i].group) != 0 && sim_chance(later[i].percent))
+            plan.groups |= later[i].group;
+    }
+    if (plan_all)
+        plan.groups = plan_groups;
+    plan.pq = sim_below(16) == 0 || (plan.groups & PLAN_PQ) != 0;
     *nodes = sim_chance(70) ? 2 : 3;
     *servers = plan.n_servers = sim_chance(80) ? 2 : 1 + sim_below(3);
     sim_net_cfg.latency = latencies[sim_below(SX_COUNT(latencies))];
@@ -608,6 +653,9 @@ static void choose(unsigned *nodes, unsigned *servers)
     sim_net_cfg.quota = sim_chance(85) ? 0 : 2 + sim_below(4);
     sim_net_cfg.proxies = (plan.groups & PLAN_PROXY) != 0;
     app.faults = (plan.groups & PLAN_FAULT) != 0;
+    app.kills = (plan.groups & PLAN_KILL) != 0;
+    app.pq = (plan.groups & PLAN_PQ) != 0;
+    sim.encrypted = (plan.groups & PLAN_KEY) != 0;
     app.expiry = (plan.groups & PLAN_TIME) != 0;
     app.replies = sim_chance(40);
     app.max_wait = sim_chance(50) ? 200 : 20000;
@@ -736,6 +784,34 @@ static void probe(void)
     }
 }
 
+static void end_links(void)
+{
+    links_end();
+    settle();
+    links_look_all();
+    settle();
+    links_check();
+}
+
+/* What both want is known after a message each, and four more tell the keys. */
+static void end_pq(void)
+{
+    pq_choose();
+    for (unsigned i = 0; i < 8; i++) {
+        pq_talk(i % 2 == 0);
+        settle();
+    }
+    pq_check();
+}
+
+static void end_asking(void)
+{
+    (void)sim_run(60000, pump); /* for acknowledgements on their way */
+    ask_all();
+    settle();
+    ask_check();
+}
+
 /* One connection of device 0 with each of the others, before the script begins. */
 static void connect_to(unsigned other)
 {
@@ -790,9 +866,15 @@ void plan_run(void)
     }
     heal();
     settle();
+    if ((plan.groups & PLAN_LINK) != 0)
+        end_links();
     probe();
     settle();
+    if ((plan.groups & PLAN_PQ) != 0)
+        end_pq();
     finish_rotations();
+    if ((plan.groups & PLAN_ASK) != 0)
+        end_asking();
     app_check_end();
     sim_close();
     for (unsigned i = 0; i < SIM_NODES; i++)

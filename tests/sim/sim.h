@@ -43,7 +43,8 @@ struct sim_copy { /* of a database, made while its agent ran or not */
     uint8_t *file[2];
     size_t len[2];
     unsigned run;
-    bool open; /* the agent was running */
+    bool open;         /* the agent was running */
+    simplex_bytes key; /* of the database then */
 };
 
 /* ---- the world ---- */
@@ -59,6 +60,7 @@ extern struct sim {
     bool trace, trace_blocks; /* on stderr: what happens; and what passes the network */
     struct sim_node *hostile; /* sends anything to its contacts; NULL: nobody */
     const uint8_t *script;    /* choices come from here instead of the seed; NULL: from the seed */
+    bool encrypted;           /* databases are, as in the product; it takes time */
     int32_t queues;           /* receiving queues of each connection; 0: one */
     size_t script_left;
     void (*committed)(struct sim_node *n); /* its database has what it wrote; NULL: nobody asks */
@@ -97,6 +99,8 @@ void sim_proxy(unsigned server, void (*fn)(struct sim_node *n, void *arg), void 
 bool sim_is_proxy(const struct sim_node *n);
 /* A point between two lines of the device's code: here it can be killed. */
 void sim_point(void);
+/* On: it does not die on the way, until this is off again. */
+void sim_spare(bool on);
 /* The device dies `points` points from now. 0: not. */
 void sim_kill_in(uint32_t points);
 size_t sim_heap_used(const struct sim_node *n);
@@ -111,6 +115,7 @@ void sim_kill(struct sim_node *n);        /* now; what is not committed is lost 
 void sim_copy_make(struct sim_node *n, struct sim_copy *c);
 void sim_copy_put(struct sim_node *n, const struct sim_copy *c); /* the agent must not run */
 void sim_copy_free(struct sim_copy *c);
+bool sim_key_opens(const struct sim_node *n, simplex_bytes key); /* its agent must not run */
 
 /* ---- sim_vfs.c ---- */
 
@@ -118,7 +123,9 @@ void sim_files_prepare(void);
 void sim_files_drop(void);
 void sim_file_get(const char *name, uint8_t **bytes, size_t *len); /* bytes NULL: there is none */
 void sim_file_put(const char *name, const uint8_t *bytes, size_t len); /* NULL: removes it */
-void sim_files_freeze(bool on);        /* who closes them does not change them any more */
+void sim_files_freeze(bool on);             /* who closes them does not change them any more */
+void sim_files_freeze_in(uint32_t changes); /* that many from now on; 0: not */
+bool sim_files_frozen(void);
 void sim_power_lost(const char *name); /* what is not synced is gone; nobody has it open */
 
 /* ---- time ---- */
@@ -173,6 +180,6 @@ extern struct sim_net_cfg sim_net_cfg;
 /* ---- sim_crypto.c ---- */
 
 void sim_keys_clear(void);
-extern uint64_t sim_seals; /* messages and headers encrypted with a ratchet's keys */
+extern uint64_t sim_seals; /* messages encrypted with keys of ratchets */
 
 #endif

@@ -265,6 +265,17 @@ void sim_point(void)
     longjmp(death, 1);
 }
 
+/* What is open meanwhile would be left open. Its files may have been frozen: it dies behind that.
+ */
+void sim_spare(bool on)
+{
+    mortal = !on && sim.at != NULL;
+    if (mortal && sim_files_frozen()) {
+        points = 1;
+        sim_point();
+    }
+}
+
 bool sim_app(struct sim_node *n, void (*fn)(struct sim_node *n, void *arg), void *arg)
 {
     struct sim_node *volatile who = n;

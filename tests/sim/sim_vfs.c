@@ -13,7 +13,7 @@
 #include "sim/sim.h"
 #include "store/memory.h"
 
-#define FILES 16
+#define FILES 24
 #define NAME 320
 
 struct undo { /* what was there before a write that is not synced */
@@ -30,6 +30,7 @@ static struct file {
 } files[FILES];
 
 static bool frozen;
+static uint32_t freeze_in; /* changes; 0: not */
 
 struct handle {
     sqlite3_file base;
@@ -115,6 +116,9 @@ void sim_file_get(const char *name, uint8_t **bytes, size_t *len)
         memcpy(*bytes, f->bytes, f->len);
 }
 
+int __real_unlink(const char *name);
+int __wrap_unlink(const char *name);
+
 static void marker(const char *name)
 {
     int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -129,7 +133,7 @@ void sim_file_put(const char *name, const uint8_t *bytes, size_t len)
     if (bytes == NULL) {
         if (f != NULL)
             drop(f);
-        (void)unlink(name);
+        (void)__real_unlink(name);
         return;
     }
     if (f == NULL)
@@ -144,6 +148,25 @@ void sim_file_put(const char *name, const uint8_t *bytes, size_t len)
 void sim_files_freeze(bool on)
 {
     frozen = on;
+    freeze_in = 0;
+}
+
+void sim_files_freeze_in(uint32_t changes)
+{
+    freeze_in = changes;
+}
+
+bool sim_files_frozen(void)
+{
+    return frozen;
+}
+
+/* The process that writes is dead from here on, though its code goes on. */
+static bool is_late(void)
+{
+    if (freeze_in > 0 && --freeze_in == 0)
+        frozen = true;
+    return frozen;
 }
 
 void sim_power_lost(const char *name)
@@ -199,7 +222,7 @@ static int on_write(sqlite3_file *h, const void *from, int n, sqlite3_int64 at)
 {
     struct file *f = of(h);
 
-    if (frozen)
+    if (is_late())
         return SQLITE_OK;
     note(f, (size_t)at, (size_t)n);
     if ((size_t)at + (size_t)n > f->len)
@@ -212,7 +235,7 @@ static int on_truncate(sqlite3_file *h, sqlite3_int64 len)
 {
     struct file *f = of(h);
 
-    if (frozen)
+    if (is_late())
         return SQLITE_OK;
     if ((size_t)len < f->len)
         note(f, (size_t)len, f->len - (size_t)len);
@@ -223,7 +246,7 @@ static int on_truncate(sqlite3_file *h, sqlite3_int64 len)
 static int on_sync(sqlite3_file *h, int flags)
 {
     (void)flags;
-    if (!frozen)
+    if (!is_late())
         synced(of(h));
     return SQLITE_OK;
 }
@@ -318,9 +341,41 @@ static int on_delete(sqlite3_vfs *v, const char *name, int sync_dir)
 {
     (void)v;
     (void)sync_dir;
-    if (!frozen)
+    if (!is_late())
         sim_file_put(name, NULL, 0);
     return SQLITE_OK;
+}
+
+int __wrap_unlink(const char *name)
+{
+    struct file *f = find(name);
+
+    if (f == NULL)
+        return __real_unlink(name);
+    if (is_late())
+        return 0;
+    drop(f);
+    return __real_unlink(name);
+}
+
+int __real_link(const char *from, const char *to);
+int __wrap_link(const char *from, const char *to);
+
+/* How a copy gets its name, when all of it must be on disk. */
+int __wrap_link(const char *from, const char *to)
+{
+    const struct file *f = find(from);
+
+    if (f == NULL)
+        return __real_link(from, to);
+    if (is_late())
+        return 0;
+    if (f->undos != NULL)
+        sim_fail("a copy of a database is published before it is on disk");
+    if (__real_link(from, to) != 0)
+        return -1;
+    sim_file_put(to, f->bytes, f->len);
+    return 0;
 }
 
 static int on_access(sqlite3_vfs *v, const char *name, int flags, int *out)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Devices and time. Databases are in memory (sim_vfs.c) and not encrypted: sqlite3_key does nothing
- * here (wrapped at link time). New ones are copies of a template, since making the tables takes
- * longer than most runs.
+ * Devices and time. Databases are in memory (sim_vfs.c) and mostly not encrypted: sqlite3_key does
+ * nothing then (wrapped at link time). New ones are copies of a template, since making the tables
+ * takes longer than most runs.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 #define DB_KEY "0123456789abcdef0123456789abcdef"
 
 static char dir[256];
-static struct sim_copy empty; /* the template */
+static struct sim_copy empty[2]; /* templates; the second one is encrypted */
 
 /* ---- files ---- */
 
@@ -46,7 +46,8 @@ static void remove_files(void)
 
 void sim_end(void)
 {
-    sim_copy_free(&empty);
+    sim_copy_free(&empty[0]);
+    sim_copy_free(&empty[1]);
     sim_files_drop();
     sim_keys_clear();
     if (dir[0] == 0)
@@ -67,6 +68,7 @@ void sim_copy_make(struct sim_node *n, struct sim_copy *c)
     }
     c->run = n->runs;
     c->open = n->a != NULL;
+    c->key = n->cfg.db_key;
 }
 
 void sim_copy_put(struct sim_node *n, const struct sim_copy *c)
@@ -78,6 +80,7 @@ void sim_copy_put(struct sim_node *n, const struct sim_copy *c)
         (void)snprintf(path, sizeof path, "%s%s", n->db, suffixes[i]);
         sim_file_put(path, c->file[i], c->len[i]);
     }
+    n->cfg.db_key = c->key;
 }
 
 void sim_copy_free(struct sim_copy *c)
@@ -87,26 +90,40 @@ void sim_copy_free(struct sim_copy *c)
     memset(c, 0, sizeof *c);
 }
 
+int __real_sqlite3_key(void *db, const void *key, int len);
 int __wrap_sqlite3_key(void *db, const void *key, int len);
 
 int __wrap_sqlite3_key(void *db, const void *key, int len)
 {
-    (void)db;
-    (void)key;
-    (void)len;
-    return 0;
+    return sim.encrypted ? __real_sqlite3_key(db, key, len) : 0;
 }
 
-static void make_template(void)
+static void make_template(bool encrypted)
 {
-    struct sim_node n = { 0 };
-    struct sx_store_cfg cfg = { .path = n.db, .key = sx_str(DB_KEY), .raw_key = true };
+    struct sim_node n = { .cfg.db_key = sx_str(DB_KEY) };
+    struct sx_store_cfg cfg = { .path = n.db, .key = n.cfg.db_key, .raw_key = true };
     struct sx_store *s;
 
-    (void)snprintf(n.db, sizeof n.db, "%s/template", dir);
+    sim.encrypted = encrypted;
+    (void)snprintf(n.db, sizeof n.db, "%s/template%d", dir, encrypted);
     SIM_CHECK(sx_store_open(&cfg, &s) == SIMPLEX_OK);
     sx_store_close(s);
-    sim_copy_make(&n, &empty);
+    sim_copy_make(&n, &empty[encrypted]);
+    sim_file_put(n.db, NULL, 0);
+}
+
+bool sim_key_opens(const struct sim_node *n, simplex_bytes key)
+{
+    struct sx_store_cfg cfg = { .path = n->db, .key = key, .raw_key = true };
+    struct sx_store *s;
+
+    SIM_CHECK(n->a == NULL && sim.at == NULL);
+    simplex_rc rc = sx_store_open(&cfg, &s);
+    if (rc != SIMPLEX_OK && rc != SIMPLEX_E_DB_KEY)
+        sim_fail("the database of %u cannot be opened: %s", n->n, simplex_rc_name(rc));
+    if (rc == SIMPLEX_OK)
+        sx_store_close(s);
+    return rc == SIMPLEX_OK;
 }
 
 void sim_prepare(void)
@@ -116,7 +133,8 @@ void sim_prepare(void)
     SIM_CHECK(sx_crypto_init() == SIMPLEX_OK);
     sim_files_prepare();
     make_dir();
-    make_template();
+    make_template(true);
+    make_template(false);
 }
 
 /* ---- devices ---- */
@@ -213,6 +231,40 @@ void __wrap_sx_store_abandon(struct sx_store *s, simplex_rc why)
     __real_sx_store_abandon(s, why);
 }
 
+simplex_rc __real_sx_store_rekey(struct sx_store *s, simplex_bytes key, bool raw_key);
+simplex_rc __wrap_sx_store_rekey(struct sx_store *s, simplex_bytes key, bool raw_key);
+simplex_rc __real_sx_store_backup(struct sx_store *s, const char *path, simplex_bytes key,
+                                  bool raw_key);
+simplex_rc __wrap_sx_store_backup(struct sx_store *s, const char *path, simplex_bytes key,
+                                  bool raw_key);
+simplex_rc __real_sx_store_restore(const struct sx_store_cfg *from, const struct sx_store_cfg *to);
+simplex_rc __wrap_sx_store_restore(const struct sx_store_cfg *from, const struct sx_store_cfg *to);
+
+simplex_rc __wrap_sx_store_rekey(struct sx_store *s, simplex_bytes key, bool raw_key)
+{
+    sim_spare(true);
+    simplex_rc rc = __real_sx_store_rekey(s, key, raw_key);
+    sim_spare(false);
+    return rc;
+}
+
+simplex_rc __wrap_sx_store_backup(struct sx_store *s, const char *path, simplex_bytes key,
+                                  bool raw_key)
+{
+    sim_spare(true);
+    simplex_rc rc = __real_sx_store_backup(s, path, key, raw_key);
+    sim_spare(false);
+    return rc;
+}
+
+simplex_rc __wrap_sx_store_restore(const struct sx_store_cfg *from, const struct sx_store_cfg *to)
+{
+    sim_spare(true);
+    simplex_rc rc = __real_sx_store_restore(from, to);
+    sim_spare(false);
+    return rc;
+}
+
 /* They stay as they are; at every second death the power fails too. */
 static void leave_files(struct sim_node *n)
 {
@@ -292,6 +344,8 @@ bool sim_run(int64_t ms, bool (*done)(void))
 
 /* ---- the world ---- */
 
+static const char *const left_over[] = { ".bak", ".bak.part" }; /* by the run before */
+
 static void set_up(struct sim_node *n, unsigned i, unsigned servers)
 {
     static const char *addresses[SIM_SERVERS];
@@ -302,7 +356,11 @@ static void set_up(struct sim_node *n, unsigned i, unsigned servers)
     (void)snprintf(n->db, sizeof n->db, "%s/%u.db", dir, i);
     (void)snprintf(age, sizeof age, "%s-age", n->db);
     (void)unlink(age);
-    sim_copy_put(n, &empty);
+    for (size_t k = 0; k < SX_COUNT(left_over); k++) {
+        (void)snprintf(age, sizeof age, "%s%s", n->db, left_over[k]);
+        sim_file_put(age, NULL, 0);
+    }
+    sim_copy_put(n, &empty[sim.encrypted]);
     for (unsigned s = 0; s < servers; s++)
         addresses[s] = sim_server_address(s);
     n->cfg = (simplex_agent_config){ .size = sizeof n->cfg,

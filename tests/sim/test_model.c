@@ -6,7 +6,8 @@
  *
  *     SEEDS=n        how many runs; without, SIM_SEEDS divided by the number of tests
  *     FIRST_SEED=n   from which on (0)
- *     SIM_GROUPS=n     bits of the groups of actions that may be chosen (plan.c)
+ *     SIM_GROUPS=n   bits of the groups of actions that may be chosen (enum plan_group)
+ *     SIM_ALL=1      all of these are chosen in every run
  *     TRACE=1        tells on stderr what happens; TRACE=2: and what passes the network
  */
 #include <stdio.h>
@@ -46,6 +47,7 @@ int main(int argc, char **argv)
     sim.trace_blocks = number("TRACE", 0) > 1;
     sim.how = how;
     plan_groups = (unsigned)number("SIM_GROUPS", plan_groups);
+    plan_all = number("SIM_ALL", 0) != 0;
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         (void)snprintf(how, sizeof how, "TRACE=1 SEEDS=1 FIRST_SEED=%" PRIu64 " %s", seed, argv[0]);
         sim_seed(seed);
