@@ -200,6 +200,42 @@ static void check_store(struct machine *m)
     }
 }
 
+static int64_t counted(const struct sx_hub *h, unsigned stat)
+{
+    return (int64_t)atomic_load(&h->stats->v[stat]);
+}
+
+/* Every delivery without an ACK is in one line of its hub, at its place in time. */
+static void check_unacked(const struct machine *m)
+{
+    size_t in_lines = 0, delivered = 0;
+
+    for (size_t i = 0; i < 2; i++) {
+        const struct sx_hub *h = &m->hub[i];
+        int64_t since = 0;
+        for (unsigned age = 0; age < SX_UNACKED_AGES; age++) {
+            const struct sx_sub *prev = NULL;
+            int64_t n = 0;
+            for (const struct sx_sub *s = h->unacked.line[age].first; s != NULL; s = s->line_next) {
+                CHECK(s->line == age + 1 && s->line_prev == prev && s->peer->hub == h);
+                CHECK(s->in_flight && !s->pushed && s->kind != SX_SUB_NTF);
+                CHECK(prev == NULL || prev->delivered_s <= s->delivered_s);
+                since += s->delivered_s;
+                prev = s;
+                n++;
+            }
+            CHECK(h->unacked.line[age].last == prev);
+            CHECK(n == counted(h, SX_STAT_UNACKED + age));
+            in_lines += (size_t)n;
+        }
+        CHECK(since == counted(h, SX_STAT_UNACKED_SINCE));
+    }
+    for (size_t i = 0; i < CLIENTS; i++)
+        for (const struct sx_sub *s = m->client[i].peer.subs; s != NULL; s = s->next)
+            delivered += s->in_flight && !s->pushed;
+    CHECK(delivered == in_lines);
+}
+
 /* ---- operations ---- */
 
 static void put_command(struct machine *m, struct queue *q, struct sx_cmd *c, simplex_bytes *entity)
@@ -367,9 +403,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         connect_client(&m, i, SX_SMP_MAX);
     for (int n = 0; n < STEPS_MAX && m.in.left > 0 && !m.in.bad; n++) {
         step(&m);
-        for (size_t i = 0; i < 2; i++)
+        for (size_t i = 0; i < 2; i++) {
             sx_hub_run(&m.hub[i]);
+            sx_unacked_tick(&m.hub[i]);
+        }
         check_store(&m);
+        check_unacked(&m);
     }
     for (unsigned i = 0; i < CLIENTS; i++)
         sx_peer_close(&m.client[i].peer);
