@@ -152,11 +152,14 @@ static void reload(void *user)
     sx_cli_server_config(s->cli, &s->config, &cfg);
     cfg.error = error;
     cfg.error_size = sizeof(error);
-    if (simplex_server_reload(s->server, &cfg) != SIMPLEX_OK)
-        sx_cli_fail(0, "configuration not reloaded: %s", error[0] != 0 ? error : "out of memory");
+    simplex_rc rc = simplex_server_reload(s->server, &cfg);
     set_level(s);
     (void)sx_cli_site(s->cli, &s->config, false);
-    printf("Configuration reloaded: %u change%s.\n", changes, changes == 1 ? "" : "s");
+    if (rc == SIMPLEX_OK)
+        printf("Configuration reloaded: %u change%s.\n", changes, changes == 1 ? "" : "s");
+    else
+        sx_cli_fail(0, "not all of it could be taken: %s; send SIGHUP again",
+                    error[0] != 0 ? error : simplex_rc_text(rc));
     fflush(stdout);
 }
 
