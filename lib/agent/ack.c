@@ -7,6 +7,7 @@
  */
 #include "agent/noise.h"
 #include "agent/push.h"
+#include "agent/unread.h"
 
 simplex_rc sx_ack_later(struct simplex_agent *a, int64_t queue, simplex_bytes msg_id,
                         bool after_commit)
@@ -181,5 +182,6 @@ simplex_rc sx_user_ack(struct simplex_agent *a, int64_t conn, int64_t msg_id,
     if (rc == SIMPLEX_OK)
         rc = sx_store_rcv_msg_delete(a->store, conn, msg_id);
     sx_held_release(a, conn);
+    sx_unread_less(a, conn);
     return rc == SIMPLEX_OK ? sx_ack_later(a, queue, sx_id_bytes(&srv), false) : rc;
 }

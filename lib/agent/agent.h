@@ -127,6 +127,7 @@ struct sx_rt_rcvq { /* a receiving queue that has an id on its server */
     bool want;                 /* the application wants it subscribed */
     bool unacked;              /* the server has shown a message and waits for ACK */
     bool on_hold;              /* that message is not wanted yet (hold.c) */
+    bool left;                 /* it stays there until the application has seen others (unread.c) */
     bool qcont;                /* A_QCONT waits for the acknowledgement of the marker */
     bool again;                /* subscribed again for that: no news to the application */
     bool draining;             /* a drain waits for an ACK */
@@ -292,6 +293,7 @@ struct simplex_agent {
     bool quota_waits;       /* some delivery worker may be waiting for a full queue */
     struct sx_fetch *fetches; /* under way: fetch.c */
     bool only_create;       /* connections made now are not subscribed */
+    bool left;              /* messages may have been left on their servers: unread.c */
     bool noticed;           /* servers may have sent notices: notice.c */
     bool farewells;         /* deleted connections may have something to deliver: farewell.c */
     struct sx_lost_new *lost;
@@ -714,6 +716,7 @@ struct sx_incoming { /* a message at hand */
     bool keep;      /* out: acknowledged by the application, not by us */
     bool hold;      /* out: not its turn yet, left on the server; all is undone */
     int64_t ext_id; /* out, with hold: its number */
+    bool leave;     /* out: not looked at, for want of room for what it might cause (unread.c) */
 };
 simplex_rc sx_on_request(struct simplex_agent *a, const struct sx_rcv_queue *q,
                          const struct sx_opened *o, struct sx_incoming *in) SIMPLEX_CHECK;

@@ -8,6 +8,7 @@
 #include "agent/noise.h"
 #include "agent/push.h"
 #include "agent/several.h"
+#include "agent/unread.h"
 
 simplex_rc sx_open_server_layer(struct simplex_agent *a, const struct sx_rcv_queue *q,
                                 const struct sx_rsp *msg, struct sx_rcv_msg *out)
@@ -154,6 +155,10 @@ static simplex_rc process(struct simplex_agent *a, struct sx_rcv_queue *q, const
     if (rc == SIMPLEX_OK && c.deleted)
         return SIMPLEX_OK;
     if (rc == SIMPLEX_OK)
+        rc = sx_unread_holds(a, &c, q->id, &in->leave);
+    if (rc == SIMPLEX_OK && in->leave)
+        return SIMPLEX_OK;
+    if (rc == SIMPLEX_OK)
         rc = sx_open_server_layer(a, q, rsp, &msg);
     if (rc != SIMPLEX_OK)
         return rc;
@@ -257,6 +262,10 @@ void sx_receive(struct simplex_agent *a, int64_t queue, const struct sx_rsp *rsp
     sx_handler_end(a, in.hold ? SIMPLEX_E_PROHIBITED : rc);
     if (in.hold && !a->failed) {
         left_on_server(a, queue, in.ext_id);
+        return;
+    }
+    if (in.leave && !a->failed) {
+        sx_unread_left(a, queue);
         return;
     }
     note_taken(a, queue);

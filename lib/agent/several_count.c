@@ -7,18 +7,17 @@
  * The first messages also say whether the peer uses several queues at all (docs/protocol-notes.md).
  */
 #include "agent/several.h"
-
-#define EVENTS_WAITING 64
+#include "agent/unread.h"
 
 static simplex_rc tell(struct simplex_agent *a, const struct sx_rcv_queue *q,
                        const struct sx_queue_counts *n, int64_t behind)
 {
     struct simplex_event ev;
-    int64_t waiting;
-    simplex_rc rc = sx_store_event_count(a->store, q->conn_id, EVENTS_WAITING, &waiting);
+    bool too_many;
+    simplex_rc rc = sx_events_wait(a, q->conn_id, &too_many);
 
     /* each says how many there are in all: a host that does not look gets no more of them */
-    if (rc != SIMPLEX_OK || waiting >= EVENTS_WAITING)
+    if (rc != SIMPLEX_OK || too_many)
         return rc;
     sx_event_init(&ev, SIMPLEX_EV_QMISS, q->conn_id);
     ev.conf = q->id;

@@ -7,10 +7,10 @@
  */
 #include "agent/farewell.h"
 #include "agent/network.h"
+#include "agent/unread.h"
 
 #define PULL_AHEAD 128 /* events waiting in memory in pull mode; the rest waits in the database */
 #define SHOW_AT_ONCE 32
-#define ERRORS_WAITING 64 /* no further ERR of a connection while so many of its events wait */
 
 /* Events of a connection go with its row; these tell of its end. */
 static bool outlives(struct simplex_agent *a, const struct simplex_event *ev)
@@ -29,7 +29,7 @@ static bool outlives(struct simplex_agent *a, const struct simplex_event *ev)
 
 simplex_rc sx_emit(struct simplex_agent *a, struct simplex_event *ev)
 {
-    struct sx_event_row row = { .conn_id = ev->conn };
+    struct sx_event_row row = { .conn_id = ev->conn, .of_peer = sx_event_is_of_peer(ev->kind) };
     struct sx_wr w;
     simplex_rc rc;
 
@@ -109,11 +109,11 @@ simplex_rc sx_emit_simple(struct simplex_agent *a, int32_t kind, int64_t conn)
 simplex_rc sx_emit_err(struct simplex_agent *a, int64_t conn, simplex_rc why, const char *detail)
 {
     struct simplex_event ev;
-    int64_t waiting;
-    simplex_rc rc = sx_store_event_count(a->store, conn, ERRORS_WAITING, &waiting);
+    bool too_many;
+    simplex_rc rc = sx_events_wait(a, conn, &too_many);
 
-    /* A contact that sends garbage must not fill the database of a host that does not look. */
-    if (rc != SIMPLEX_OK || waiting >= ERRORS_WAITING)
+    /* What a server says, or who writes to an address, must not fill the database either. */
+    if (rc != SIMPLEX_OK || too_many)
         return rc;
     sx_event_init(&ev, SIMPLEX_EV_ERR, conn);
     ev.rc = why;
@@ -126,10 +126,10 @@ simplex_rc sx_emit_rsync(struct simplex_agent *a, const struct sx_conn *c, simpl
                          const char *detail)
 {
     struct simplex_event ev;
-    int64_t waiting;
-    simplex_rc rc = sx_store_event_count(a->store, c->id, ERRORS_WAITING, &waiting);
+    bool too_many;
+    simplex_rc rc = sx_events_wait(a, c->id, &too_many);
 
-    if (rc != SIMPLEX_OK || waiting >= ERRORS_WAITING) /* the connection tells its state too */
+    if (rc != SIMPLEX_OK || too_many) /* the connection tells its state too */
         return rc;
     sx_event_init(&ev, SIMPLEX_EV_RSYNC, c->id);
     ev.conf = c->sync_state;
@@ -190,15 +190,19 @@ static simplex_rc load_next(struct simplex_agent *a, struct simplex_event *ev)
     }
 }
 
-static void handled(struct simplex_agent *a, int64_t row)
+static void handled(struct simplex_agent *a, const struct simplex_event *ev)
 {
-    simplex_rc rc = sx_handler_begin(a);
+    simplex_rc rc;
 
+    if (ev->row == 0 || ev->kind == SIMPLEX_EV_MSG)
+        return;
+    rc = sx_handler_begin(a);
     if (rc != SIMPLEX_OK)
         return;
-    rc = sx_store_event_delete(a->store, row);
+    rc = sx_store_event_delete(a->store, ev->row);
     sx_handler_end(a, rc);
     sx_agent_lazy(a);
+    sx_unread_less(a, ev->conn);
 }
 
 static void no_event(struct simplex_agent *a, simplex_rc rc)
@@ -217,8 +221,7 @@ static void call_back(struct simplex_agent *a, struct simplex_event *ev)
     a->life.in_callback = true;
     a->cfg.on_event(a->cfg.user, ev);
     a->life.in_callback = false;
-    if (ev->row != 0 && ev->kind != SIMPLEX_EV_MSG)
-        handled(a, ev->row);
+    handled(a, ev);
     if (!a->failed && !sx_store_in_transaction(a->store))
         a->handled = a->shown; /* nothing of it waits for a commit */
 }
@@ -388,8 +391,7 @@ void sx_events_freed(struct simplex_agent *a)
     uv_mutex_unlock(&a->lock);
     for (; ev != NULL; ev = next) {
         next = ev->next;
-        if (ev->row != 0 && ev->kind != SIMPLEX_EV_MSG)
-            handled(a, ev->row);
+        handled(a, ev);
         sx_event_clear(ev);
         sx_free(ev);
     }

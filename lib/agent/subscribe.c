@@ -304,6 +304,7 @@ void sx_on_down(void *user, struct sx_client *c, simplex_rc why)
         if (q->sub == SX_SUB_ACTIVE && !q->assoc && conns != NULL)
             conns[n++] = q->conn;
         q->unacked = q->on_hold = q->again = false; /* what was shown will be shown again */
+        q->left = false;
         sx_qcont_goes(a, q);
         q->quiet = 0;
         sx_fetch_lost(a, q, why);

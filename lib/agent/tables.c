@@ -303,6 +303,7 @@ void sx_rt_clear(struct simplex_agent *a)
         s->n_subscribed = 0;
         s->timed_out = false;
     }
+    a->left = false;
 }
 
 void sx_rt_free(struct simplex_agent *a)

@@ -12,6 +12,7 @@ simplex_rc sx_store_event_add(struct sx_store *s, struct sx_event_row *e)
     sx_q_start(&q, s, SQL_EVENT_ADD);
     sx_q_put_i64(&q, s->last_event + 1);
     sx_q_put_i64(&q, e->conn_id);
+    sx_q_put_i64(&q, e->of_peer);
     sx_q_put_blob(&q, e->data);
     simplex_rc rc = sx_q_run(&q);
     if (rc == SIMPLEX_OK)

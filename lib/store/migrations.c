@@ -269,8 +269,10 @@ static const char initial_messages[] =
     "CREATE TABLE events (\n"
     " event_id INTEGER PRIMARY KEY,\n"
     " conn_id INTEGER NOT NULL,\n" /* no reference: the last event tells of the deletion */
+    " of_peer INTEGER NOT NULL,\n" /* such events are counted (lib/agent/unread.c) */
     " event BLOB NOT NULL\n"
-    ") STRICT;\n";
+    ") STRICT;\n"
+    "CREATE INDEX events_of_peer ON events (conn_id) WHERE of_peer = 1;\n";
 
 static const char initial_links[] =
     "CREATE TABLE link_data (\n" /* behind short links of our own */

@@ -336,13 +336,17 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_COMMAND_CONNS] =
         "SELECT DISTINCT conn_id FROM commands WHERE conn_id > ? ORDER BY conn_id LIMIT ?",
 
-    [SQL_EVENT_ADD] = "INSERT INTO events (event_id, conn_id, event) VALUES (?,?,?)",
+    [SQL_EVENT_ADD] = "INSERT INTO events (event_id, conn_id, of_peer, event) VALUES (?,?,?,?)",
     [SQL_EVENT_LAST] = "SELECT max(coalesce((SELECT max(event_id) FROM events), 0),"
                        " coalesce((SELECT max(seq) FROM rcv_messages), 0))",
     [SQL_EVENT_NEXT] = "SELECT event_id, conn_id, event FROM events"
                        " WHERE event_id > ? ORDER BY event_id LIMIT 1",
     [SQL_EVENT_DELETE] = "DELETE FROM events WHERE event_id = ?",
-    [SQL_EVENT_COUNT] = "SELECT count(*) FROM (SELECT 1 FROM events WHERE conn_id = ? LIMIT ?)",
+    [SQL_EVENT_COUNT] = "SELECT"
+                        " (SELECT count(*) FROM (SELECT 1 FROM events"
+                        "  WHERE conn_id = ?1 AND of_peer = 1 LIMIT ?2)) +"
+                        " (SELECT count(*) FROM (SELECT 1 FROM rcv_messages"
+                        "  WHERE conn_id = ?1 LIMIT ?2))",
     [SQL_EVENT_DELETE_CONN] = "DELETE FROM events WHERE conn_id = ?",
 
     [SQL_USER_ROTATION_PUT] = "INSERT OR REPLACE INTO user_rotations (user_id, " POLICY

@@ -4,6 +4,7 @@
  * dropped; its queue goes on, and so does the connection to somebody else.
  */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "support/agents.h"
 #include "support/contact.h"
@@ -748,6 +749,188 @@ static void queues_that_a_peer_makes_us_use_are_bounded(void **state)
     assert_usable();
 }
 
+/* ---- a host that does not look at its events ---- */
+
+#define ROUNDS 100     /* fit into the victim's queue */
+#define WAITING_MAX 80 /* 64, and what the last message and the answers to others cause */
+
+static simplex_rc count_events(struct simplex_agent *a, void *arg)
+{
+    return sx_store_event_count(a->store, s.conn, 100000, arg);
+}
+
+static int64_t events_waiting(void)
+{
+    int64_t n = 0;
+
+    assert_int_equal(sx_agent_run(s.d.i.a, count_events, &n, false), SIMPLEX_OK);
+    return n;
+}
+
+/* Until nothing is added any more. */
+static void expect_few_events(void)
+{
+    int64_t before = -1, now = events_waiting();
+
+    for (int k = 0; k < 100 && (now != before || now < WAITING_MAX / 2); k++) {
+        usleep(100000);
+        before = now;
+        now = events_waiting();
+    }
+    assert_in_range(now, WAITING_MAX / 2, WAITING_MAX);
+}
+
+static void say_receipt(int64_t id, simplex_bytes hash)
+{
+    struct sx_agent_msg m = { .tag = SX_AM_MESSAGE,
+                              .msg = SX_M_RCVD,
+                              .snd_msg_id = ++s.c.snd_id,
+                              .prev_hash = sx_bytes(s.c.last_hash, 32) };
+    struct sx_receipt r = { .id = id, .hash = hash };
+    struct sx_wr item, plain, body;
+
+    sx_wr_init(&item, BODY_MAX);
+    sx_wr_init(&plain, BODY_MAX);
+    sx_wr_init(&body, BODY_MAX);
+    sx_receipt_encode(&item, &r);
+    m.list = (struct sx_list){ 1, sx_wr_bytes(&item) };
+    sx_agent_msg_encode(&plain, &m);
+    sx_sha256(sx_wr_bytes(&plain), s.c.last_hash);
+    contact_plain_to_body(&s.c, sx_wr_bytes(&plain), &body);
+    contact_send(&s.c, sx_wr_bytes(&body));
+    sx_wr_free(&item);
+    sx_wr_free(&plain);
+    sx_wr_free(&body);
+}
+
+static void rotations_without_end_wait_until_they_are_seen(void **state)
+{
+    union sx_switch_item x;
+    struct sx_queue_addr other = s.c.reply;
+    int started = 0;
+
+    (void)state;
+    connect_contact();
+    other.v = (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX };
+    for (int n = 0; n < ROUNDS; n++) {
+        other.snd_id.b[0]++;
+        x.add = (struct sx_qadd){ other, true, ref_of(&s.c.reply) };
+        say_rotation(SX_M_QADD, &x);
+    }
+    expect_few_events();
+    agent_reopen(&s.d.i); /* a restart opens no door */
+    expect_few_events();
+    while (started < ROUNDS) { /* nothing was lost */
+        simplex_event *ev = wait_event(&s.d.i, SIMPLEX_EV_SWITCH, s.conn);
+        started += simplex_event_switch(ev, NULL) == SIMPLEX_SWITCH_STARTED;
+        simplex_event_free(ev);
+    }
+    assert_usable();
+}
+
+static void added_queues_without_end_wait_until_they_are_seen(void **state)
+{
+    union sx_switch_item x;
+    struct sx_queue_addr other = s.c.reply;
+    int added = 0;
+
+    (void)state;
+    connect_contact();
+    other.v = (struct sx_range){ SX_CLIENT_MIN, SX_CLIENT_MAX };
+    for (int n = 0; n < ROUNDS / 2; n++) { /* each is found out at once, and makes room */
+        other.snd_id.b[0]++;
+        x.add = (struct sx_qadd){ other, false, ref_of(&s.c.reply) };
+        say_rotation(SX_M_QADD, &x);
+        x.use = (struct sx_quse){ ref_of(&other), false };
+        say_rotation(SX_M_QUSE, &x);
+        usleep(20000);
+    }
+    expect_few_events();
+    for (; added < ROUNDS / 2; added++) { /* and goes again */
+        for (int32_t what = SIMPLEX_QUEUE_ADDED; what <= SIMPLEX_QUEUE_REMOVED; what++) {
+            simplex_event *ev = wait_event(&s.d.i, SIMPLEX_EV_QUEUE, s.conn);
+            assert_int_equal(simplex_event_switch(ev, NULL), what);
+            simplex_event_free(ev);
+        }
+    }
+    assert_usable();
+}
+
+static void noise_and_receipts_wait_until_they_are_seen(void **state)
+{
+    static const uint8_t wrong[32] = { 1 };
+    int64_t id = 0;
+
+    (void)state;
+    connect_contact();
+    for (int n = 0; n < ROUNDS; n++)
+        send_noise(100);
+    expect_few_events();
+    for (int n = 0; n < ROUNDS; n++)
+        (void)next_err(); /* each is told */
+    for (int n = 0; n < ROUNDS; n++)
+        id = send_text(&s.d.i, s.conn, "to be received");
+    for (int n = 0; n < ROUNDS; n++)
+        expect(&s.d.i, SIMPLEX_EV_SENT, s.conn);
+    for (int n = 0; n < ROUNDS; n++)
+        say_receipt(n + 2, sx_bytes(wrong, sizeof wrong)); /* 1: the confirmation */
+    expect_few_events();
+    for (int64_t n = id - ROUNDS + 1; n <= id; n++) {
+        simplex_event *ev = wait_event(&s.d.i, SIMPLEX_EV_RCVD, s.conn);
+        assert_int_equal(simplex_event_msg_id(ev), n);
+        simplex_event_free(ev);
+    }
+    assert_usable();
+}
+
+#define PUSHED 200
+
+/* MSG as the server would push it, if it did not wait for ACK. */
+static simplex_rc push(struct simplex_agent *a, void *arg)
+{
+    struct sx_rcv_msg m = { .ts_s = 1700000000, .body = *(const simplex_bytes *)arg };
+    struct sx_rsp rsp = { .tag = SX_R_MSG };
+    static uint8_t sealed[SX_BLOCK];
+    uint8_t id[SX_NONCE_LEN];
+    struct sx_rcv_queue q;
+    struct sx_box_key key;
+    struct sx_wr plain;
+
+    assert_int_equal(sx_store_rcvq_of(a->store, s.conn, 0, &q), SIMPLEX_OK);
+    sx_random(id, sizeof id);
+    sx_wr_init(&plain, BODY_MAX);
+    sx_rcv_msg_encode(&plain, &m);
+    sx_box_key_init(&key, q.srv_secret);
+    assert_int_equal(sx_box_seal_padded(&key, id, sx_wr_bytes(&plain), SX_MSG_PADDED, sealed),
+                     SIMPLEX_OK);
+    rsp.msg.msg_id = sx_bytes(id, sizeof id);
+    rsp.msg.body = sx_bytes(sealed, SX_MSG_BODY);
+    sx_receive(a, q.id, &rsp);
+    sx_wr_free(&plain);
+    return SIMPLEX_OK;
+}
+
+static void a_server_that_helps_the_contact_fills_nothing(void **state)
+{
+    (void)state;
+    connect_contact();
+    for (int n = 0; n < PUSHED; n++) {
+        struct sx_wr plain, body;
+        sx_wr_init(&plain, BODY_MAX);
+        sx_wr_init(&body, BODY_MAX);
+        contact_message_plain(&s.c, "and another one", &plain);
+        contact_plain_to_body(&s.c, sx_wr_bytes(&plain), &body);
+        simplex_bytes pushed = sx_wr_bytes(&body);
+        assert_int_equal(sx_agent_run(s.d.i.a, push, &pushed, false), SIMPLEX_OK);
+        sx_wr_free(&plain);
+        sx_wr_free(&body);
+    }
+    expect_few_events();
+    for (int64_t n = events_waiting(); n > 0; n--) /* as usual */
+        expect_msg("and another one", SIMPLEX_MSG_OK, 0, 0);
+    others_go_on();
+}
+
 /* ---- the disk ---- */
 
 struct fault {
@@ -900,6 +1083,10 @@ int main(void)
         TEST(a_rotation_to_nowhere_goes_back),
         TEST(added_queues_that_lead_nowhere_are_bounded_and_given_up),
         TEST(queues_that_a_peer_makes_us_use_are_bounded),
+        TEST(rotations_without_end_wait_until_they_are_seen),
+        TEST(added_queues_without_end_wait_until_they_are_seen),
+        TEST(noise_and_receipts_wait_until_they_are_seen),
+        TEST(a_server_that_helps_the_contact_fills_nothing),
         TEST(a_full_disk_while_sending_loses_nothing),
         TEST(a_full_disk_while_receiving_loses_nothing),
         TEST(a_full_disk_under_a_callback_loses_nothing),

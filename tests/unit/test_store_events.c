@@ -192,6 +192,36 @@ static void events_come_in_order_and_may_outlive_their_connection(void **state)
     assert_true(e[0].id > bye.id);
 }
 
+static void events_that_a_peer_causes_are_counted(void **state)
+{
+    struct sx_store *s = store_of(state);
+    int64_t conn = add_conn(s), other = add_conn(s), n;
+    struct sx_rcv_msg_row m = make_rcv(conn, 7);
+
+    /* of every three: two of conn, of which one is the peer's doing */
+    for (int i = 0; i < 9; i++) {
+        struct sx_event_row e = { .conn_id = i % 3 < 2 ? conn : other,
+                                  .of_peer = i % 3 != 0,
+                                  .data = sx_str("x") };
+        ok(sx_store_event_add(s, &e));
+    }
+    ok(sx_store_event_count(s, conn, 100, &n));
+    assert_int_equal(n, 3);
+    ok(sx_store_rcv_msg_add(s, &m)); /* nor was this acknowledged */
+    ok(sx_store_event_count(s, conn, 100, &n));
+    assert_int_equal(n, 4);
+    ok(sx_store_event_count(s, conn, 2, &n));
+    assert_int_equal(n, 3); /* 2 and 1 */
+    ok(sx_store_event_delete(s, 2));
+    ok(sx_store_rcv_msg_delete(s, conn, 7));
+    ok(sx_store_event_count(s, conn, 100, &n));
+    assert_int_equal(n, 2);
+    ok(sx_store_event_count(s, other, 100, &n));
+    assert_int_equal(n, 3);
+    ok(sx_store_event_count(s, 99, 100, &n));
+    assert_int_equal(n, 0);
+}
+
 /* ---- all together ---- */
 
 static void deleting_a_connection_takes_everything_along_and_nothing_else(void **state)
@@ -371,6 +401,7 @@ int main(void)
         WITH_STORE(confirmations_are_kept_until_the_connection_has_one),
         WITH_STORE(commands_run_oldest_first_per_connection),
         WITH_STORE(events_come_in_order_and_may_outlive_their_connection),
+        WITH_STORE(events_that_a_peer_causes_are_counted),
         WITH_STORE(deleting_a_connection_takes_everything_along_and_nothing_else),
         WITH_STORE(records_are_there_after_reopening),
         WITH_STORE(messages_and_events_are_one_sequence_over_restarts),
