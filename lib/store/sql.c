@@ -59,6 +59,7 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_PART] = "SAVEPOINT part",
     [SQL_PART_END] = "RELEASE part",
     [SQL_PART_UNDO] = "ROLLBACK TO part",
+    [SQL_ANOTHER_PAGE] = "SELECT 1 FROM users WHERE user_id = 1",
 
     [SQL_CONN_ADD] = "INSERT INTO connections (" CONN ")"
                      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",

@@ -12,6 +12,7 @@ enum sx_sql {
     SQL_PART,
     SQL_PART_END,
     SQL_PART_UNDO,
+    SQL_ANOTHER_PAGE,
 
     SQL_CONN_ADD,
     SQL_CONN_GET,

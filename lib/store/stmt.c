@@ -251,6 +251,26 @@ bool sx_q_bool(struct sx_q *q)
     return sx_q_uint(q, 1) == 1;
 }
 
+#define LONG_VALUE 1000 /* from here on a row may continue on other pages */
+
+/* SQLCipher reads zeros for a page that was changed, and reports it with the page that is asked for
+ * next. The last page of a long value is often the last one of all, so another one is asked for. */
+static simplex_rc another_page(struct sx_store *s)
+{
+    sqlite3_stmt **st = &s->stmt[SQL_ANOTHER_PAGE];
+    int code = SQLITE_OK;
+
+    if (*st == NULL)
+        code = sqlite3_prepare_v3(s->db, sx_sql_text[SQL_ANOTHER_PAGE], -1,
+                                  SQLITE_PREPARE_PERSISTENT, st, NULL);
+    if (code == SQLITE_OK) {
+        code = sqlite3_step(*st);
+        (void)sqlite3_reset(*st);
+    }
+    simplex_rc rc = sx_db_rc(s, code);
+    return rc == SIMPLEX_OK ? rc : sx_db_failed(s, rc);
+}
+
 simplex_bytes sx_q_blob(struct sx_q *q)
 {
     simplex_bytes b = { NULL, 0 };
@@ -262,6 +282,8 @@ simplex_bytes sx_q_blob(struct sx_q *q)
             q->rc = SIMPLEX_E_NOMEM;
         if (b.ptr == NULL) /* an empty blob has no address either */
             b.len = 0;
+        if (b.len >= LONG_VALUE && q->rc == SIMPLEX_OK)
+            q->rc = another_page(q->s);
     }
     q->at++;
     return b;

@@ -203,12 +203,24 @@ static void a_changed_byte_in_any_page_is_noticed(void **state)
     free(f.p);
 }
 
+static simplex_rc read_all_events(struct sx_store *s)
+{
+    struct sx_event_row e = { .id = 0 };
+    simplex_rc rc = SIMPLEX_OK;
+
+    while (rc == SIMPLEX_OK)
+        rc = sx_store_event_next(s, e.id, &e);
+    return rc;
+}
+
+/* Whichever of its pages it is: each row takes four. */
 static void damage_beyond_the_check_of_opening_is_met_when_read(void **state)
 {
     struct tmp *t = *state;
     static uint8_t body[16000];
     struct sx_store *s = tmp_open(t);
     struct sx_event_row e = { .data = { body, sizeof body } };
+    unsigned met = 0;
 
     ok(sx_store_begin(s));
     for (int i = 0; i < 800; i++) /* far more pages than are checked */
@@ -217,22 +229,19 @@ static void damage_beyond_the_check_of_opening_is_met_when_read(void **state)
     sx_store_close(s);
     struct file f = file_read(t->path);
     struct sx_store_cfg cfg = tmp_cfg(t);
-    simplex_rc opened = SIMPLEX_E_DB_DAMAGED;
-    for (size_t page = 800; opened != SIMPLEX_OK; page++) { /* one that opening has no use for */
+    for (size_t page = 800; met < 8; page++) { /* those that opening has no use for */
         assert_true(page < f.n / 4096);
         f.p[page * 4096 + 9] ^= 1;
         file_write(t->path, f.p, f.n);
         f.p[page * 4096 + 9] ^= 1;
-        opened = try_open(&cfg);
+        if (try_open(&cfg) != SIMPLEX_OK)
+            continue;
+        s = tmp_open(t);
+        assert_string_equal(simplex_rc_name(read_all_events(s)), "E_DB_DAMAGED");
+        sx_store_close(s);
+        met++;
     }
     free(f.p);
-
-    simplex_rc rc = SIMPLEX_OK;
-    s = tmp_open(t);
-    for (int64_t after = 0; rc == SIMPLEX_OK; after = e.id)
-        rc = sx_store_event_next(s, after, &e);
-    assert_string_equal(simplex_rc_name(rc), "E_DB_DAMAGED");
-    sx_store_close(s);
 }
 
 /* ---- migrations ---- */
