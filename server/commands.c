@@ -54,6 +54,7 @@ static const struct rule {
     uint8_t by;        /* enum sx_id_kind: what the entity is */
     bool when_blocked; /* may run on a blocked queue, or looks at that itself */
     bool forwarded;    /* may come through a proxy */
+    bool no_use;       /* the queue does not count as used on this day */
     bool binds;        /* with a signature of the service in its sessions, and only there */
     uint8_t refuse;    /* enum sx_err: always answered */
     uint8_t detail;    /* of that error */
@@ -68,14 +69,15 @@ static const struct rule {
     [SX_NDEL] = { sx_run_ndel, AUTH_RCV, true, SX_BY_RCV },
     [SX_GET] = { sx_run_get, AUTH_RCV, true, SX_BY_RCV },
     [SX_ACK] = { sx_run_ack, AUTH_RCV, true, SX_BY_RCV },
-    [SX_OFF] = { sx_run_off, AUTH_RCV, true, SX_BY_RCV, .when_blocked = true },
-    [SX_DEL] = { sx_run_del, AUTH_RCV, true, SX_BY_RCV, .when_blocked = true },
+    [SX_OFF] = { sx_run_off, AUTH_RCV, true, SX_BY_RCV, .when_blocked = true, .no_use = true },
+    [SX_DEL] = { sx_run_del, AUTH_RCV, true, SX_BY_RCV, .when_blocked = true, .no_use = true },
     [SX_QUE] = { sx_run_que, AUTH_RCV, true, SX_BY_RCV },
     [SX_SKEY] = { sx_run_skey, AUTH_CMD, true, SX_BY_SND, .forwarded = true },
     [SX_SEND] = { sx_run_send, AUTH_SND, true, SX_BY_SND, .when_blocked = true, .forwarded = true },
     [SX_LKEY] = { sx_run_lkey, AUTH_CMD, true, SX_BY_LINK, .forwarded = true },
     [SX_LGET] = { sx_run_lget, NO_AUTH, true, SX_BY_LINK, .forwarded = true },
-    [SX_NSUB] = { sx_run_nsub, AUTH_NTF, true, SX_BY_NTF, .when_blocked = true, .binds = true },
+    [SX_NSUB] = { sx_run_nsub, AUTH_NTF, true, SX_BY_NTF, .when_blocked = true, .no_use = true,
+                  .binds = true },
     [SX_PING] = { NULL, NO_AUTH },
     [SX_SUBS] = { sx_run_subs, AUTH_SERVICE },
     [SX_NSUBS] = { sx_run_subs, AUTH_SERVICE },
@@ -359,7 +361,8 @@ static void run_locked(struct sx_run *r, const struct rule *rule)
     } else if (r->q->status == SX_Q_BLOCKED && !rule->when_blocked) {
         sx_run_fail(r, SX_ERR_BLOCKED);
     } else {
-        sx_persist_used(r->srv->store, r->q, sx_srv_now(r->srv));
+        if (!rule->no_use)
+            sx_persist_used(r->srv->store, r->q, sx_srv_now(r->srv));
         rule->run(r);
     }
 }

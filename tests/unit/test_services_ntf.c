@@ -244,6 +244,39 @@ static void a_new_notifier_belongs_to_nobody(void **state)
     close_world(&w);
 }
 
+static uint32_t used_day(const struct world *w, const struct mem_queue *q)
+{
+    struct sx_queue *found = sx_qstore_find(w->m.srv->store, SX_BY_RCV, mem_rcv_id(q));
+
+    assert_non_null(found);
+    uint32_t day = found->used_day;
+    sx_queue_unref(found);
+    return day;
+}
+
+/* A notification server that subscribes to all it knows does not make dead queues look used. */
+static void a_subscribed_notifier_is_no_use_of_a_queue(void **state)
+{
+    struct world w;
+    struct mem_queue q;
+    struct mem_ntf n;
+
+    (void)state;
+    open_world(&w);
+    mem_new(&w.a, &q, SX_MODE_MESSAGING, false);
+    mem_nkey(&w.a, &q, &n);
+    uint32_t day = used_day(&w, &q);
+    assert_int_equal(day, sx_day_of(w.m.now));
+    w.m.now += INT64_C(86400000);
+    assert_sok(mem_nsub(&w.n, &n), NULL);
+    assert_int_equal(used_day(&w, &q), day);
+    mem_assert_tag(mem_rcv(&w.a, &q, SX_OFF), SX_R_OK);
+    assert_int_equal(used_day(&w, &q), day);
+    mem_assert_tag(mem_rcv(&w.a, &q, SX_SUB), SX_R_SOK);
+    assert_int_equal(used_day(&w, &q), day + 1);
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +285,7 @@ int main(void)
         cmocka_unit_test(nsubs_brings_what_was_missed),
         cmocka_unit_test(a_plain_notifier_takes_a_queue_back),
         cmocka_unit_test(a_new_notifier_belongs_to_nobody),
+        cmocka_unit_test(a_subscribed_notifier_is_no_use_of_a_queue),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
