@@ -56,6 +56,12 @@ static bool ok_or_fault(simplex_rc rc)
     return rc == SIMPLEX_OK;
 }
 
+static bool pump(void)
+{
+    app_pump();
+    return false;
+}
+
 /* Runs fn, which makes call.e; what does not come about is forgotten. */
 static void make_end(struct sim_node *n, void (*fn)(struct sim_node *, void *))
 {
@@ -331,20 +337,26 @@ static void run_sync(struct sim_node *n, void *arg)
     call.rc = simplex_agent_sync_ratchet(n->a, call.e->id, true);
 }
 
+static void synchronise(struct app_end *e)
+{
+    call.e = e;
+    e->synced = true;
+    if (e->peer != NULL)
+        e->peer->synced = true;
+    if (sim_app(e->node, run_sync, NULL) && allowed(call.rc, e->dead ? SIMPLEX_E_PROHIBITED : 0) &&
+        call.rc == SIMPLEX_OK) {
+        sim_trace("%u/%u synchronises", e->node->n, e->n);
+        e->sync = SIMPLEX_SYNC_STARTED;
+    }
+}
+
 static bool act_sync(struct sim_node *n)
 {
-    call.e = act_any_end(n, app_usable);
-    if (call.e == NULL)
-        return false;
-    call.e->synced = true;
-    if (call.e->peer != NULL)
-        call.e->peer->synced = true;
-    if (sim_app(n, run_sync, NULL) && allowed(call.rc, call.e->dead ? SIMPLEX_E_PROHIBITED : 0) &&
-        call.rc == SIMPLEX_OK) {
-        sim_trace("%u/%u synchronises", n->n, call.e->n);
-        call.e->sync = SIMPLEX_SYNC_STARTED;
-    }
-    return true;
+    struct app_end *e = act_any_end(n, app_usable);
+
+    if (e != NULL)
+        synchronise(e);
+    return e != NULL;
 }
 
 /* ---- devices ---- */
@@ -400,6 +412,25 @@ static bool act_roll_back(struct sim_node *n)
     return true;
 }
 
+static bool peer_is_there(const struct app_end *e)
+{
+    return app_usable(e) && e->peer != NULL && app_usable(e->peer) && !rest_going(e->peer->node);
+}
+
+/* While it takes part in a new ratchet that its peer has begun. */
+static bool act_go_back_midway(struct sim_node *n)
+{
+    struct app_end *e = act_any_end(n, peer_is_there);
+
+    if (plan.copies[n->n].file[0] == NULL)
+        return act_copy(n);
+    if (e == NULL)
+        return false;
+    synchronise(e->peer);
+    (void)sim_run(sim_below(8 * sim_net_cfg.latency), pump);
+    return act_roll_back(n);
+}
+
 static void run_fault(struct sim_node *n, void *arg)
 {
     (void)arg;
@@ -453,12 +484,6 @@ static bool act_clock(struct sim_node *n)
     n->skew += sim_chance(50) ? by : -by;
     sim_trace("the clock of %u is off by %" PRId64 " s", n->n, n->skew / 1000);
     return true;
-}
-
-static bool pump(void)
-{
-    app_pump();
-    return false;
 }
 
 static bool act_wait(struct sim_node *n)
@@ -539,6 +564,7 @@ static const struct action {
     { "kill", 12, false, PLAN_KILL, act_kill },
     { "copy", 6, true, PLAN_COPY, act_copy },
     { "roll back", 6, true, PLAN_COPY, act_roll_back },
+    { "go back midway", 6, false, PLAN_COPY | PLAN_SYNC, act_go_back_midway },
     { "fault", 8, false, PLAN_FAULT, act_fault },
     { "noise", 8, false, PLAN_NOISE, act_noise },
     { "clock", 4, true, PLAN_TIME, act_clock },
