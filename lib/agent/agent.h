@@ -30,7 +30,7 @@
 #define SX_MESSAGE_TIMEOUT (2 * 24 * 3600 * 1000LL)
 #define SX_QUOTA_TIMEOUT (7 * 24 * 3600 * 1000LL)
 #define SX_HASH_TTL (21 * 24 * 3600 * 1000LL)
-#define SX_SYNC_KEYS_MAX 20 /* of a peer in an hour: each costs an answer */
+#define SX_SYNC_KEYS_MAX 40 /* of a peer in an hour: each costs an answer */
 #define SX_SYNC_KEYS_TIME (3600 * 1000LL)
 #define SX_CLEANUP_FIRST 30000
 #define SX_CLEANUP_EVERY 300000

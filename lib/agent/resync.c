@@ -107,18 +107,30 @@ static void take_place(struct sx_conn *c)
     c->has_snd_hash = true;
 }
 
-/* The information that goes with keys: "R", of which the reference looks at nothing. Behind it
- * stands what a peer of ours has to know: the hash of the keys that they answer, when they are sent
- * once more; or that their side may have gone back in time, and have none of ours any more. */
+/*
+ * The information that goes with keys: "R", of which the reference looks at nothing. Behind it
+ * stands what a peer of ours has to know: that their side may have gone back in time, and have none
+ * of ours any more; or, when they are sent once more, the hash of the keys that they answer, and a
+ * number that tells this message from its repeats.
+ */
 #define INFO sx_str("R")
 #define INFO_BACK sx_str("RB")
-#define INFO_LEN (1 + 32)
+#define INFO_LEN (1 + 32 + 8)
 
-static simplex_bytes info_again(const uint8_t answers[32], uint8_t info[INFO_LEN])
+static bool is_again(simplex_bytes info)
 {
-    info[0] = 'R';
-    memcpy(info + 1, answers, 32);
-    return sx_bytes(info, INFO_LEN);
+    return info.len == INFO_LEN;
+}
+
+static simplex_bytes info_again(const uint8_t answers[32], int64_t number, uint8_t info[INFO_LEN])
+{
+    struct sx_wr w;
+
+    sx_wr_fixed(&w, info, INFO_LEN);
+    sx_wr_u8(&w, 'R');
+    sx_wr_raw(&w, sx_bytes(answers, 32));
+    sx_wr_i64(&w, number);
+    return sx_wr_bytes(&w);
 }
 
 /* When they are sent once more they have their place, and the peer, which knows them, must not look
@@ -126,7 +138,7 @@ static simplex_bytes info_again(const uint8_t answers[32], uint8_t info[INFO_LEN
 static simplex_rc send_keys(struct simplex_agent *a, struct sx_conn *c,
                             const struct sx_x3dh_keys *k, uint16_t version, simplex_bytes info)
 {
-    if (info.len != INFO_LEN)
+    if (!is_again(info))
         take_place(c);
     struct sx_snd_msg m = { .conn_id = c->id,
                             .id = ++c->last_id,
@@ -147,6 +159,15 @@ static simplex_rc send_keys(struct simplex_agent *a, struct sx_conn *c,
     rc = w.bad ? SIMPLEX_E_NOMEM : sx_store_snd_msg_add(a->store, &m);
     sx_wr_free(&w);
     return rc == SIMPLEX_OK ? sx_add_deliveries(a, c->id, m.id) : rc;
+}
+
+static simplex_rc send_again(struct simplex_agent *a, struct sx_conn *c,
+                             const struct sx_x3dh_keys *k, uint16_t version,
+                             const uint8_t answers[32])
+{
+    uint8_t info[INFO_LEN];
+
+    return send_keys(a, c, k, version, info_again(answers, c->last_id, info));
 }
 
 /* Keys that are still here reach the peer when it is time: others would only follow them. */
@@ -224,76 +245,139 @@ static void hash_keys(const struct sx_pub *k1, const struct sx_pub *k2, uint8_t 
     sx_sha256(sx_bytes(both, sizeof both), hash);
 }
 
-/* Our last keys are what these answer. If earlier ones are, the peer goes on with a ratchet that we
- * shall never have, until it hears of the last ones. */
-static simplex_rc answer_ours(struct simplex_agent *a, struct sx_conn *c, simplex_bytes info,
-                              bool *yes)
+static void hash_own(const struct sx_x3dh_keys *own, uint8_t hash[32])
 {
-    uint8_t hash[32], want[INFO_LEN];
-    struct sx_x3dh_keys own;
-    simplex_rc rc = sx_store_x3dh_get(a->store, c->id, &own);
+    hash_keys(&own->k1.pub, &own->k2.pub, hash);
+}
+
+static bool answer(simplex_bytes info, const struct sx_x3dh_keys *own)
+{
+    uint8_t hash[32];
+
+    hash_own(own, hash);
+    return is_again(info) && memcmp(info.ptr + 1, hash, sizeof hash) == 0;
+}
+
+/* The ratchet that is here is the one of these keys: its associated data are both k1. */
+static simplex_rc in_use(struct simplex_agent *a, const struct sx_conn *c,
+                         const struct sx_x3dh_keys *own, const struct sx_pub *peer, bool *yes)
+{
+    struct sx_ratchet r;
+    simplex_rc rc = sx_store_ratchet_get_snd(a->store, c->id, &r);
 
     *yes = false;
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
-    hash_keys(&own.k1.pub, &own.k2.pub, hash);
+    const uint8_t *own_ad = memcmp(r.ad, own->k1.pub.b, X448_LEN) == 0 ? r.ad : r.ad + X448_LEN;
+    const uint8_t *peer_ad = own_ad == r.ad ? r.ad + X448_LEN : r.ad;
+    *yes = memcmp(own_ad, own->k1.pub.b, X448_LEN) == 0 && memcmp(peer_ad, peer->b, X448_LEN) == 0;
+    sx_ratchet_wipe(&r);
+    return SIMPLEX_OK;
+}
+
+/* Each message with keys that are sent once more counts once: by its hash, beside those of keys. */
+static simplex_rc first_time(struct simplex_agent *a, const struct sx_conn *c,
+                             const uint8_t keys[32], simplex_bytes info, bool *yes)
+{
+    uint8_t both[32 + INFO_LEN], hash[32];
+    int64_t now = sx_now_ms();
+    bool known;
+
+    memcpy(both, keys, 32);
+    memcpy(both + 32, info.ptr, INFO_LEN);
+    sx_sha256(sx_bytes(both, sizeof both), hash);
+    simplex_rc rc = sx_store_key_hash_known(a->store, c->id, hash, &known);
+    *yes = rc == SIMPLEX_OK && !known;
+    return *yes ? sx_store_key_hash_add(a->store, c->id, hash, now, now - SX_HASH_TTL) : rc;
+}
+
+/*
+ * Known keys that were sent once more say which of ours they answer. Our last ones: then they are
+ * what to agree on, unless that was done. Earlier ones: the peer goes on with a ratchet that we
+ * shall never have, until it hears of the last ones. Those are on their way while we wait; when we
+ * have agreed on these the peer had them, and went on to others of ours that a slower queue kept.
+ */
+static simplex_rc known_again(struct simplex_agent *a, struct sx_conn *c,
+                              const struct sx_e2e_params *peer, const uint8_t hash[32],
+                              simplex_bytes info, bool *take)
+{
+    struct sx_x3dh_keys own;
+    bool first = false, used = false;
+    simplex_rc rc = sx_store_x3dh_get(a->store, c->id, &own);
+
+    if (rc != SIMPLEX_OK)
+        return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+    bool ours = answer(info, &own);
+    if (!ours && c->sync_state == SX_SYNC_STARTED)
+        c->crossed = true;
+    else
+        rc = first_time(a, c, hash, info, &first);
+    if (rc == SIMPLEX_OK && first)
+        rc = in_use(a, c, &own, &peer->k1, &used);
+    *take = rc == SIMPLEX_OK && first && ours && !used;
+    if (rc == SIMPLEX_OK && first && !ours && used)
+        rc = send_again(a, c, &own, peer->v.max, hash);
     sx_x3dh_keys_wipe(&own);
-    *yes = sx_bytes_eq(info, info_again(hash, want));
-    if (*yes || info.len != INFO_LEN)
-        return SIMPLEX_OK;
-    c->crossed = true;
-    return sx_store_conn_update(a->store, c);
+    return rc == SIMPLEX_OK ? sx_store_conn_update(a->store, c) : rc;
 }
 
 /* Keys that were seen before are a repeat: their server showed them twice, or a rotation had them
- * sent through the new queue as well. In `started` they are an answer all the same when they say
- * so: the peer, which did not know whether it had to, sent them once more (own_keys). More than
- * SX_SYNC_KEYS_MAX in an hour are a flood: each would cost an agreement and an answer. */
-static simplex_rc take_keys(struct simplex_agent *a, struct sx_conn *c, const uint8_t hash[32],
-                            simplex_bytes info, bool *fresh)
+ * sent through the new queue as well; unless the peer, which did not know whether it had to, sent
+ * them once more (own_keys) while there is something to agree on. More than SX_SYNC_KEYS_MAX in an
+ * hour are a flood: each would cost an agreement and an answer. */
+static simplex_rc take_keys(struct simplex_agent *a, struct sx_conn *c,
+                            const struct sx_e2e_params *peer, const uint8_t hash[32],
+                            simplex_bytes info, bool *take)
 {
     int64_t now = sx_now_ms(), n;
-    bool known;
+    bool known, first;
     simplex_rc rc = sx_store_key_hash_known(a->store, c->id, hash, &known);
 
-    *fresh = false;
-    if (rc == SIMPLEX_OK && known && c->sync_state == SX_SYNC_STARTED)
-        return answer_ours(a, c, info, fresh);
-    if (rc != SIMPLEX_OK || known)
+    *take = false;
+    if (rc != SIMPLEX_OK || (known && (!is_again(info) || c->sync_state < SX_SYNC_STARTED)))
         return rc;
     rc = sx_store_key_hash_count(a->store, c->id, now - SX_SYNC_KEYS_TIME, now + SX_SYNC_KEYS_TIME,
                                  &n);
     if (rc != SIMPLEX_OK || (n >= SX_SYNC_KEYS_MAX && c->sync_state != SX_SYNC_STARTED))
         return rc;
-    *fresh = true;
+    if (known)
+        return known_again(a, c, peer, hash, info, take);
+    *take = true;
     sx_note_other(c);
-    return sx_store_key_hash_add(a->store, c->id, hash, now, now - SX_HASH_TTL);
+    if (is_again(info)) /* and not a second time */
+        rc = first_time(a, c, hash, info, &first);
+    return rc == SIMPLEX_OK ? sx_store_key_hash_add(a->store, c->id, hash, now, now - SX_HASH_TTL)
+                            : rc;
 }
 
 /*
  * Ours, sent when this attempt was started here, or made for the answer.
  *
  * Further keys after both have agreed, as it seemed, are the answer to our last ones, when those
- * before answered earlier ones of ours, or the peer begins again. Who began here cannot tell, so it
- * agrees on them and sends its own once more: in the first case the peer has them and ignores them.
- * Who only answered takes it for the second case, once: after an old copy was restored that may be
- * wrong on both sides, and they would answer each other without end. So both end with the last keys
- * of both, however many attempts cross each other; the reference stays in two minds (section 6.6).
+ * before answered earlier ones of ours, or the peer begins again. Who began here cannot tell,
+ * unless they say it, so it agrees on them and sends its own once more: in the first case the peer
+ * has them and ignores them. Who only answered takes it for the second case, once: after an old
+ * copy was restored that may be wrong on both sides, and they would answer each other without end.
+ * So both end with the last keys of both, however many attempts cross each other; the reference
+ * stays in two minds (section 6.6).
  *
  * Who waits (`started`) sends its own once more when the peer went back in time: before that it may
  * have taken them, and its server shows them to nobody any more.
  */
 static simplex_rc own_keys(struct simplex_agent *a, struct sx_conn *c, uint16_t version,
-                           const uint8_t peer_hash[32], bool back, struct sx_x3dh_keys *k)
+                           const uint8_t peer_hash[32], simplex_bytes peer_info,
+                           struct sx_x3dh_keys *k)
 {
     bool agreed = c->sync_state == SX_SYNC_AGREED;
-    uint8_t info[INFO_LEN];
     simplex_rc rc = SIMPLEX_E_NOT_FOUND;
 
     if (agreed || c->sync_state == SX_SYNC_STARTED)
         rc = sx_store_x3dh_get(a->store, c->id, k);
+    if (rc == SIMPLEX_OK &&
+        (answer(peer_info, k) || (!agreed && !sx_bytes_eq(peer_info, INFO_BACK))))
+        return rc; /* it has them, or they are on their way */
     if (rc == SIMPLEX_OK)
-        return agreed || back ? send_keys(a, c, k, version, info_again(peer_hash, info)) : rc;
+        return send_again(a, c, k, version, peer_hash);
     if (rc == SIMPLEX_E_NOT_FOUND)
         rc = new_keys(a, c, version, k);
     if (rc == SIMPLEX_OK)
@@ -309,7 +393,7 @@ static simplex_rc agree(struct simplex_agent *a, struct sx_conn *c, const struct
     uint8_t own_hash[32];
     simplex_rc rc;
 
-    hash_keys(&own->k1.pub, &own->k2.pub, own_hash);
+    hash_own(own, own_hash);
     bool receives = memcmp(own_hash, peer_hash, sizeof own_hash) <= 0;
     rc = receives ? sx_ratchet_init_receive(&r, own, peer, c->pq_support)
                   : sx_ratchet_init_send_with(&r, peer, peer->v.max, own, NULL);
@@ -333,7 +417,7 @@ simplex_rc sx_on_ratchet_key(struct simplex_agent *a, struct sx_conn *c,
     const struct sx_e2e_params *peer = &o->env.e2e;
     struct sx_x3dh_keys own;
     uint8_t hash[32];
-    bool fresh;
+    bool take;
     simplex_rc rc;
 
     if (c->state != SX_CONN_READY && c->state != SX_CONN_ACCEPTED)
@@ -342,13 +426,13 @@ simplex_rc sx_on_ratchet_key(struct simplex_agent *a, struct sx_conn *c,
         peer->v.max > a->speaks.e2e.max)
         return SIMPLEX_E_VERSION;
     hash_keys(&peer->k1, &peer->k2, hash);
-    rc = take_keys(a, c, hash, o->env.body, &fresh);
-    if (rc == SIMPLEX_OK && fresh)
+    rc = take_keys(a, c, peer, hash, o->env.body, &take);
+    if (rc == SIMPLEX_OK && take)
         rc = sx_hold_keys(a, c, q, in);
-    if (rc != SIMPLEX_OK || !fresh || in->hold)
+    if (rc != SIMPLEX_OK || !take || in->hold)
         return rc;
     memset(&own, 0, sizeof own);
-    rc = own_keys(a, c, peer->v.max, hash, sx_bytes_eq(o->env.body, INFO_BACK), &own);
+    rc = own_keys(a, c, peer->v.max, hash, o->env.body, &own);
     if (rc == SIMPLEX_OK)
         rc = agree(a, c, &own, peer, hash);
     sx_x3dh_keys_wipe(&own);

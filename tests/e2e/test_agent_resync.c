@@ -844,13 +844,12 @@ static void scene_close(struct scene *s)
     duo_close(&s->d);
 }
 
-static void send_key(struct scene *s, const struct sx_e2e_params *e2e, uint16_t version)
+static void send_key_with(struct scene *s, const struct sx_e2e_params *e2e, uint16_t version,
+                          simplex_bytes info)
 {
-    struct sx_envelope env = { .version = version,
-                               .tag = SX_ENV_RATCHET_KEY,
-                               .has_e2e = true,
-                               .e2e = *e2e,
-                               .body = sx_str("R") };
+    struct sx_envelope env = {
+        .version = version, .tag = SX_ENV_RATCHET_KEY, .has_e2e = true, .e2e = *e2e, .body = info
+    };
     struct contact_how how = { .confirmation = false };
     struct sx_wr envelope, body;
 
@@ -862,6 +861,11 @@ static void send_key(struct scene *s, const struct sx_e2e_params *e2e, uint16_t 
     contact_send(&s->c, sx_wr_bytes(&body));
     sx_wr_free(&envelope);
     sx_wr_free(&body);
+}
+
+static void send_key(struct scene *s, const struct sx_e2e_params *e2e, uint16_t version)
+{
+    send_key_with(s, e2e, version, sx_str("R"));
 }
 
 static void new_params(struct sx_x3dh_keys *k, struct sx_e2e_params *e2e)
@@ -962,6 +966,40 @@ static void a_repeat_is_no_answer_to_newer_keys(void **state)
     scene_close(&s);
 }
 
+/* The keys that the victim waited for, sent once more as the answer to some that it does not have:
+ * it says which ones are its last. Once for each such message, and not for ever. */
+static void who_answers_others_is_sent_the_last_keys(void **state)
+{
+    uint8_t info[1 + 32 + 8] = { 'R' };
+    struct scene s;
+    struct sx_x3dh_keys k;
+    struct sx_e2e_params e2e;
+
+    (void)state;
+    scene_open(&s);
+    sync_ok(&s.d.i, s.conn, true);
+    new_params(&k, &e2e);
+    send_key(&s, &e2e, SX_AGENT_MAX);
+    expect_sync(&s.d.i, s.conn, SIMPLEX_SYNC_AGREED, SIMPLEX_OK);
+    await_delivery(&s.d.i, s.conn);
+    int64_t last = info_of(&s.d.i, s.conn).last_msg_id;
+    for (int n = 0; n < 3; n++) /* a repeat of a server is no second one */
+        send_key_with(&s, &e2e, SX_AGENT_MAX, sx_bytes(info, sizeof info));
+    while (info_of(&s.d.i, s.conn).last_msg_id == last)
+        usleep(1000);
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_RSYNC, 100));
+    assert_int_equal(info_of(&s.d.i, s.conn).last_msg_id, last + 1);
+    for (uint8_t n = 1; n < 100; n++) {
+        info[sizeof info - 1] = n;
+        send_key_with(&s, &e2e, SX_AGENT_MAX, sx_bytes(info, sizeof info));
+    }
+    assert_true(quiet(&s.d.i, SIMPLEX_EV_RSYNC, 300));
+    last = info_of(&s.d.i, s.conn).last_msg_id - last;
+    assert_true(last > 1 && last < SX_SYNC_KEYS_MAX);
+    assert_int_equal(info_of(&s.d.i, s.conn).sync_state, SIMPLEX_SYNC_AGREED);
+    scene_close(&s);
+}
+
 static void a_flood_of_keys_is_not_answered(void **state)
 {
     enum { N = 300 };
@@ -1020,6 +1058,7 @@ int main(void)
         cmocka_unit_test(keys_that_make_no_sense_change_nothing),
         cmocka_unit_test(repeated_keys_count_once),
         cmocka_unit_test(a_repeat_is_no_answer_to_newer_keys),
+        cmocka_unit_test(who_answers_others_is_sent_the_last_keys),
         cmocka_unit_test(a_flood_of_keys_is_not_answered),
     };
     if (filter != NULL) /* a pattern: only these */
