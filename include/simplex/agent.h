@@ -651,7 +651,7 @@ SIMPLEX_API simplex_rc simplex_agent_add_queue(simplex_agent *a, int64_t conn, s
 /*
  * Does without a receiving queue: it is read to its end and deleted on its server, QUEUE with REMOVED
  * follows. The peer finds out by itself. Repeating the call is fine. Errors: NOT_FOUND, PROHIBITED
- * (it is the only one in use, or it is being moved).
+ * (it is the only one in use, those that their server has lost not counted, or it is being moved).
  */
 SIMPLEX_API simplex_rc simplex_agent_remove_queue(simplex_agent *a, int64_t conn,
                                                   int64_t queue) SIMPLEX_CHECK;

@@ -29,8 +29,16 @@ static simplex_rc set_state(struct simplex_agent *a, struct sx_rcv_queue *q,
 struct counted {
     unsigned queues; /* a rotation's two count as one */
     unsigned others; /* in use, beside `but` */
-    int64_t next;    /* of these the first, or one that is being made; 0: none */
+    int64_t next;    /* of these the first, or another one; 0: there is none */
 };
+
+/* It is there for the database, but nothing will ever come through it. */
+static bool is_lost(struct simplex_agent *a, int64_t queue)
+{
+    const struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, queue);
+
+    return rt != NULL && rt->lost;
+}
 
 static simplex_rc count(struct simplex_agent *a, int64_t conn, int64_t but, struct counted *out)
 {
@@ -45,9 +53,10 @@ static simplex_rc count(struct simplex_agent *a, int64_t conn, int64_t but, stru
         out->queues++; /* one that is read to its end still brings messages */
         if (q.id == but || q.switch_state == SX_SW_REMOVE || sx_is_added(&q))
             continue;
-        if (out->next == 0 || (out->others == 0 && q.rcv_id.len > 0))
+        bool used = q.rcv_id.len > 0 && !is_lost(a, q.id);
+        if (out->next == 0 || (out->others == 0 && used))
             out->next = q.id;
-        out->others += q.rcv_id.len > 0;
+        out->others += used;
     }
     sx_wipe(&q, sizeof q);
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;

@@ -163,13 +163,35 @@ static bool followed(const struct sx_conn *c, bool rotation)
     return rotation ? c->state == SX_CONN_READY : sx_switch_possible(c);
 }
 
+/* One that takes the place of a queue that we know nothing of any more, because its server did not:
+ * of a peer that uses several it is one more. For the peer the rotation goes on as any other. */
+static simplex_rc add_instead(struct simplex_agent *a, struct sx_conn *c, const struct sx_qadd *x,
+                              uint16_t version)
+{
+    return c->peer_several && followed(c, false)
+               ? sx_add_on_qadd(a, c, x, version)
+               : sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_PROHIBITED);
+}
+
+/* Named before. Said once more, behind a new ratchet, it is in order: what of a rotation we have to
+ * say then sx_switch_again says, but of one that is added here nobody does. */
+static simplex_rc named_again(struct simplex_agent *a, struct sx_conn *c,
+                              const struct sx_snd_queue *q, bool rotation)
+{
+    if (rotation && q->replaces != 0)
+        return SIMPLEX_OK;
+    if (rotation && q->switch_state == SX_SW_ADD_QKEY)
+        return sx_send_qkey(a, c, q);
+    return sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_PROHIBITED); /* it is in use */
+}
+
 simplex_rc sx_on_qadd(struct simplex_agent *a, struct sx_conn *c, const struct sx_agent_msg *m)
 {
     struct sx_rd r = sx_rd_init(m->list.items);
     struct sx_snd_queue old, other;
     struct sx_qadd x;
     uint16_t version;
-    bool too_many, again;
+    bool too_many;
     simplex_rc rc = sx_answers_wait(a, c->id, &too_many);
 
     if (rc != SIMPLEX_OK)
@@ -181,21 +203,23 @@ simplex_rc sx_on_qadd(struct simplex_agent *a, struct sx_conn *c, const struct s
     if (version == 0)
         return sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_VERSION);
     rc = find(a, c->id, &x.queue.server, &x.queue.snd_id, &other);
-    again = rc == SIMPLEX_OK && other.replaces != 0 && x.has_replaced;
+    if (rc == SIMPLEX_OK)
+        rc = named_again(a, c, &other, x.has_replaced);
     sx_wipe(&other, sizeof other);
-    if (again)
-        return SIMPLEX_OK; /* said once more, behind a new ratchet */
-    if (rc == SIMPLEX_OK)  /* it is in use */
-        return sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_PROHIBITED);
-    if (rc == SIMPLEX_E_NOT_FOUND && !x.has_replaced)
+    if (rc != SIMPLEX_E_NOT_FOUND)
+        return rc;
+    if (!x.has_replaced)
         return sx_add_on_qadd(a, c, &x, version);
-    if (rc == SIMPLEX_E_NOT_FOUND)
-        rc = sx_find_snd_queue(a, c->id, &x.replaced, &old);
+    rc = sx_find_snd_queue(a, c->id, &x.replaced, &old);
+    if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && old.status == SX_Q_DISABLED)) {
+        sx_wipe(&old, sizeof old);
+        return add_instead(a, c, &x, version);
+    }
     if (rc == SIMPLEX_OK && old.replaces != 0)
         rc = end_earlier(a, &old);
     if (rc == SIMPLEX_OK && old.replaces == 0)
         rc = answer_qadd(a, c, &old, &x.queue, version);
-    else if (rc == SIMPLEX_OK || rc == SIMPLEX_E_NOT_FOUND)
+    else if (rc == SIMPLEX_OK)
         rc = sx_switch_refuse(a, c->id, SX_M_QADD, SIMPLEX_E_PROHIBITED);
     sx_wipe(&old, sizeof old);
     return rc;

@@ -792,61 +792,99 @@ static void lose_queues(struct ring *r, const simplex_server_config *cfg)
     ring_back(r, 0);
 }
 
-/* The agent knows that the server has not got it any more, so nothing is left to wait for. */
-static void a_queue_that_its_server_lost_is_removed_or_moved_all_the_same(void **state)
+/* I's queue on server 0, the other one, and both know that the first is lost; J only if it noticed.
+ */
+static void lose_one(struct ring *r, const simplex_server_config *cfg, bool noticed,
+                     simplex_queue_info *lost, simplex_queue_info *other)
 {
-    (void)state;
-    for (int moved = 0; moved < 2; moved++) {
-        simplex_server_config cfg;
-        struct ring r;
-        simplex_queue_info q;
-        simplex_event *ev;
-        char dir[256];
+    simplex_event *ev;
+    size_t n = 0;
 
-        tmp_make(dir);
-        simplex_server_config_init(&cfg);
-        cfg.dir = dir;
-        ring_open(&r, 3, 2, 1, &cfg);
-        ring_connect(&r);
-        while (count_queues(&r.i, r.ic, SIMPLEX_SWITCH_RCV) < 2)
-            (void)usleep(10000);
-        talk_both_ways(&r, "before");
-        bool there = false;
-        for (size_t k = 0; !there && queue_at(&r.i, r.ic, SIMPLEX_SWITCH_RCV, k, &q); k++)
-            there = server_of(&r, &q) == 0;
-        if (!there) {
-            int64_t id;
-            assert_int_equal(simplex_agent_add_queue(r.i.a, r.ic, sx_str(r.address[0]), &id),
-                             SIMPLEX_OK);
-            expect_in_use(&r.i, r.ic, SIMPLEX_SWITCH_RCV, 3);
-            q.id = id;
-        }
-        r.i.errors_ok = r.j.errors_ok = true;
-        lose_queues(&r, &cfg);
-        ev = wait_event(&r.i, SIMPLEX_EV_ERR, r.ic);
-        assert_string_equal(simplex_event_detail(ev), "AUTH");
-        simplex_event_free(ev);
-        if (moved) {
-            assert_int_equal(
-                simplex_agent_switch_queue(r.i.a, r.ic, q.id, sx_str(r.srv[1].address)),
-                SIMPLEX_OK);
-            int32_t phase = 0;
-            while (phase != SIMPLEX_SWITCH_COMPLETED) {
-                ev = wait_event(&r.i, SIMPLEX_EV_SWITCH, r.ic);
-                phase = simplex_event_switch(ev, NULL);
-                simplex_event_free(ev);
-            }
-        } else {
-            assert_int_equal(simplex_agent_remove_queue(r.i.a, r.ic, q.id), SIMPLEX_OK);
-            ev = expect_change(&r.i, r.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_REMOVED);
-            assert_int_equal(simplex_event_queue_id(ev), q.id);
+    do { /* on which servers queues are is chosen at random */
+        if (n++ > 0)
+            ring_close(r);
+        ring_open(r, 3, 2, 2, cfg);
+        ring_connect(r);
+        all_in_use(r, 2, 2);
+        assert_true(queue_at(&r->i, r->ic, SIMPLEX_SWITCH_RCV, 0, lost));
+        assert_true(queue_at(&r->i, r->ic, SIMPLEX_SWITCH_RCV, 1, other));
+    } while (server_of(r, lost) != 0 && server_of(r, other) != 0);
+    if (server_of(r, lost) != 0) {
+        simplex_queue_info q = *lost;
+        *lost = *other;
+        *other = q;
+    }
+    talk_both_ways(r, "before");
+    r->i.errors_ok = r->j.errors_ok = true;
+    lose_queues(r, cfg);
+    ev = wait_event(&r->i, SIMPLEX_EV_ERR, r->ic);
+    assert_string_equal(simplex_event_detail(ev), "AUTH");
+    simplex_event_free(ev);
+    if (!noticed)
+        return;
+    talk_both_ways(r, "one less");
+    ev = expect_change(&r->j, r->jc, SIMPLEX_SWITCH_SND, SIMPLEX_QUEUE_REMOVED);
+    assert_string_equal(simplex_event_detail(ev), "AUTH");
+    simplex_event_free(ev);
+}
+
+static void certificates_only(simplex_server_config *cfg, char dir[256])
+{
+    tmp_make(dir);
+    simplex_server_config_init(cfg);
+    cfg->dir = dir;
+}
+
+/* The agent knows that the server has not got it any more, so nothing is left to wait for. */
+static void a_queue_that_its_server_lost_is_removed_at_once(void **state)
+{
+    simplex_server_config cfg;
+    struct ring r;
+    simplex_queue_info lost, other;
+    simplex_event *ev;
+    char dir[256];
+
+    (void)state;
+    certificates_only(&cfg, dir);
+    lose_one(&r, &cfg, false, &lost, &other);
+    assert_int_equal(simplex_agent_remove_queue(r.i.a, r.ic, other.id), SIMPLEX_E_PROHIBITED);
+    assert_int_equal(simplex_agent_remove_queue(r.i.a, r.ic, lost.id), SIMPLEX_OK);
+    ev = expect_change(&r.i, r.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_REMOVED);
+    assert_int_equal(simplex_event_queue_id(ev), lost.id);
+    simplex_event_free(ev);
+    (void)send_text(&r.j, r.jc, "without it");
+    receive_text(&r.i, r.ic, "without it");
+    ring_close(&r);
+    tmp_remove(dir);
+}
+
+/* The peer may have found out before, and be asked to replace a queue that it does not know. */
+static void a_queue_that_its_server_lost_can_be_moved(void **state)
+{
+    simplex_server_config cfg;
+    struct ring r;
+    simplex_queue_info lost, other;
+    simplex_event *ev;
+    char dir[256];
+
+    (void)state;
+    certificates_only(&cfg, dir);
+    for (int noticed = 0; noticed < 2; noticed++) {
+        lose_one(&r, &cfg, noticed, &lost, &other);
+        assert_int_equal(simplex_agent_switch_queue(r.i.a, r.ic, lost.id, sx_str(r.srv[1].address)),
+                         SIMPLEX_OK);
+        int32_t phase = 0;
+        while (phase != SIMPLEX_SWITCH_COMPLETED) {
+            ev = wait_event(&r.i, SIMPLEX_EV_SWITCH, r.ic);
+            phase = simplex_event_switch(ev, NULL);
             simplex_event_free(ev);
         }
-        (void)send_text(&r.j, r.jc, "without it");
-        receive_text(&r.i, r.ic, "without it");
+        (void)send_text(&r.j, r.jc, "through both");
+        receive_text(&r.i, r.ic, "through both");
+        expect_in_use(&r.j, r.jc, SIMPLEX_SWITCH_SND, 2);
         ring_close(&r);
-        tmp_remove(dir);
     }
+    tmp_remove(dir);
 }
 
 static void restarts_while_queues_are_added_and_removed(void **state)
@@ -1157,7 +1195,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(repeats_of_a_message_do_not_say_that_the_peer_uses_one_queue),
         cmocka_unit_test(a_prepared_link_has_one_queue_and_others_follow),
         cmocka_unit_test(queues_are_added_and_removed),
-        cmocka_unit_test(a_queue_that_its_server_lost_is_removed_or_moved_all_the_same),
+        cmocka_unit_test(a_queue_that_its_server_lost_is_removed_at_once),
+        cmocka_unit_test(a_queue_that_its_server_lost_can_be_moved),
         cmocka_unit_test(restarts_while_queues_are_added_and_removed),
         cmocka_unit_test(one_of_several_queues_moves),
         cmocka_unit_test(a_policy_moves_one_queue_after_the_other),
