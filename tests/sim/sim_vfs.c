@@ -141,7 +141,8 @@ void sim_file_put(const char *name, const uint8_t *bytes, size_t len)
     synced(f);
     f->len = 0;
     resize(f, len);
-    memcpy(f->bytes, bytes, len);
+    if (len > 0)
+        memcpy(f->bytes, bytes, len);
     marker(name);
 }
 
