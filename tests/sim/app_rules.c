@@ -188,6 +188,14 @@ static bool is_documented(const struct app_end *e, simplex_rc rc, const char *de
     return rc == SIMPLEX_E_VERSION && sim_net_cfg.version != 0; /* a server without short links */
 }
 
+/* A confirmation whose answers were lost, in a queue for two or three messages: no reader is known
+ * that would empty it. */
+static bool is_full(const struct app_end *e, simplex_rc rc, const char *detail)
+{
+    return sim_net_cfg.quota != 0 && e->ready == 0 && rc == SIMPLEX_E_SERVER && detail != NULL &&
+           strcmp(detail, "QUOTA") == 0;
+}
+
 void app_on_err(struct sim_node *n, struct app_end *e, const simplex_event *ev)
 {
     simplex_rc rc = simplex_event_error(ev);
@@ -197,6 +205,8 @@ void app_on_err(struct sim_node *n, struct app_end *e, const simplex_event *ev)
               detail != NULL ? detail : "");
     if (e != NULL && e->looking)
         links_on_error(e);
+    if (e != NULL && is_full(e, rc, detail))
+        app_connection_ended(e);
     if (app.faults || (e != NULL && (excused(e) || e->deleted)) || is_documented(e, rc, detail))
         return;
     sim_fail("device %u, end %d: ERR %s %s", n->n, e != NULL ? (int)e->n : -1, simplex_rc_name(rc),
