@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "agent/switch_again.h"
 #include "support/agents.h"
 
 /* The queues of both are on the first server; `next` is the way to a second one. */
@@ -713,6 +714,40 @@ static void a_new_ratchet_at_any_phase_does_not_end_the_move(void **state)
     trio_close(&t);
 }
 
+/* What J says behind a new ratchet may leave when the old queue is gone, and the new one in use. */
+static simplex_rc say_key_again(struct simplex_agent *a, void *arg)
+{
+    const int64_t *conn = arg;
+    struct sx_snd_queue q;
+    struct sx_conn c;
+    simplex_rc rc = sx_store_conn_get(a->store, *conn, &c);
+
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_sndq_of(a->store, c.id, 0, &q);
+    if (rc == SIMPLEX_OK)
+        rc = sx_send_qkey(a, &c, &q);
+    sx_wipe(&q, sizeof q);
+    return rc;
+}
+
+static void a_key_that_comes_again_through_the_new_queue_is_a_repeat(void **state)
+{
+    struct trio t;
+
+    (void)state;
+    trio_open(&t, NULL);
+    start(&t.d.i, t.d.ic, t.address);
+    expect_moved(&t.d.i, t.d.ic);
+    expect_followed(&t.d.j, t.d.jc);
+    assert_int_equal(sx_agent_run(t.d.j.a, say_key_again, &t.d.jc, true), SIMPLEX_OK);
+    talk_both_ways(&t.d, "behind it"); /* without an ERR before */
+    assert_true(quiet(&t.d.i, SIMPLEX_EV_ERR, 0));
+    expect_queues(&t.second, 1);
+    start(&t.d.i, t.d.ic, t.d.i_address);
+    expect_moved(&t.d.i, t.d.ic);
+    trio_close(&t);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -737,6 +772,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_server_that_refuses_ends_the_move),
         cmocka_unit_test(a_connection_is_deleted_while_it_moves),
         cmocka_unit_test(a_new_ratchet_at_any_phase_does_not_end_the_move),
+        cmocka_unit_test(a_key_that_comes_again_through_the_new_queue_is_a_repeat),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -198,6 +198,31 @@ static void what_cannot_start_takes_no_turn(void **state)
     assert_true(row_of(conns[0]).due_at > sx_now_ms()); /* tried again later */
 }
 
+/* One that is being added, removed or replaces another is left alone; an idle one has its turn. */
+static void a_queue_that_comes_or_goes_is_not_moved(void **state)
+{
+    static const uint8_t busy[] = { SX_SW_ADD_NEW, SX_SW_ADD_ASK, SX_SW_ADD_QADD, SX_SW_ADD_QUSE,
+                                    SX_SW_REMOVE };
+    struct sx_server server = a->servers.v[0].server;
+    struct sx_rcv_queue q, idle;
+    struct sx_conn c;
+    int64_t queue;
+    bool listed;
+
+    (void)state;
+    must(sx_store_conn_get(a->store, conns[0], &c));
+    must(sx_new_rcv_queue_on(a, c.id, &server, SX_CLIENT_MAX, 0, &q));
+    for (size_t n = 0; n < SX_COUNT(busy); n++) {
+        q.switch_state = busy[n];
+        must(sx_store_rcvq_update(a->store, &q));
+        must(sx_rotation_queue(a, &c, &queue, &listed));
+        assert_int_equal(queue, 0);
+    }
+    must(sx_new_rcv_queue_on(a, c.id, &server, SX_CLIENT_MAX, 0, &idle));
+    must(sx_rotation_queue(a, &c, &queue, &listed));
+    assert_int_equal(queue, idle.id);
+}
+
 static void a_failure_waits_longer_each_time(void **state)
 {
     static const simplex_rotation weekly = { .size = sizeof weekly, .every = 7 * DAY };
@@ -275,6 +300,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_budget_is_never_exceeded, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_running_any_more_has_failed, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_start_takes_no_turn, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_queue_that_comes_or_goes_is_not_moved, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_waits_longer_each_time, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_that_was_set_back_does_not_stop_rotation, setup,
                                         teardown),
