@@ -1035,6 +1035,9 @@ SIMPLEX_API simplex_rc simplex_agent_restore(const char *path, simplex_bytes key
 
 /* ---- events (section 9) ---- */
 
+/* A contact could cause some of these without end: ERR, RSYNC, SWITCH, QUEUE, QMISS, RCVD. While 64
+ * of them are not handled (or messages not acknowledged) its further messages stay on their
+ * servers. */
 enum {
     SIMPLEX_EV_INV = 1,         /* durable; conn, data = link */
     SIMPLEX_EV_JOINED = 2,      /* durable; conn: the confirmation is on its way to the initiator */
