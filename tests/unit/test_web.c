@@ -240,7 +240,7 @@ static void a_request_that_comes_byte_by_byte_is_not_waited_for(void **state)
     while (!browser_closed(&b, 50) && sx_mono_ms() - began < 10000)
         browser_send(&b, "x");
     int64_t took = sx_mono_ms() - began;
-    assert_in_range(took, 900, 5000);
+    assert_in_range(took, 900, 9999); /* not the 60 s of an answer */
     browser_close(&b);
     /* Between two requests no longer either. */
     assert_true(browser_open(&b, &http));
