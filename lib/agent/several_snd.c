@@ -5,6 +5,7 @@
  * that each message whose last hope it was is reported, and goes when none is left.
  */
 #include "agent/several.h"
+#include "agent/switch_again.h"
 
 /* ---- the peer adds one ---- */
 
@@ -154,17 +155,40 @@ simplex_rc sx_snd_end(struct simplex_agent *a, struct sx_snd_queue *q)
     return sx_store_sndq_update(a->store, q);
 }
 
+/* The peer was about to move it. Perhaps it still is, and tells us to use the new one; or it
+ * thought better of it, did without the queue altogether, and will never name the new one again. */
+static simplex_rc add_replacement(struct simplex_agent *a, struct sx_snd_queue *q, simplex_rc why,
+                                  const char *detail)
+{
+    struct sx_snd_queue next;
+    simplex_rc rc = sx_snd_replacement(a, q, &next);
+
+    q->switch_state = SX_SW_NONE;
+    next.replaces = 0;
+    next.switch_state = SX_SW_ADD_QKEY;
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_sndq_update(a->store, &next);
+    if (rc == SIMPLEX_OK)
+        rc = sx_emit_switch(a, q->conn_id, SIMPLEX_SWITCH_SND, SIMPLEX_SWITCH_ABORTED, &next.server,
+                            why, detail);
+    sx_wipe(&next, sizeof next);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
+}
+
 simplex_rc sx_snd_lost(struct simplex_agent *a, struct sx_snd_queue *q, simplex_rc why,
                        const char *detail, bool *others)
 {
     struct sx_snd_queue other;
+    bool moving = q->switch_state == SX_SW_QKEY;
     simplex_rc rc;
 
     *others = q->status == SX_Q_DISABLED;
-    if (*others || q->replaces != 0 || q->switch_state != SX_SW_NONE)
+    if (*others || q->replaces != 0 || (q->switch_state != SX_SW_NONE && !moving))
         return SIMPLEX_OK;
     rc = another(a, q, &other);
     *others = rc == SIMPLEX_OK;
+    if (rc == SIMPLEX_OK && moving)
+        rc = add_replacement(a, q, why, detail);
     if (rc == SIMPLEX_OK)
         rc = give_way(a, q, &other);
     sx_wipe(&other, sizeof other);

@@ -887,6 +887,69 @@ static void a_queue_that_its_server_lost_can_be_moved(void **state)
     tmp_remove(dir);
 }
 
+static int32_t switch_phase(struct test_agent *t, int64_t conn)
+{
+    simplex_event *ev = wait_event(t, SIMPLEX_EV_SWITCH, conn);
+    int32_t phase = simplex_event_switch(ev, NULL);
+
+    simplex_event_free(ev);
+    return phase;
+}
+
+/* I begins to move queue id to the server that it does not use, J answers, I thinks better of it. */
+static void begin_to_move_and_give_up(struct ring *r, int64_t id)
+{
+    simplex_queue_info q;
+    size_t to = 0;
+
+    for (size_t k = 0; queue_at(&r->i, r->ic, SIMPLEX_SWITCH_RCV, k, &q); k++) {
+        if (server_of(r, &q) == to) {
+            to++;
+            k = SIZE_MAX;
+        }
+    }
+    agent_close(&r->j);
+    assert_int_equal(simplex_agent_switch_queue(r->i.a, r->ic, id, sx_str(r->address[to])),
+                     SIMPLEX_OK);
+    assert_int_equal(switch_phase(&r->i, r->ic), SIMPLEX_SWITCH_STARTED);
+    ring_away(r, to); /* J's keys cannot be set there */
+    agent_reopen(&r->j);
+    assert_int_equal(switch_phase(&r->i, r->ic), SIMPLEX_SWITCH_CONFIRMED);
+    assert_int_equal(simplex_agent_abort_switch(r->i.a, r->ic), SIMPLEX_OK);
+    assert_int_equal(switch_phase(&r->i, r->ic), SIMPLEX_SWITCH_ABORTED);
+    ring_back(r, to);
+}
+
+/* The peer is not told that a move was given up. When it finds out that the queue is gone, it must
+ * not keep a place for what would have come of it. */
+static void moves_that_were_given_up_leave_room_with_the_peer(void **state)
+{
+    struct ring r;
+    simplex_event *ev;
+    int64_t id, gone;
+
+    (void)state;
+    ring_open(&r, 4, 2, 2, NULL);
+    ring_connect(&r);
+    all_in_use(&r, 2, 2);
+    r.i.errors_ok = r.j.errors_ok = true;
+    for (int round = 0; round < 6; round++) {
+        assert_int_equal(simplex_agent_add_queue(r.i.a, r.ic, sx_str(""), &id), SIMPLEX_OK);
+        do {
+            ev = expect_change(&r.i, r.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_ADDED);
+            gone = simplex_event_queue_id(ev);
+            simplex_event_free(ev);
+        } while (gone != id);
+        begin_to_move_and_give_up(&r, id);
+        assert_int_equal(simplex_agent_remove_queue(r.i.a, r.ic, id), SIMPLEX_OK);
+        simplex_event_free(expect_change(&r.i, r.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_QUEUE_REMOVED));
+        (void)send_text(&r.j, r.jc, "is it there?");
+        receive_text(&r.i, r.ic, "is it there?");
+        simplex_event_free(expect_change(&r.j, r.jc, SIMPLEX_SWITCH_SND, SIMPLEX_QUEUE_REMOVED));
+    }
+    ring_close(&r);
+}
+
 static void restarts_while_queues_are_added_and_removed(void **state)
 {
     struct ring r;
@@ -1197,6 +1260,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(queues_are_added_and_removed),
         cmocka_unit_test(a_queue_that_its_server_lost_is_removed_at_once),
         cmocka_unit_test(a_queue_that_its_server_lost_can_be_moved),
+        cmocka_unit_test(moves_that_were_given_up_leave_room_with_the_peer),
         cmocka_unit_test(restarts_while_queues_are_added_and_removed),
         cmocka_unit_test(one_of_several_queues_moves),
         cmocka_unit_test(a_policy_moves_one_queue_after_the_other),
