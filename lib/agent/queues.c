@@ -153,7 +153,8 @@ static simplex_rc put_server(simplex_queue_info *out, const struct sx_server *se
     return SIMPLEX_OK;
 }
 
-static int32_t rcv_state(const struct sx_conn *c, const struct sx_rcv_queue *q)
+static int32_t rcv_state(const struct sx_conn *c, const struct sx_rcv_queue *q,
+                         const struct sx_rt_rcvq *rt)
 {
     if (q->switch_state == SX_SW_REMOVE)
         return SIMPLEX_QUEUE_ENDING;
@@ -161,6 +162,8 @@ static int32_t rcv_state(const struct sx_conn *c, const struct sx_rcv_queue *q)
         return SIMPLEX_QUEUE_MOVING;
     if (q->rcv_id.len == 0 || sx_is_added(q) || c->state != SX_CONN_READY)
         return SIMPLEX_QUEUE_MAKING;
+    if (rt != NULL && rt->lost)
+        return SIMPLEX_QUEUE_LOST;
     return q->primary || q->status == SX_Q_ACTIVE ? SIMPLEX_QUEUE_IN_USE : SIMPLEX_QUEUE_WAITING;
 }
 
@@ -175,7 +178,7 @@ static simplex_rc rcv_info(struct simplex_agent *a, const struct sx_conn *c,
         return rc;
     out->id = q->id;
     out->direction = SIMPLEX_SWITCH_RCV;
-    out->state = rcv_state(c, q);
+    out->state = rcv_state(c, q, rt);
     out->primary = q->primary;
     out->subscribed = rt != NULL && rt->sub == SX_SUB_ACTIVE;
     out->received = n.received;

@@ -820,6 +820,11 @@ static void lose_one(struct ring *r, const simplex_server_config *cfg, bool noti
     ev = wait_event(&r->i, SIMPLEX_EV_ERR, r->ic);
     assert_string_equal(simplex_event_detail(ev), "AUTH");
     simplex_event_free(ev);
+    for (size_t k = 0; k < 2; k++) {
+        simplex_queue_info q;
+        assert_true(queue_at(&r->i, r->ic, SIMPLEX_SWITCH_RCV, k, &q));
+        assert_int_equal(q.state == SIMPLEX_QUEUE_LOST, q.id == lost->id);
+    }
     if (!noticed)
         return;
     talk_both_ways(r, "one less");
