@@ -682,8 +682,8 @@ enum { /* simplex_queue_info.state */
     SIMPLEX_QUEUE_IN_USE = 3,
     SIMPLEX_QUEUE_MOVING = 4,  /* it is being moved, or replaces one that is */
     SIMPLEX_QUEUE_ENDING = 5,  /* it is being removed */
-    SIMPLEX_QUEUE_LOST = 6,    /* RCV: its server has said that it does not have it (ERR): move or
-                                  remove it. Asked anew in each run of the agent */
+    SIMPLEX_QUEUE_LOST = 6,    /* RCV: its server does not have it, or has blocked it (ERR says which):
+                                  move or remove it. Asked anew in each run of the agent */
 };
 
 typedef struct simplex_queue_info {
