@@ -36,7 +36,7 @@ struct shape { /* window: messages in flight in a queue; in_flight: in all */
     unsigned connections, window, in_flight;
 };
 
-static const struct shape rows[] = { { 2, 16, 16 }, { 100, 2, 100 }, { 2000, 1, 100 } };
+static const struct shape rows[] = { { 2, 64, 64 }, { 100, 1, 50 }, { 2000, 1, 64 } };
 
 static struct load_options options_for(const struct served *s)
 {
