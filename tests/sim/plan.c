@@ -651,7 +651,7 @@ static const struct {
     unsigned group;
     uint32_t percent;
 } later[] = {
-    { PLAN_BACKUP, 10 }, { PLAN_KEY, 3 }, { PLAN_LINK, 15 }, { PLAN_PQ, 10 }, { PLAN_ASK, 10 },
+    { PLAN_BACKUP, 8 }, { PLAN_KEY, 2 }, { PLAN_LINK, 10 }, { PLAN_PQ, 6 }, { PLAN_ASK, 6 },
 };
 
 static void choose(unsigned *nodes, unsigned *servers)
