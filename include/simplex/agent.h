@@ -483,7 +483,8 @@ SIMPLEX_API simplex_rc simplex_agent_open_push(simplex_agent *a, simplex_bytes n
  * received before, MSGNTF tells. Fetching again before that brings the same message, which is not
  * shown again. FETCHED has PROHIBITED for a connection that is subscribed or has no queue yet,
  * NOT_FOUND for one that does not exist, and why the server could not be asked (nothing is tried
- * again). Errors: PROHIBITED (read_only: see simplex_agent_peek), ARG.
+ * again). Errors: PROHIBITED (read_only: see simplex_agent_peek), SUSPENDED, NOMEM (none of them is
+ * fetched), ARG.
  */
 SIMPLEX_API simplex_rc simplex_agent_fetch(simplex_agent *a, const int64_t *conns,
                                            size_t n) SIMPLEX_CHECK;

@@ -376,6 +376,8 @@ void sx_emit_message(struct simplex_agent *a, int64_t seq);
 simplex_rc sx_emit(struct simplex_agent *a, struct simplex_event *ev) SIMPLEX_CHECK;
 /* Not durable: shown when the turn ends. Takes over ev; dropped when out of memory. */
 void sx_emit_now(struct simplex_agent *a, struct simplex_event *ev);
+/* The same, in room from sx_malloc that was made before: what is waited for must not get lost. */
+void sx_emit_into(struct simplex_agent *a, struct simplex_event *ev, struct simplex_event *room);
 simplex_rc sx_emit_simple(struct simplex_agent *a, int32_t kind, int64_t conn) SIMPLEX_CHECK;
 /* ERR of a connection (durable): rc and what the server said (may be NULL). */
 simplex_rc sx_emit_err(struct simplex_agent *a, int64_t conn, simplex_rc rc, const char *detail)

@@ -16,7 +16,9 @@
 
 struct sx_fetch { /* of one connection, while it lasts */
     struct sx_fetch *next;
+    struct simplex_event *room; /* FETCHED: made before anything is asked */
     int64_t conn;
+    bool told;      /* with a row that is not on disk yet */
     unsigned left;  /* queues that have not answered */
     int64_t count;  /* messages that came */
     int64_t msg_id; /* the last one for the application */
@@ -28,50 +30,127 @@ static struct sx_fetch *job_of(struct simplex_agent *a, int64_t conn)
 {
     struct sx_fetch *f = a->fetches;
 
-    while (f != NULL && f->conn != conn)
+    while (f != NULL && (f->conn != conn || f->told))
         f = f->next;
     return f;
 }
 
-static void free_job(struct simplex_agent *a, struct sx_fetch *f)
+/* Takes the first one out of the list. */
+static void free_first(struct sx_fetch **list)
 {
-    struct sx_fetch **p = &a->fetches;
+    struct sx_fetch *f = *list;
 
-    while (*p != f)
-        p = &(*p)->next;
-    *p = f->next;
+    *list = f->next;
+    sx_free(f->room);
     sx_free(f->detail);
     sx_free(f);
+}
+
+static bool make_job(struct sx_fetch **list, int64_t conn)
+{
+    struct sx_fetch *f = sx_calloc(1, sizeof *f);
+
+    if (f == NULL)
+        return false;
+    f->conn = conn;
+    f->next = *list;
+    *list = f;
+    f->room = sx_malloc(sizeof *f->room);
+    return f->room != NULL;
 }
 
 void sx_fetches_free(struct simplex_agent *a)
 {
     while (a->fetches != NULL)
-        free_job(a, a->fetches);
+        free_first(&a->fetches);
 }
 
-/* Behind the MSG that it announces, if there is one: then it is as durable as that. */
-static void tell(struct simplex_agent *a, const struct sx_fetch *f)
+static void make_event(const struct sx_fetch *f, struct simplex_event *ev)
+{
+    sx_event_init(ev, SIMPLEX_EV_FETCHED, f->conn);
+    ev->msg_id = f->msg_id;
+    ev->conf = f->count;
+    ev->rc = f->rc;
+    if (f->detail != NULL)
+        ev->detail = sx_strdup(f->detail);
+}
+
+static void tell_now(struct simplex_agent *a, struct sx_fetch *f)
 {
     struct simplex_event ev;
-    bool inside = sx_store_in_savepoint(a->store); /* of what ends it: brackets are not nested */
-    simplex_rc rc;
 
-    sx_event_init(&ev, SIMPLEX_EV_FETCHED, f->conn);
-    ev.msg_id = f->msg_id;
-    ev.conf = f->count;
-    ev.rc = f->rc;
-    if (f->detail != NULL)
-        ev.detail = sx_strdup(f->detail);
-    if (f->msg_id == 0 || (!inside && sx_handler_begin(a) != SIMPLEX_OK)) {
-        sx_emit_now(a, &ev);
-        return;
-    }
+    make_event(f, &ev);
+    sx_emit_into(a, &ev, f->room);
+    f->room = NULL;
+}
+
+/* Behind the MSG that it announces, and as durable as that. */
+static simplex_rc tell_row(struct simplex_agent *a, const struct sx_fetch *f)
+{
+    bool inside = sx_store_in_savepoint(a->store); /* of what ends it: brackets are not nested */
+    simplex_rc rc = inside ? SIMPLEX_OK : sx_handler_begin(a);
+    struct simplex_event ev;
+
+    if (rc != SIMPLEX_OK)
+        return rc;
+    make_event(f, &ev);
     rc = sx_emit(a, &ev);
     if (!inside)
         sx_handler_end(a, rc);
     else if (sx_rc_is_store(rc))
         sx_agent_store_failed(a, rc);
+    return rc;
+}
+
+/* The message went with what was to be written: it is fetched again. */
+static void tell_undone(struct simplex_agent *a, struct sx_fetch *f, simplex_rc why)
+{
+    f->msg_id = 0;
+    f->rc = why;
+    tell_now(a, f);
+}
+
+static struct sx_fetch **place_of(struct simplex_agent *a, const struct sx_fetch *f)
+{
+    struct sx_fetch **p = &a->fetches;
+
+    while (*p != f)
+        p = &(*p)->next;
+    return p;
+}
+
+/* It ends: at once, or when its row is on disk. */
+static void tell(struct simplex_agent *a, struct sx_fetch *f)
+{
+    simplex_rc rc = f->msg_id != 0 ? tell_row(a, f) : SIMPLEX_OK;
+
+    f->told = f->msg_id != 0 && rc == SIMPLEX_OK;
+    if (f->told)
+        return;
+    if (rc != SIMPLEX_OK)
+        tell_undone(a, f, rc);
+    else
+        tell_now(a, f);
+    free_first(place_of(a, f));
+}
+
+void sx_fetches_written(struct simplex_agent *a)
+{
+    for (struct sx_fetch **p = &a->fetches; *p != NULL;) {
+        if ((*p)->told)
+            free_first(p);
+        else
+            p = &(*p)->next;
+    }
+}
+
+void sx_fetches_undone(struct simplex_agent *a, simplex_rc why)
+{
+    for (struct sx_fetch *f = a->fetches; f != NULL; f = f->next) {
+        if (f->told)
+            tell_undone(a, f, why);
+    }
+    sx_fetches_written(a); /* nothing more is to be said of them */
 }
 
 /* One queue less to wait for. */
@@ -87,10 +166,8 @@ static void finished(struct simplex_agent *a, struct sx_rt_rcvq *q, simplex_rc w
         f->rc = why;
         f->detail = sx_smp_err_text(rsp);
     }
-    if (--f->left > 0)
-        return;
-    tell(a, f);
-    free_job(a, f);
+    if (--f->left == 0)
+        tell(a, f);
 }
 
 /* ---- asking ---- */
@@ -323,10 +400,8 @@ static void not_asked(struct simplex_agent *a, struct sx_fetch *f, unsigned queu
     if (f->rc == SIMPLEX_OK)
         f->rc = why;
     f->left -= queues;
-    if (f->left > 0)
-        return;
-    tell(a, f);
-    free_job(a, f);
+    if (f->left == 0)
+        tell(a, f);
 }
 
 static void ask_queues(struct simplex_agent *a, int64_t conn, unsigned queues)
@@ -349,26 +424,23 @@ static void ask_queues(struct simplex_agent *a, int64_t conn, unsigned queues)
         not_asked(a, job_of(a, conn), queues, rc);
 }
 
-void sx_fetch(struct simplex_agent *a, int64_t conn)
+/* The first of the list. */
+static void begin(struct simplex_agent *a, struct sx_fetch **list)
 {
-    struct sx_fetch *f, failed = { .conn = conn };
-    unsigned queues;
+    struct sx_fetch *f = *list;
 
-    if (job_of(a, conn) != NULL) /* its answer is this one's as well */
-        return;
-    failed.rc = count_queues(a, conn, &queues);
-    f = failed.rc == SIMPLEX_OK ? sx_calloc(1, sizeof *f) : NULL;
-    if (f == NULL) {
-        if (failed.rc == SIMPLEX_OK)
-            failed.rc = SIMPLEX_E_NOMEM;
-        tell(a, &failed);
+    if (job_of(a, f->conn) != NULL) { /* its answer is this one's as well */
+        free_first(list);
         return;
     }
-    f->conn = conn;
-    f->left = queues;
+    *list = f->next;
     f->next = a->fetches;
     a->fetches = f;
-    ask_queues(a, conn, queues);
+    f->rc = count_queues(a, f->conn, &f->left);
+    if (f->rc == SIMPLEX_OK)
+        ask_queues(a, f->conn, f->left);
+    else
+        tell(a, f);
 }
 
 /* ---- the public functions ---- */
@@ -382,14 +454,22 @@ struct args {
 static simplex_rc do_fetch(struct simplex_agent *a, void *p)
 {
     const struct args *x = p;
+    struct sx_fetch *jobs = NULL;
+    bool made = true;
 
     if (a->cfg.read_only)
         return SIMPLEX_E_PROHIBITED;
     if (sx_ending(a, SX_END_RECEIVING))
         return SIMPLEX_E_SUSPENDED;
-    for (size_t i = 0; i < x->n; i++)
-        sx_fetch(a, x->conns[i]);
-    return SIMPLEX_OK;
+    for (size_t i = x->n; made && i > 0; i--)
+        made = make_job(&jobs, x->conns[i - 1]);
+    while (jobs != NULL) {
+        if (made)
+            begin(a, &jobs);
+        else
+            free_first(&jobs);
+    }
+    return made ? SIMPLEX_OK : SIMPLEX_E_NOMEM;
 }
 
 simplex_rc simplex_agent_fetch(simplex_agent *a, const int64_t *conns, size_t n)

@@ -61,7 +61,6 @@ enum sx_fetch_state {
     SX_FETCH_CLEARING, /* a message that is none of the application's is being acknowledged */
 };
 
-void sx_fetch(struct simplex_agent *a, int64_t conn);
 /* MSG of a queue that is not wanted: true when a fetch takes it. */
 bool sx_fetch_takes(struct simplex_agent *a, struct sx_rt_rcvq *q, const struct sx_rsp *rsp);
 /* ACK was answered, or (rsp NULL) will not be. */
@@ -75,6 +74,9 @@ void sx_fetch_up(struct sx_rt_server *s);
 void sx_fetch_new_session(struct sx_rt_server *s);
 /* All end now, with this unless they have failed before. */
 void sx_fetches_fail(struct simplex_agent *a, simplex_rc why);
+/* What was told in the transaction under way is on disk; or it was undone, because of this. */
+void sx_fetches_written(struct simplex_agent *a);
+void sx_fetches_undone(struct simplex_agent *a, simplex_rc why);
 void sx_fetches_free(struct simplex_agent *a);
 
 #endif

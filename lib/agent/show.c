@@ -77,25 +77,30 @@ static size_t count_pulled(struct simplex_agent *a)
     return n;
 }
 
-void sx_emit_now(struct simplex_agent *a, struct simplex_event *ev)
+void sx_emit_into(struct simplex_agent *a, struct simplex_event *ev, struct simplex_event *room)
 {
     /* answers that come too late, the end of sessions */
-    if (sx_ending(a, SX_SUSPENDED) && ev->kind != SIMPLEX_EV_SUSPENDED) {
-        sx_event_clear(ev);
-        return;
-    }
-    bool full = !matters(ev->kind) && count_pulled(a) >= PULL_AHEAD;
-    struct simplex_event *copy = full || ev->data.bad ? NULL : sx_malloc(sizeof *copy);
+    bool late = sx_ending(a, SX_SUSPENDED) && ev->kind != SIMPLEX_EV_SUSPENDED;
 
-    if (copy == NULL) {
-        sx_log(SX_LOG_WARN, "agent: no room for an event");
+    if (room == NULL || late) {
         sx_event_clear(ev);
+        sx_free(room);
         return;
     }
-    *copy = *ev;
-    copy->next = NULL;
-    *a->transient_end = copy;
-    a->transient_end = &copy->next;
+    *room = *ev;
+    room->next = NULL;
+    *a->transient_end = room;
+    a->transient_end = &room->next;
+}
+
+void sx_emit_now(struct simplex_agent *a, struct simplex_event *ev)
+{
+    bool full = !matters(ev->kind) && count_pulled(a) >= PULL_AHEAD;
+    struct simplex_event *room = full || ev->data.bad ? NULL : sx_malloc(sizeof *room);
+
+    if (room == NULL)
+        sx_log(SX_LOG_WARN, "agent: no room for an event");
+    sx_emit_into(a, ev, room);
 }
 
 simplex_rc sx_emit_simple(struct simplex_agent *a, int32_t kind, int64_t conn)

@@ -122,6 +122,7 @@ static void recover(struct simplex_agent *a)
     sx_store_rollback(a->store);
     (void)!sx_users_load(a); /* what was not committed did not happen; tried again by resume */
     finish_calls(a, a->failed_rc);
+    sx_fetches_undone(a, a->failed_rc);
     sx_agent_drop_runtime(a);
     a->recover_at = sx_mono_ms() + a->recover_after;
     sx_agent_wake_at(a, a->recover_at);
@@ -172,6 +173,7 @@ static void commit(struct simplex_agent *a)
         return;
     }
     a->handled = a->shown;
+    sx_fetches_written(a);
     finish_calls(a, SIMPLEX_OK);
 }
 

@@ -957,6 +957,91 @@ static void a_fetch_that_the_disk_fails_has_its_end(void **state)
     end();
 }
 
+static simplex_rc fetch_without_memory(struct simplex_agent *a, void *arg)
+{
+    struct starved *x = arg;
+    int64_t conns[] = { d.ic, 4711 };
+
+    sx_fault_malloc(x->nth);
+    simplex_rc rc = simplex_agent_fetch(a, conns, 2);
+    x->fired = sx_fault_disarm();
+    return rc;
+}
+
+static void a_fetch_without_memory_is_refused_or_has_its_end(void **state)
+{
+    struct starved x = { .fired = true };
+    unsigned refused = 0;
+
+    (void)state;
+    begin();
+    duo_connect(&d);
+    reopen(true, false);
+    for (; x.fired; x.nth++) {
+        assert_in_range(x.nth, 0, 50);
+        simplex_rc rc = sx_agent_run(d.i.a, fetch_without_memory, &x, false);
+        assert_true(rc == SIMPLEX_OK || (x.fired && rc == SIMPLEX_E_NOMEM));
+        refused += rc != SIMPLEX_OK;
+        if (rc != SIMPLEX_OK)
+            continue;
+        expect(&d.i, SIMPLEX_EV_FETCHED, 4711);
+        expect(&d.i, SIMPLEX_EV_FETCHED, d.ic);
+    }
+    assert_int_equal(refused, 4); /* of each connection, its state and its event */
+    end();
+}
+
+/* The fault waits for the answer, and for the commit of what it brings. */
+static simplex_rc fetch_to_full_disk(struct simplex_agent *a, void *arg)
+{
+    const struct starved *x = arg;
+
+    assert_int_equal(sx_agent_commit_now(a), SIMPLEX_OK);
+    a->recover_after = 10;
+    sx_store_fault(a->store, x->nth, SIMPLEX_E_DB_FULL);
+    return simplex_agent_fetch(a, &d.ic, 1);
+}
+
+static simplex_rc is_full(struct simplex_agent *a, void *arg)
+{
+    struct starved *x = arg;
+
+    x->fired = sx_store_fault_disarm(a->store);
+    return SIMPLEX_OK;
+}
+
+/* It fails with the commit that it waited for; it was run all the same. */
+static void on_full_disk(simplex_rc (*fn)(struct simplex_agent *, void *), struct starved *x)
+{
+    simplex_rc rc = sx_agent_run(d.i.a, fn, x, false);
+
+    assert_true(rc == SIMPLEX_OK || rc == SIMPLEX_E_DB_FULL);
+}
+
+static void a_fetch_whose_message_cannot_be_written_has_its_end(void **state)
+{
+    struct starved x = { .fired = true };
+    int64_t id = 0;
+
+    (void)state;
+    begin();
+    duo_connect(&d);
+    reopen(true, false);
+    d.i.errors_ok = true;
+    send_text(&d.j, d.jc, "kept");
+    expect(&d.j, SIMPLEX_EV_SENT, d.jc);
+    for (; x.fired || id == 0; x.nth += x.fired) {
+        assert_in_range(x.nth, 0, 100);
+        on_full_disk(fetch_to_full_disk, &x);
+        simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_FETCHED, d.ic);
+        id = simplex_event_msg_id(ev);
+        simplex_event_free(ev);
+        on_full_disk(is_full, &x);
+    }
+    assert_true(x.nth > 10);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -979,6 +1064,8 @@ int main(void)
         cmocka_unit_test(a_crash_after_any_step_leaves_one_notifier),
         cmocka_unit_test(a_crash_while_fetching_repeats_and_loses_nothing),
         cmocka_unit_test(a_fetch_that_the_disk_fails_has_its_end),
+        cmocka_unit_test(a_fetch_without_memory_is_refused_or_has_its_end),
+        cmocka_unit_test(a_fetch_whose_message_cannot_be_written_has_its_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
