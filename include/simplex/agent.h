@@ -333,7 +333,8 @@ SIMPLEX_API simplex_rc simplex_agent_create_short(simplex_agent *a, int32_t type
 SIMPLEX_API simplex_rc simplex_agent_prepare_short(simplex_agent *a, int32_t type, int32_t pq,
                                                    const simplex_link_data *data,
                                                    int64_t *conn) SIMPLEX_CHECK;
-/* A repeat is fine. Errors: NOT_FOUND, PROHIBITED (it was not prepared, or is in use), NOTICE (an
+/* A repeat is fine; where the queue is there already, prepared or not, nothing is left to do. Errors:
+ * NOT_FOUND, PROHIBITED (it is being made without having been prepared, or is in use), NOTICE (an
  * address, see simplex_agent_notice). */
 SIMPLEX_API simplex_rc simplex_agent_publish(simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 
