@@ -18,12 +18,14 @@ static simplex_rc gone(struct simplex_agent *a, int64_t conn)
 static simplex_rc gone_if_last(struct simplex_agent *a, int64_t conn)
 {
     struct sx_rcv_queue q;
+    bool waits = false;
     simplex_rc rc = sx_store_rcvq_of(a->store, conn, 0, &q);
 
     sx_wipe(&q, sizeof q);
     if (rc != SIMPLEX_E_NOT_FOUND)
         return rc;
-    return sx_farewell_waits(a, conn) ? SIMPLEX_OK : gone(a, conn);
+    rc = sx_farewell_waits(a, conn, &waits);
+    return rc == SIMPLEX_OK && !waits ? gone(a, conn) : rc;
 }
 
 simplex_rc sx_queue_never_made(struct simplex_agent *a, int64_t conn, int64_t queue)

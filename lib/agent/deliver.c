@@ -121,11 +121,14 @@ static void retry(struct simplex_agent *a, struct sx_rt_sndq *w, bool quota)
 static simplex_rc next_message(struct simplex_agent *a, int64_t queue, struct sx_conn *c,
                                struct sx_snd_queue *q, struct sx_snd_msg *m)
 {
+    bool goes_on = true;
     simplex_rc rc = sx_store_sndq_get(a->store, queue, q);
 
     if (rc == SIMPLEX_OK)
         rc = sx_store_conn_get(a->store, q->conn_id, c);
-    if (rc == SIMPLEX_OK && ((c->deleted && !sx_farewell_waits(a, c->id)) || q->status == SX_Q_NEW))
+    if (rc == SIMPLEX_OK && c->deleted)
+        rc = sx_farewell_waits(a, c->id, &goes_on);
+    if (rc == SIMPLEX_OK && (!goes_on || q->status == SX_Q_NEW))
         rc = SIMPLEX_E_NOT_FOUND; /* woken again when it is secured */
     if (rc == SIMPLEX_OK && q->status != SX_Q_DISABLED)
         rc = sx_store_delivery_next(a->store, queue, 0, m);

@@ -38,17 +38,21 @@ simplex_rc sx_farewell_begin(struct simplex_agent *a, int64_t conn, bool *waits)
     return sx_store_farewell_add(a->store, conn, by);
 }
 
-bool sx_farewell_waits(struct simplex_agent *a, int64_t conn)
+simplex_rc sx_farewell_waits(struct simplex_agent *a, int64_t conn, bool *yes)
 {
-    return a->farewells && sx_store_farewell_has(a->store, conn) == SIMPLEX_OK;
+    simplex_rc rc = a->farewells ? sx_store_farewell_has(a->store, conn) : SIMPLEX_E_NOT_FOUND;
+
+    *yes = rc == SIMPLEX_OK;
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
 }
 
 simplex_rc sx_farewell_end(struct simplex_agent *a, int64_t conn)
 {
-    simplex_rc rc;
+    bool waits;
+    simplex_rc rc = sx_farewell_waits(a, conn, &waits);
 
-    if (!sx_farewell_waits(a, conn))
-        return SIMPLEX_OK;
+    if (rc != SIMPLEX_OK || !waits)
+        return rc;
     rc = sx_store_farewell_delete(a->store, conn);
     return rc == SIMPLEX_OK ? sx_deletion_goes_on(a, conn) : rc;
 }
@@ -56,10 +60,11 @@ simplex_rc sx_farewell_end(struct simplex_agent *a, int64_t conn)
 simplex_rc sx_farewell_said(struct simplex_agent *a, int64_t conn)
 {
     int64_t pending;
-    simplex_rc rc;
+    bool waits;
+    simplex_rc rc = sx_farewell_waits(a, conn, &waits);
 
-    if (!sx_farewell_waits(a, conn))
-        return SIMPLEX_OK;
+    if (rc != SIMPLEX_OK || !waits)
+        return rc;
     rc = sx_store_delivery_count(a->store, conn, &pending);
     return rc == SIMPLEX_OK && pending == 0 ? sx_farewell_end(a, conn) : rc;
 }

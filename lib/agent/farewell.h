@@ -9,7 +9,8 @@
 simplex_rc sx_farewells_load(struct simplex_agent *a) SIMPLEX_CHECK;
 /* The connection is being deleted. *waits: its messages are delivered first. */
 simplex_rc sx_farewell_begin(struct simplex_agent *a, int64_t conn, bool *waits) SIMPLEX_CHECK;
-bool sx_farewell_waits(struct simplex_agent *a, int64_t conn); /* deliveries go on */
+/* *yes: its deliveries go on. */
+simplex_rc sx_farewell_waits(struct simplex_agent *a, int64_t conn, bool *yes) SIMPLEX_CHECK;
 /* One of its messages was delivered or given up. */
 simplex_rc sx_farewell_said(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 simplex_rc sx_farewell_end(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK; /* if it waits */

@@ -13,17 +13,19 @@
 #define SHOW_AT_ONCE 32
 
 /* Events of a connection go with its row; these tell of its end. */
-static bool outlives(struct simplex_agent *a, const struct simplex_event *ev)
+static simplex_rc outlives(struct simplex_agent *a, const struct simplex_event *ev, bool *yes)
 {
+    *yes = false;
     switch (ev->kind) {
     case SIMPLEX_EV_DEL_CONN:
     case SIMPLEX_EV_DEL_RCVQ:
-        return true;
+        *yes = true;
+        return SIMPLEX_OK;
     case SIMPLEX_EV_SENT:
     case SIMPLEX_EV_MERR:
-        return sx_farewell_waits(a, ev->conn);
+        return sx_farewell_waits(a, ev->conn, yes);
     default:
-        return false;
+        return SIMPLEX_OK;
     }
 }
 
@@ -31,14 +33,16 @@ simplex_rc sx_emit(struct simplex_agent *a, struct simplex_event *ev)
 {
     struct sx_event_row row = { .conn_id = ev->conn, .of_peer = sx_event_is_of_peer(ev->kind) };
     struct sx_wr w;
-    simplex_rc rc;
+    bool alone;
+    simplex_rc rc = outlives(a, ev, &alone);
 
-    if (outlives(a, ev))
+    if (alone)
         row.conn_id = 0;
     sx_wr_init(&w, 80000);
     sx_event_encode(&w, ev);
     row.data = sx_wr_bytes(&w);
-    rc = w.bad || ev->data.bad ? SIMPLEX_E_NOMEM : sx_store_event_add(a->store, &row);
+    if (rc == SIMPLEX_OK)
+        rc = w.bad || ev->data.bad ? SIMPLEX_E_NOMEM : sx_store_event_add(a->store, &row);
     sx_wr_free(&w);
     if (rc == SIMPLEX_OK && a->uncommitted == 0)
         a->uncommitted = row.id;

@@ -217,7 +217,7 @@ static void a_farewell_survives_failures_of_the_disk(void **state)
 
     (void)state;
     d.i.errors_ok = true;
-    for (f.nth = 0; f.fired; f.nth += 4) {
+    for (f.nth = 0; f.fired; f.nth += 3) {
         simplex_rc rc;
         duo_connect(&d);
         forwarder_set(&d.fj, FORWARD_REFUSE);
