@@ -142,15 +142,15 @@ typedef struct simplex_client_config {
     /* 0: the protocol's default (section 9); times in milliseconds. */
     int64_t connect_timeout;           /* 45,000: TCP, TLS and handshake together */
     int64_t command_timeout;           /* 30,000 */
-    int64_t reconnect_first;           /* 2,000; grows to reconnect_max. For 3/2 of it, 3,000 at most,
-                                        * a failure to connect answers what follows */
+    int64_t reconnect_first;           /* 2,000; grows to reconnect_max. For 3/2 of it, 3,000 at
+                                        * most, a failure to connect answers what follows */
     int64_t reconnect_max;             /* 180,000 */
     uint16_t min_version, max_version; /* SMP versions: 6..19 */
 
     /* The client is a service (sections 4 and 5): the server remembers which queues it made or
-     * subscribed as one, and SUBS subscribes them all. PEM, as simplex_client_service_cert makes them;
-     * a certificate is for one role. Servers before SMP 19 (notifications: 16) see an ordinary
-     * client; one that refuses the service closes the connection (HANDSHAKE). */
+     * subscribed as one, and SUBS subscribes them all. PEM, as simplex_client_service_cert makes
+     * them; a certificate is for one role. Servers before SMP 19 (notifications: 16) see an
+     * ordinary client; one that refuses the service closes the connection (HANDSHAKE). */
     int32_t service_role; /* SIMPLEX_SERVICE_..., 0: none */
     simplex_bytes service_cert, service_key;
 } simplex_client_config;

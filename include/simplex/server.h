@@ -32,7 +32,8 @@ typedef struct simplex_server_config {
     uint16_t port;              /* 0: any free port, see simplex_server_port */
     const char *public_host;    /* host name for the server's address; NULL: `host` */
     const char *dir;            /* ca.key ca.crt server.key server.crt fingerprint: read, or made
-                                   when there is no server.crt; NULL: made in memory, gone at stop */
+                                   when there is no server.crt; NULL: made in memory, gone at
+                                   stop */
     const char *password;       /* needed to create queues; printable, no space @ : /; NULL: none */
     bool new_queues;            /* false: queues cannot be created */
     unsigned threads;           /* 0: one a processor core */

@@ -7,7 +7,12 @@
  */
 #include "agent/noise.h"
 #include "agent/push.h"
+#include "agent/receive.h"
+#include "agent/route.h"
+#include "agent/several.h"
+#include "agent/subscribe.h"
 #include "agent/unread.h"
+#include "agent/work.h"
 
 simplex_rc sx_ack_later(struct simplex_agent *a, int64_t queue, simplex_bytes msg_id,
                         bool after_commit)
@@ -98,7 +103,7 @@ static void send_ack(struct simplex_agent *a, struct sx_ack *k)
     struct sx_cmd cmd = { .tag = SX_ACK };
     struct sx_request req = { .cmd = &cmd, .done = on_answer, .ctx = k };
 
-    /* Without a subscription the message comes again with the next one, and is acknowledged then. */
+    /* Without a subscription the message comes again with the next, and is acknowledged then. */
     if (q == NULL || !sx_client_is_up(q->server->client)) {
         sx_qcont_goes(a, q);
         sx_free(k);
@@ -182,6 +187,7 @@ simplex_rc sx_user_ack(struct simplex_agent *a, int64_t conn, int64_t msg_id,
     if (rc == SIMPLEX_OK)
         rc = sx_store_rcv_msg_delete(a->store, conn, msg_id);
     sx_held_release(a, conn);
-    sx_unread_less(a, conn);
+    if (rc == SIMPLEX_OK)
+        rc = sx_unread_less(a, conn);
     return rc == SIMPLEX_OK ? sx_ack_later(a, queue, sx_id_bytes(&srv), false) : rc;
 }

@@ -7,8 +7,15 @@
  * left unacknowledged: the server delivers no more, holds what its quota allows and refuses the
  * rest, whose senders try again. So a flood is bounded and nothing is lost.
  */
+#include "agent/address.h"
+#include "agent/envelope.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
 #include "agent/notice.h"
+#include "agent/receive.h"
+#include "agent/route.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 simplex_rc sx_create_address(struct simplex_agent *a, int64_t user, int64_t *conn)
 {
@@ -67,7 +74,7 @@ static simplex_rc show_request(struct simplex_agent *a, const struct sx_invitati
     sx_event_init(&ev, SIMPLEX_EV_REQ, i->conn_id);
     ev.conf = i->id;
     ev.pq = pq_with(a, l);
-    ev.server = sx_server_text(&l->queues[0].server);
+    sx_event_set_server(&ev, &l->queues[0].server);
     sx_wr_raw(&ev.data, i->info);
     return sx_emit(a, &ev);
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The initiator lets the joiner in (agent.md section 6.1, steps 8 to 10). */
+#include "agent/enqueue.h"
+#include "agent/handshake.h"
 #include "agent/several.h"
+#include "agent/work.h"
 
 /* Which commands stand between here and the confirmation depends on the mode of each queue: our
  * own is secured with KEY when the joiner could not do it, the joiner's with SKEY when we can. */

@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The public functions: each packs its arguments and runs a handler on the agent's thread. */
-#include "agent/check.h"
+#include "agent/address.h"
 #include "agent/agent.h"
+#include "agent/check.h"
+#include "agent/delete.h"
+#include "agent/handshake.h"
+#include "agent/links.h"
+#include "agent/receive.h"
+#include "agent/resync.h"
+#include "agent/subscribe.h"
+#include "agent/switch.h"
 
 struct args {
     int64_t user;

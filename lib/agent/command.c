@@ -7,6 +7,8 @@
  */
 #include "agent/command.h"
 #include "agent/several.h"
+#include "agent/switch.h"
+#include "agent/work.h"
 
 simplex_rc sx_command_add(struct simplex_agent *a, int64_t conn, enum sx_command_tag tag,
                           int64_t queue, simplex_bytes data)

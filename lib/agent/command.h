@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the command worker share; others use the part of agent.h. */
+/* What the files of the command worker share; others use work.h. */
 #ifndef SX_AGENT_COMMAND_H
 #define SX_AGENT_COMMAND_H
 

@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What follows from the answer to a command, and from none. */
+#include "agent/address.h"
 #include "agent/command.h"
+#include "agent/delete.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
+#include "agent/links.h"
 #include "agent/push.h"
+#include "agent/receive.h"
+#include "agent/route.h"
 #include "agent/several.h"
 #include "agent/suspend_queues.h"
+#include "agent/switch.h"
+#include "agent/work.h"
 
 /* ---- done ---- */
 
@@ -213,7 +222,7 @@ static simplex_rc not_needed(struct simplex_agent *a, struct sx_conn *c,
                              bool *done)
 {
     struct sx_rcv_queue q;
-    bool late = sx_now_ms() - cmd->created_at >= a->cfg.message_timeout, mine = false;
+    bool late = sx_now_ms() - cmd->created_at >= a->cfg.message_timeout, linked;
     char *detail;
     simplex_rc rc = SIMPLEX_OK;
 
@@ -226,15 +235,16 @@ static simplex_rc not_needed(struct simplex_agent *a, struct sx_conn *c,
         sx_free(detail);
         return rc == SIMPLEX_OK && *done ? sx_store_command_delete(a->store, cmd->id) : rc;
     }
-    if (cmd->tag == SX_C_NEW && sx_store_rcvq_get(a->store, cmd->queue_id, &q) == SIMPLEX_OK) {
-        mine = q.replaces == 0 && !sx_has_link(a, q.id);
-        sx_wipe(&q, sizeof q);
-    }
-    if (mine) {
-        rc = sx_queue_away(a, c, cmd, &mine);
-        *done = true;
-    }
-    return rc;
+    if (cmd->tag != SX_C_NEW)
+        return SIMPLEX_OK;
+    rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
+    if (rc == SIMPLEX_OK)
+        rc = sx_has_link(a, q.id, &linked);
+    *done = rc == SIMPLEX_OK && q.replaces == 0 && !linked;
+    sx_wipe(&q, sizeof q);
+    if (*done)
+        return sx_queue_away(a, c, cmd);
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
 }
 
 static simplex_rc not_now(struct simplex_agent *a, struct sx_rt_conn *w, struct sx_conn *c,

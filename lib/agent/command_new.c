@@ -4,9 +4,14 @@
  * made one that we will never use, or nobody wants it any more.
  */
 #include "agent/command.h"
+#include "agent/delete.h"
+#include "agent/handshake.h"
+#include "agent/links.h"
 #include "agent/push.h"
 #include "agent/several.h"
+#include "agent/switch.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 /* ---- another server ---- */
 
@@ -81,10 +86,14 @@ simplex_rc sx_new_move(struct simplex_agent *a, struct sx_rt_conn *w, const stru
 {
     struct sx_rcv_queue q;
     struct sx_server other;
+    bool told;
     simplex_rc rc;
 
-    if (cmd->tag != SX_C_NEW || sx_link_told(a, cmd->queue_id))
+    if (cmd->tag != SX_C_NEW)
         return SIMPLEX_OK;
+    rc = sx_link_told(a, cmd->queue_id, &told);
+    if (rc != SIMPLEX_OK || told)
+        return rc;
     rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
     if (rc != SIMPLEX_OK)
         return rc;

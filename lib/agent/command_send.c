@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What each command of a connection is on the wire (protocol/smp.md section 6). */
+#include "agent/address.h"
 #include "agent/command.h"
+#include "agent/links.h"
 #include "agent/push.h"
+#include "agent/route.h"
 #include "agent/services.h"
+#include "agent/switch.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 static simplex_rc send_to(struct simplex_agent *a, struct sx_rt_conn *w,
                           const struct sx_server *server, struct sx_request *req)

@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Confirmations, HELLO, and when a connection is ready (agent.md section 6.1, steps 7 to 14). */
+#include "agent/address.h"
+#include "agent/enqueue.h"
+#include "agent/envelope.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
+#include "agent/links.h"
 #include "agent/rotation.h"
+#include "agent/route.h"
 #include "agent/several.h"
+#include "agent/switch.h"
+#include "agent/work.h"
 
 static simplex_rc decrypt_info(struct simplex_agent *a, struct sx_ratchet *r,
                                const struct sx_opened *o, struct sx_agent_msg *msg,
@@ -77,7 +86,7 @@ static simplex_rc ask_application(struct simplex_agent *a, const struct sx_conn 
     sx_event_init(&ev, SIMPLEX_EV_CONF, c->id);
     ev.conf = conf.id;
     ev.pq = c->pq_support;
-    ev.server = sx_server_text(&addr.server);
+    sx_event_set_server(&ev, &addr.server);
     sx_wr_raw(&ev.data, msg->info);
     return sx_emit(a, &ev);
 }

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The initiator's first steps: a queue of its own and the link to it (agent.md section 6.1). */
+#include "agent/address.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
+#include "agent/links.h"
 #include "agent/push.h"
 #include "agent/services.h"
 #include "agent/several.h"
+#include "agent/switch.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 simplex_rc sx_rcv_queue_keys(struct sx_rcv_queue *q)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The database as a file: its key, copies of it, and back. */
+#include "agent/event.h"
 #include "agent/network.h"
 
 #define KEY_MAX 1024
@@ -40,7 +41,7 @@ simplex_rc simplex_agent_rekey(simplex_agent *a, simplex_bytes key, bool raw_key
 
     if (a == NULL || !key_valid(key, raw_key))
         return SIMPLEX_E_ARG;
-    return sx_agent_run(a, do_rekey, &x, false);
+    return sx_agent_begin(a, do_rekey, &x);
 }
 
 /* With everything that calls before this one were promised, and without the events that were
@@ -64,7 +65,7 @@ simplex_rc simplex_agent_backup(simplex_agent *a, const char *path, simplex_byte
 
     if (a == NULL || !path_valid(path) || !key_valid(key, raw_key))
         return SIMPLEX_E_ARG;
-    return sx_agent_run(a, do_backup, &x, false);
+    return sx_agent_begin(a, do_backup, &x);
 }
 
 simplex_rc simplex_agent_restore(const char *path, simplex_bytes key, bool raw_key,

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Deleting a connection: its queues on the servers first, the rows when they are gone (6.9). */
+#include "agent/delete.h"
+#include "agent/event.h"
 #include "agent/farewell.h"
+#include "agent/route.h"
+#include "agent/switch.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 static simplex_rc gone(struct simplex_agent *a, int64_t conn)
 {
@@ -50,10 +55,9 @@ simplex_rc sx_queue_deleted(struct simplex_agent *a, const struct sx_rcv_queue *
         return rc;
     sx_rt_rcvq_remove(a, q->id);
     sx_event_init(&ev, SIMPLEX_EV_DEL_RCVQ, q->conn_id);
-    ev.server = sx_server_text(&q->server);
+    sx_event_set_server(&ev, &q->server);
     ev.rc = why;
-    if (detail != NULL)
-        ev.detail = sx_strdup(detail);
+    sx_event_set_detail(&ev, detail);
     rc = sx_emit(a, &ev);
     return rc == SIMPLEX_OK ? gone_if_last(a, q->conn_id) : rc;
 }

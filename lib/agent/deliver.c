@@ -4,9 +4,16 @@
  * has it the next, so that order holds whatever fails (agent.md section 6.7). The ratchet message
  * of a retry has the same bytes under a fresh per-queue nonce.
  */
+#include "agent/envelope.h"
+#include "agent/event.h"
 #include "agent/farewell.h"
+#include "agent/handshake.h"
 #include "agent/noise.h"
+#include "agent/resync.h"
+#include "agent/route.h"
 #include "agent/several.h"
+#include "agent/switch.h"
+#include "agent/work.h"
 
 static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp);
 
@@ -66,8 +73,7 @@ static simplex_rc give_up(struct simplex_agent *a, const struct sx_snd_queue *q,
     sx_event_init(&ev, SIMPLEX_EV_MERR, q->conn_id);
     ev.msg_id = id;
     ev.rc = why;
-    if (detail != NULL)
-        ev.detail = sx_strdup(detail);
+    sx_event_set_detail(&ev, detail);
     return sx_emit(a, &ev);
 }
 
@@ -265,11 +271,8 @@ static simplex_rc message_delivered(struct simplex_agent *a, struct sx_rt_sndq *
         return rc;
     sx_event_init(&ev, SIMPLEX_EV_SENT, conn);
     ev.msg_id = w->msg_id;
-    if (a->routed != NULL &&
-        (ev.server = sx_server_text(sx_client_server(a->routed->client))) == NULL) {
-        sx_event_clear(&ev);
-        return SIMPLEX_E_NOMEM;
-    }
+    if (a->routed != NULL)
+        sx_event_set_server(&ev, sx_client_server(a->routed->client));
     return sx_emit(a, &ev);
 }
 
@@ -281,8 +284,7 @@ static void warn(struct simplex_agent *a, const struct sx_rt_sndq *w, int64_t co
     sx_event_init(&ev, SIMPLEX_EV_MWARN, conn);
     ev.msg_id = w->msg_id;
     ev.rc = why;
-    if (detail != NULL)
-        ev.detail = sx_strdup(detail);
+    sx_event_set_detail(&ev, detail);
     sx_emit_now(a, &ev);
 }
 

@@ -5,6 +5,10 @@
  * too large leaves no gap for the peer to see.
  */
 #include "agent/agent.h"
+#include "agent/enqueue.h"
+#include "agent/resync.h"
+#include "agent/switch.h"
+#include "agent/work.h"
 
 #define ANSWERS_WAITING 500
 
@@ -160,8 +164,8 @@ simplex_rc sx_enqueue(struct simplex_agent *a, struct sx_conn *c, struct sx_agen
     c->has_snd_hash = true;
     *msg_id = c->last_id;
     /* The body is the tail of the message: what is stored for many is left out here. */
-    rc = store_message(a, c, o,
-                       sx_bytes(plain.p, plain.len - (o->body_id != 0 ? msg->body.len : 0)), padded);
+    rc = store_message(
+        a, c, o, sx_bytes(plain.p, plain.len - (o->body_id != 0 ? msg->body.len : 0)), padded);
     sx_free_secret(room, padded);
     if (rc == SIMPLEX_OK)
         rc = expect_receipt(a, c, o);

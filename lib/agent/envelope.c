@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The per-queue layer around every agent envelope (agent.md section 2). */
 #include "agent/agent.h"
+#include "agent/envelope.h"
+#include "agent/resync.h"
 
 #define SEND_CAP (SX_BLOCK + 512)
 

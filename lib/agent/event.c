@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Event objects: their life, their form in the database, their accessors. */
 #include "agent/agent.h"
+#include "agent/event.h"
+#include "agent/links.h"
+#include "agent/route.h"
 
 #define EVENT_FORM 1 /* first byte of the stored form; a newer one is refused, not guessed at */
 #define EVENT_CAP 70000
@@ -22,6 +25,38 @@ void sx_event_clear(struct simplex_event *ev)
     if (ev->json != NULL)
         sx_free_secret(ev->json, strlen(ev->json));
     memset(ev, 0, sizeof *ev);
+}
+
+struct simplex_event *sx_event_new(int32_t kind, int64_t conn)
+{
+    struct simplex_event *ev = sx_malloc(sizeof *ev);
+
+    if (ev != NULL)
+        sx_event_init(ev, kind, conn);
+    return ev;
+}
+
+void sx_event_delete(struct simplex_event *ev)
+{
+    if (ev != NULL)
+        sx_event_clear(ev);
+    sx_free(ev);
+}
+
+void sx_event_set_server(struct simplex_event *ev, const struct sx_server *server)
+{
+    ev->server = sx_server_text(server);
+    if (ev->server == NULL)
+        ev->data.bad = true;
+}
+
+void sx_event_set_detail(struct simplex_event *ev, const char *detail)
+{
+    if (detail == NULL)
+        return;
+    ev->detail = sx_strdup(detail);
+    if (ev->detail == NULL)
+        ev->data.bad = true;
 }
 
 static simplex_bytes text_of(const char *s)
@@ -86,7 +121,8 @@ simplex_rc sx_event_decode(simplex_bytes in, struct simplex_event *ev)
     server = sx_rd_large(&r);
     detail = sx_rd_large(&r);
     simplex_bytes data = sx_rd_take(&r, sx_rd_u32(&r));
-    if (ev->kind == SIMPLEX_EV_RSYNC && (ev->conf < SIMPLEX_SYNC_OK || ev->conf > SIMPLEX_SYNC_AGREED))
+    if (ev->kind == SIMPLEX_EV_RSYNC &&
+        (ev->conf < SIMPLEX_SYNC_OK || ev->conf > SIMPLEX_SYNC_AGREED))
         return SIMPLEX_E_DB_DAMAGED;
     if (!sx_rd_done(&r) || !is_text(server) || !is_text(detail) || data.len > EVENT_CAP)
         return SIMPLEX_E_DB_DAMAGED;
@@ -101,26 +137,45 @@ simplex_rc sx_event_decode(simplex_bytes in, struct simplex_event *ev)
 }
 
 static const char *const names[] = {
-    [SIMPLEX_EV_DEL_USER] = "DEL_USER", [SIMPLEX_EV_TEST] = "TEST",
-    [SIMPLEX_EV_SUSPENDED] = "SUSPENDED", [SIMPLEX_EV_INV] = "INV",           [SIMPLEX_EV_JOINED] = "JOINED",
-    [SIMPLEX_EV_CONF] = "CONF",         [SIMPLEX_EV_INFO] = "INFO",
-    [SIMPLEX_EV_CON] = "CON",           [SIMPLEX_EV_MSG] = "MSG",
-    [SIMPLEX_EV_SENT] = "SENT",         [SIMPLEX_EV_MWARN] = "MWARN",
-    [SIMPLEX_EV_MERR] = "MERR",         [SIMPLEX_EV_QCONT] = "QCONT",
-    [SIMPLEX_EV_UP] = "UP",             [SIMPLEX_EV_DOWN] = "DOWN",
-    [SIMPLEX_EV_CONNECT] = "CONNECT",   [SIMPLEX_EV_DISCONNECT] = "DISCONNECT",
-    [SIMPLEX_EV_END] = "END",           [SIMPLEX_EV_DELD] = "DELD",
-    [SIMPLEX_EV_DEL_RCVQ] = "DEL_RCVQ", [SIMPLEX_EV_DEL_CONN] = "DEL_CONN",
-    [SIMPLEX_EV_ERR] = "ERR",           [SIMPLEX_EV_REQ] = "REQ",
-    [SIMPLEX_EV_RCVD] = "RCVD",         [SIMPLEX_EV_RSYNC] = "RSYNC",
-    [SIMPLEX_EV_SWITCH] = "SWITCH",     [SIMPLEX_EV_LINK] = "LINK",
+    [SIMPLEX_EV_DEL_USER] = "DEL_USER",
+    [SIMPLEX_EV_TEST] = "TEST",
+    [SIMPLEX_EV_SUSPENDED] = "SUSPENDED",
+    [SIMPLEX_EV_INV] = "INV",
+    [SIMPLEX_EV_JOINED] = "JOINED",
+    [SIMPLEX_EV_CONF] = "CONF",
+    [SIMPLEX_EV_INFO] = "INFO",
+    [SIMPLEX_EV_CON] = "CON",
+    [SIMPLEX_EV_MSG] = "MSG",
+    [SIMPLEX_EV_SENT] = "SENT",
+    [SIMPLEX_EV_MWARN] = "MWARN",
+    [SIMPLEX_EV_MERR] = "MERR",
+    [SIMPLEX_EV_QCONT] = "QCONT",
+    [SIMPLEX_EV_UP] = "UP",
+    [SIMPLEX_EV_DOWN] = "DOWN",
+    [SIMPLEX_EV_CONNECT] = "CONNECT",
+    [SIMPLEX_EV_DISCONNECT] = "DISCONNECT",
+    [SIMPLEX_EV_END] = "END",
+    [SIMPLEX_EV_DELD] = "DELD",
+    [SIMPLEX_EV_DEL_RCVQ] = "DEL_RCVQ",
+    [SIMPLEX_EV_DEL_CONN] = "DEL_CONN",
+    [SIMPLEX_EV_ERR] = "ERR",
+    [SIMPLEX_EV_REQ] = "REQ",
+    [SIMPLEX_EV_RCVD] = "RCVD",
+    [SIMPLEX_EV_RSYNC] = "RSYNC",
+    [SIMPLEX_EV_SWITCH] = "SWITCH",
+    [SIMPLEX_EV_LINK] = "LINK",
     [SIMPLEX_EV_LDATA] = "LDATA",
     [SIMPLEX_EV_QINFO] = "QINFO",
-    [SIMPLEX_EV_NOTIFIER] = "NOTIFIER", [SIMPLEX_EV_FETCHED] = "FETCHED",
-    [SIMPLEX_EV_QMISS] = "QMISS",       [SIMPLEX_EV_QUEUE] = "QUEUE",
-    [SIMPLEX_EV_MSGNTF] = "MSGNTF",     [SIMPLEX_EV_SERVICE_UP] = "SERVICE_UP",
-    [SIMPLEX_EV_SERVICE_DOWN] = "SERVICE_DOWN", [SIMPLEX_EV_SERVICE_ALL] = "SERVICE_ALL",
-    [SIMPLEX_EV_SERVICE_END] = "SERVICE_END", [SIMPLEX_EV_PEEKED] = "PEEKED",
+    [SIMPLEX_EV_NOTIFIER] = "NOTIFIER",
+    [SIMPLEX_EV_FETCHED] = "FETCHED",
+    [SIMPLEX_EV_QMISS] = "QMISS",
+    [SIMPLEX_EV_QUEUE] = "QUEUE",
+    [SIMPLEX_EV_MSGNTF] = "MSGNTF",
+    [SIMPLEX_EV_SERVICE_UP] = "SERVICE_UP",
+    [SIMPLEX_EV_SERVICE_DOWN] = "SERVICE_DOWN",
+    [SIMPLEX_EV_SERVICE_ALL] = "SERVICE_ALL",
+    [SIMPLEX_EV_SERVICE_END] = "SERVICE_END",
+    [SIMPLEX_EV_PEEKED] = "PEEKED",
 };
 
 int32_t simplex_event_kind(const simplex_event *ev)

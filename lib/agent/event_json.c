@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "agent/agent.h"
+#include "agent/event.h"
+#include "agent/status.h"
 
 static const char *const integrity_names[] = { "OK", "SKIPPED", "BAD_ID", "DUPLICATE", "BAD_HASH" };
 

@@ -4,6 +4,7 @@
  * queues go at once, its sending queues when they have nothing left, or after two days. A row of
  * `farewells` stands for the wait; the connection is deleted in every other respect.
  */
+#include "agent/delete.h"
 #include "agent/farewell.h"
 
 simplex_rc sx_farewells_load(struct simplex_agent *a)

@@ -9,14 +9,19 @@
  * the queue before (and does not want it any more), SUB again brings the message just the same.
  * Where it has used GET, subscribing needs a new session.
  */
+#include "agent/event.h"
 #include "agent/network.h"
 #include "agent/push.h"
+#include "agent/receive.h"
+#include "agent/route.h"
+#include "agent/switch.h"
+#include "agent/work.h"
 
 #define ROUNDS_MAX 32 /* messages that are not the application's, in one fetch of one queue */
 
 struct sx_fetch { /* of one connection, while it lasts */
     struct sx_fetch *next;
-    struct simplex_event *room; /* FETCHED: made before anything is asked */
+    struct simplex_event *answer; /* FETCHED: made before anything is asked */
     int64_t conn;
     bool told;      /* with a row that is not on disk yet */
     unsigned left;  /* queues that have not answered */
@@ -41,7 +46,7 @@ static void free_first(struct sx_fetch **list)
     struct sx_fetch *f = *list;
 
     *list = f->next;
-    sx_free(f->room);
+    sx_event_delete(f->answer);
     sx_free(f->detail);
     sx_free(f);
 }
@@ -55,8 +60,8 @@ static bool make_job(struct sx_fetch **list, int64_t conn)
     f->conn = conn;
     f->next = *list;
     *list = f;
-    f->room = sx_malloc(sizeof *f->room);
-    return f->room != NULL;
+    f->answer = sx_event_new(SIMPLEX_EV_FETCHED, conn);
+    return f->answer != NULL;
 }
 
 void sx_fetches_free(struct simplex_agent *a)
@@ -65,9 +70,8 @@ void sx_fetches_free(struct simplex_agent *a)
         free_first(&a->fetches);
 }
 
-static void make_event(const struct sx_fetch *f, struct simplex_event *ev)
+static void fill_event(const struct sx_fetch *f, struct simplex_event *ev)
 {
-    sx_event_init(ev, SIMPLEX_EV_FETCHED, f->conn);
     ev->msg_id = f->msg_id;
     ev->conf = f->count;
     ev->rc = f->rc;
@@ -77,11 +81,9 @@ static void make_event(const struct sx_fetch *f, struct simplex_event *ev)
 
 static void tell_now(struct simplex_agent *a, struct sx_fetch *f)
 {
-    struct simplex_event ev;
-
-    make_event(f, &ev);
-    sx_emit_into(a, &ev, f->room);
-    f->room = NULL;
+    fill_event(f, f->answer);
+    sx_emit_made(a, f->answer);
+    f->answer = NULL;
 }
 
 /* Behind the MSG that it announces, and as durable as that. */
@@ -93,7 +95,8 @@ static simplex_rc tell_row(struct simplex_agent *a, const struct sx_fetch *f)
 
     if (rc != SIMPLEX_OK)
         return rc;
-    make_event(f, &ev);
+    sx_event_init(&ev, SIMPLEX_EV_FETCHED, f->conn);
+    fill_event(f, &ev);
     rc = sx_emit(a, &ev);
     if (!inside)
         sx_handler_end(a, rc);
@@ -237,6 +240,26 @@ static bool will_be_acked(const struct simplex_agent *a, int64_t queue)
     return k != NULL;
 }
 
+static void forget_notice(struct sx_rt_rcvq *q)
+{
+    sx_event_delete(q->fetched);
+    q->fetched = NULL;
+}
+
+/* MSGNTF is made before the message is taken: who waits for it must not do so in vain. */
+static bool make_notice(struct sx_rt_rcvq *q, simplex_bytes msg_id)
+{
+    forget_notice(q); /* of the same message, which comes again */
+    q->fetched = sx_event_new(SIMPLEX_EV_MSGNTF, q->conn);
+    if (q->fetched == NULL)
+        return false;
+    sx_wr_raw(&q->fetched->data, msg_id);
+    if (!q->fetched->data.bad)
+        return true;
+    forget_notice(q);
+    return false;
+}
+
 static void came(struct simplex_agent *a, struct sx_rt_rcvq *q, const struct sx_rsp *rsp)
 {
     struct sx_fetch *f = job_of(a, q->conn);
@@ -244,7 +267,10 @@ static void came(struct simplex_agent *a, struct sx_rt_rcvq *q, const struct sx_
     int64_t id = q->id;
     simplex_rc rc;
 
-    q->fetched = true;
+    if (!make_notice(q, rsp->msg.msg_id)) { /* it stays on the server */
+        finished(a, q, SIMPLEX_E_NOMEM, NULL);
+        return;
+    }
     sx_receive(a, id, rsp);
     q = sx_rt_rcvq_by_id(a, id);
     if (q == NULL || f == NULL)
@@ -257,7 +283,8 @@ static void came(struct simplex_agent *a, struct sx_rt_rcvq *q, const struct sx_
     rc = sx_store_rcv_msg_find(a->store, q->conn, id, rsp->msg.msg_id, &m);
     if (rc == SIMPLEX_OK) {
         f->msg_id = m.id;
-        q->fetched_ts = m.srv_ts;
+        if (q->fetched != NULL)
+            q->fetched->srv_ts = m.srv_ts;
         finished(a, q, SIMPLEX_OK, NULL);
     } else if (rc == SIMPLEX_E_NOT_FOUND && will_be_acked(a, id)) {
         q->fetch = SX_FETCH_CLEARING;
@@ -298,28 +325,17 @@ bool sx_fetch_takes(struct simplex_agent *a, struct sx_rt_rcvq *q, const struct 
 
 /* ---- acknowledged ---- */
 
-static void tell_acked(struct simplex_agent *a, const struct sx_rt_rcvq *q, const struct sx_ack *k)
-{
-    struct simplex_event ev;
-
-    sx_event_init(&ev, SIMPLEX_EV_MSGNTF, q->conn);
-    sx_wr_raw(&ev.data, sx_id_bytes(&k->msg_id));
-    ev.srv_ts = q->fetched_ts;
-    sx_emit_now(a, &ev);
-}
-
 void sx_fetch_acked(struct simplex_agent *a, const struct sx_ack *k, simplex_rc why,
                     const struct sx_rsp *rsp)
 {
     struct sx_rt_rcvq *q = sx_rt_rcvq_by_id(a, k->queue);
     bool gone = why == SIMPLEX_OK || (why == SIMPLEX_E_SERVER && !sx_is_temporary(why, rsp));
 
-    if (q == NULL || !q->fetched)
+    if (q == NULL || q->fetched == NULL)
         return;
-    if (gone) {
-        tell_acked(a, q, k);
-        q->fetched = false;
-        q->fetched_ts = 0;
+    if (gone && sx_bytes_eq(sx_id_bytes(&k->msg_id), sx_wr_bytes(&q->fetched->data))) {
+        sx_emit_made(a, q->fetched);
+        q->fetched = NULL;
     }
     if (q->fetch != SX_FETCH_CLEARING)
         return;
@@ -334,7 +350,8 @@ void sx_fetch_acked(struct simplex_agent *a, const struct sx_ack *k, simplex_rc 
 
 void sx_fetch_lost(struct simplex_agent *a, struct sx_rt_rcvq *q, simplex_rc why)
 {
-    q->got = q->subscribed_here = q->fetched = false;
+    q->got = q->subscribed_here = false;
+    forget_notice(q);
     if (q->fetch == SX_FETCH_CLEARING) /* what was asked is answered by the client itself */
         finished(a, q, why, NULL);
 }
@@ -478,7 +495,7 @@ simplex_rc simplex_agent_fetch(simplex_agent *a, const int64_t *conns, size_t n)
 
     if (a == NULL || (conns == NULL && n > 0))
         return SIMPLEX_E_ARG;
-    return sx_agent_run(a, do_fetch, &x, false);
+    return sx_agent_begin(a, do_fetch, &x);
 }
 
 static simplex_rc do_only_create(struct simplex_agent *a, void *p)
@@ -491,5 +508,5 @@ simplex_rc simplex_agent_only_create(simplex_agent *a, bool on)
 {
     struct args x = { .on = on };
 
-    return a == NULL ? SIMPLEX_E_ARG : sx_agent_run(a, do_only_create, &x, false);
+    return a == NULL ? SIMPLEX_E_ARG : sx_agent_begin(a, do_only_create, &x);
 }

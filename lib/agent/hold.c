@@ -9,7 +9,9 @@
  * itself waits with a later message: when all do, it is lost, and the earliest of them is next.
  */
 #include "agent/numbers.h"
+#include "agent/receive.h"
 #include "agent/several.h"
+#include "agent/subscribe.h"
 
 #define HOLD_AGAIN 1000 /* ms */
 

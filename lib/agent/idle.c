@@ -5,6 +5,7 @@
  * choose where they receive.
  */
 #include "agent/noise.h"
+#include "agent/route.h"
 
 /* Workers remember the server of their last attempt, to be woken when it is up. */
 static void mark_workers(struct simplex_agent *a)

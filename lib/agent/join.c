@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The joiner's first steps: from a link to the confirmation (agent.md section 6.1, 2 to 6). */
+#include "agent/address.h"
+#include "agent/enqueue.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
+#include "agent/links.h"
 #include "agent/several.h"
+#include "agent/work.h"
 
 #define INFO_MAX 14300 /* leaves room for the longest address of the reply queue */
 #define INFO_MAX_PQ 10500

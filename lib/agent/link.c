@@ -4,8 +4,13 @@
  * had none; the user part is replaced with LSET and all is dropped with LDEL. A command sends what
  * the row holds at that moment, so a repeat after a lost answer says the latest.
  */
+#include "agent/delete.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
+#include "agent/links.h"
 #include "agent/notice.h"
 #include "agent/several.h"
+#include "agent/work.h"
 
 /* ---- making ---- */
 
@@ -52,7 +57,7 @@ simplex_rc sx_create_short(struct simplex_agent *a, int64_t user, uint8_t type, 
     simplex_rc rc = sx_conn_begin(a, &c);
 
     memset(&q, 0, sizeof q);
-    if (rc == SIMPLEX_OK && told && c.rcv_queues > 1) { /* it is known before any server was asked */
+    if (rc == SIMPLEX_OK && told && c.rcv_queues > 1) { /* known before any server was asked */
         c.rcv_queues = 0;
         rc = sx_store_conn_update(a->store, &c);
     }
@@ -73,18 +78,20 @@ simplex_rc sx_create_short(struct simplex_agent *a, int64_t user, uint8_t type, 
     return rc;
 }
 
-bool sx_link_told(struct simplex_agent *a, int64_t queue)
+simplex_rc sx_link_told(struct simplex_agent *a, int64_t queue, bool *yes)
 {
     struct sx_link_row l;
-    bool told = sx_store_link_get(a->store, queue, &l) == SIMPLEX_OK && l.state == SX_LINK_TOLD;
+    simplex_rc rc = sx_store_link_get(a->store, queue, &l);
 
+    *yes = rc == SIMPLEX_OK && l.state == SX_LINK_TOLD;
     sx_wipe(&l, sizeof l);
-    return told;
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
 }
 
 simplex_rc sx_link_queue(struct simplex_agent *a, int64_t conn, struct sx_conn *c,
                          struct sx_rcv_queue *q)
 {
+    bool is_there = true;
     simplex_rc rc = sx_store_conn_get(a->store, conn, c);
 
     if (rc == SIMPLEX_OK && c->deleted)
@@ -94,10 +101,12 @@ simplex_rc sx_link_queue(struct simplex_agent *a, int64_t conn, struct sx_conn *
     if (rc != SIMPLEX_OK)
         return rc;
     rc = sx_store_rcvq_of(a->store, conn, 0, q);
-    if (rc == SIMPLEX_OK && c->state == SX_CONN_NEW && !sx_link_told(a, q->id)) {
-        sx_wipe(q, sizeof *q);
+    if (rc == SIMPLEX_OK && c->state == SX_CONN_NEW)
+        rc = sx_link_told(a, q->id, &is_there);
+    if (rc == SIMPLEX_OK && !is_there)
         rc = SIMPLEX_E_NOT_FOUND;
-    }
+    if (rc != SIMPLEX_OK)
+        sx_wipe(q, sizeof *q);
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_PROHIBITED : rc;
 }
 
@@ -330,6 +339,31 @@ static simplex_rc change_row(struct simplex_agent *a, struct sx_link_row *l,
     return rc;
 }
 
+static simplex_rc is_being_deleted(struct simplex_agent *a, int64_t conn, bool *yes)
+{
+    struct sx_command cmd = { .id = 0 };
+    simplex_rc rc = SIMPLEX_OK;
+
+    *yes = false;
+    while (!*yes && (rc = sx_store_command_next(a->store, conn, cmd.id, &cmd)) == SIMPLEX_OK)
+        *yes = cmd.tag == SX_C_LDEL;
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
+/* Not while LDEL is on its way: it would take the new one. */
+static simplex_rc add_link(struct simplex_agent *a, const struct sx_conn *c, struct sx_rcv_queue *q,
+                           const simplex_link_data *d)
+{
+    struct sx_link_row l = { .type = SX_SHORT_CONTACT, .state = SX_LINK_MADE };
+    bool waits;
+    simplex_rc rc = is_being_deleted(a, c->id, &waits);
+
+    if (rc == SIMPLEX_OK)
+        rc = waits ? SIMPLEX_E_PROHIBITED : add_row(a, c, q, &l, d);
+    sx_wipe(&l, sizeof l);
+    return rc;
+}
+
 simplex_rc sx_set_link_data(struct simplex_agent *a, int64_t conn, const simplex_link_data *d)
 {
     struct sx_conn c;
@@ -344,8 +378,7 @@ simplex_rc sx_set_link_data(struct simplex_agent *a, int64_t conn, const simplex
     if (rc == SIMPLEX_OK) {
         rc = change_row(a, &l, d);
     } else if (rc == SIMPLEX_E_NOT_FOUND && c.role == SX_ADDRESS) {
-        l = (struct sx_link_row){ .type = SX_SHORT_CONTACT, .state = SX_LINK_MADE };
-        rc = add_row(a, &c, &q, &l, d);
+        rc = add_link(a, &c, &q, d);
     } else if (rc == SIMPLEX_E_NOT_FOUND) {
         rc = SIMPLEX_E_PROHIBITED; /* the server chose no id for an invitation without data */
     }
@@ -354,6 +387,21 @@ simplex_rc sx_set_link_data(struct simplex_agent *a, int64_t conn, const simplex
     sx_wipe(&l, sizeof l);
     sx_wipe(&q, sizeof q);
     return rc;
+}
+
+/* An old copy of the database may be from before the address got its link: the server would refuse
+ * another one as long as it has that. Deleting needs no key of the link. */
+static simplex_rc delete_unknown(struct simplex_agent *a, const struct sx_conn *c, int64_t queue)
+{
+    bool waits;
+    simplex_rc rc =
+        c->role == SX_ADDRESS && c->state == SX_CONN_INVITED ? SIMPLEX_OK : SIMPLEX_E_PROHIBITED;
+
+    if (rc == SIMPLEX_OK)
+        rc = is_being_deleted(a, c->id, &waits);
+    return rc == SIMPLEX_OK && !waits
+               ? sx_command_add(a, c->id, SX_C_LDEL, queue, sx_bytes(NULL, 0))
+               : rc;
 }
 
 simplex_rc sx_delete_link_data(struct simplex_agent *a, int64_t conn)
@@ -366,7 +414,9 @@ simplex_rc sx_delete_link_data(struct simplex_agent *a, int64_t conn)
     if (rc != SIMPLEX_OK)
         return rc;
     rc = sx_store_link_get(a->store, q.id, &l);
-    if (rc == SIMPLEX_E_NOT_FOUND || (rc == SIMPLEX_OK && c.state == SX_CONN_NEW)) {
+    if (rc == SIMPLEX_E_NOT_FOUND) {
+        rc = delete_unknown(a, &c, q.id);
+    } else if (rc == SIMPLEX_OK && c.state == SX_CONN_NEW) {
         rc = SIMPLEX_E_PROHIBITED;
     } else if (rc == SIMPLEX_OK && l.state != SX_LINK_DROPPED) {
         l.state = SX_LINK_DROPPED;

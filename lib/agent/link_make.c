@@ -4,6 +4,8 @@
  * signed with the root key of the link, the link key is the hash of the fixed part, and both parts
  * are kept as the server will keep them. All of it is in the database before the server has it.
  */
+#include "agent/handshake.h"
+#include "agent/links.h"
 #include "agent/several.h"
 
 #define OWNER_KEY 32

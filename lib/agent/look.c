@@ -5,8 +5,14 @@
  * before LKEY is sent and is the sender's key when the link is joined, today or after a restart:
  * whoever is read an invitation once can join it, nobody else can.
  */
+#include "agent/address.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
+#include "agent/links.h"
+#include "agent/route.h"
 #include "agent/several.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 /* ---- the wish that waits for the data ---- */
 
@@ -278,7 +284,7 @@ static simplex_rc show(struct simplex_agent *a, const struct sx_conn *c, uint8_t
     sx_link_print(&link, &d->fixed.request, "simplex:");
     out.link = sx_wr_bytes(&link);
     sx_event_init(&ev, SIMPLEX_EV_LDATA, c->id);
-    ev.server = sx_server_text(&d->fixed.request.queues[0].server);
+    sx_event_set_server(&ev, &d->fixed.request.queues[0].server);
     sx_ldata_encode(&ev.data, &out);
     if (link.bad)
         ev.data.bad = true;

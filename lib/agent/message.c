@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages of a connection: ratchet, order, and what each kind does (section 6.8). */
+#include "agent/envelope.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
 #include "agent/numbers.h"
+#include "agent/receive.h"
+#include "agent/resync.h"
 #include "agent/rotation.h"
 #include "agent/several.h"
+#include "agent/switch.h"
+#include "agent/work.h"
 
 /* ---- the ratchet ---- */
 

@@ -3,7 +3,9 @@
  */
 #include "agent/network.h"
 #include "agent/noise.h"
+#include "agent/route.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 static bool is_online(int32_t network, bool online)
 {
@@ -86,7 +88,7 @@ simplex_rc simplex_agent_set_network(simplex_agent *a, int32_t network, bool onl
 
     if (a == NULL || network < SIMPLEX_NET_NONE || network > SIMPLEX_NET_OTHER)
         return SIMPLEX_E_ARG;
-    return sx_agent_run(a, do_set_network, &x, false);
+    return sx_agent_begin(a, do_set_network, &x);
 }
 
 void sx_network_run(struct simplex_agent *a)
@@ -131,7 +133,7 @@ static simplex_rc do_reconnect(struct simplex_agent *a, void *p)
 
 simplex_rc simplex_agent_reconnect(simplex_agent *a)
 {
-    return a == NULL ? SIMPLEX_E_ARG : sx_agent_run(a, do_reconnect, NULL, false);
+    return a == NULL ? SIMPLEX_E_ARG : sx_agent_begin(a, do_reconnect, NULL);
 }
 
 /* By the address as it stands in a list, or as events name it. */
@@ -176,5 +178,5 @@ simplex_rc simplex_agent_reconnect_user(simplex_agent *a, int64_t user, const ch
 {
     struct args x = { .user = user, .server = server };
 
-    return a == NULL ? SIMPLEX_E_ARG : sx_agent_run(a, do_reconnect_user, &x, false);
+    return a == NULL ? SIMPLEX_E_ARG : sx_agent_begin(a, do_reconnect_user, &x);
 }

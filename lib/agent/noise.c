@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Noise and the agent: settings, slots, statistics, and what is learnt from real messages. */
 #include "agent/noise.h"
+#include "agent/work.h"
 
 #define SLOTS_AT_ONCE 8  /* then the loop looks at its sockets again */
 #define DELAY_MAX 60000  /* ms: an application that is asleep is no example for an ACK */
@@ -77,7 +78,7 @@ simplex_rc simplex_agent_set_noise(simplex_agent *a, const simplex_noise *noise)
 
     if (a == NULL || rc != SIMPLEX_OK)
         return SIMPLEX_E_ARG;
-    return a->cfg.read_only ? SIMPLEX_E_PROHIBITED : sx_agent_run(a, do_set, &cfg, false);
+    return a->cfg.read_only ? SIMPLEX_E_PROHIBITED : sx_agent_begin(a, do_set, &cfg);
 }
 
 void sx_noise_network(struct simplex_agent *a, bool metered, bool paused)

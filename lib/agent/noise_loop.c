@@ -9,8 +9,11 @@
  * Every step takes a slot of the plan, so the beginning is no burst either: NEW, later SKEY, then
  * a SEND each time. What fails is tried again in a later slot.
  */
+#include "agent/envelope.h"
 #include "agent/noise.h"
+#include "agent/route.h"
 #include "agent/services.h"
+#include "agent/work.h"
 
 static void on_made(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp);
 static void on_secured(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp);

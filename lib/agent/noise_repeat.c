@@ -8,7 +8,10 @@
  * What is repeated is kept in memory only: it is ciphertext, but which contacts were written to
  * last is nobody's business on a disk.
  */
+#include "agent/envelope.h"
 #include "agent/noise.h"
+#include "agent/resync.h"
+#include "agent/route.h"
 
 static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp);
 

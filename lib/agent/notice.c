@@ -6,6 +6,7 @@
  * end. Each goes when its queue can be subscribed again, or is blocked without a notice.
  */
 #include "agent/notice.h"
+#include "agent/route.h"
 
 #include "store/notice.h"
 

@@ -5,7 +5,10 @@
  * sees them: with NEW where it takes them (SMP 17), with NKEY otherwise. NDEL takes them away.
  * A connection is one with notifications when one of its queues has a notifier.
  */
+#include "agent/event.h"
 #include "agent/push.h"
+#include "agent/route.h"
+#include "agent/work.h"
 
 static void mark(struct simplex_agent *a, int64_t queue, bool has)
 {
@@ -84,10 +87,9 @@ static simplex_rc tell(struct simplex_agent *a, const struct sx_rcv_queue *q, si
     struct simplex_event ev;
 
     sx_event_init(&ev, SIMPLEX_EV_NOTIFIER, q->conn_id);
-    ev.server = sx_server_text(&q->server);
+    sx_event_set_server(&ev, &q->server);
     ev.rc = why;
-    if (detail != NULL)
-        ev.detail = sx_strdup(detail);
+    sx_event_set_detail(&ev, detail);
     sx_wr_raw(&ev.data, ntf_id);
     return sx_emit(a, &ev);
 }

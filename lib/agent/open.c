@@ -2,10 +2,14 @@
 /* Opening and closing an agent. */
 #include <stdlib.h>
 
+#include "agent/event.h"
 #include "agent/farewell.h"
-#include "agent/noise.h"
 #include "agent/network.h"
+#include "agent/noise.h"
+#include "agent/promised.h"
+#include "agent/receive.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 #define SERVERS_MAX SX_USER_SERVERS_MAX
 #define KEY_MAX 1024
@@ -224,6 +228,8 @@ static void free_agent(struct simplex_agent *a)
     sx_tests_free(a);
     sx_free_acks(a);
     sx_lost_drop(a, NULL);
+    sx_promises_free(a);
+    sx_event_delete(a->life.tell);
     sx_events_drop(a);
     sx_age_closed(a);
     sx_store_close(a->store);

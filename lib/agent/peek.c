@@ -4,18 +4,11 @@
  * decryption with a copy of the ratchet in memory. Nothing is written and nothing acknowledged, so
  * the server keeps the message and the agent receives it later as if nobody had looked.
  */
+#include "agent/envelope.h"
+#include "agent/event.h"
+#include "agent/promised.h"
 #include "agent/push.h"
-
-static void show(struct simplex_agent *a, struct simplex_event *ev, simplex_rc why,
-                 const struct sx_rsp *rsp)
-{
-    ev->rc = why;
-    if (why == SIMPLEX_E_SERVER)
-        ev->detail = sx_smp_err_text(rsp);
-    if (why != SIMPLEX_OK)
-        sx_wr_reset(&ev->data);
-    sx_emit_now(a, ev);
-}
+#include "agent/route.h"
 
 /* Read before by the agent itself, but not acknowledged: the server does not know that. */
 static simplex_rc received_before(struct simplex_agent *a, const struct sx_rcv_queue *q,
@@ -61,7 +54,10 @@ static simplex_rc decrypt(struct simplex_agent *a, int64_t conn, simplex_bytes m
     if (rc == SIMPLEX_OK || sx_rc_is_store(rc))
         return rc;
     sx_sha256(msg, hash);
-    if (sx_store_rcv_hash_known(a->store, conn, hash, &known, NULL) != SIMPLEX_OK || !known)
+    simplex_rc found = sx_store_rcv_hash_known(a->store, conn, hash, &known, NULL);
+    if (found != SIMPLEX_OK)
+        return found;
+    if (!known)
         return rc;
     ev->conf = 0; /* acknowledged by the application, which the server does not know: nothing new */
     return SIMPLEX_OK;
@@ -95,69 +91,59 @@ static simplex_rc read_message(struct simplex_agent *a, const struct sx_rcv_queu
 static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp)
 {
     struct simplex_agent *a = user;
+    struct sx_promised *p = ctx;
+    struct simplex_event *ev = p->answer;
     struct sx_rcv_queue q;
-    struct simplex_event ev;
-    simplex_rc rc = sx_store_rcvq_get(a->store, (int64_t)(intptr_t)ctx, &q);
 
-    if (rc != SIMPLEX_OK)
-        return; /* only a damaged database has lost it meanwhile */
-    sx_event_init(&ev, SIMPLEX_EV_PEEKED, q.conn_id);
-    ev.server = sx_server_text(&q.server);
+    ev->rc = why;
+    if (why == SIMPLEX_E_SERVER)
+        ev->detail = sx_smp_err_text(rsp);
     if (why == SIMPLEX_OK && rsp->tag == SX_R_MSG) {
-        ev.conf = 1;
-        why = read_message(a, &q, rsp, &ev);
+        ev->conf = 1;
+        ev->rc = sx_store_rcvq_get(a->store, p->queue, &q);
+        if (ev->rc == SIMPLEX_OK)
+            ev->rc = read_message(a, &q, rsp, ev);
+        sx_wipe(&q, sizeof q);
     }
-    sx_wipe(&q, sizeof q);
-    show(a, &ev, why, rsp);
+    if (ev->rc == SIMPLEX_OK && ev->data.bad)
+        ev->rc = SIMPLEX_E_NOMEM;
+    if (ev->rc != SIMPLEX_OK)
+        sx_wr_reset(&ev->data);
+    sx_promise_keep(a, p);
 }
 
-static simplex_rc ask(struct simplex_agent *a, const struct sx_rcv_queue *q)
+static simplex_rc ask(struct simplex_agent *a, struct sx_promised *p)
 {
     static const struct sx_cmd get = { .tag = SX_GET };
-    struct sx_request req = { .cmd = &get,
-                              .entity = sx_id_bytes(&q->rcv_id),
-                              .key = &q->auth,
-                              .done = on_answer,
-                              .ctx = (void *)(intptr_t)q->id };
+    struct sx_request req = { .cmd = &get, .done = on_answer, .ctx = p };
     struct sx_rt_server *s;
+    struct sx_rcv_queue q;
+    simplex_rc rc = sx_store_rcvq_get(a->store, p->queue, &q);
 
-    return sx_request_send(a, q->conn_id, &q->server, &req, &s);
+    if (rc == SIMPLEX_OK) {
+        req.entity = sx_id_bytes(&q.rcv_id);
+        req.key = &q.auth;
+        rc = sx_request_send(a, q.conn_id, &q.server, &req, &s);
+    }
+    sx_wipe(&q, sizeof q);
+    return rc;
 }
 
-struct args {
-    int64_t conn;
-};
+static bool may_ask(struct simplex_agent *a, const struct sx_rcv_queue *q)
+{
+    (void)a;
+    return !q->deleted && q->rcv_id.len > 0;
+}
 
 static simplex_rc do_peek(struct simplex_agent *a, void *p)
 {
-    const struct args *x = p;
-    struct sx_rcv_queue q;
-    struct sx_conn c;
-    unsigned asked = 0;
-    simplex_rc rc = sx_store_conn_get(a->store, x->conn, &c);
+    static const struct sx_question how = { SIMPLEX_EV_PEEKED, may_ask, ask };
 
-    if (!a->cfg.read_only)
-        return SIMPLEX_E_PROHIBITED;
-    if (rc == SIMPLEX_OK && c.deleted)
-        rc = SIMPLEX_E_NOT_FOUND;
-    if (rc != SIMPLEX_OK)
-        return rc;
-    for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
-        rc = sx_store_rcvq_of(a->store, c.id, n, &q);
-        if (rc != SIMPLEX_OK || q.deleted || q.rcv_id.len == 0)
-            continue;
-        rc = ask(a, &q);
-        asked += rc == SIMPLEX_OK;
-    }
-    sx_wipe(&q, sizeof q);
-    if (rc != SIMPLEX_E_NOT_FOUND)
-        return rc;
-    return asked > 0 ? SIMPLEX_OK : SIMPLEX_E_PROHIBITED;
+    return a->cfg.read_only ? sx_promise_answers(a, *(const int64_t *)p, &how)
+                            : SIMPLEX_E_PROHIBITED;
 }
 
 simplex_rc simplex_agent_peek(simplex_agent *a, int64_t conn)
 {
-    struct args x = { .conn = conn };
-
-    return a == NULL ? SIMPLEX_E_ARG : sx_agent_run(a, do_peek, &x, false);
+    return a == NULL ? SIMPLEX_E_ARG : sx_agent_begin(a, do_peek, &conn);
 }

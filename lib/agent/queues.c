@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Public functions for connections with several queues. */
+#include "agent/address.h"
 #include "agent/check.h"
+#include "agent/handshake.h"
+#include "agent/route.h"
 #include "agent/several.h"
+#include "agent/switch.h"
 
 static bool valid_options(const simplex_connection_options *o)
 {

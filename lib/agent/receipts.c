@@ -5,6 +5,10 @@
  * are messages of the ratchet, with a number of their own, and are never answered by receipts.
  */
 #include "agent/agent.h"
+#include "agent/enqueue.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
+#include "agent/receive.h"
 
 simplex_rc sx_send_receipt(struct simplex_agent *a, struct sx_conn *c, const struct sx_receipt *r)
 {

@@ -4,11 +4,20 @@
  * agent.md section 2). Whatever cannot be read is shown as ERR and acknowledged: the queue must
  * not stand still for it.
  */
+#include "agent/address.h"
+#include "agent/enqueue.h"
+#include "agent/envelope.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
 #include "agent/network.h"
 #include "agent/noise.h"
 #include "agent/push.h"
+#include "agent/receive.h"
+#include "agent/resync.h"
 #include "agent/several.h"
+#include "agent/switch.h"
 #include "agent/unread.h"
+#include "agent/work.h"
 
 simplex_rc sx_open_server_layer(struct simplex_agent *a, const struct sx_rcv_queue *q,
                                 const struct sx_rsp *msg, struct sx_rcv_msg *out)
@@ -121,7 +130,7 @@ static simplex_rc drop_poison(struct simplex_agent *a, int64_t conn, int64_t msg
     sx_event_init(&ev, SIMPLEX_EV_ERR, conn);
     ev.msg_id = msg_id;
     ev.rc = SIMPLEX_E_TIMEOUT;
-    ev.detail = sx_strdup("not acknowledged");
+    sx_event_set_detail(&ev, "not acknowledged");
     return sx_emit(a, &ev);
 }
 

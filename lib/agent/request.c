@@ -4,7 +4,12 @@
  * as by an initiator, but its link goes to the address instead of to the application. What comes
  * back is the confirmation of the owner, who joined it.
  */
+#include "agent/address.h"
+#include "agent/envelope.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
 #include "agent/several.h"
+#include "agent/work.h"
 
 /* What NEW leads to: where the link goes, and what is said with it. */
 static void encode_target(struct sx_wr *w, const struct sx_queue_addr *to, simplex_bytes info)

@@ -6,6 +6,9 @@
  * that did not end properly, is noticed by the messages alone (resync.c).
  */
 #include "agent/agent.h"
+#include "agent/delete.h"
+#include "agent/event.h"
+#include "agent/resync.h"
 
 /* A handshake cannot go on with another ratchet: it may have been completed since the copy was
  * made, or would encrypt something else with the same keys. */

@@ -6,7 +6,12 @@
  * of the agreement. Our keys, their message and the state are written in one transaction, so that
  * a crash at any point continues the same attempt.
  */
+#include "agent/enqueue.h"
+#include "agent/envelope.h"
+#include "agent/event.h"
 #include "agent/numbers.h"
+#include "agent/receive.h"
+#include "agent/resync.h"
 #include "agent/several.h"
 #include "agent/switch_again.h"
 

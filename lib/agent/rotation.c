@@ -12,8 +12,9 @@
  * Times are those of the wall clock, in rows (SQL tables rotations and user_rotations): a device
  * that was off for a week goes on as if it had not been.
  */
-#include "agent/rotation.h"
 #include "agent/agent.h"
+#include "agent/rotation.h"
+#include "agent/switch.h"
 
 #define DAY (24 * 3600 * 1000LL)
 #define DEFAULT_SPREAD (3600 * 1000LL)
@@ -68,6 +69,55 @@ static int64_t retry_after(uint32_t attempts)
     return around(t < RETRY_MAX ? t : RETRY_MAX, 50);
 }
 
+/* ---- times ---- */
+
+static void plan_from(struct sx_rotation *r, int64_t now, int64_t in)
+{
+    r->planned_at = now;
+    r->due_at = now + in;
+}
+
+void sx_rotation_plan(struct sx_rotation *r, int64_t in)
+{
+    plan_from(r, sx_now_ms(), in);
+}
+
+void sx_rotation_plan_sooner(struct sx_rotation *r, int64_t in)
+{
+    int64_t now = sx_now_ms();
+
+    if (now + in < r->due_at)
+        plan_from(r, now, in);
+}
+
+void sx_rotation_never(struct sx_rotation *r)
+{
+    r->planned_at = 0;
+    r->due_at = SX_ROTATION_NEVER;
+}
+
+/* Planned by a clock that was ahead and has been set back: each waits as long as it was to wait,
+ * from now on. *more: there may be others. */
+static simplex_rc plan_again(struct simplex_agent *a, bool *more)
+{
+    struct sx_rotation r;
+    simplex_rc rc = SIMPLEX_OK;
+    int64_t conn;
+
+    for (int n = 0; rc == SIMPLEX_OK && n < SX_ROTATION_BATCH; n++) {
+        int64_t now = sx_now_ms();
+        rc = sx_store_rotation_ahead(a->store, now, &conn);
+        if (rc == SIMPLEX_OK)
+            rc = sx_store_rotation_get(a->store, conn, &r);
+        if (rc != SIMPLEX_OK)
+            break;
+        plan_from(&r, now, r.due_at - r.planned_at);
+        rc = sx_rotation_put(a, &r);
+    }
+    *more = rc == SIMPLEX_OK;
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
+}
+
 /* ---- rows ---- */
 
 bool sx_rotates(const struct sx_rotation_policy *p)
@@ -98,13 +148,13 @@ simplex_rc sx_rotation_policy(struct simplex_agent *a, int64_t user, const struc
 void sx_rotation_draw(struct sx_rotation *r, const struct sx_rotation_policy *p,
                       const struct sx_conn *c, bool spread)
 {
-    r->due_at = SX_ROTATION_NEVER;
+    sx_rotation_never(r);
     r->count_at = 0;
     r->running = false;
     r->unlisted = false;
     r->attempts = 0;
     if (p->every > 0)
-        r->due_at = sx_now_ms() + (spread ? sx_up_to(p->every) : around(p->every, p->jitter));
+        sx_rotation_plan(r, spread ? sx_up_to(p->every) : around(p->every, p->jitter));
     if (p->messages > 0) /* those that came: the numbers that the peer gives them may jump */
         r->count_at = c->received + 1 + around(p->messages, p->jitter);
 }
@@ -150,9 +200,7 @@ simplex_rc sx_rotation_message(struct simplex_agent *a, const struct sx_conn *c)
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
     r.count_at = 0; /* the peer, who counts along, does not say when */
-    int64_t at = sx_now_ms() + sx_up_to(sx_rotation_spread(&p));
-    if (at < r.due_at)
-        r.due_at = at;
+    sx_rotation_plan_sooner(&r, sx_up_to(sx_rotation_spread(&p)));
     return sx_rotation_put(a, &r);
 }
 
@@ -177,7 +225,7 @@ simplex_rc sx_rotation_ended(struct simplex_agent *a, int64_t conn, bool complet
         r.counts.failed++;
         r.attempts++;
         r.running = false;
-        r.due_at = sx_now_ms() + retry_after(r.attempts);
+        sx_rotation_plan(&r, retry_after(r.attempts));
     } else {
         return SIMPLEX_OK;
     }
@@ -202,7 +250,8 @@ static simplex_rc has_turn(struct simplex_agent *a, const struct sx_rotation_pol
         return SIMPLEX_OK;
     *yes = false;
     rc = sx_store_rotation_overdue(a->store, u->user, now, &waiting);
-    r->due_at = u->next_at + sx_up_to(pause_of_user(u, p) * (waiting < 1000 ? waiting : 1000));
+    sx_rotation_plan(r, u->next_at - now +
+                            sx_up_to(pause_of_user(u, p) * (waiting < 1000 ? waiting : 1000)));
     return rc;
 }
 
@@ -215,7 +264,7 @@ static simplex_rc started(struct simplex_agent *a, const struct sx_rotation_poli
     r->running = true;
     r->unlisted = false;
     r->counts.started++;
-    r->due_at = now + PATIENCE;
+    plan_from(r, now, PATIENCE);
     u->next_at = now + pause_of_user(u, p);
     return sx_store_user_rotation_put(a->store, u);
 }
@@ -229,7 +278,7 @@ static simplex_rc start(struct simplex_agent *a, const struct sx_conn *c, struct
     simplex_rc rc = sx_rotation_policy(a, c->user, r, &p);
 
     if (rc == SIMPLEX_OK && !sx_rotates(&p)) { /* its user's was taken back */
-        r->due_at = SX_ROTATION_NEVER;
+        sx_rotation_never(r);
         return sx_rotation_put(a, r);
     }
     if (rc == SIMPLEX_OK)
@@ -244,7 +293,7 @@ static simplex_rc start(struct simplex_agent *a, const struct sx_conn *c, struct
     if (rc == SIMPLEX_OK)
         rc = started(a, &p, &u, r);
     else if (!sx_rc_is_store(rc)) { /* under way, out of step, or no servers: later, others now */
-        r->due_at = sx_now_ms() + around(sx_rotation_spread(&p), 50);
+        sx_rotation_plan(r, around(sx_rotation_spread(&p), 50));
         rc = SIMPLEX_OK;
     }
     return rc == SIMPLEX_OK ? sx_rotation_put(a, r) : rc;
@@ -261,7 +310,7 @@ static simplex_rc give_up(struct simplex_agent *a, struct sx_rotation *r)
         return sx_rotation_ended(a, r->conn_id, false, SIMPLEX_E_TIMEOUT);
     if (rc == SIMPLEX_OK && phase < SIMPLEX_SWITCH_SECURED)
         return sx_switch_failed(a, r->conn_id, SIMPLEX_E_TIMEOUT, NULL);
-    r->due_at = sx_now_ms() + PATIENCE;
+    sx_rotation_plan(r, PATIENCE);
     return rc == SIMPLEX_OK ? sx_rotation_put(a, r) : rc;
 }
 
@@ -276,7 +325,7 @@ static simplex_rc due(struct simplex_agent *a, int64_t conn)
     if (rc != SIMPLEX_OK)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
     if (!sx_rotation_possible(&c)) { /* at its end, or not connected yet: sx_rotation_connected */
-        r.due_at = SX_ROTATION_NEVER;
+        sx_rotation_never(&r);
         return sx_rotation_put(a, &r);
     }
     return r.running ? give_up(a, &r) : start(a, &c, &r);
@@ -306,6 +355,7 @@ static simplex_rc run_due(struct simplex_agent *a)
 
 void sx_rotation_run(struct simplex_agent *a)
 {
+    bool more;
     simplex_rc rc;
 
     if ((!a->rotation.changed && sx_mono_ms() < a->rotation.at) || a->recover_at != 0 ||
@@ -314,11 +364,14 @@ void sx_rotation_run(struct simplex_agent *a)
     rc = sx_handler_begin(a);
     if (rc != SIMPLEX_OK)
         return;
-    rc = a->rotation.check ? sx_rotation_check_servers(a) : SIMPLEX_OK;
+    rc = plan_again(a, &more);
+    if (rc == SIMPLEX_OK && a->rotation.check)
+        rc = sx_rotation_check_servers(a);
     if (rc == SIMPLEX_OK)
         rc = run_due(a);
     sx_handler_end(a, rc);
-    a->rotation.changed = rc == SIMPLEX_OK && a->rotation.check; /* what was written is seen */
+    /* what was written is seen */
+    a->rotation.changed = rc == SIMPLEX_OK && (a->rotation.check || more);
     if (rc != SIMPLEX_OK) /* a row that makes no sense: not in every turn */
         a->rotation.at = sx_mono_ms() + LOOK_AGAIN;
     if (sx_store_dirty(a->store))

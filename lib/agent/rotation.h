@@ -43,6 +43,10 @@ simplex_rc sx_rotation_queue(struct simplex_agent *a, const struct sx_conn *c, i
 
 int64_t sx_up_to(int64_t max); /* 0 .. max, uniform but for 1 in 2^18 at the longest */
 bool sx_rotates(const struct sx_rotation_policy *p);
+/* Due in so many ms. A clock that is set back meanwhile makes it no longer. */
+void sx_rotation_plan(struct sx_rotation *r, int64_t in);
+void sx_rotation_plan_sooner(struct sx_rotation *r, int64_t in); /* unless it is due before */
+void sx_rotation_never(struct sx_rotation *r);
 int64_t sx_rotation_spread(const struct sx_rotation_policy *p);
 bool sx_rotation_possible(const struct sx_conn *c); /* now, or when its ratchet is in step */
 /* The policy that holds for r; an empty one when none does. */

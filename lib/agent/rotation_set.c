@@ -53,10 +53,8 @@ simplex_rc sx_rotation_check(struct simplex_agent *a, int64_t conn)
         rc = sx_rotation_queue(a, &c, &queue, &listed);
     if (rc != SIMPLEX_OK || listed)
         return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
-    int64_t at = sx_now_ms() + sx_up_to(sx_rotation_spread(&p));
     r.unlisted = true;
-    if (at < r.due_at)
-        r.due_at = at;
+    sx_rotation_plan_sooner(&r, sx_up_to(sx_rotation_spread(&p)));
     return sx_rotation_put(a, &r);
 }
 
@@ -184,7 +182,7 @@ static simplex_rc apply(struct simplex_agent *a, const struct sx_conn *c,
         return sx_rotation_put(a, &r);
     sx_rotation_draw(&r, p, c, true);
     if (!sx_rotation_possible(c))
-        r.due_at = SX_ROTATION_NEVER; /* until it is connected */
+        sx_rotation_never(&r); /* until it is connected */
     return sx_rotation_put(a, &r);
 }
 

@@ -4,6 +4,7 @@
  * contacts go through a proxy of ours, which one, and when directly after all. A relay stays with
  * its proxy as long as that does its part, so that as few servers as possible learn of it.
  */
+#include "agent/route.h"
 #include "agent/users.h"
 
 #include "client/hosts.h"

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages of the application, one or many at once. */
 #include "agent/agent.h"
+#include "agent/enqueue.h"
+#include "agent/handshake.h"
+#include "agent/resync.h"
 
 #define SHARED_MIN 64 /* shorter bodies are not worth a row of their own */
 #define PQ_FLAGS (SIMPLEX_SEND_PQ_ON | SIMPLEX_SEND_PQ_OFF)

@@ -3,19 +3,20 @@
  * Tests whether a server can be used for queues: a session of its own, a queue that is made,
  * secured as a sender would do, and deleted. The event tells the step that failed, and why.
  */
+#include "agent/event.h"
 #include "agent/network.h"
+#include "agent/route.h"
 #include "agent/users.h"
 
 #define TESTS_MAX 16 /* at a time */
 
 struct sx_server_test {
     struct sx_server_test *next;
-    int64_t id, user;
+    int64_t id;
     struct sx_client *client;
-    int32_t step; /* SIMPLEX_TEST_...: what is being done */
-    int32_t failed_step;
-    simplex_rc rc;
-    char *detail, *password;
+    struct simplex_event *answer; /* TEST: made before anything is done */
+    int32_t step;                 /* SIMPLEX_TEST_...: what is being done */
+    char *password;
     struct sx_keypair auth, dh, sender;
     struct sx_id rcv_id, snd_id;
     bool by_sender; /* the queue takes SKEY */
@@ -27,7 +28,7 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
 
 static void free_test(struct sx_server_test *t)
 {
-    sx_free(t->detail);
+    sx_event_delete(t->answer);
     if (t->password != NULL)
         sx_free_secret(t->password, strlen(t->password));
     sx_free_secret(t, sizeof *t);
@@ -46,17 +47,8 @@ static void unlink_test(struct simplex_agent *a, struct sx_server_test *t)
 /* t is gone afterwards. */
 static void finish(struct simplex_agent *a, struct sx_server_test *t)
 {
-    struct simplex_event ev;
-
-    sx_event_init(&ev, SIMPLEX_EV_TEST, 0);
-    ev.server = sx_server_text(sx_client_server(t->client));
-    ev.conf = t->id;
-    ev.user = t->user;
-    ev.rc = t->rc;
-    ev.phase = t->rc != SIMPLEX_OK ? t->failed_step : 0;
-    ev.detail = t->detail;
-    t->detail = NULL;
-    sx_emit_now(a, &ev);
+    sx_emit_made(a, t->answer);
+    t->answer = NULL;
     sx_client_drop(t->client);
     unlink_test(a, t);
     free_test(t);
@@ -64,11 +56,11 @@ static void finish(struct simplex_agent *a, struct sx_server_test *t)
 
 static void note_failure(struct sx_server_test *t, simplex_rc why, const struct sx_rsp *rsp)
 {
-    if (t->rc != SIMPLEX_OK) /* the first one is what matters */
+    if (t->answer->rc != SIMPLEX_OK) /* the first one is what matters */
         return;
-    t->rc = why;
-    t->failed_step = t->step;
-    t->detail = sx_smp_err_text(rsp);
+    t->answer->rc = why;
+    t->answer->phase = t->step;
+    t->answer->detail = sx_smp_err_text(rsp);
 }
 
 /* ---- steps ---- */
@@ -159,8 +151,8 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
     if (why != SIMPLEX_OK)
         note_failure(t, why, rsp);
     /* a queue that could not be secured is deleted all the same */
-    bool goes_on =
-        t->rc == SIMPLEX_OK || (t->step == SIMPLEX_TEST_SECURE && sx_client_is_up(t->client));
+    bool goes_on = t->answer->rc == SIMPLEX_OK ||
+                   (t->step == SIMPLEX_TEST_SECURE && sx_client_is_up(t->client));
     if (goes_on && (why = next_step(t)) != SIMPLEX_OK) {
         note_failure(t, why, NULL);
         goes_on = false;
@@ -230,6 +222,21 @@ struct args {
     int64_t test;
 };
 
+static struct simplex_event *make_answer(const struct args *x)
+{
+    struct simplex_event *ev = sx_event_new(SIMPLEX_EV_TEST, 0);
+
+    if (ev == NULL)
+        return NULL;
+    ev->conf = x->test;
+    ev->user = x->user;
+    ev->server = sx_server_text(&x->server);
+    if (ev->server != NULL)
+        return ev;
+    sx_event_delete(ev);
+    return NULL;
+}
+
 static simplex_rc make_test(const struct args *x, struct sx_server_test **out)
 {
     struct sx_server_test *t = sx_calloc(1, sizeof *t);
@@ -238,8 +245,10 @@ static simplex_rc make_test(const struct args *x, struct sx_server_test **out)
     *out = t;
     if (t == NULL)
         return SIMPLEX_E_NOMEM;
-    t->user = x->user;
+    t->id = x->test;
     t->step = SIMPLEX_TEST_CONNECT;
+    if ((t->answer = make_answer(x)) == NULL)
+        return SIMPLEX_E_NOMEM;
     if (x->password.len > 0 && (t->password = (char *)sx_memdup(x->password)) == NULL)
         return SIMPLEX_E_NOMEM;
     rc = sx_keypair_new(SX_ED25519, &t->auth);
@@ -262,12 +271,11 @@ static simplex_rc do_test(struct simplex_agent *a, void *p)
         rc = SIMPLEX_E_PROHIBITED;
     if (rc != SIMPLEX_OK)
         return rc;
+    x->test = ++a->last_test;
     rc = make_test(x, &t);
-    if (rc == SIMPLEX_OK) {
-        t->id = x->test = ++a->last_test;
-        /* an entity of its own: a session that exists proves nothing about a new one */
+    /* an entity of its own: a session that exists proves nothing about a new one */
+    if (rc == SIMPLEX_OK)
         rc = sx_net_client_of(a->net, &x->server, x->user, -t->id, &t->client);
-    }
     if (rc == SIMPLEX_OK && (rc = create(t)) != SIMPLEX_OK)
         sx_client_drop(t->client);
     if (rc != SIMPLEX_OK) {
@@ -296,7 +304,7 @@ simplex_rc simplex_agent_test_server(simplex_agent *a, int64_t user, const char 
     *test = 0;
     rc = sx_server_parse(sx_str(server), &x.server, &x.password);
     if (rc == SIMPLEX_OK)
-        rc = sx_agent_run(a, do_test, &x, false);
+        rc = sx_agent_begin(a, do_test, &x);
     if (rc == SIMPLEX_OK)
         *test = x.test;
     return rc;

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "agent/route.h"
 #include "agent/users.h"
 #include "client/hosts.h"
 

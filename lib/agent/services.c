@@ -6,7 +6,10 @@
  * which associates it anew. The same is done when the server counts other queues than we do, so a
  * difference mends itself. A server that refuses the service gets an ordinary client.
  */
+#include "agent/event.h"
+#include "agent/route.h"
 #include "agent/services.h"
+#include "agent/subscribe.h"
 
 #include "agent/users.h"
 

@@ -5,8 +5,15 @@
  * away holds nothing up: its queue moves, or is left out when another one is there.
  */
 #include "agent/command.h"
+#include "agent/envelope.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
+#include "agent/links.h"
+#include "agent/route.h"
 #include "agent/several.h"
+#include "agent/switch.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 #define AWAY_MAX 1 /* moves of a queue while another one is there already */
 
@@ -142,19 +149,21 @@ struct tally {
     unsigned made, unmade;
 };
 
-bool sx_has_link(struct simplex_agent *a, int64_t queue)
+simplex_rc sx_has_link(struct simplex_agent *a, int64_t queue, bool *yes)
 {
     struct sx_link_row l;
-    bool yes = sx_store_link_get(a->store, queue, &l) == SIMPLEX_OK;
+    simplex_rc rc = sx_store_link_get(a->store, queue, &l);
 
     sx_wipe(&l, sizeof l);
-    return yes;
+    *yes = rc == SIMPLEX_OK;
+    return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
 }
 
 /* One with a short link is not waited for: it waits for the others. */
 static simplex_rc count_queues(struct simplex_agent *a, int64_t conn, struct tally *t)
 {
     struct sx_rcv_queue q;
+    bool linked;
     simplex_rc rc = SIMPLEX_OK;
 
     *t = (struct tally){ 0 };
@@ -162,8 +171,12 @@ static simplex_rc count_queues(struct simplex_agent *a, int64_t conn, struct tal
         rc = sx_store_rcvq_of(a->store, conn, n, &q);
         if (rc != SIMPLEX_OK || q.deleted || q.replaces != 0)
             continue;
-        t->made += q.rcv_id.len > 0;
-        t->unmade += q.rcv_id.len == 0 && !sx_has_link(a, q.id);
+        if (q.rcv_id.len > 0) {
+            t->made++;
+            continue;
+        }
+        rc = sx_has_link(a, q.id, &linked);
+        t->unmade += rc == SIMPLEX_OK && !linked;
     }
     sx_wipe(&q, sizeof q);
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_OK : rc;
@@ -223,24 +236,22 @@ static simplex_rc move(struct simplex_agent *a, const struct sx_conn *c, struct 
     return sx_new_elsewhere(a, q, &server);
 }
 
-simplex_rc sx_queue_away(struct simplex_agent *a, struct sx_conn *c, const struct sx_command *cmd,
-                         bool *dropped)
+simplex_rc sx_queue_away(struct simplex_agent *a, struct sx_conn *c, const struct sx_command *cmd)
 {
     struct sx_rcv_queue q;
     struct tally t;
-    bool moved = false;
+    bool told, moved = false;
     simplex_rc rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
 
-    *dropped = false;
     if (rc == SIMPLEX_OK)
         rc = count_queues(a, c->id, &t);
-    if (rc == SIMPLEX_OK && sx_new_may_move(&q, cmd->data) && !sx_link_told(a, q.id) &&
+    if (rc == SIMPLEX_OK)
+        rc = sx_link_told(a, q.id, &told);
+    if (rc == SIMPLEX_OK && sx_new_may_move(&q, cmd->data) && !told &&
         (t.made == 0 || q.delete_errors < AWAY_MAX || sx_is_added(&q)))
         rc = move(a, c, &q, &moved);
-    if (rc == SIMPLEX_OK && !moved && t.made > 0 && !sx_is_added(&q)) {
+    if (rc == SIMPLEX_OK && !moved && t.made > 0 && !sx_is_added(&q))
         rc = leave_out(a, cmd, &q);
-        *dropped = true;
-    }
     sx_wipe(&q, sizeof q);
     return rc;
 }
@@ -395,10 +406,9 @@ simplex_rc sx_emit_queue(struct simplex_agent *a, int64_t conn, int64_t queue, i
     ev.conf = queue;
     ev.direction = direction;
     ev.phase = phase;
-    ev.server = sx_server_text(server);
+    sx_event_set_server(&ev, server);
     ev.rc = why;
-    if (detail != NULL)
-        ev.detail = sx_strdup(detail);
+    sx_event_set_detail(&ev, detail);
     return sx_emit(a, &ev);
 }
 
@@ -408,13 +418,15 @@ static simplex_rc rcv_failed(struct simplex_agent *a, struct sx_conn *c,
 {
     struct sx_rcv_queue q;
     struct tally t;
+    bool linked;
     simplex_rc rc = sx_store_rcvq_get(a->store, cmd->queue_id, &q);
 
     if (rc == SIMPLEX_OK)
         rc = count_queues(a, c->id, &t);
+    if (rc == SIMPLEX_OK)
+        rc = sx_has_link(a, q.id, &linked);
     if (rc == SIMPLEX_OK && q.replaces == 0 && !q.deleted &&
-        (sx_is_added(&q) ||
-         (cmd->tag == SX_C_NEW && t.made + t.unmade > 1 && !sx_has_link(a, q.id)))) {
+        (sx_is_added(&q) || (cmd->tag == SX_C_NEW && t.made + t.unmade > 1 && !linked))) {
         *handled = true;
         rc = sx_queue_drop(a, c, &q, why, detail);
     }

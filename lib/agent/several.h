@@ -12,7 +12,7 @@
 #ifndef SX_AGENT_SEVERAL_H
 #define SX_AGENT_SEVERAL_H
 
-#include "agent/agent.h"
+#include "agent/receive.h"
 
 #define SX_QUEUES_MAX SIMPLEX_QUEUES_MAX
 
@@ -40,9 +40,9 @@ simplex_rc sx_queues_unmade(struct simplex_agent *a, int64_t conn, bool *yes) SI
 simplex_rc sx_queues_made(struct simplex_agent *a, struct sx_conn *c,
                           simplex_bytes data) SIMPLEX_CHECK;
 /* NEW failed and will be tried again: the queue moves to another server, or is left out, with its
- * command (*dropped). */
-simplex_rc sx_queue_away(struct simplex_agent *a, struct sx_conn *c, const struct sx_command *cmd,
-                         bool *dropped) SIMPLEX_CHECK;
+ * command. */
+simplex_rc sx_queue_away(struct simplex_agent *a, struct sx_conn *c,
+                         const struct sx_command *cmd) SIMPLEX_CHECK;
 /* A command failed for good, or for too long. *handled: the connection does without that queue. */
 simplex_rc sx_several_failed(struct simplex_agent *a, struct sx_conn *c,
                              const struct sx_command *cmd, simplex_rc why, const char *detail,
@@ -51,7 +51,8 @@ simplex_rc sx_several_failed(struct simplex_agent *a, struct sx_conn *c,
 simplex_rc sx_list_queues(struct simplex_agent *a, const struct sx_conn *c, int64_t first,
                           struct sx_range v, struct sx_queue_addr list[SX_QUEUES_MAX], size_t most,
                           size_t *n) SIMPLEX_CHECK;
-bool sx_has_link(struct simplex_agent *a, int64_t queue); /* a short one */
+simplex_rc sx_has_link(struct simplex_agent *a, int64_t queue,
+                       bool *yes) SIMPLEX_CHECK; /* a short one */
 /* How many of the peer's queues are used: all that are good for it, or the first. */
 size_t sx_usable_queues(const struct sx_queue_addr *list, size_t n);
 /* Sending queues to list[1] and on, as they come with a link or a confirmation. */
@@ -128,8 +129,16 @@ simplex_rc sx_is_behind(struct simplex_agent *a, const struct sx_conn *c,
                         const struct sx_rcv_queue *q, bool *yes) SIMPLEX_CHECK;
 void sx_misses_check(struct simplex_agent *a); /* is a queue behind for too long? */
 
-/* ---- hold.c ---- */
+/* ---- hold.c: order between several queues ---- */
 
+simplex_rc sx_hold(struct simplex_agent *a, const struct sx_conn *c, const struct sx_rcv_queue *q,
+                   const struct sx_agent_msg *m, bool *hold) SIMPLEX_CHECK;
+/* New keys of the peer: in->hold, in->ext_id. */
+simplex_rc sx_hold_keys(struct simplex_agent *a, struct sx_conn *c, const struct sx_rcv_queue *q,
+                        struct sx_incoming *in) SIMPLEX_CHECK;
+void sx_held(struct simplex_agent *a, int64_t queue, int64_t ext_id); /* left on the server */
+void sx_held_release(struct simplex_agent *a, int64_t conn);  /* it may be its turn */
+void sx_held_check(struct simplex_agent *a);                  /* it has waited long enough */
 /* A message that cannot be read yet: may others bring what comes before it? */
 simplex_rc sx_hold_unread(struct simplex_agent *a, const struct sx_conn *c,
                           const struct sx_rcv_queue *q, simplex_rc why, bool *hold) SIMPLEX_CHECK;

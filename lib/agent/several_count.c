@@ -6,6 +6,8 @@
  *
  * The first messages also say whether the peer uses several queues at all (docs/protocol-notes.md).
  */
+#include "agent/event.h"
+#include "agent/route.h"
 #include "agent/several.h"
 #include "agent/unread.h"
 
@@ -23,7 +25,7 @@ static simplex_rc tell(struct simplex_agent *a, const struct sx_rcv_queue *q,
     ev.conf = q->id;
     sx_wr_i64(&ev.data, n->missed);
     sx_wr_i64(&ev.data, behind);
-    ev.server = sx_server_text(&q->server);
+    sx_event_set_server(&ev, &q->server);
     return sx_emit(a, &ev);
 }
 

@@ -10,7 +10,11 @@
  */
 #include <limits.h>
 
+#include "agent/enqueue.h"
+#include "agent/handshake.h"
 #include "agent/several.h"
+#include "agent/switch.h"
+#include "agent/work.h"
 
 bool sx_is_added(const struct sx_rcv_queue *q)
 {

@@ -4,8 +4,11 @@
  * server does not have (any more). A queue that is lost has its deliveries given up one by one, so
  * that each message whose last hope it was is reported, and goes when none is left.
  */
+#include "agent/handshake.h"
 #include "agent/several.h"
+#include "agent/switch.h"
 #include "agent/switch_again.h"
+#include "agent/work.h"
 
 /* ---- the peer adds one ---- */
 

@@ -5,6 +5,7 @@
  * pulled event was freed. A message received is such a row too, in its own table, deleted when it
  * is acknowledged. After a crash what is left is shown again.
  */
+#include "agent/event.h"
 #include "agent/farewell.h"
 #include "agent/network.h"
 #include "agent/unread.h"
@@ -81,20 +82,16 @@ static size_t count_pulled(struct simplex_agent *a)
     return n;
 }
 
-void sx_emit_into(struct simplex_agent *a, struct simplex_event *ev, struct simplex_event *room)
+void sx_emit_made(struct simplex_agent *a, struct simplex_event *ev)
 {
     /* answers that come too late, the end of sessions */
-    bool late = sx_ending(a, SX_SUSPENDED) && ev->kind != SIMPLEX_EV_SUSPENDED;
-
-    if (room == NULL || late) {
-        sx_event_clear(ev);
-        sx_free(room);
+    if (sx_ending(a, SX_SUSPENDED) && ev->kind != SIMPLEX_EV_SUSPENDED) {
+        sx_event_delete(ev);
         return;
     }
-    *room = *ev;
-    room->next = NULL;
-    *a->transient_end = room;
-    a->transient_end = &room->next;
+    ev->next = NULL;
+    *a->transient_end = ev;
+    a->transient_end = &ev->next;
 }
 
 void sx_emit_now(struct simplex_agent *a, struct simplex_event *ev)
@@ -102,9 +99,13 @@ void sx_emit_now(struct simplex_agent *a, struct simplex_event *ev)
     bool full = !matters(ev->kind) && count_pulled(a) >= PULL_AHEAD;
     struct simplex_event *room = full || ev->data.bad ? NULL : sx_malloc(sizeof *room);
 
-    if (room == NULL)
+    if (room == NULL) {
         sx_log(SX_LOG_WARN, "agent: no room for an event");
-    sx_emit_into(a, ev, room);
+        sx_event_clear(ev);
+        return;
+    }
+    *room = *ev;
+    sx_emit_made(a, room);
 }
 
 simplex_rc sx_emit_simple(struct simplex_agent *a, int32_t kind, int64_t conn)
@@ -117,6 +118,12 @@ simplex_rc sx_emit_simple(struct simplex_agent *a, int32_t kind, int64_t conn)
 
 simplex_rc sx_emit_err(struct simplex_agent *a, int64_t conn, simplex_rc why, const char *detail)
 {
+    return sx_emit_err_of(a, conn, NULL, why, detail);
+}
+
+simplex_rc sx_emit_err_of(struct simplex_agent *a, int64_t conn, const struct sx_server *server,
+                          simplex_rc why, const char *detail)
+{
     struct simplex_event ev;
     bool too_many;
     simplex_rc rc = sx_events_wait(a, conn, &too_many);
@@ -126,8 +133,9 @@ simplex_rc sx_emit_err(struct simplex_agent *a, int64_t conn, simplex_rc why, co
         return rc;
     sx_event_init(&ev, SIMPLEX_EV_ERR, conn);
     ev.rc = why;
-    if (detail != NULL)
-        ev.detail = sx_strdup(detail);
+    if (server != NULL)
+        sx_event_set_server(&ev, server);
+    sx_event_set_detail(&ev, detail);
     return sx_emit(a, &ev);
 }
 
@@ -143,8 +151,7 @@ simplex_rc sx_emit_rsync(struct simplex_agent *a, const struct sx_conn *c, simpl
     sx_event_init(&ev, SIMPLEX_EV_RSYNC, c->id);
     ev.conf = c->sync_state;
     ev.rc = why;
-    if (detail != NULL)
-        ev.detail = sx_strdup(detail);
+    sx_event_set_detail(&ev, detail);
     return sx_emit(a, &ev);
 }
 
@@ -209,9 +216,10 @@ static void handled(struct simplex_agent *a, const struct simplex_event *ev)
     if (rc != SIMPLEX_OK)
         return;
     rc = sx_store_event_delete(a->store, ev->row);
+    if (rc == SIMPLEX_OK)
+        rc = sx_unread_less(a, ev->conn);
     sx_handler_end(a, rc);
     sx_agent_lazy(a);
-    sx_unread_less(a, ev->conn);
 }
 
 static void no_event(struct simplex_agent *a, simplex_rc rc)

@@ -6,7 +6,11 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
+#include "agent/event.h"
 #include "agent/network.h"
+#include "agent/promised.h"
+#include "agent/route.h"
+#include "agent/status.h"
 
 #define JSON_MAX 4096 /* a server needs some 250; bounds the parser's work and depth */
 
@@ -81,81 +85,51 @@ simplex_rc simplex_event_queue(const simplex_event *ev, simplex_queue_status *ou
 
 /* ---- QUE ---- */
 
-static void show(struct simplex_agent *a, const struct sx_rt_rcvq *q, simplex_rc why,
-                 const struct sx_rsp *rsp)
-{
-    struct simplex_event ev;
-
-    sx_event_init(&ev, SIMPLEX_EV_QINFO, q->conn);
-    ev.server = sx_server_text(sx_client_server(q->server->client));
-    ev.rc = why;
-    if (why == SIMPLEX_OK)
-        ev.rc = sx_queue_status_parse(rsp->info.json, &ev.queue);
-    else
-        ev.detail = sx_smp_err_text(rsp);
-    sx_emit_now(a, &ev);
-}
-
 static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp *rsp)
 {
     struct simplex_agent *a = user;
-    const struct sx_rt_rcvq *q = sx_rt_rcvq_by_id(a, (int64_t)(intptr_t)ctx);
+    struct sx_promised *p = ctx;
 
-    if (q != NULL) /* else it was deleted meanwhile */
-        show(a, q, why, rsp);
+    /* Deleted meanwhile; but after a failure of the disk the tables are empty for a while. */
+    if (sx_rt_rcvq_by_id(a, p->queue) == NULL && a->recover_at == 0) {
+        sx_promise_forget(a, p);
+        return;
+    }
+    p->answer->rc = why;
+    if (why == SIMPLEX_OK)
+        p->answer->rc = sx_queue_status_parse(rsp->info.json, &p->answer->queue);
+    else
+        p->answer->detail = sx_smp_err_text(rsp);
+    sx_promise_keep(a, p);
 }
 
-static simplex_rc ask(const struct sx_rt_rcvq *q)
+static simplex_rc ask(struct simplex_agent *a, struct sx_promised *p)
 {
     static const struct sx_cmd que = { .tag = SX_QUE };
-    struct sx_request req = { .cmd = &que,
-                              .entity = sx_id_bytes(q->rcv_id),
-                              .key = q->auth,
-                              .done = on_answer,
-                              .ctx = (void *)(intptr_t)q->id };
+    const struct sx_rt_rcvq *q = sx_rt_rcvq_by_id(a, p->queue);
+    struct sx_request req = {
+        .cmd = &que, .entity = sx_id_bytes(q->rcv_id), .key = q->auth, .done = on_answer, .ctx = p
+    };
 
     return sx_client_send(q->server->client, &req);
 }
 
-struct args {
-    int64_t conn;
-    size_t index;
-    simplex_server_status *out;
-};
+static bool may_ask(struct simplex_agent *a, const struct sx_rcv_queue *q)
+{
+    return sx_rt_rcvq_by_id(a, q->id) != NULL;
+}
 
 static simplex_rc do_query(struct simplex_agent *a, void *p)
 {
-    const struct args *x = p;
-    struct sx_rcv_queue q;
-    struct sx_conn c;
-    unsigned asked = 0;
-    simplex_rc rc = sx_ending(a, SX_SUSPENDED) ? SIMPLEX_E_SUSPENDED : SIMPLEX_OK;
+    static const struct sx_question how = { SIMPLEX_EV_QINFO, may_ask, ask };
 
-    if (rc == SIMPLEX_OK)
-        rc = sx_store_conn_get(a->store, x->conn, &c);
-    if (rc == SIMPLEX_OK && c.deleted)
-        rc = SIMPLEX_E_NOT_FOUND;
-    if (rc != SIMPLEX_OK)
-        return rc;
-    for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
-        rc = sx_store_rcvq_of(a->store, c.id, n, &q);
-        const struct sx_rt_rcvq *rt = rc == SIMPLEX_OK ? sx_rt_rcvq_by_id(a, q.id) : NULL;
-        if (rt == NULL)
-            continue;
-        rc = ask(rt);
-        asked += rc == SIMPLEX_OK;
-    }
-    sx_wipe(&q, sizeof q);
-    if (rc != SIMPLEX_E_NOT_FOUND)
-        return rc;
-    return asked > 0 ? SIMPLEX_OK : SIMPLEX_E_PROHIBITED;
+    return sx_ending(a, SX_SUSPENDED) ? SIMPLEX_E_SUSPENDED
+                                      : sx_promise_answers(a, *(const int64_t *)p, &how);
 }
 
 simplex_rc simplex_agent_query_queues(simplex_agent *a, int64_t conn)
 {
-    struct args x = { .conn = conn };
-
-    return a == NULL ? SIMPLEX_E_ARG : sx_agent_run(a, do_query, &x, false);
+    return a == NULL ? SIMPLEX_E_ARG : sx_agent_begin(a, do_query, &conn);
 }
 
 /* ---- subscriptions ---- */
@@ -174,6 +148,11 @@ static void show_counts(const struct sx_rt_server *s, simplex_server_status *out
     out->sent = (int64_t)s->served.sent;
     out->send_errors = (int64_t)s->served.send_errors;
 }
+
+struct args {
+    size_t index;
+    simplex_server_status *out;
+};
 
 static simplex_rc do_server(struct simplex_agent *a, void *p)
 {

@@ -4,12 +4,18 @@
  * chunks, and again after each reconnection (agent.md section 8.3). UP and DOWN tell which
  * connections receive.
  */
+#include "agent/event.h"
 #include "agent/network.h"
 #include "agent/noise.h"
 #include "agent/notice.h"
 #include "agent/push.h"
+#include "agent/receive.h"
+#include "agent/route.h"
 #include "agent/services.h"
+#include "agent/subscribe.h"
+#include "agent/switch.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 /* ---- at start ---- */
 
@@ -124,19 +130,21 @@ static void chunk_done(struct simplex_agent *a, struct sx_rt_server *s)
 
 /* ---- SUB ---- */
 
-static void lost(struct simplex_agent *a, int64_t queue, int64_t conn, simplex_rc why,
+static void lost(struct simplex_agent *a, const struct sx_rt_rcvq *q, simplex_rc why,
                  const struct sx_rsp *rsp)
 {
+    const struct sx_server *server = sx_client_server(q->server->client);
+    int64_t conn = q->conn; /* q may leave the tables */
     char *detail = sx_smp_err_text(rsp);
     bool expected;
     simplex_rc rc = sx_handler_begin(a);
 
     if (rc == SIMPLEX_OK) {
-        rc = sx_notice_answer(a, queue, rsp);
+        rc = sx_notice_answer(a, q->id, rsp);
         if (rc == SIMPLEX_OK)
-            rc = sx_switch_sub_refused(a, queue, why, detail, &expected);
+            rc = sx_switch_sub_refused(a, q->id, why, detail, &expected);
         if (rc == SIMPLEX_OK && !expected)
-            rc = sx_emit_err(a, conn, why, detail);
+            rc = sx_emit_err_of(a, conn, server, why, detail);
         sx_handler_end(a, rc);
     }
     sx_free(detail);
@@ -180,7 +188,7 @@ static void on_answer(void *user, void *ctx, simplex_rc why, const struct sx_rsp
         q->want = false;
         q->lost = true;
         sx_nothing_shown(a, q->id);
-        lost(a, q->id, q->conn, why, rsp);
+        lost(a, q, why, rsp);
     }
 }
 
@@ -326,9 +334,9 @@ void sx_on_down(void *user, struct sx_client *c, simplex_rc why)
 
 /*
  * Who has taken the subscription over may be ourselves: a SUB of our last session, or of the run
- * before, that was held up on its way and came behind the one of this session. Nobody listens there.
- * Or a server that collects its ENDs tells of a time before our last SUB. So soon after that an END
- * is not believed; but another one is, since with another client we do not fight.
+ * before, that was held up on its way and came behind the one of this session. Nobody listens
+ * there. Or a server that collects its ENDs tells of a time before our last SUB. So soon after that
+ * an END is not believed; but another one is, since with another client we do not fight.
  */
 #define END_DOUBTED 30000        /* ms since the answer to our SUB: twice what servers collect */
 #define END_DOUBTED_ONCE 600000 /* ms */
@@ -350,6 +358,7 @@ static bool is_doubtful(struct sx_rt_rcvq *q)
 
 static void unsubscribed(struct simplex_agent *a, struct sx_rt_rcvq *q, int32_t kind)
 {
+    struct simplex_event ev;
     simplex_rc rc;
 
     q->subscribed_here = false;
@@ -369,7 +378,9 @@ static void unsubscribed(struct simplex_agent *a, struct sx_rt_rcvq *q, int32_t 
     rc = sx_handler_begin(a);
     if (rc != SIMPLEX_OK)
         return;
-    rc = sx_emit_simple(a, kind, q->conn);
+    sx_event_init(&ev, kind, q->conn);
+    sx_event_set_server(&ev, sx_client_server(q->server->client));
+    rc = sx_emit(a, &ev);
     sx_handler_end(a, rc);
 }
 

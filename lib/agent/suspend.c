@@ -7,7 +7,10 @@
  * is written until simplex_agent_resume: a system may freeze or end the process at any moment. What
  * memory held is read from the rows again afterwards, as after a failure of the database.
  */
+#include "agent/event.h"
 #include "agent/network.h"
+#include "agent/subscribe.h"
+#include "agent/work.h"
 
 /* ---- is a kind of operation at its end ---- */
 
@@ -55,14 +58,6 @@ static bool is_done(const struct simplex_agent *a, enum sx_life phase)
 
 /* ---- the end ---- */
 
-static void emit_suspended(struct simplex_agent *a)
-{
-    struct simplex_event ev;
-
-    sx_event_init(&ev, SIMPLEX_EV_SUSPENDED, 0);
-    sx_emit_now(a, &ev);
-}
-
 static void finish(struct simplex_agent *a)
 {
     sx_tests_end(a, false, SIMPLEX_E_SUSPENDED);
@@ -71,8 +66,9 @@ static void finish(struct simplex_agent *a)
         return; /* told by ERR: the rows of before hold, and recovery comes first */
     a->life.phase = SX_SUSPENDED;
     sx_network_apply(a);
-    if (a->life.tell)
-        emit_suspended(a);
+    if (a->life.tell != NULL)
+        sx_emit_made(a, a->life.tell);
+    a->life.tell = NULL;
 }
 
 void sx_suspend_run(struct simplex_agent *a)
@@ -103,16 +99,20 @@ int64_t sx_suspend_alarm(const struct simplex_agent *a)
 static simplex_rc do_suspend(struct simplex_agent *a, void *p)
 {
     int64_t ms = *(const int64_t *)p;
+    struct simplex_event *tell = NULL; /* who gives time waits for it: it must not get lost */
 
     if (a->cfg.read_only)
         return SIMPLEX_E_PROHIBITED;
+    if (ms > 0 && (tell = sx_event_new(SIMPLEX_EV_SUSPENDED, 0)) == NULL)
+        return SIMPLEX_E_NOMEM;
     if (a->life.phase == SX_SUSPENDED) {
-        if (ms > 0)
-            emit_suspended(a); /* who asks waits for it */
+        if (tell != NULL)
+            sx_emit_made(a, tell);
         return SIMPLEX_OK;
     }
     a->life.deadline = sx_mono_ms() + ms;
-    a->life.tell = ms > 0;
+    sx_event_delete(a->life.tell); /* of a call before, which this one replaces */
+    a->life.tell = tell;
     if (a->life.phase == SX_ACTIVE)
         a->life.phase = SX_END_RECEIVING;
     sx_network_apply(a);
@@ -129,7 +129,7 @@ simplex_rc simplex_agent_suspend(simplex_agent *a, int64_t ms)
         return SIMPLEX_E_ARG;
     if (ms > SX_MS_MAX)
         ms = SX_MS_MAX;
-    return sx_agent_run(a, do_suspend, &ms, false);
+    return sx_agent_begin(a, do_suspend, &ms);
 }
 
 /* It was not suspended yet: what was left on the servers meanwhile is asked for again. */
@@ -162,5 +162,5 @@ static simplex_rc do_resume(struct simplex_agent *a, void *p)
 
 simplex_rc simplex_agent_resume(simplex_agent *a)
 {
-    return a == NULL ? SIMPLEX_E_ARG : sx_agent_run(a, do_resume, NULL, false);
+    return a == NULL ? SIMPLEX_E_ARG : sx_agent_begin(a, do_resume, NULL);
 }

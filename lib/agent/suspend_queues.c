@@ -13,6 +13,8 @@
 #include "agent/check.h"
 #include "agent/several.h"
 #include "agent/suspend_queues.h"
+#include "agent/switch.h"
+#include "agent/work.h"
 
 static bool may_suspend(const struct sx_conn *c)
 {

@@ -6,6 +6,9 @@
  * what it has to say is said, or said again, when messages are read again. Who has heard it already
  * ignores it.
  */
+#include "agent/handshake.h"
+#include "agent/resync.h"
+#include "agent/switch.h"
 #include "agent/switch_again.h"
 
 static simplex_rc say(struct simplex_agent *a, struct sx_conn *c, enum sx_msg_tag tag,

@@ -7,10 +7,17 @@
  *
  * Where this is stands in the row of the old queue; the new one names the one it replaces.
  */
+#include "agent/enqueue.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
+#include "agent/resync.h"
 #include "agent/rotation.h"
+#include "agent/route.h"
 #include "agent/several.h"
+#include "agent/switch.h"
 #include "agent/switch_again.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 simplex_rc sx_emit_switch(struct simplex_agent *a, int64_t conn, int32_t direction, int32_t phase,
                           const struct sx_server *server, simplex_rc why, const char *detail)
@@ -26,10 +33,9 @@ simplex_rc sx_emit_switch(struct simplex_agent *a, int64_t conn, int32_t directi
     sx_event_init(&ev, SIMPLEX_EV_SWITCH, conn);
     ev.direction = direction;
     ev.phase = phase;
-    ev.server = sx_server_text(server);
+    sx_event_set_server(&ev, server);
     ev.rc = why;
-    if (detail != NULL)
-        ev.detail = sx_strdup(detail);
+    sx_event_set_detail(&ev, detail);
     return sx_emit(a, &ev);
 }
 
@@ -501,7 +507,7 @@ simplex_rc sx_switch_deleted(struct simplex_agent *a, const struct sx_rcv_queue 
     if (rc == SIMPLEX_OK)
         rc = tell(a, SIMPLEX_SWITCH_COMPLETED, &q);
     if (rc == SIMPLEX_OK && why != SIMPLEX_OK)
-        rc = sx_emit_err(a, gone->conn_id, why, detail);
+        rc = sx_emit_err_of(a, gone->conn_id, &gone->server, why, detail);
     sx_wipe(&q, sizeof q);
     return rc == SIMPLEX_E_NOT_FOUND ? SIMPLEX_E_DB_DAMAGED : rc;
 }

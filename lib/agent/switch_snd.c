@@ -10,8 +10,12 @@
  * only, because in the old one they would overtake QTEST; should the new server be away they go
  * through both, and should it refuse, through the old one as if nothing had happened.
  */
+#include "agent/enqueue.h"
+#include "agent/handshake.h"
 #include "agent/several.h"
+#include "agent/switch.h"
 #include "agent/switch_again.h"
+#include "agent/work.h"
 
 #define KEEP_SENT 512 /* messages for the new queue: what the old one can hold, and more */
 

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runtime tables: what the network is doing for which queue. Small, rebuilt from the database. */
+#include "agent/event.h"
 #include "agent/push.h"
+#include "agent/route.h"
 #include "agent/services.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 static size_t by_id(int64_t id)
 {
@@ -117,6 +120,7 @@ static void rcvq_free(struct sx_rt_rcvq *q)
 {
     sx_free(q->rcv_id);
     sx_free(q->held);
+    sx_event_delete(q->fetched);
     if (q->auth != NULL)
         sx_free_secret(q->auth, sizeof *q->auth);
     sx_free(q);

@@ -4,14 +4,19 @@
  * each turn. Order within a turn: rows are committed, then commands go to servers, then callers
  * return and events are shown. What the callback does starts the next transaction of the turn.
  */
+#include "agent/event.h"
 #include "agent/farewell.h"
 #include "agent/network.h"
 #include "agent/noise.h"
 #include "agent/push.h"
+#include "agent/receive.h"
 #include "agent/rotation.h"
+#include "agent/route.h"
 #include "agent/services.h"
 #include "agent/several.h"
+#include "agent/subscribe.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 #define ROUNDS 16          /* event rounds before the loop looks at its sockets again */
 #define REPORT_EVERY 60000 /* a disk that stays full is reported once a minute */
@@ -69,7 +74,7 @@ static void finish_calls(struct simplex_agent *a, simplex_rc rc)
     while (a->committing != NULL) {
         struct sx_call *c = a->committing;
         a->committing = c->next;
-        if (rc != SIMPLEX_OK)
+        if (rc != SIMPLEX_OK && !c->begins)
             c->rc = rc;
         c->done = true; /* c belongs to its caller again, once the lock is free */
         uv_cond_signal(&c->finished);
@@ -244,6 +249,7 @@ simplex_rc sx_agent_call(struct simplex_agent *a, struct sx_call *c)
     }
     a->inside++;
     c->next = NULL;
+    c->rc = SIMPLEX_E_CLOSED; /* until it has run */
     c->done = false;
     *a->calls_end = c;
     a->calls_end = &c->next;
@@ -259,6 +265,14 @@ simplex_rc sx_agent_run(struct simplex_agent *a, simplex_rc (*fn)(struct simplex
                         void *arg, bool wants_store)
 {
     struct sx_call call = { .fn = fn, .arg = arg, .wants_store = wants_store };
+
+    return sx_agent_call(a, &call);
+}
+
+simplex_rc sx_agent_begin(struct simplex_agent *a, simplex_rc (*fn)(struct simplex_agent *, void *),
+                          void *arg)
+{
+    struct sx_call call = { .fn = fn, .arg = arg, .begins = true };
 
     return sx_agent_call(a, &call);
 }
@@ -307,7 +321,7 @@ static int64_t next_work(struct simplex_agent *a)
 
 static void set_alarm(struct simplex_agent *a)
 {
-    /* What is due while the store recovers waits for that: an alarm for it would ring without end. */
+    /* What is due while the store recovers waits for that: an alarm for it would never stop. */
     int64_t at = a->recover_at != 0 ? a->recover_at : next_work(a), now = sx_mono_ms();
 
     if (sx_ending(a, SX_SUSPENDED)) { /* only calls wake it */

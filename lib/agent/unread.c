@@ -12,6 +12,7 @@
  * Requests to an address have a bound of their own (address.c), what else comes there is not the
  * doing of somebody who could be made to wait.
  */
+#include "agent/subscribe.h"
 #include "agent/unread.h"
 
 bool sx_event_is_of_peer(int32_t kind)
@@ -57,21 +58,32 @@ void sx_unread_left(struct simplex_agent *a, int64_t queue)
         rt->left = a->left = true;
 }
 
-void sx_unread_less(struct simplex_agent *a, int64_t conn)
+static simplex_rc ask_again(struct simplex_agent *a, int64_t conn)
 {
     struct sx_rcv_queue q;
-    int64_t waiting;
+    simplex_rc rc = SIMPLEX_OK;
 
-    if (!a->left || conn == 0 ||
-        sx_store_event_count(a->store, conn, SX_EVENTS_WAITING, &waiting) != SIMPLEX_OK ||
-        waiting > SX_EVENTS_WAITING / 2)
-        return;
-    for (unsigned n = 0; sx_store_rcvq_of(a->store, conn, n, &q) == SIMPLEX_OK; n++) {
-        struct sx_rt_rcvq *rt = sx_rt_rcvq_by_id(a, q.id);
+    for (unsigned n = 0; rc == SIMPLEX_OK; n++) {
+        rc = sx_store_rcvq_of(a->store, conn, n, &q);
+        struct sx_rt_rcvq *rt = rc == SIMPLEX_OK ? sx_rt_rcvq_by_id(a, q.id) : NULL;
         if (rt != NULL && rt->left) {
             rt->left = false;
             sx_subscribe_again(rt);
         }
     }
     sx_wipe(&q, sizeof q);
+    return rc;
+}
+
+simplex_rc sx_unread_less(struct simplex_agent *a, int64_t conn)
+{
+    int64_t waiting;
+    simplex_rc rc;
+
+    if (!a->left || conn == 0)
+        return SIMPLEX_OK;
+    rc = sx_store_event_count(a->store, conn, SX_EVENTS_WAITING, &waiting);
+    if (rc == SIMPLEX_OK && waiting <= SX_EVENTS_WAITING / 2)
+        rc = ask_again(a, conn);
+    return sx_rc_is_store(rc) ? rc : SIMPLEX_OK; /* a damaged row stops nothing else */
 }

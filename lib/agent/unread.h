@@ -16,6 +16,6 @@ simplex_rc sx_unread_holds(struct simplex_agent *a, const struct sx_conn *c, int
                            bool *yes) SIMPLEX_CHECK;
 void sx_unread_left(struct simplex_agent *a, int64_t queue); /* it did */
 /* The application has handled an event of conn (0: of none), or acknowledged a message. */
-void sx_unread_less(struct simplex_agent *a, int64_t conn);
+simplex_rc sx_unread_less(struct simplex_agent *a, int64_t conn) SIMPLEX_CHECK;
 
 #endif

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Making, changing and deleting users. Rows first; what is in memory follows as the last step. */
+#include "agent/delete.h"
+#include "agent/event.h"
 #include "agent/rotation.h"
+#include "agent/subscribe.h"
 #include "agent/users.h"
 #include "store/service.h"
 

@@ -4,6 +4,7 @@
  * data, made of the keys that were exchanged, or somebody exchanged other keys with each of them).
  */
 #include "agent/agent.h"
+#include "agent/status.h"
 
 #define GROUP 5
 

@@ -5,6 +5,7 @@
  * forgotten when there is none (agent.md sections 8.1 and 8.2).
  */
 #include "agent/network.h"
+#include "agent/work.h"
 
 int64_t sx_next_delay(int64_t *delay, int64_t *elapsed, int64_t first, int64_t grow, int64_t max)
 {

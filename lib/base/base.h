@@ -103,7 +103,7 @@ void sx_wipe(void *p, size_t n);                   /* never optimised away */
 /* For tests: the allocation number `nth` from now on fails (and only that). */
 void sx_fault_malloc(unsigned nth);
 bool sx_fault_disarm(void);     /* true when the fault fired */
-size_t sx_fault_live_blocks(void); /* blocks allocated and not freed; counted only in debug builds */
+size_t sx_fault_live_blocks(void); /* allocated and not freed; counted only in debug builds */
 
 /* ---- clocks (ms) ---- */
 

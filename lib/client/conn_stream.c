@@ -43,7 +43,11 @@ static void on_written(uv_write_t *req, int status)
     } else if (c->congested &&
                uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) <= WRITE_LOW) {
         c->congested = false;
-        c->ops->drained(c->owner);
+        simplex_rc rc = sx_conn_push(c); /* what TLS had to say meanwhile */
+        if (rc != SIMPLEX_OK)
+            sx_conn_fail(c, rc);
+        else
+            c->ops->drained(c->owner);
     }
 }
 
@@ -271,8 +275,9 @@ simplex_rc sx_conn_begin_tls(struct sx_conn *c)
 simplex_rc sx_conn_on_cipher(struct sx_conn *c, simplex_bytes in)
 {
     simplex_rc rc = read_blocks(c, &in);
-    /* What TLS itself has to say: the end of the handshake, alerts, new keys. */
-    simplex_rc sent = c->dead ? SIMPLEX_OK : sx_conn_push(c);
+    /* What TLS itself has to say: the end of the handshake, alerts, new keys. TLS keeps it for a
+     * peer that does not read, and gives up when it becomes too much. */
+    simplex_rc sent = c->dead || c->congested ? SIMPLEX_OK : sx_conn_push(c);
 
     return rc != SIMPLEX_OK ? rc : sent;
 }

@@ -35,7 +35,9 @@ struct sx_tls {
     struct peer_chain *peer;
     simplex_rc failed;     /* sticky */
     simplex_rc cert_error; /* why the certificates were refused */
+    size_t answered;       /* output made while reading, since all of it was last taken */
     bool is_server, ready;
+    bool reading;
     bool presented; /* our certificates were asked for */
     bool web;       /* the client is a browser */
     bool waits;     /* for sx_tls_resume: nothing was answered to its hello yet */

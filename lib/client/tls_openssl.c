@@ -11,6 +11,9 @@
 
 #define RECORD_PLAIN 16384
 #define RECORD_OVERHEAD 64 /* header, type, tag and more: an upper bound */
+/* Requests for new keys, and renegotiations that are refused, are answered, at 30 bytes each. A
+ * peer that reads none of thousands is after our memory. */
+#define ANSWERED_MAX 65536
 
 /* ---- buffers ---- */
 
@@ -93,6 +96,11 @@ static int bio_write(BIO *bio, const char *from, size_t n, size_t *put)
 
     BIO_clear_retry_flags(bio);
     *put = 0;
+    t->answered += t->reading ? n : 0;
+    if (t->answered > ANSWERED_MAX) {
+        t->failed = SIMPLEX_E_TLS;
+        return 0;
+    }
     if (n > SX_TLS_OUT_MAX - buf_left(&t->out) || !buf_add(&t->out, sx_bytes(from, n))) {
         t->failed = SIMPLEX_E_NOMEM;
         return 0;
@@ -343,7 +351,9 @@ simplex_rc sx_tls_read(struct sx_tls *t, uint8_t *to, size_t n, size_t *got)
     if (!t->ready || n == 0)
         return SIMPLEX_OK;
     ERR_clear_error();
+    t->reading = true;
     int ret = SSL_read_ex(t->ssl, to, n, got);
+    t->reading = false;
     if (ret == 1)
         return SIMPLEX_OK;
     *got = 0;
@@ -407,12 +417,15 @@ void sx_tls_consume(struct sx_tls *t, size_t n)
     size_t left = buf_left(&t->out);
 
     buf_drop(&t->out, n < left ? n : left);
+    if (n >= left)
+        t->answered = 0;
 }
 
 uint8_t *sx_tls_take(struct sx_tls *t, size_t *len)
 {
     uint8_t *p = t->out.p;
 
+    t->answered = 0;
     *len = buf_left(&t->out);
     if (*len == 0) {
         buf_free(&t->out);

@@ -327,6 +327,7 @@ static const char initial_rotation[] =
     "CREATE TABLE rotations (\n"
     " conn_id INTEGER PRIMARY KEY REFERENCES connections ON DELETE CASCADE,\n"
     " own INTEGER NOT NULL,\n" POLICY_COLUMNS " due_at INTEGER NOT NULL,\n"
+    " planned_at INTEGER NOT NULL,\n"
     " count_at INTEGER NOT NULL,\n"
     " unlisted INTEGER NOT NULL,\n"
     " running INTEGER NOT NULL,\n"
@@ -335,7 +336,8 @@ static const char initial_rotation[] =
     " completed INTEGER NOT NULL,\n"
     " failed INTEGER NOT NULL\n"
     ") STRICT;\n"
-    "CREATE INDEX rotations_due ON rotations (due_at);\n";
+    "CREATE INDEX rotations_due ON rotations (due_at);\n"
+    "CREATE INDEX rotations_planned ON rotations (planned_at);\n";
 
 static const char initial_notifiers[] =
     "CREATE TABLE notifiers (\n"

@@ -25,8 +25,8 @@
 /* The page size stays SQLCipher's default (4096), so that any tool opens the file: 8192 made large
  * commits 10% faster and small ones 20% slower, 1024 and 16384 were slower (bench/bench_store.c).
  * secure_delete ON is a third of the cost of a message of 16 KB, and the only setting that leaves
- * nothing of it in the file. cache_size: until sx_store_cache. auto_vacuum NONE: freed pages are used again, moving pages at each
- * commit would cost more than the space. */
+ * nothing of it in the file. cache_size: until sx_store_cache. auto_vacuum NONE: freed pages are
+ * used again, moving pages at each commit would cost more than the space. */
 static const char settings_before[] = "PRAGMA locking_mode = EXCLUSIVE;"
                                       "PRAGMA temp_store = MEMORY;"
                                       "PRAGMA auto_vacuum = NONE;"

@@ -75,6 +75,7 @@ simplex_rc sx_store_rotation_put(struct sx_store *s, const struct sx_rotation *r
     sx_q_put_i64(&q, r->own);
     put_policy(&q, &r->policy);
     sx_q_put_i64(&q, r->due_at);
+    sx_q_put_i64(&q, r->planned_at);
     sx_q_put_i64(&q, r->count_at);
     sx_q_put_i64(&q, r->unlisted);
     sx_q_put_i64(&q, r->running);
@@ -104,7 +105,8 @@ simplex_rc sx_store_rotation_get(struct sx_store *s, int64_t conn_id, struct sx_
     r->conn_id = conn_id;
     r->own = sx_q_bool(&q);
     get_policy(&q, &r->policy);
-    r->due_at = sx_q_i64(&q);
+    r->due_at = natural(&q);
+    r->planned_at = natural(&q);
     r->count_at = natural(&q);
     r->unlisted = sx_q_bool(&q);
     r->running = sx_q_bool(&q);
@@ -123,6 +125,19 @@ simplex_rc sx_store_rotation_first(struct sx_store *s, int64_t *conn_id, int64_t
         return rc;
     *conn_id = sx_q_i64(&q);
     *due_at = sx_q_i64(&q);
+    return sx_q_done(&q);
+}
+
+simplex_rc sx_store_rotation_ahead(struct sx_store *s, int64_t now, int64_t *conn_id)
+{
+    struct sx_q q;
+
+    sx_q_start(&q, s, SQL_ROTATION_AHEAD);
+    sx_q_put_i64(&q, now);
+    simplex_rc rc = sx_q_row(&q);
+    if (rc != SIMPLEX_OK)
+        return rc;
+    *conn_id = sx_q_i64(&q);
     return sx_q_done(&q);
 }
 

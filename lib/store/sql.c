@@ -3,10 +3,10 @@
 
 #include "store/sql.h"
 
-#define CONN                                                                                     \
-    "user_id, role, state, agent_version, pq_support, deleted, subscribe, last_internal_msg_id, "         \
-    "last_internal_snd_msg_id, last_external_snd_msg_id, rcv_msg_count, last_snd_msg_hash, " \
-    "last_rcv_msg_hash, ratchet_sync_state, created_at, rcv_queue_count, peer_several, " \
+#define CONN                                                                                      \
+    "user_id, role, state, agent_version, pq_support, deleted, subscribe, last_internal_msg_id, " \
+    "last_internal_snd_msg_id, last_external_snd_msg_id, rcv_msg_count, last_snd_msg_hash, "      \
+    "last_rcv_msg_hash, ratchet_sync_state, created_at, rcv_queue_count, peer_several, "          \
     "rcv_others, gap_first, gap_last, old_copy, crossed, suspended"
 #define USER                                                                               \
     "active, deleted, own_servers, servers_hash, servers_version, servers_changed_at, " \
@@ -28,9 +28,9 @@
     "link_type, link_state, kem_in_full, corr_id, link_id, link_key, root_key, fixed_data, " \
     "user_data"
 #define POLICY "every, jitter, messages, spread, server_list, per_day"
-#define ROTATION                                                                           \
-    "own, " POLICY ", due_at, count_at, unlisted, running, attempts, started, completed, " \
-    "failed"
+#define ROTATION                                                                     \
+    "own, " POLICY ", due_at, planned_at, count_at, unlisted, running, attempts, " \
+    "started, completed, failed"
 #define NOTIFIER \
     "rcv_queue_id, state, ntf_auth_key, ntf_dh_key, ntf_id, ntf_dh_secret, last_broker_id, " \
     "last_broker_ts"
@@ -355,10 +355,11 @@ const char *const sx_sql_text[SQL_COUNT] = {
     [SQL_USER_ROTATION_GET] =
         "SELECT " POLICY ", next_at, checked_version FROM user_rotations WHERE user_id = ?",
     [SQL_ROTATION_PUT] = "INSERT OR REPLACE INTO rotations (conn_id, " ROTATION ")"
-                         " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                         " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_ROTATION_GET] = "SELECT " ROTATION " FROM rotations WHERE conn_id = ?",
     [SQL_ROTATION_FIRST] = "SELECT conn_id, due_at FROM rotations"
                            " WHERE due_at < 9223372036854775807 ORDER BY due_at LIMIT 1",
+    [SQL_ROTATION_AHEAD] = "SELECT conn_id FROM rotations WHERE planned_at > ? LIMIT 1",
     [SQL_ROTATION_OVERDUE] = "SELECT count(*) FROM rotations r JOIN connections c"
                              " ON c.conn_id = r.conn_id WHERE r.due_at <= ? AND c.user_id = ?",
     [SQL_ROTATION_BY_COUNT] = "SELECT 1 FROM rotations WHERE count_at > 0 LIMIT 1",
