@@ -51,7 +51,8 @@ int sx_cli_need_ini(const struct sx_cli *c)
         return sx_cli_fail(SX_CLI_FAILED, "cannot read %s: %s", ini, sx_file_error(errno));
     fprintf(stderr,
             "Error: server is not initialized (%s does not exist).\n"
-            "Run `smp-server init`, or say where it is with --config DIR.\n",
+            "Run `smp-server init` for a new server, say where the file is with --config DIR, or "
+            "restore it from a backup.\n",
             ini);
     return SX_CLI_FAILED;
 }

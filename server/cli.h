@@ -117,6 +117,10 @@ int sx_cli_site(const struct sx_cli *cli, const struct sx_config *c, bool cert);
 void sx_cli_raise_files(const simplex_server_config *cfg);
 void sx_cli_tell_files(const simplex_server_config *cfg);
 
+/* Tells the service manager that clients can connect, if there is one that waits for it
+ * (sd_notify(3); Type=notify in a unit). Says so when it cannot. */
+void sx_cli_ready(void);
+
 /* ---- signals ---- */
 
 /* Before any thread starts. */

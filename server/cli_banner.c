@@ -18,7 +18,8 @@ static void print_hosts(const char *hosts)
     }
 }
 
-/* The port is left out when it is 5223 alone. */
+/* The port is left out when it is 5223 alone, as in the reference; which clients do not take when
+ * there are several. */
 static void print_address(const char *fingerprint, const struct sx_config *c)
 {
     const char *password = c->auth.create_password, *port = c->transport.port.text;
@@ -29,6 +30,13 @@ static void print_address(const char *fingerprint, const struct sx_config *c)
     if (strcmp(port, "5223") != 0)
         printf(":%s", port);
     printf("\n");
+    if (c->transport.port.count < 2)
+        return;
+    unsigned one = sx_config_client_port(c);
+    if (one == SX_CONFIG_CLIENT_PORT)
+        printf("Clients take one port: leave out \":%s\", they use %u.\n", port, one);
+    else
+        printf("Clients take one port: write \":%u\" instead.\n", one);
 }
 
 void sx_cli_banner_identity(const char *fingerprint, const struct sx_config *c)
@@ -49,13 +57,19 @@ static void print_source(const struct sx_cli *cli, const struct sx_config *c)
            cli->paths.path[SX_PATH_INI]);
 }
 
-static void print_state(const struct sx_cli *cli, const struct sx_config *c)
+/* With the numbers: that of an empty state is the sign of a wrong directory. */
+static void print_state(const struct sx_cli *cli, const struct sx_config *c,
+                        const simplex_server *s)
 {
+    simplex_server_counters n = { .size = sizeof(n) };
+
     if (!c->store.enable) {
         printf("Store log disabled.\n");
         return;
     }
     printf("Store log: %s\n", cli->paths.path[SX_PATH_STORE_LOG]);
+    if (simplex_server_count(s, &n) == SIMPLEX_OK)
+        printf("Queues: %zu. Messages that wait: %zu.\n", n.queues, n.messages);
     if (c->store.store_messages == SX_MESSAGES_DISK)
         printf("Messages are on disk before they are answered OK.\n");
     else if (c->store.restore_messages)
@@ -119,7 +133,7 @@ void sx_cli_banner(const struct sx_cli *cli, const struct sx_config *c, const si
     sx_wr_u8(&w, 0);
     sx_cli_banner_identity((const char *)buf, c);
     print_source(cli, c);
-    print_state(cli, c);
+    print_state(cli, c, s);
     print_ports(c);
     print_ttl(c->store.expire_messages_ms);
     print_inactive(c);

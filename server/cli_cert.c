@@ -69,10 +69,10 @@ int sx_cli_cert(struct sx_cli *c, int argc, char **argv)
     if (status != SX_CLI_GO_ON)
         return status;
     /* No ini is needed: the machine with the key of the CA need not have one. */
-    if (!sx_file_exists(c->paths.path[SX_PATH_CONFIG_DIR], SX_CA_CERT))
+    if (sx_file_missing(c->paths.path[SX_PATH_CONFIG_DIR], SX_CA_CERT))
         return sx_cli_fail(SX_CLI_FAILED,
-                           "%s does not exist: run `smp-server init`, or say where it is with "
-                           "--config DIR",
+                           "%s does not exist: restore it from a backup, say where it is with "
+                           "--config DIR, or run `smp-server init` for a new server",
                            c->paths.path[SX_PATH_CA_CRT]);
     return renew(c->paths.path[SX_PATH_CONFIG_DIR], alg, cn);
 }

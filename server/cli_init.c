@@ -60,26 +60,42 @@ static int check_new(const struct sx_cli *c)
     return SX_CLI_GO_ON;
 }
 
-/* HTTPS at once if the files of its certificate are there: without them a start would be refused.
- */
-static void decide_web(struct sx_cli_init *i)
+/* smp-server.ini holds for a start in any directory. Returns `path`, or `to`; NULL: it cannot. */
+static const char *absolute(const char *path, char to[SX_PATH_MAX])
 {
-    char *const *path = i->cli->paths.path;
-    const char *cert = path[SX_PATH_WEB_CRT], *key = path[SX_PATH_WEB_KEY];
+    char here[SX_PATH_MAX];
+
+    if (path[0] == '/')
+        return path;
+    return getcwd(here, sizeof(here)) != NULL && sx_path_join(to, here, path) ? to : NULL;
+}
+
+static int decide_web(struct sx_cli_init *i)
+{
+    const char *www = absolute(i->cli->paths.path[SX_PATH_WWW_DIR], i->web_path);
+    const char *cert = absolute(i->cli->paths.path[SX_PATH_WEB_CRT], i->web_cert);
+    const char *key = absolute(i->cli->paths.path[SX_PATH_WEB_KEY], i->web_key);
 
     if (i->disable_web) {
         i->ini.web_static_path = NULL;
-        return;
+        return SX_CLI_GO_ON;
     }
+    if (www == NULL || cert == NULL || key == NULL)
+        return sx_cli_fail(SX_CLI_USAGE,
+                           "the name of this directory is unknown or too long: give --config and "
+                           "--state as paths that start with /");
     if (i->ini.web_static_path == NULL)
-        i->ini.web_static_path = path[SX_PATH_WWW_DIR];
+        i->ini.web_static_path = www;
+    /* HTTPS at once if the files of its certificate are there: without them a start would be
+     * refused. */
     if (access(cert, R_OK) == 0 && access(key, R_OK) == 0) {
         i->ini.web_cert = cert;
         i->ini.web_key = key;
     }
+    return SX_CLI_GO_ON;
 }
 
-static void decide(struct sx_cli_init *i)
+static int decide(struct sx_cli_init *i)
 {
     const char *host = i->fqdn != NULL ? i->fqdn : i->ip;
 
@@ -95,27 +111,34 @@ static void decide(struct sx_cli_init *i)
         i->ini.control_admin_password = i->admin_password;
         i->ini.control_user_password = i->user_password;
     }
-    decide_web(i);
+    return decide_web(i);
 }
 
 static void report(void *user, enum sx_config_severity severity, unsigned line, const char *text)
 {
-    (void)user;
+    bool *wrong = user;
+
     (void)line;
-    if (severity == SX_CONFIG_ERROR)
-        fprintf(stderr, "Error: an option or an answer is wrong: %s\n", text);
+    if (severity == SX_CONFIG_WARNING)
+        return;
+    fprintf(stderr, "Error: an option or an answer is wrong: %s\n", text);
+    *wrong = true;
 }
 
-/* The text of smp-server.ini, read as start will read it. */
+/* The text of smp-server.ini, read as start will read it; a new file has nothing in doubt. */
 static int make_ini(const struct sx_cli_init *i, struct sx_wr *text, struct sx_config *config)
 {
+    bool wrong = false;
+
     sx_wr_init(text, SX_CONFIG_FILE_MAX);
     sx_ini_template(text, &i->ini);
     if (text->bad)
         return sx_cli_fail(SX_CLI_USAGE, "options and answers must be one line of text each");
-    if (sx_config_parse("smp-server.ini", sx_wr_bytes(text), report, NULL, config) != SIMPLEX_OK)
-        return sx_cli_fail(SX_CLI_USAGE, "nothing was written: correct it and run init again");
-    return SX_CLI_GO_ON;
+    simplex_rc rc = sx_config_parse("smp-server.ini", sx_wr_bytes(text), report, &wrong, config);
+    if (rc == SIMPLEX_OK && !wrong)
+        return SX_CLI_GO_ON;
+    sx_config_free(config);
+    return sx_cli_fail(SX_CLI_USAGE, "nothing was written: correct it and run init again");
 }
 
 /* ---- writing ---- */
@@ -125,7 +148,7 @@ static void first_host(const struct sx_cli_init *i, char to[SX_ANSWER_SIZE])
 {
     const char *host = i->fqdn != NULL ? i->fqdn : i->ip != NULL ? i->ip : DEFAULT_HOST;
 
-    snprintf(to, SX_ANSWER_SIZE, "%.*s", (int)strcspn(host, ","), host);
+    snprintf(to, SX_ANSWER_SIZE, "%.*s", (int)strcspn(host, ", \t"), host);
 }
 
 /* smp-server.ini last: with it the server is initialized. */
@@ -206,7 +229,8 @@ static int run(struct sx_cli_init *i)
         return status;
     if ((status = check_information(i)) != SX_CLI_GO_ON)
         return status;
-    decide(i);
+    if ((status = decide(i)) != SX_CLI_GO_ON)
+        return status;
     status = make_ini(i, &text, &config);
     if (status == SX_CLI_GO_ON) {
         status = write_all(i, &text, &id);

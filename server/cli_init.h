@@ -15,13 +15,15 @@ struct sx_cli_init {
     struct sx_ini_options ini;
     enum sx_alg alg;
     const char *ip, *fqdn; /* the second wins; both NULL: 127.0.0.1 */
-    bool has_source; /* --source-code was given, with or without a URI */
+    bool has_source;       /* --source-code was given, with or without a URI */
     bool yes, no_store_log, store_log, no_password, disable_web;
     char random_password[SX_PASSWORD_SIZE], admin_password[SX_PASSWORD_SIZE],
         user_password[SX_PASSWORD_SIZE];
     /* answers that `ini`, ip and fqdn point into */
     char password_answer[SX_ANSWER_SIZE], host_answer[SX_ANSWER_SIZE],
         source_answer[SX_ANSWER_SIZE], web_answer[SX_ANSWER_SIZE];
+    /* names of files that `ini` points into, if the directories were given as relative ones */
+    char web_path[SX_PATH_MAX], web_cert[SX_PATH_MAX], web_key[SX_PATH_MAX];
 };
 
 /* SX_CLI_GO_ON, or the exit status. */

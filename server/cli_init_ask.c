@@ -4,17 +4,18 @@
 
 #include "cli_init.h"
 
-/* One line without its end; false when there is none. */
+/* One line without its end and the blanks around it; false when there is none. */
 static bool read_answer(char to[SX_ANSWER_SIZE])
 {
     fflush(stdout);
     if (fgets(to, SX_ANSWER_SIZE, stdin) == NULL)
         return false;
-    size_t n = strcspn(to, "\r\n");
+    size_t n = strcspn(to, "\r\n"), at = strspn(to, " \t");
     bool whole = to[n] != 0 || feof(stdin);
-    while (n > 0 && (to[n - 1] == ' ' || to[n - 1] == '\t'))
+    while (n > at && (to[n - 1] == ' ' || to[n - 1] == '\t'))
         n--;
     to[n] = 0;
+    memmove(to, to + at, n + 1 - at);
     return whole;
 }
 

@@ -38,8 +38,10 @@ static int load_and_save(simplex_server_config *cfg, size_t *messages)
     if (simplex_server_start(cfg, &s) != SIMPLEX_OK)
         return sx_cli_fail(SX_CLI_FAILED, "%s", error);
     simplex_rc rc = simplex_server_count(s, &count);
-    (void)simplex_server_stop(s); /* what was not written is looked for below */
     *messages = count.messages;
+    if (simplex_server_stop(s) != SIMPLEX_OK)
+        return sx_cli_fail(SX_CLI_FAILED, "not everything could be saved: see above. Nothing is "
+                                          "lost; make room and try again");
     return rc == SIMPLEX_OK ? SX_CLI_GO_ON : sx_cli_fail(SX_CLI_FAILED, "%s", simplex_rc_text(rc));
 }
 
@@ -52,11 +54,6 @@ static int export(const char *file, simplex_server_config *cfg)
     int status = load_and_save(cfg, &n);
     if (status != SX_CLI_GO_ON)
         return status;
-    if (access(file, F_OK) != 0) /* the log says why */
-        return sx_cli_fail(SX_CLI_FAILED,
-                           "%s could not be written: the messages are still in %s.bak and in the "
-                           "journal's .bak; make room, rename one of them back and try again",
-                           file, file);
     printf("%zu messages are in %s.\n"
            "For the reference, write `store_messages: memory` in smp-server.ini. This server takes "
            "them back at its next start.\n",

@@ -74,6 +74,13 @@ int sx_cli_quick_option(struct sx_cli_quick *q, int opt, const char *arg)
     return status;
 }
 
+/* Clients cannot connect to "all addresses": those on this machine can to "localhost". */
+static bool is_all(const char *host)
+{
+    return host != NULL &&
+           (strcmp(host, "*") == 0 || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0);
+}
+
 static void print_banner(const simplex_server *s, const simplex_server_config *cfg)
 {
     char address[1024];
@@ -116,6 +123,8 @@ int sx_cli_quick_run(struct sx_cli_quick *q, enum sx_log_level level)
                            "%s has a smp-server.ini: start it with `smp-server start --config %s`, "
                            "without options of the quick start",
                            q->cfg.dir, q->cfg.dir);
+    if (q->cfg.public_host == NULL && is_all(q->cfg.host))
+        q->cfg.public_host = "localhost";
     sx_cli_block_signals();
     sx_log_to_stderr(level);
     simplex_server_config files = q->cfg;
@@ -125,6 +134,7 @@ int sx_cli_quick_run(struct sx_cli_quick *q, enum sx_log_level level)
     if (simplex_server_start(&q->cfg, &s) != SIMPLEX_OK)
         return sx_cli_fail(SX_CLI_FAILED, "%s", error);
     print_banner(s, &q->cfg);
+    sx_cli_ready();
     sx_cli_wait(nothing_to_reload, NULL);
     printf("stopping\n");
     fflush(stdout);

@@ -24,7 +24,8 @@ static const char usage[] =
     "  --dir DIR             directory of the certificates (default ./smp-server), made on the\n"
     "                        first start; back it up\n"
     "  --host ADDRESS        address to listen on (default 127.0.0.1; *: all)\n"
-    "  --name HOST           host name in the printed address (default: --host)\n"
+    "  --name HOST           host name in the printed address (default: --host; localhost for "
+    "all)\n"
     "  --port PORT           TCP port (default 5223; 0: any free port)\n"
     "  --password TEXT       only clients that know it can create queues\n"
     "  --threads N           threads (default: processor cores)\n"
@@ -130,7 +131,10 @@ static void count_change(void *user, bool live, const char *text)
 
 static void set_level(const struct start *s)
 {
-    sx_log_set_level(s->has_level ? s->level : (enum sx_log_level)s->config.log_level);
+    uint8_t level = s->config.log_level;
+
+    level = level > SX_LOG_DEBUG ? SX_LOG_DEBUG : level; /* trace: there is nothing more */
+    sx_log_set_level(s->has_level ? s->level : (enum sx_log_level)level);
 }
 
 static void reload(void *user)
@@ -177,6 +181,19 @@ static void warn_of_root(const char *dir)
                dir);
 }
 
+/* Those of its journal; nothing else would tell that they were not exported. */
+static void warn_of_journal(const char *dir)
+{
+    struct stat st;
+
+    if (stat(dir, &st) == 0 && S_ISDIR(st.st_mode))
+        sx_log(SX_LOG_WARN,
+               "%s has messages of the reference that are not read here: if they were not exported "
+               "yet, stop this server and run `smp-server journal export` of the reference; then "
+               "remove the directory",
+               dir);
+}
+
 #define NOT_SAVED "stopped, but not everything could be saved: see above"
 
 static int serve(struct start *s)
@@ -184,6 +201,7 @@ static int serve(struct start *s)
     const char *state_dir = s->cli->paths.path[SX_PATH_STATE_DIR];
     simplex_server_config cfg;
     char error[1024] = "";
+    struct sx_errtext err = { error, sizeof(error) };
 
     sx_cli_server_config(s->cli, &s->config, &cfg);
     cfg.error = error;
@@ -196,9 +214,13 @@ static int serve(struct start *s)
     if (s->maintenance && !sx_cli_act_as_owner(state_dir))
         return SX_CLI_FAILED;
     warn_of_root(state_dir);
+    warn_of_journal(s->cli->paths.path[SX_PATH_JOURNAL_DIR]);
     if (!s->maintenance)
         sx_cli_raise_files(&cfg);
     if (!s->maintenance) {
+        /* The pages may be in it, and what is made on their way is for everybody to look into. */
+        if (cfg.state_dir != NULL && sx_dir_make(cfg.state_dir, 0700, &err) != SIMPLEX_OK)
+            return sx_cli_fail(SX_CLI_FAILED, "%s", error);
         int status = sx_cli_site(s->cli, &s->config, true);
         if (status != SX_CLI_GO_ON)
             return status;
@@ -213,6 +235,7 @@ static int serve(struct start *s)
     }
     sx_cli_banner(s->cli, &s->config, s->server);
     sx_cli_tell_files(&cfg);
+    sx_cli_ready();
     sx_cli_wait(reload, s);
     printf("Stopping the server (a further SIGINT ends it at once)...\n");
     fflush(stdout);

@@ -55,6 +55,7 @@ static const struct rule {
     bool when_blocked; /* may run on a blocked queue, or looks at that itself */
     bool forwarded;    /* may come through a proxy */
     bool no_use;       /* the queue does not count as used on this day */
+    bool link;         /* the answer has link data */
     bool binds;        /* with a signature of the service in its sessions, and only there */
     uint8_t refuse;    /* enum sx_err: always answered */
     uint8_t detail;    /* of that error */
@@ -74,8 +75,8 @@ static const struct rule {
     [SX_QUE] = { sx_run_que, AUTH_RCV, true, SX_BY_RCV },
     [SX_SKEY] = { sx_run_skey, AUTH_CMD, true, SX_BY_SND, .forwarded = true },
     [SX_SEND] = { sx_run_send, AUTH_SND, true, SX_BY_SND, .when_blocked = true, .forwarded = true },
-    [SX_LKEY] = { sx_run_lkey, AUTH_CMD, true, SX_BY_LINK, .forwarded = true },
-    [SX_LGET] = { sx_run_lget, NO_AUTH, true, SX_BY_LINK, .forwarded = true },
+    [SX_LKEY] = { sx_run_lkey, AUTH_CMD, true, SX_BY_LINK, .forwarded = true, .link = true },
+    [SX_LGET] = { sx_run_lget, NO_AUTH, true, SX_BY_LINK, .forwarded = true, .link = true },
     [SX_NSUB] = { sx_run_nsub, AUTH_NTF, true, SX_BY_NTF, .when_blocked = true, .no_use = true,
                   .binds = true },
     [SX_PING] = { NULL, NO_AUTH },
@@ -360,6 +361,8 @@ static void run_locked(struct sx_run *r, const struct rule *rule)
         sx_run_fail(r, SX_ERR_AUTH); /* meanwhile, or earlier in this block */
     } else if (r->q->status == SX_Q_BLOCKED && !rule->when_blocked) {
         sx_run_fail(r, SX_ERR_BLOCKED);
+    } else if (rule->link && r->p->hub->block->answers.buf.len > SX_BLOCK_LINKS_MAX) {
+        sx_run_fail(r, SX_ERR_INTERNAL);
     } else {
         if (!rule->no_use)
             sx_persist_used(r->srv->store, r->q, sx_srv_now(r->srv));

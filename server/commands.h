@@ -41,8 +41,10 @@ void sx_count_ntfs_dropped(struct sx_counters *c, const struct sx_queue *q);
 
 /* service_sub.c */
 void sx_run_subs(struct sx_run *r); /* and NSUBS */
-/* SUB, NSUB, NEW: with the service whose session this is, or with none. q: locked. */
-enum sx_err sx_run_associate(struct sx_run *r, struct sx_queue *q, bool ntf) SIMPLEX_CHECK;
+/* SUB, NSUB, NEW: subscribes, and associates q (locked) with the service whose session this is, or
+ * with none. Unless it succeeds nothing has changed. */
+enum sx_err sx_run_subscribe(struct sx_run *r, struct sx_queue *q, enum sx_sub_kind kind,
+                             struct sx_sub **out) SIMPLEX_CHECK;
 void sx_run_answer_sok(struct sx_run *r);
 
 /* recipient.c */

@@ -78,15 +78,85 @@ static const char *refusal(const struct sx_key *k, simplex_bytes value)
         if (strcmp(k->key, refused[i].key) == 0 && sx_bytes_eq(value, sx_str(refused[i].value)))
             return refused[i].remedy;
     }
-    if (strcmp(k->key, "websockets") == 0)
-        return "SMP over WebSocket is not served: write off";
     return NULL;
+}
+
+/* Sections of which the reference reads the other keys only when this one is given, or on. */
+static const struct gate {
+    const char *section, *key;
+    const char *value; /* NULL: any */
+} gates[] = {
+    { "INFORMATION", "source_code", NULL },
+    { "INACTIVE_CLIENTS", "disconnect", "on" },
+    { "NAMES", "enable", "on" },
+};
+
+/* The first one in the last section of the name; empty when there is none. */
+static simplex_bytes value_in(simplex_bytes text, const struct gate *g)
+{
+    simplex_bytes found = { 0 };
+    struct sx_ini_item item;
+    struct sx_ini ini;
+    bool has = false;
+
+    sx_ini_start(&ini, text);
+    for (sx_ini_next(&ini, &item); item.kind != SX_INI_END; sx_ini_next(&ini, &item)) {
+        if (!sx_bytes_eq(item.section, sx_str(g->section)))
+            continue;
+        if (item.kind == SX_INI_SECTION) {
+            has = false;
+        } else if (!has && item.kind == SX_INI_VALUE && sx_bytes_eq(item.key, sx_str(g->key))) {
+            found = item.value;
+            has = true;
+        }
+    }
+    return has ? found : (simplex_bytes){ 0 };
+}
+
+/* A wrong value that the reference does not look at is no reason not to start. */
+static enum sx_config_severity severity_of(const struct sx_config_reading *r,
+                                           const struct sx_key *k)
+{
+    for (size_t i = 0; i < SX_COUNT(gates); i++) {
+        const struct gate *g = &gates[i];
+        if (strcmp(k->section, g->section) != 0 || strcmp(k->key, g->key) == 0)
+            continue;
+        simplex_bytes v = value_in(r->text, g);
+        bool open = g->value == NULL ? v.len > 0 : sx_bytes_eq(v, sx_str(g->value));
+        return open ? SX_CONFIG_ERROR : SX_CONFIG_DOUBT;
+    }
+    return SX_CONFIG_ERROR;
+}
+
+/* What sx_key_in_doubt() says of it. */
+static void say_doubt(struct sx_config_reading *r, const struct sx_key *k,
+                      const struct sx_ini_item *item)
+{
+    char remedy[256] = "", shown[QUOTE_MAX + 4];
+    struct sx_wr w;
+
+    sx_wr_fixed(&w, remedy, sizeof remedy - 1);
+    sx_key_remedy(k, &w);
+    quote(item->value, shown);
+    if (k->type == SX_KEY_OFF)
+        sx_config_say(r, SX_CONFIG_DOUBT, item->line, k,
+                      "\"%s\" has no effect, SMP over WebSocket is not served: write %s", shown,
+                      remedy);
+    else if (k->type == SX_KEY_PROXY)
+        sx_config_say(r, SX_CONFIG_DOUBT, item->line, k,
+                      "the value is missing, 127.0.0.1:9050 is taken: write %s, or # before the "
+                      "line",
+                      remedy);
+    else
+        sx_config_say(r, SX_CONFIG_DOUBT, item->line, k, "\"%s\" may be of no use: write %s", shown,
+                      remedy);
 }
 
 static void say_wrong(struct sx_config_reading *r, const struct sx_key *k,
                       const struct sx_ini_item *item)
 {
     char remedy[256] = "", shown[QUOTE_MAX + 4];
+    enum sx_config_severity severity = severity_of(r, k);
     const char *refusal_text = refusal(k, item->value);
     struct sx_wr w;
 
@@ -94,15 +164,14 @@ static void say_wrong(struct sx_config_reading *r, const struct sx_key *k,
     sx_key_remedy(k, &w);
     quote(item->value, shown);
     if (item->value.len == 0)
-        sx_config_say(r, SX_CONFIG_ERROR, item->line, k,
+        sx_config_say(r, severity, item->line, k,
                       "the value is missing: write %s, or # before the line", remedy);
     else if (refusal_text != NULL)
-        sx_config_say(r, SX_CONFIG_ERROR, item->line, k, "\"%s\": %s", shown, refusal_text);
+        sx_config_say(r, severity, item->line, k, "\"%s\": %s", shown, refusal_text);
     else if (k->type == SX_KEY_PASSWORD || k->type == SX_KEY_PROXY) /* never shown */
-        sx_config_say(r, SX_CONFIG_ERROR, item->line, k, "this cannot be used: write %s", remedy);
+        sx_config_say(r, severity, item->line, k, "this cannot be used: write %s", remedy);
     else
-        sx_config_say(r, SX_CONFIG_ERROR, item->line, k, "\"%s\" cannot be used: write %s", shown,
-                      remedy);
+        sx_config_say(r, severity, item->line, k, "\"%s\" cannot be used: write %s", shown, remedy);
 }
 
 static void say_unknown_key(struct sx_config_reading *r, const struct sx_ini_item *item)
@@ -132,10 +201,13 @@ static simplex_rc take_value(struct sx_config_reading *r, const struct sx_ini_it
     const struct sx_key *k = &sx_keys[i];
 
     if (item->section.len == 0) {
-        sx_config_say(r, SX_CONFIG_ERROR, item->line, NULL,
-                      "the first section is missing: write [STORE_LOG] or another one above");
+        sx_config_say(r, SX_CONFIG_DOUBT, item->line, NULL,
+                      "a setting above the first section has no effect: write [STORE_LOG] or "
+                      "another one before it");
         return SIMPLEX_OK;
     }
+    if (r->replaced)
+        return SIMPLEX_OK;
     if (i == sx_keys_count) {
         if (known_section(item->section))
             say_unknown_key(r, item);
@@ -151,18 +223,34 @@ static simplex_rc take_value(struct sx_config_reading *r, const struct sx_ini_it
     simplex_rc rc = sx_key_read(k, item->value, field);
     if (rc == SIMPLEX_E_ARG)
         say_wrong(r, k, item);
+    else if (rc == SIMPLEX_OK && sx_key_in_doubt(k, item->value))
+        say_doubt(r, k, item);
     return rc == SIMPLEX_E_ARG ? SIMPLEX_OK : rc;
 }
 
-/* The reference keeps the last of two sections with one name and drops the other one whole. */
-static void take_section(struct sx_config_reading *r, const struct sx_ini_item *item,
-                         simplex_bytes text)
+/* The line where the section begins for the last time; 0: here. */
+static unsigned again_in(const struct sx_config_reading *r, const struct sx_ini_item *item)
 {
-    char name[QUOTE_MAX + 4], hint[SX_CONFIG_HINT];
     struct sx_ini_item other;
     struct sx_ini ini;
+    unsigned line = 0;
+
+    sx_ini_start(&ini, r->text);
+    for (sx_ini_next(&ini, &other); other.kind != SX_INI_END; sx_ini_next(&ini, &other))
+        if (other.kind == SX_INI_SECTION && sx_bytes_eq(other.section, item->section))
+            line = other.line;
+    return line == item->line ? 0 : line;
+}
+
+/* The reference keeps the last of two sections with one name and drops the other one whole. */
+static void take_section(struct sx_config_reading *r, const struct sx_ini_item *item)
+{
+    char name[QUOTE_MAX + 4], hint[SX_CONFIG_HINT];
 
     quote(item->section, name);
+    r->replaced = false;
+    if (item->problem != NULL)
+        sx_config_say(r, SX_CONFIG_DOUBT, item->line, NULL, "%s", item->problem);
     if (!known_section(item->section)) {
         sx_config_hint_section(item->section, hint);
         sx_config_say(r, SX_CONFIG_WARNING, item->line, NULL,
@@ -170,13 +258,13 @@ static void take_section(struct sx_config_reading *r, const struct sx_ini_item *
                       hint[0] != 0 ? hint : "; write # before its lines");
         return;
     }
-    sx_ini_start(&ini, text);
-    do {
-        sx_ini_next(&ini, &other);
-    } while (other.kind != SX_INI_SECTION || !sx_bytes_eq(other.section, item->section));
-    if (other.line != item->line)
-        sx_config_say(r, SX_CONFIG_ERROR, item->line, NULL,
-                      "[%s] stands in line %u already: write its keys there", name, other.line);
+    unsigned again = again_in(r, item);
+    r->replaced = again > 0;
+    if (r->replaced)
+        sx_config_say(r, SX_CONFIG_DOUBT, item->line, NULL,
+                      "[%s] stands in line %u again, so its keys here have no effect: write them "
+                      "there",
+                      name, again);
 }
 
 /* ---- the whole ---- */
@@ -201,19 +289,21 @@ void sx_config_free(struct sx_config *c)
     }
 }
 
-static simplex_rc read_lines(struct sx_config_reading *r, simplex_bytes text)
+static simplex_rc read_lines(struct sx_config_reading *r)
 {
     struct sx_ini_item item;
     struct sx_ini ini;
     simplex_rc rc = SIMPLEX_OK;
 
-    sx_ini_start(&ini, text);
+    sx_ini_start(&ini, r->text);
     for (sx_ini_next(&ini, &item); rc == SIMPLEX_OK && item.kind != SX_INI_END;
          sx_ini_next(&ini, &item)) {
         if (item.kind == SX_INI_BAD)
             sx_config_say(r, SX_CONFIG_ERROR, item.line, NULL, "%s", item.problem);
+        else if (item.kind == SX_INI_JUNK)
+            sx_config_say(r, SX_CONFIG_DOUBT, item.line, NULL, "%s", item.problem);
         else if (item.kind == SX_INI_SECTION)
-            take_section(r, &item, text);
+            take_section(r, &item);
         else
             rc = take_value(r, &item);
         if (r->reported > REPORTS_MAX) /* E_ARG by now */
@@ -225,12 +315,14 @@ static simplex_rc read_lines(struct sx_config_reading *r, simplex_bytes text)
 simplex_rc sx_config_parse(const char *file, simplex_bytes text, sx_config_report_fn *report,
                            void *user, struct sx_config *out)
 {
-    struct sx_config_reading r = { .file = file, .report = report, .user = user, .c = out };
+    struct sx_config_reading r = {
+        .file = file, .report = report, .user = user, .text = text, .c = out
+    };
 
     sx_config_init(out);
-    simplex_rc rc = read_lines(&r, text);
+    simplex_rc rc = read_lines(&r);
     if (rc == SIMPLEX_OK)
-        sx_config_check(&r);
+        rc = sx_config_check(&r);
     if (rc == SIMPLEX_OK && r.failed)
         rc = SIMPLEX_E_ARG;
     if (rc != SIMPLEX_OK)

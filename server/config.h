@@ -119,7 +119,7 @@ struct sx_config {
         int64_t services;                 /* 16384 */
     } limits;
     bool names_enable; /* [NAMES]: accepted with a warning, names are not resolved */
-    uint8_t log_level; /* [LOG] level, ours: enum sx_log_level */
+    uint8_t log_level; /* [LOG] level, ours: enum sx_log_level, or trace: one more */
 };
 
 /*
@@ -129,10 +129,18 @@ struct sx_config {
 void sx_config_init(struct sx_config *c); /* every value as when absent, no port */
 void sx_config_free(struct sx_config *c); /* wipes secrets; what is left may be freed again */
 
+/*
+ * The port in an address for clients, who take one: SX_CONFIG_CLIENT_PORT, which they use when none
+ * is given, if SMP is served there, otherwise the first.
+ */
+#define SX_CONFIG_CLIENT_PORT 5223
+uint16_t sx_config_client_port(const struct sx_config *c);
 /* The site is served over HTTPS: everything that needs is given. */
 bool sx_config_has_https(const struct sx_config *c);
 
-enum sx_config_severity { SX_CONFIG_WARNING, SX_CONFIG_ERROR };
+/* A doubt: a value of no use that the reference starts with all the same, and so does this server.
+ */
+enum sx_config_severity { SX_CONFIG_WARNING, SX_CONFIG_DOUBT, SX_CONFIG_ERROR };
 /* text: "smp-server.ini:17: [TRANSPORT] port: ...", one sentence that says what to write. No
  * password is ever in it. */
 typedef void sx_config_report_fn(void *user, enum sx_config_severity severity, unsigned line,

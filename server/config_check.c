@@ -94,8 +94,16 @@ static void check_control(struct sx_config_reading *r)
         SAY(r, SX_CONFIG_WARNING, "TRANSPORT", "control_port",
             "nobody can log in: write control_port_admin_password in [AUTH]");
     if (admin != NULL && user != NULL && strcmp(admin, user) == 0)
-        SAY(r, SX_CONFIG_ERROR, "AUTH", "control_port_user_password",
-            "it is the one of the administrator: write another one");
+        SAY(r, SX_CONFIG_DOUBT, "AUTH", "control_port_user_password",
+            "it is the one of the administrator, which is what it makes: write another one");
+}
+
+uint16_t sx_config_client_port(const struct sx_config *c)
+{
+    for (unsigned i = 0; i < c->transport.port.count; i++)
+        if (c->transport.port.port[i] == SX_CONFIG_CLIENT_PORT)
+            return SX_CONFIG_CLIENT_PORT;
+    return c->transport.port.port[0];
 }
 
 /* ---- [WEB] ---- */
@@ -148,21 +156,25 @@ static void check_web(struct sx_config_reading *r)
 
 /* ---- [PROXY] ---- */
 
-static void check_proxy(struct sx_config_reading *r)
+static simplex_rc check_proxy(struct sx_config_reading *r)
 {
-    const struct sx_config *c = r->c;
+    struct sx_config *c = r->c;
 
     if (c->proxy.socks_proxy.host != NULL)
-        return;
+        return SIMPLEX_OK;
     /* The reference connects directly then, which an operator of an onion server must not learn
      * from the outside. */
-    if (c->proxy.socks_mode == SX_CONFIG_SOCKS_ALWAYS)
-        SAY(r, SX_CONFIG_ERROR, "PROXY", "socks_mode",
-            "always needs a proxy: write socks_proxy: 127.0.0.1:9050, or socks_mode: onion");
+    if (c->proxy.socks_mode == SX_CONFIG_SOCKS_ALWAYS) {
+        SAY(r, SX_CONFIG_DOUBT, "PROXY", "socks_mode",
+            "always needs a proxy, 127.0.0.1:9050 is taken: write socks_proxy: 127.0.0.1:9050, or "
+            "socks_mode: onion");
+        return sx_key_read(key_of("PROXY", "socks_proxy"), sx_str(""), &c->proxy.socks_proxy);
+    }
     if (c->proxy.host_mode == SX_CONFIG_ONION)
         SAY(r, SX_CONFIG_WARNING, "PROXY", "host_mode",
             "onion hosts are not reached without a proxy: write socks_proxy: 127.0.0.1:9050, or "
             "host_mode: public");
+    return SIMPLEX_OK;
 }
 
 static void check_names(struct sx_config_reading *r)
@@ -224,12 +236,11 @@ static void check_limits(struct sx_config_reading *r)
             "it is longer than handshake_timeout_seconds, which includes it: write at most that");
 }
 
-void sx_config_check(struct sx_config_reading *r)
+simplex_rc sx_config_check(struct sx_config_reading *r)
 {
     check_messages(r);
     check_ports(r);
     check_control(r);
-    check_proxy(r);
     check_inactive(r);
     check_information(r);
     check_limits(r);
@@ -237,4 +248,5 @@ void sx_config_check(struct sx_config_reading *r)
     check_web(r);
     say_group(r, SX_GROUP_DATABASE,
               "keys of the database store have no effect: write # before every db_ line");
+    return check_proxy(r);
 }

@@ -17,11 +17,10 @@
 
 static const char *const words_queues[] = { "memory", NULL };
 static const char *const words_messages[] = { "disk", "memory", NULL };
-static const char *const words_off[] = { "off", NULL };
 static const char *const words_hosts[] = { "public", "onion", NULL };
 static const char *const words_socks[] = { "onion", "always", NULL };
 static const char *const words_hosting[] = { "virtual", "dedicated", "colocation", "owned", NULL };
-static const char *const words_log[] = { "error", "warn", "info", "debug", NULL };
+static const char *const words_log[] = { "error", "warn", "info", "debug", "trace", NULL };
 
 /* clang-format off: one row a key; tests/checks/config.py reads section, key and value when absent
  * and compares them with docs/operator.md */
@@ -108,7 +107,7 @@ const struct sx_key sx_keys[] = {
       .name = "address to listen on" },
     { "TRANSPORT", "log_tls_errors", "off", AT(transport.log_tls_errors), .type = SX_KEY_BOOL,
       .name = "log of TLS errors" },
-    { "TRANSPORT", "websockets", "off", NOWHERE, .type = SX_KEY_WORD, .words = words_off },
+    { "TRANSPORT", "websockets", "off", NOWHERE, .type = SX_KEY_OFF },
     { "TRANSPORT", "control_port", NULL, AT(transport.control_port), .type = SX_KEY_PORT,
       .name = "control port" },
     { "TRANSPORT", "prometheus_port", NULL, AT(transport.prometheus_port), .type = SX_KEY_PORT,
@@ -155,8 +154,7 @@ const struct sx_key sx_keys[] = {
       .name = "HTTPS port of the static site" },
     { "WEB", "cert", NULL, AT(web.cert), .type = SX_KEY_PATH,
       .name = "certificate of the static site" },
-    { "WEB", "key", NULL, AT(web.key), .type = SX_KEY_PATH,
-      .name = "key of the static site" },
+    { "WEB", "key", NULL, AT(web.key), .type = SX_KEY_PATH, .name = "key of the static site" },
 
     { "LIMITS", "messages_per_queue", "128", AT(limits.messages_per_queue), .type = SX_KEY_NUMBER,
       RANGE(1, 65534), .name = "messages waiting in a queue at most",
@@ -208,9 +206,9 @@ const struct sx_key sx_keys[] = {
     { "LIMITS", "proxy_pending", "4096", AT(limits.proxy_pending), .type = SX_KEY_NUMBER,
       RANGE(1, 1000000), LIVE, .name = "forwarded commands under way at most",
       .doc = "Commands under way to all relays, of 16 KB each," },
-    { "LIMITS", "proxy_relay_pending", "512", AT(limits.proxy_relay_pending),
-      .type = SX_KEY_NUMBER, RANGE(1, 1000000), LIVE,
-      .name = "commands under way to one relay at most", .doc = "and to one of them." },
+    { "LIMITS", "proxy_relay_pending", "512", AT(limits.proxy_relay_pending), .type = SX_KEY_NUMBER,
+      RANGE(1, 1000000), LIVE, .name = "commands under way to one relay at most",
+      .doc = "and to one of them." },
     { "LIMITS", "proxy_connect_timeout_seconds", "45", AT(limits.proxy_connect_timeout_ms),
       .type = SX_KEY_SECONDS, RANGE(1, HOUR_MS), .name = "timeout of connections to relays",
       .doc = "A relay has to be connected by then, and to answer a command by then." },
@@ -248,7 +246,8 @@ const struct sx_key sx_keys[] = {
 
     { "LOG", "level", "info", AT(log_level), .type = SX_KEY_WORD, .words = words_log, LIVE,
       .name = "log level",
-      .doc = "What is logged: error, warn, info or debug. No level logs who talks to whom." },
+      .doc =
+          "What is logged: error, warn, info, debug or trace. No level logs who talks to whom." },
 };
 /* clang-format on */
 

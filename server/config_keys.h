@@ -4,6 +4,7 @@
 #define SX_CONFIG_KEYS_H
 
 #include "config.h"
+#include "ini.h"
 
 enum sx_key_type {
     SX_KEY_BOOL,     /* bool: on | off */
@@ -16,14 +17,15 @@ enum sx_key_type {
     SX_KEY_PROXY,    /* struct sx_config_proxy */
     SX_KEY_PASSWORD, /* char *, never shown, wiped; this and what follows: char * */
     SX_KEY_TEXT,     /* anything */
-    SX_KEY_PATH,     /* absolute */
-    SX_KEY_URL,      /* http:// or https:// */
-    SX_KEY_COUNTRY,  /* two capital letters */
+    SX_KEY_PATH,     /* absolute, or in doubt where the server is started */
+    SX_KEY_URL,      /* http:// or https://; anything in doubt */
+    SX_KEY_COUNTRY,  /* two letters */
     SX_KEY_CONTACT,  /* simplex: or https:// link */
-    SX_KEY_EMAIL,
-    SX_KEY_HOSTS,   /* host names and addresses with commas, or <hostnames> for none */
-    SX_KEY_ADDRESS, /* IPv4 or IPv6 address */
-    SX_KEY_CHOICE,  /* one of `words`, kept as text */
+    SX_KEY_EMAIL,    /* anything in doubt */
+    SX_KEY_HOSTS,    /* host names and addresses with commas, or <hostnames> for none */
+    SX_KEY_ADDRESS,  /* IPv4 or IPv6 address */
+    SX_KEY_CHOICE,   /* one of `words`, kept as text */
+    SX_KEY_OFF,      /* off: what it would switch on is not there; nothing is kept */
 };
 
 enum sx_key_group { /* what is said about keys of features that this server does not have */
@@ -67,6 +69,11 @@ size_t sx_key_size(const struct sx_key *k); /* of the field; 0 without one */
 /* Reads a value into the field, or checks it alone (field NULL). E_ARG: it cannot be used, the
  * field is as it was. E_NOMEM. */
 simplex_rc sx_key_read(const struct sx_key *k, simplex_bytes value, void *field) SIMPLEX_CHECK;
+/*
+ * Of a value that was read: it is not what belongs here, but the reference starts with it, and uses
+ * it or not. What it says is in the field as far as that is possible.
+ */
+bool sx_key_in_doubt(const struct sx_key *k, simplex_bytes value);
 /* What to write instead: "a number from 1 to 36500". */
 void sx_key_remedy(const struct sx_key *k, struct sx_wr *w);
 /* The value as an operator reads it: "21 days", "none"; passwords are not shown. */
@@ -80,10 +87,12 @@ struct sx_config_reading {
     const char *file; /* for messages */
     sx_config_report_fn *report;
     void *user;
+    simplex_bytes text;
     struct sx_config *c;
     unsigned line[SX_KEYS_MAX]; /* where a key has its value; 0: absent */
     unsigned reported;
-    bool failed; /* an error was reported */
+    bool replaced; /* the section that is read stands again further down */
+    bool failed;   /* an error was reported */
 };
 
 /* k NULL: no key. line 0: not about a line. */
@@ -93,8 +102,9 @@ void sx_config_say(struct sx_config_reading *r, enum sx_config_severity severity
     __attribute__((format(printf, 5, 6)))
 #endif
     ;
-/* When all lines are read: values that depend on others, and what does not fit together. */
-void sx_config_check(struct sx_config_reading *r);
+/* When all lines are read: values that depend on others, and what does not fit together. E_NOMEM.
+ */
+simplex_rc sx_config_check(struct sx_config_reading *r) SIMPLEX_CHECK;
 /* What a name may have meant, as the end of a sentence; empty when nothing is near. */
 #define SX_CONFIG_HINT 96
 void sx_config_hint_key(simplex_bytes section, simplex_bytes key, char out[SX_CONFIG_HINT]);

@@ -67,10 +67,11 @@ void sx_key_remedy(const struct sx_key *k, struct sx_wr *w)
         [SX_KEY_TEXT] = "some text",
         [SX_KEY_PATH] = "a path that starts with /",
         [SX_KEY_URL] = "an address that starts with https:// or http://",
-        [SX_KEY_COUNTRY] = "the two capital letters of the country (ISO 3166), for example SE",
+        [SX_KEY_COUNTRY] = "the two letters of the country (ISO 3166), for example SE",
         [SX_KEY_CONTACT] = "a SimpleX address (it starts with simplex:/ or https://)",
         [SX_KEY_EMAIL] = "an e-mail address",
         [SX_KEY_HOSTS] = "host names or IP addresses separated by commas, without port",
+        [SX_KEY_OFF] = "off",
         [SX_KEY_ADDRESS] = "an IPv4 or IPv6 address of this machine, 0.0.0.0 or :: for all",
     };
 

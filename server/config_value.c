@@ -10,6 +10,7 @@
 #define SOCKS_HOST "127.0.0.1" /* what the reference takes when host or port is left out */
 #define SOCKS_PORT 9050
 #define PASSWORD_MAX 255
+#define NO_HOSTS "<hostnames>"
 
 /* ---- text ---- */
 
@@ -21,6 +22,11 @@ static simplex_bytes part(simplex_bytes s, size_t from, size_t to)
 static bool is_digit(uint8_t c)
 {
     return c >= '0' && c <= '9';
+}
+
+static bool is_letter(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
 static bool has_blank(simplex_bytes s)
@@ -59,8 +65,7 @@ static bool is_label(simplex_bytes s)
 {
     for (size_t i = 0; i < s.len; i++) {
         uint8_t c = s.ptr[i];
-        if (!is_digit(c) && !(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && c != '-' &&
-            c != '_')
+        if (!is_digit(c) && !is_letter(c) && c != '-' && c != '_')
             return false;
     }
     return s.len > 0;
@@ -220,12 +225,13 @@ static void free_domains(struct sx_config_domains *d)
     *d = (struct sx_config_domains){ 0 };
 }
 
+/* What is no domain is the domain of no server: left out, as is what goes beyond the list. */
 static simplex_rc add_domain(struct sx_config_domains *d, simplex_bytes item)
 {
     struct sx_host host;
 
     if (d->count == SX_CONFIG_DOMAINS_MAX || !read_host(item, &host))
-        return SIMPLEX_E_ARG;
+        return SIMPLEX_OK;
     for (char *c = host.text; *c != 0; c++) {
         if (*c >= 'A' && *c <= 'Z')
             *c = (char)(*c - 'A' + 'a');
@@ -250,6 +256,18 @@ static simplex_rc read_domains(simplex_bytes s, struct sx_config_domains *out)
     free_domains(out);
     *out = d;
     return SIMPLEX_OK;
+}
+
+static bool are_domains(simplex_bytes s)
+{
+    struct sx_host host;
+    unsigned n = 0;
+
+    for (simplex_bytes item; (item = next_item(&s)).len > 0; n++) {
+        if (n == SX_CONFIG_DOMAINS_MAX || !read_host(item, &host))
+            return false;
+    }
+    return true;
 }
 
 /* ---- the SOCKS proxy ---- */
@@ -291,9 +309,9 @@ static simplex_rc read_proxy(simplex_bytes s, struct sx_config_proxy *out)
     size_t colon = find(part(s, 0, end), ':');
     simplex_rc rc = SIMPLEX_OK;
 
-    if (s.len == 0 || has_blank(s) || !read_endpoint(rest, &host, &p.port))
+    if (has_blank(s) || !read_endpoint(rest, &host, &p.port))
         return SIMPLEX_E_ARG;
-    p.no_auth = at == 0;
+    p.no_auth = s.len > 0 && at == 0;
     if (end > 0 &&
         (colon == 0 || colon == end || colon > PASSWORD_MAX || end - colon - 1 > PASSWORD_MAX))
         return SIMPLEX_E_ARG;
@@ -318,7 +336,7 @@ static simplex_rc read_proxy(simplex_bytes s, struct sx_config_proxy *out)
 
 static bool is_country(simplex_bytes s)
 {
-    return s.len == 2 && s.ptr[0] >= 'A' && s.ptr[0] <= 'Z' && s.ptr[1] >= 'A' && s.ptr[1] <= 'Z';
+    return s.len == 2 && is_letter(s.ptr[0]) && is_letter(s.ptr[1]);
 }
 
 static bool is_email(simplex_bytes s)
@@ -333,7 +351,7 @@ static bool are_hosts(simplex_bytes s)
     for (unsigned n = 1; n <= SX_HOSTS_MAX; n++) {
         struct sx_host host;
         size_t comma = find(s, ',');
-        if (!read_host(part(s, 0, comma), &host))
+        if (!read_host(sx_ini_trim(part(s, 0, comma)), &host))
             return false;
         if (comma == s.len)
             return true;
@@ -378,6 +396,46 @@ static bool text_fits(const struct sx_key *k, simplex_bytes s)
     }
 }
 
+/* The reference takes these as they are. */
+static bool is_lenient(const struct sx_key *k)
+{
+    return k->type == SX_KEY_PATH || k->type == SX_KEY_URL || k->type == SX_KEY_EMAIL;
+}
+
+bool sx_key_in_doubt(const struct sx_key *k, simplex_bytes s)
+{
+    switch (k->type) {
+    case SX_KEY_DOMAINS:
+        return !are_domains(s);
+    case SX_KEY_PROXY:
+        return s.len == 0; /* host and port are left out */
+    case SX_KEY_OFF:
+        return !sx_bytes_eq(s, sx_str("off"));
+    case SX_KEY_HOSTS:
+        return s.len > 0 && !sx_bytes_eq(s, sx_str(NO_HOSTS)) && !are_hosts(s);
+    default:
+        return s.len > 0 && is_lenient(k) && !text_fits(k, s);
+    }
+}
+
+/* Blanks around commas, which an address does not take. */
+static void drop_blanks(char *text)
+{
+    size_t n = 0;
+
+    for (const char *p = text; *p != 0; p++)
+        if (*p != ' ' && *p != '\t')
+            text[n++] = *p;
+    text[n] = 0;
+}
+
+static void to_capitals(char *text)
+{
+    for (char *p = text; *p != 0; p++)
+        if (*p >= 'a' && *p <= 'z')
+            *p = (char)(*p - 'a' + 'A');
+}
+
 static void free_text(const struct sx_key *k, char **field)
 {
     if (k->type == SX_KEY_PASSWORD && *field != NULL)
@@ -391,9 +449,12 @@ static simplex_rc read_text(const struct sx_key *k, simplex_bytes s, char **fiel
 {
     char *copy;
 
-    if (k->type == SX_KEY_HOSTS && sx_bytes_eq(s, sx_str("<hostnames>")))
+    if (k->type == SX_KEY_HOSTS && sx_bytes_eq(s, sx_str(NO_HOSTS)))
         s.len = 0;
-    if ((s.len == 0 && k->type == SX_KEY_PASSWORD) || (s.len > 0 && !text_fits(k, s)))
+    if (k->type == SX_KEY_HOSTS && s.len > 0 && !are_hosts(s)) /* no address without them */
+        s.len = 0;
+    if ((s.len == 0 && k->type == SX_KEY_PASSWORD) ||
+        (s.len > 0 && !is_lenient(k) && !text_fits(k, s)))
         return SIMPLEX_E_ARG;
     if (field == NULL)
         return SIMPLEX_OK;
@@ -401,6 +462,10 @@ static simplex_rc read_text(const struct sx_key *k, simplex_bytes s, char **fiel
         s = part(s, 1, s.len - 1);
     if (copy_text(s, &copy) != SIMPLEX_OK)
         return SIMPLEX_E_NOMEM;
+    if (k->type == SX_KEY_HOSTS && copy != NULL)
+        drop_blanks(copy);
+    if (k->type == SX_KEY_COUNTRY && copy != NULL)
+        to_capitals(copy);
     free_text(k, field);
     *field = copy;
     return SIMPLEX_OK;
@@ -442,6 +507,9 @@ simplex_rc sx_key_read(const struct sx_key *k, simplex_bytes s, void *field)
         return field == NULL ? SIMPLEX_E_ARG : read_domains(s, field);
     case SX_KEY_PROXY:
         return field == NULL ? SIMPLEX_E_ARG : read_proxy(s, field);
+    case SX_KEY_OFF:
+        ok = s.len > 0;
+        break;
     default:
         return read_text(k, s, field);
     }

@@ -30,6 +30,7 @@ struct sx_srv_conn {
     uv_tcp_t tcp;
     uv_write_t write;
     struct sx_loop *loop;
+    struct sx_port *port;
     struct sx_srv_conn *prev, *next;
     struct sx_tls *tls;
     struct sx_session session;
@@ -49,6 +50,12 @@ struct sx_srv_conn {
     bool closing;
 };
 
+static void count_closed(struct sx_loop *l, struct sx_port *port)
+{
+    atomic_fetch_sub(&l->n_conns, 1);
+    atomic_fetch_sub(&port->open, 1);
+}
+
 static void on_closed(uv_handle_t *h)
 {
     struct sx_srv_conn *c = h->data;
@@ -58,7 +65,7 @@ static void on_closed(uv_handle_t *h)
     if (c->partial != NULL)
         sx_free_secret(c->partial, SX_BLOCK);
     sx_free(c->writing);
-    atomic_fetch_sub(&c->loop->n_conns, 1);
+    count_closed(c->loop, c->port);
     sx_free(c);
 }
 
@@ -410,7 +417,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 
 /* ---- opening and time limits ---- */
 
-static bool set_up(struct sx_srv_conn *c, int fd, bool web)
+static bool set_up(struct sx_srv_conn *c, int fd)
 {
     if (uv_tcp_open(&c->tcp, fd) != 0) {
         close(fd);
@@ -418,30 +425,32 @@ static bool set_up(struct sx_srv_conn *c, int fd, bool web)
     }
     uv_tcp_nodelay(&c->tcp, 1); /* section 14, item 9 */
     uv_tcp_keepalive(&c->tcp, 1, 60);
-    if (sx_tls_new(web ? c->loop->cfg->tls_web : c->loop->cfg->tls, NULL, &c->tls) != SIMPLEX_OK)
+    const struct sx_io_cfg *cfg = c->loop->cfg;
+    if (sx_tls_new(c->port->web ? cfg->tls_web : cfg->tls, NULL, &c->tls) != SIMPLEX_OK)
         return false;
     return uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) == 0;
 }
 
-void sx_srv_conn_open(struct sx_loop *l, int fd, bool web)
+void sx_srv_conn_open(struct sx_loop *l, int fd, struct sx_port *port)
 {
     struct sx_srv_conn *c = sx_calloc(1, sizeof(*c));
 
     if (c == NULL || uv_tcp_init(&l->uv, &c->tcp) != 0) {
         close(fd);
-        atomic_fetch_sub(&l->n_conns, 1);
+        count_closed(l, port);
         sx_free(c);
         return;
     }
     c->tcp.data = c;
     c->loop = l;
+    c->port = port;
     c->started_ms = c->active_ms = (int64_t)uv_now(&l->uv);
     sx_peer_init(&c->peer, &l->hub, &c->session, c);
     c->next = l->conns;
     if (l->conns != NULL)
         l->conns->prev = c;
     l->conns = c;
-    if (!set_up(c, fd, web))
+    if (!set_up(c, fd))
         sx_srv_conn_close(c);
 }
 

@@ -161,10 +161,12 @@ static void run_sockets(struct sx_call *call)
     struct sx_report r;
 
     sx_ops_report(call->c->ops, &r);
-    sx_say(call->out, "Sockets for port %s:", r.ports);
-    sx_say(call->out, "accepted: %" PRIu64, r.accepted);
-    sx_say(call->out, "closed: %" PRIu64, r.closed);
-    sx_say(call->out, "active: %" PRIu64, r.connections);
+    for (unsigned i = 0; i < r.n_ports; i++) {
+        sx_say(call->out, "Sockets for port %u:", r.port[i].number);
+        sx_say(call->out, "accepted: %" PRIu64, r.port[i].accepted);
+        sx_say(call->out, "closed: %" PRIu64, r.port[i].accepted - r.port[i].open);
+        sx_say(call->out, "active: %" PRIu64, r.port[i].open);
+    }
 }
 
 static void run_server_info(struct sx_call *call)
@@ -219,11 +221,16 @@ static void run_clients(struct sx_call *call)
 
 static void run_socket_threads(struct sx_call *call)
 {
+    char ports[8 * SX_PORTS_MAX] = ""; /* each thread serves all of them */
     struct sx_report r;
+    size_t n = 0;
 
     sx_ops_report(call->c->ops, &r);
+    for (unsigned i = 0; i < r.n_ports; i++)
+        n += (size_t)snprintf(ports + n, sizeof(ports) - n, "%s%u", i > 0 ? "," : "",
+                              r.port[i].number);
     for (unsigned i = 0; i < r.n_loops; i++)
-        sx_say(call->out, "%s,loop %u,%" PRIu64 " connections", r.ports, i, r.loop[i].connections);
+        sx_say(call->out, "%s,loop %u,%" PRIu64 " connections", ports, i, r.loop[i].connections);
 }
 
 static void run_save(struct sx_call *call)
@@ -330,14 +337,16 @@ int64_t sx_control_line(struct sx_control *c, struct sx_control_state *s, simple
 
     if (n == 0)
         return 0;
-    if (n == 1 && sx_bytes_eq(word[0], sx_str("quit")))
+    bool is_quit = sx_bytes_eq(word[0], sx_str("quit"));
+    bool is_auth = sx_bytes_eq(word[0], sx_str("auth"));
+    if (n == 1 && is_quit)
         return -1;
-    if (n == 2 && sx_bytes_eq(word[0], sx_str("auth")))
+    if (n == 2 && is_auth)
         return auth(c, s, word[1], out);
     const struct command *cmd = find_command(word[0]);
     if (cmd == NULL || n - 1 != cmd->words) {
         sx_say(out, "error: %s; 'help' for supported commands",
-               cmd == NULL ? "unknown command" : "wrong number of words");
+               cmd != NULL || is_quit || is_auth ? "wrong number of words" : "unknown command");
     } else if (s->role < cmd->role) {
         log_refused(c, cmd->name);
         sx_say(out, "AUTH");

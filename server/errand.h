@@ -8,10 +8,10 @@
  * The client may be gone when the answer comes: errands of a closed peer lose it, on the thread of
  * its hub, the only one that looks at `peer`.
  *
- * A connection has as many errands under way as srv->concurrency says, and fewer of them PRXY, which
- * may take as long as a relay takes to be dead; of one block that brings more, the rest waits, and
- * nothing more is read from the client (sx_peer_paused). PFWD do not wait behind PRXY. A client that
- * had too many relays tried in vain gets no more of them tried for a while.
+ * A connection has as many errands under way as srv->concurrency says, and fewer of them PRXY,
+ * which may take as long as a relay takes to be dead; of one block that brings more, the rest
+ * waits, and nothing more is read from the client (sx_peer_paused). PFWD do not wait behind PRXY. A
+ * client that had too many relays tried in vain gets no more of them tried for a while.
  */
 #ifndef SX_ERRAND_H
 #define SX_ERRAND_H

@@ -38,6 +38,14 @@ bool sx_file_exists(const char *dir, const char *name)
     return sx_path_join(path, dir, name) && access(path, F_OK) == 0;
 }
 
+bool sx_file_missing(const char *dir, const char *name)
+{
+    char path[SX_PATH_MAX];
+
+    return sx_path_join(path, dir, name) && access(path, F_OK) != 0 &&
+           (errno == ENOENT || errno == ENOTDIR);
+}
+
 static bool is_regular(int fd)
 {
     struct stat st;
@@ -63,7 +71,31 @@ FILE *sx_file_open(const char *path)
 
 const char *sx_file_error(int e)
 {
-    return e == ENOTSUP ? "it is not a file" : strerror(e);
+    switch (e) {
+    case ENOTSUP:
+        return "it is not a file";
+    case EACCES:
+        return "Permission denied: run smp-server as a user who may, or change owner or mode "
+               "(chown, chmod)";
+    default:
+        return strerror(e);
+    }
+}
+
+const char *sx_file_rc_text(simplex_rc rc)
+{
+    switch (rc) {
+    case SIMPLEX_E_DB_SCHEMA:
+        return "it was written by a newer smp-server; update this one";
+    case SIMPLEX_E_DB_DAMAGED:
+        return "a file is damaged; restore a backup";
+    case SIMPLEX_E_DB_LOCKED:
+        return "it is in use by a running server";
+    case SIMPLEX_E_DB_IO:
+        return "a file cannot be opened, read or written";
+    default:
+        return simplex_rc_text(rc);
+    }
 }
 
 simplex_rc sx_file_read(const char *dir, const char *name, struct sx_wr *w, struct sx_errtext *err)
@@ -157,7 +189,7 @@ simplex_rc sx_file_write(const char *dir, const char *name, simplex_bytes b, mod
         return too_long(dir, err);
     if (write_new(dir, tmp, b, mode) && rename(tmp, path) == 0 && sync_dir(dir))
         return SIMPLEX_OK;
-    sx_errtext_set(err, "cannot write %s: %s", path, strerror(errno));
+    sx_errtext_set(err, "cannot write %s: %s", path, sx_file_error(errno));
     unlink(tmp);
     return SIMPLEX_E_SYSTEM;
 }
@@ -170,8 +202,28 @@ simplex_rc sx_file_rename(const char *dir, const char *from, const char *to, str
         return too_long(dir, err);
     if (rename(a, b) == 0 && sync_dir(dir))
         return SIMPLEX_OK;
-    sx_errtext_set(err, "cannot rename %s to %s: %s", a, to, strerror(errno));
+    sx_errtext_set(err, "cannot rename %s to %s: %s", a, to, sx_file_error(errno));
     return SIMPLEX_E_SYSTEM;
+}
+
+bool sx_dir_sync_parent(const char *dir)
+{
+    char above[SX_PATH_MAX];
+
+    errno = ENAMETOOLONG;
+    int fd = sx_path_join(above, dir, "..") ? open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    bool ok = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
+    int e = errno;
+    if (fd >= 0)
+        (void)close(fd);
+    errno = e;
+    return ok;
+}
+
+/* Unless it is there. Returns false with errno set. */
+static bool make_one(const char *dir, mode_t mode)
+{
+    return mkdir(dir, mode) == 0 ? sx_dir_sync_parent(dir) : errno == EEXIST;
 }
 
 simplex_rc sx_dir_make(const char *dir, mode_t mode, struct sx_errtext *err)
@@ -187,8 +239,8 @@ simplex_rc sx_dir_make(const char *dir, mode_t mode, struct sx_errtext *err)
         memcpy(path, dir, i);
         path[i] = 0;
         /* Directories above are for others to look through, this one is not. */
-        if (mkdir(path, i == len ? mode : 0755) != 0 && errno != EEXIST) {
-            sx_errtext_set(err, "cannot create the directory %s: %s", dir, strerror(errno));
+        if (!make_one(path, i == len ? mode : 0755)) {
+            sx_errtext_set(err, "cannot create the directory %s: %s", dir, sx_file_error(errno));
             return SIMPLEX_E_SYSTEM;
         }
     }

@@ -30,6 +30,7 @@ static simplex_rc open_state(struct sx_srv *s, const struct sx_srv_cfg *cfg)
         .messages = !cfg->messages_in_memory  ? SX_KEEP_DISK
                     : cfg->messages_not_saved ? SX_KEEP_NOT
                                               : SX_KEEP_MEMORY,
+        .offline = cfg->offline,
         .skip_damage = cfg->skip_damage,
         .compact_factor = cfg->compact_growth == 0 ? COMPACT_GROWTH : cfg->compact_growth,
         .compact_min = cfg->compact_bytes == 0 ? COMPACT_BYTES : cfg->compact_bytes,
@@ -139,22 +140,27 @@ int64_t sx_srv_now(const struct sx_srv *s)
 void sx_srv_expire_shard(struct sx_srv *s, unsigned shard)
 {
     struct sx_queue *found[64];
-    int64_t now = sx_srv_now(s), expired = 0;
+    int64_t now = sx_srv_now(s), expired = 0, ntfs = 0;
     size_t cursor = 0;
 
     do {
         size_t n = sx_qstore_walk(s->store, shard, &cursor, found, SX_COUNT(found));
         for (size_t i = 0; i < n; i++) {
-            sx_queue_lock(s->store, found[i]);
-            unsigned had = found[i]->count;
-            if (!found[i]->deleted)
-                sx_queue_expire(s->store, found[i], now);
-            expired += had - found[i]->count;
-            sx_queue_unlock(s->store, found[i]);
-            sx_queue_unref(found[i]);
+            struct sx_queue *q = found[i];
+            sx_queue_lock(s->store, q);
+            unsigned had = q->count;
+            if (!q->deleted)
+                sx_queue_expire(s->store, q, now);
+            expired += had - q->count;
+            if (q->ntf != NULL) /* nobody may ever come for them */
+                ntfs += sx_notifier_expire(s->store, q->ntf, now);
+            sx_queue_unlock(s->store, q);
+            sx_queue_unref(q);
         }
     } while (cursor != 0);
     sx_stats_add(s->stats, SX_STAT_MSG_EXPIRED, expired);
+    sx_stats_add(s->stats, SX_STAT_MSG_NTF_EXPIRED, ntfs);
+    sx_stats_add(s->stats, SX_STAT_NTF_COUNT, -ntfs);
 }
 
 void sx_srv_expire(struct sx_srv *s)

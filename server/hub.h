@@ -23,6 +23,9 @@
 #define SX_PEER_ERRANDS 32         /* PRXY and PFWD of one connection under way, by default */
 #define SX_PEER_OUT_PAUSE 8        /* blocks waiting: no further input is processed */
 #define SX_BLOCK_LIST_KEYS_MAX 512 /* keys of lists tried for one block; beyond: ERR INTERNAL */
+/* Bytes of answers to one block; the links asked for behind them: ERR INTERNAL. They are as large
+ * as a block each, and the commands are small. */
+#define SX_BLOCK_LINKS_MAX (SX_PEER_OUT_PAUSE * SX_BLOCK)
 #define SX_MSG_BURST_MAX 4         /* up to so many answers: the first MSG joins their block */
 #define SX_ENDS_PER_FLUSH 255      /* transmissions in one block of END and DELD */
 #define SX_NMSG_PER_BLOCK 80
@@ -38,6 +41,7 @@ struct sx_srv_cfg {
     const char *state_dir;      /* NULL: nothing is kept */
     bool messages_in_memory;    /* not in the journal: lost when the process is killed */
     bool messages_not_saved;    /* with the former: a stop loses them as well */
+    bool offline;               /* for the state: nobody is served */
     bool skip_damage;           /* leave out damaged records of the state */
     unsigned compact_growth;    /* of the store log; 0: 4 */
     uint64_t compact_bytes;     /* 0: 64 MiB */
@@ -82,8 +86,8 @@ bool sx_srv_may_proxy(struct sx_srv *s, bool has_password, simplex_bytes passwor
 int64_t sx_srv_now(const struct sx_srv *s);
 /* The service that says hello (services.h), or NULL: it is refused. */
 struct sx_service *sx_service_hello(struct sx_srv *s, const struct sx_service_hello *h);
-/* Expires messages of every queue, or of those of one shard: a loop does one at a time, so that its
- * clients do not wait. */
+/* Expires messages and notifications of every queue, or of those of one shard: a loop does one at a
+ * time, so that its clients do not wait. */
 void sx_srv_expire(struct sx_srv *s);
 void sx_srv_expire_shard(struct sx_srv *s, unsigned shard);
 
@@ -178,9 +182,10 @@ struct sx_peer {
     uint32_t n_kind[SX_SUB_KINDS]; /* of them; those that have ended count no longer */
     _Atomic uint32_t n_flight;     /* of them: with a message that waits for its ACK; any thread */
     struct sx_sub *ntfs;           /* subscriptions with notifications to flush */
-    struct sx_ended *ended;        /* ENDs to flush; at most one a subscription */
-    size_t n_ended, ended_size;
-    struct sx_errand *errands;                /* under way */
+    struct sx_ended *ended;        /* ENDs to flush: n_ended of them from ended_at on */
+    size_t n_ended, ended_at, ended_size;
+    bool ends_due, ntfs_due;   /* of a flush that had no room for all: the rest follows */
+    struct sx_errand *errands; /* under way */
     struct sx_errand *held_first, *held_last; /* that wait until one of those is done */
     unsigned n_errands, n_held;
     unsigned n_prxy;   /* of those under way */

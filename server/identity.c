@@ -63,13 +63,28 @@ static simplex_rc bad_file(const char *dir, const char *name, simplex_rc rc, str
     return SIMPLEX_E_CERT;
 }
 
+/* A file of the identity; when it is gone it says how to get it back. */
+static simplex_rc read_file(const char *dir, const char *name, struct sx_wr *w,
+                            struct sx_errtext *err)
+{
+    simplex_rc rc = sx_file_read(dir, name, w, err);
+    bool is_leaf = strcmp(name, SX_SERVER_KEY) == 0 || strcmp(name, SX_SERVER_CERT) == 0;
+
+    if (rc == SIMPLEX_E_SYSTEM && sx_file_missing(dir, name))
+        sx_errtext_set(err, "%s/%s does not exist: restore it from a backup%s", dir, name,
+                       is_leaf ? ", or make " SX_SERVER_KEY " and " SX_SERVER_CERT
+                                 " anew with `smp-server cert`"
+                               : "");
+    return rc;
+}
+
 simplex_rc sx_identity_certs(const char *dir, const char *name, struct sx_wr *der,
                              struct sx_chain *chain, struct sx_errtext *err)
 {
     struct sx_wr pem;
 
     sx_wr_init(&pem, SX_IDENTITY_PEM_MAX);
-    simplex_rc rc = sx_file_read(dir, name, &pem, err);
+    simplex_rc rc = read_file(dir, name, &pem, err);
     if (rc == SIMPLEX_OK && (rc = sx_pem_chain(sx_wr_bytes(&pem), der, chain)) != SIMPLEX_OK)
         rc = rc == SIMPLEX_E_NOMEM ? rc : bad_file(dir, name, rc, err);
     sx_wr_free(&pem);
@@ -131,7 +146,7 @@ simplex_rc sx_identity_check(const uint8_t fingerprint[32], const char *dir, str
     sx_wr_fixed(&want, buf, sizeof(buf));
     sx_identity_print(fingerprint, &want);
     sx_wr_init(&have, SX_IDENTITY_PEM_MAX);
-    simplex_rc rc = sx_file_read(dir, SX_FINGERPRINT, &have, err);
+    simplex_rc rc = read_file(dir, SX_FINGERPRINT, &have, err);
     simplex_bytes text = sx_wr_bytes(&have);
     while (text.len > 0 && (text.ptr[text.len - 1] == '\n' || text.ptr[text.len - 1] == '\r'))
         text.len--;
@@ -156,7 +171,7 @@ static simplex_rc read_all(struct sx_identity *c, const char *dir, const char *c
     simplex_rc rc = read_chain(c, dir, cert, err);
 
     if (rc == SIMPLEX_OK)
-        rc = sx_file_read(dir, SX_SERVER_KEY, &c->key_pem, err);
+        rc = read_file(dir, SX_SERVER_KEY, &c->key_pem, err);
     if (rc != SIMPLEX_OK)
         return rc;
     rc = sx_identity_parse(c);

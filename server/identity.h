@@ -6,8 +6,8 @@
  * (section 3). server.crt holds the leaf, and may hold certificates between it and those of ca.crt;
  * ca.key is needed to sign a new leaf and nothing else, so it may be kept elsewhere.
  */
-#ifndef SX_IDENTITY_H
-#define SX_IDENTITY_H
+#ifndef SX_SERVER_IDENTITY_H
+#define SX_SERVER_IDENTITY_H
 
 #include "crypto/x509.h"
 #include "file.h"

@@ -106,7 +106,9 @@ static simplex_rc read_ca_key(struct renewal *r, struct sx_errtext *err)
     sx_wr_init(&pem, SX_IDENTITY_PEM_MAX);
     simplex_rc rc = sx_file_read(r->dir, SX_CA_KEY, &pem, err);
     if (rc == SIMPLEX_OK && (rc = sx_pem_key(sx_wr_bytes(&pem), &r->ca_key)) != SIMPLEX_OK)
-        sx_errtext_set(err, "%s/" SX_CA_KEY " is not an Ed25519 or Ed448 key in PEM format",
+        sx_errtext_set(err,
+                       "%s/" SX_CA_KEY " is not an Ed25519 or Ed448 key in PEM format: copy the "
+                       "right one there",
                        r->dir);
     sx_wr_free(&pem);
     return rc;
@@ -144,7 +146,9 @@ static simplex_rc sign(struct renewal *r, enum sx_alg alg, const char *host, str
     host = host == NULL ? name : host;
     simplex_rc rc = sx_certs_renew(alg, host, r->signer, &r->ca_key, &r->made);
     if (rc == SIMPLEX_E_KEY) {
-        sx_errtext_set(err, "%s/" SX_CA_KEY " is not the key of the certificate in " SX_CA_CERT,
+        sx_errtext_set(err,
+                       "%s/" SX_CA_KEY " is not the key of the certificate in " SX_CA_CERT
+                       ": copy the right one there",
                        r->dir);
         return rc;
     }

@@ -16,7 +16,7 @@ static bool is_blank(uint8_t c)
     return c == ' ' || c == '\t';
 }
 
-static simplex_bytes trim(simplex_bytes s)
+simplex_bytes sx_ini_trim(simplex_bytes s)
 {
     while (s.len > 0 && is_blank(s.ptr[0]))
         s = sx_bytes(s.ptr + 1, s.len - 1);
@@ -55,22 +55,30 @@ static void bad(struct sx_ini_item *out, const char *problem)
     out->problem = problem;
 }
 
+static bool is_comment(simplex_bytes s)
+{
+    return s.ptr[0] == '#' || s.ptr[0] == ';';
+}
+
 static void take_section(struct sx_ini *ini, simplex_bytes s, struct sx_ini_item *out)
 {
-    if (s.ptr[s.len - 1] != ']') {
-        bad(out, "a section ends with ] and nothing stands behind it: write [NAME] alone in the "
-                 "line");
+    const uint8_t *end = memchr(s.ptr, ']', s.len);
+
+    if (end == NULL) {
+        bad(out, "a section ends with ]: write [NAME]");
         return;
     }
-    simplex_bytes name = trim(sx_bytes(s.ptr + 1, s.len - 2));
-    if (name.len == 0 || memchr(name.ptr, '[', name.len) != NULL ||
-        memchr(name.ptr, ']', name.len) != NULL) {
+    simplex_bytes name = sx_ini_trim(sx_bytes(s.ptr + 1, (size_t)(end - s.ptr) - 1));
+    simplex_bytes rest = sx_ini_trim(sx_bytes(end + 1, s.len - (size_t)(end - s.ptr) - 1));
+    if (name.len == 0 || memchr(name.ptr, '[', name.len) != NULL) {
         bad(out, "a section has a name without brackets: write [NAME]");
         return;
     }
     ini->section = name;
     out->kind = SX_INI_SECTION;
     out->section = name;
+    if (rest.len > 0 && !is_comment(rest))
+        out->problem = "what stands behind ] has no effect: write [NAME] alone in the line";
 }
 
 static void take_value(simplex_bytes s, struct sx_ini_item *out)
@@ -79,14 +87,16 @@ static void take_value(simplex_bytes s, struct sx_ini_item *out)
 
     while (at < s.len && s.ptr[at] != ':' && s.ptr[at] != '=')
         at++;
-    simplex_bytes key = trim(sx_bytes(s.ptr, at));
+    simplex_bytes key = sx_ini_trim(sx_bytes(s.ptr, at));
     if (at == s.len || key.len == 0) {
         bad(out, "this is no setting: write \"key: value\", or # before a comment");
+        if (at == s.len)
+            out->kind = SX_INI_JUNK;
         return;
     }
     out->kind = SX_INI_VALUE;
     out->key = key;
-    out->value = trim(sx_bytes(s.ptr + at + 1, s.len - at - 1));
+    out->value = sx_ini_trim(sx_bytes(s.ptr + at + 1, s.len - at - 1));
 }
 
 void sx_ini_next(struct sx_ini *ini, struct sx_ini_item *out)
@@ -94,7 +104,7 @@ void sx_ini_next(struct sx_ini *ini, struct sx_ini_item *out)
     *out = (struct sx_ini_item){ .kind = SX_INI_END };
     while (ini->in.left > 0) {
         simplex_bytes raw = take_line(ini);
-        simplex_bytes s = trim(raw);
+        simplex_bytes s = sx_ini_trim(raw);
 
         out->line = ini->line;
         out->section = ini->section;
@@ -103,7 +113,7 @@ void sx_ini_next(struct sx_ini *ini, struct sx_ini_item *out)
         else if (has_control(raw))
             bad(out, "there is a NUL or another control character in the line: write it again in a "
                      "text editor");
-        else if (s.len == 0 || s.ptr[0] == '#' || s.ptr[0] == ';')
+        else if (s.len == 0 || is_comment(s))
             continue;
         else if (s.ptr[0] == '[')
             take_section(ini, s, out);

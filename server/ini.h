@@ -15,7 +15,8 @@ enum sx_ini_kind {
     SX_INI_END,     /* of the text */
     SX_INI_SECTION, /* [section] */
     SX_INI_VALUE,   /* key: value */
-    SX_INI_BAD,     /* `problem` says why; the next call goes on with the line after it */
+    SX_INI_JUNK,    /* text that is neither, as files of the reference's `init` have some */
+    SX_INI_BAD,     /* what nobody reads; the next call goes on with the line after it */
 };
 
 /* One line that means something. Slices borrow from the text. */
@@ -25,7 +26,8 @@ struct sx_ini_item {
     simplex_bytes section; /* SX_INI_VALUE too: where it stands; empty before the first */
     simplex_bytes key;     /* never empty in SX_INI_VALUE */
     simplex_bytes value;   /* without blanks around it; may be empty */
-    const char *problem;   /* SX_INI_BAD: what is wrong and what to write */
+    const char *problem;   /* what is wrong and what to write; SX_INI_JUNK, SX_INI_BAD, or with a
+                            * SX_INI_SECTION that has text behind it */
 };
 
 struct sx_ini {
@@ -34,6 +36,8 @@ struct sx_ini {
     simplex_bytes section;
 };
 
+/* Without the blanks around it. */
+simplex_bytes sx_ini_trim(simplex_bytes s);
 void sx_ini_start(struct sx_ini *ini, simplex_bytes text);
 /* The next item; SX_INI_END for ever at the end. */
 void sx_ini_next(struct sx_ini *ini, struct sx_ini_item *out);

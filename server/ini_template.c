@@ -45,7 +45,7 @@ static void information(struct sx_wr *w, const struct sx_ini_options *o)
     sx_wr_text(w, "\n# Conditions of use, and what you change in them.\n");
     line(w, false, "usage_conditions", "https://...");
     line(w, false, "condition_amendments", "https://...");
-    sx_wr_text(w, "\n# Countries are two capital letters (ISO 3166).\n");
+    sx_wr_text(w, "\n# Countries are two letters (ISO 3166).\n");
     option(w, "server_country", o->server_country, "SE");
     option(w, "operator", o->operator_name, "name of the organization or person");
     option(w, "operator_country", o->operator_country, "SE");

@@ -116,7 +116,7 @@ void sx_journal_forget(struct sx_journal *j, unsigned stripe, struct sx_msg *m)
 {
     m->journal.forgotten = j->stage[stripe].forgotten;
     j->stage[stripe].forgotten = sx_msg_ref(m);
-    mark_dirty(j, stripe);
+    atomic_fetch_or_explicit(&j->forgetful, UINT64_C(1) << stripe, memory_order_acq_rel);
 }
 
 /* ---- statistics ---- */
@@ -149,6 +149,8 @@ static void free_segments(struct sx_journal *j, struct sx_segment *s, bool remov
 /* Everything but the files and what is in them. */
 static void destroy(struct sx_journal *j)
 {
+    sx_journal_note_forgotten(j);
+    sx_journal_let_go(j);
     sx_ops_free(&j->todo);
     sx_ops_free(&j->unsynced);
     free_segments(j, j->old, false);

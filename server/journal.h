@@ -65,8 +65,9 @@ bool sx_journal_add(struct sx_journal *j, unsigned stripe, const uint8_t *rid,
  * a full disk can be drained. False: no room even so, no memory, or FAILED; nothing is staged. */
 bool sx_journal_del(struct sx_journal *j, unsigned stripe, struct sx_msg *m) SIMPLEX_CHECK;
 /* The message went with its queue, or expired: nothing is written, it only stops to count as
- * living. After a restart it is there again until `load` refuses it, or it expires again. Never
- * fails (what would have to be allocated is part of sx_msg). Not after sx_journal_del. */
+ * living, when sx_journal_let_go says so. After a restart it is there again until `load` refuses
+ * it, or it expires again. Never fails (what would have to be allocated is part of sx_msg). Not
+ * after sx_journal_del. */
 void sx_journal_forget(struct sx_journal *j, unsigned stripe, struct sx_msg *m);
 
 /* ---- from any thread, no stripe locked ---- */
@@ -77,6 +78,12 @@ void sx_journal_forget(struct sx_journal *j, unsigned stripe, struct sx_msg *m);
 simplex_rc sx_journal_flush(struct sx_journal *j) SIMPLEX_CHECK;
 
 /* ---- by the committing thread ---- */
+
+/* What was forgotten with its queue must not go before the queue has gone for good, or a crash in
+ * between would leave the queue without its messages. So: note what is forgotten by now, sync where
+ * the queues are kept, and when that is done let go what was noted. */
+void sx_journal_note_forgotten(struct sx_journal *j);
+void sx_journal_let_go(struct sx_journal *j);
 
 /* Flushes and makes everything flushed durable. */
 simplex_rc sx_journal_sync(struct sx_journal *j) SIMPLEX_CHECK;

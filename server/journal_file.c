@@ -8,7 +8,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -38,23 +37,6 @@ static void file_name(const struct sx_segment *s, char to[SX_SEGMENT_NAME])
 }
 
 /* ---- the directory ---- */
-
-/* A directory that was just made is itself an entry that a power loss can take. */
-static bool sync_parent(const char *dir)
-{
-    char path[PATH_MAX];
-    size_t n = strlen(dir);
-
-    if (n + 4 > sizeof(path))
-        return false;
-    memcpy(path, dir, n);
-    memcpy(path + n, "/..", 4);
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool ok = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0)
-        (void)close(fd);
-    return ok;
-}
 
 static simplex_rc refuse(const struct sx_journal *j, struct sx_errtext *err, const char *what,
                          const char *remedy)
@@ -95,7 +77,7 @@ static simplex_rc remove_spares(struct sx_journal *j, struct sx_errtext *err)
 simplex_rc sx_journal_open_dir(struct sx_journal *j, struct sx_errtext *err)
 {
     if (mkdir(j->dir, 0700) == 0) {
-        if (!sync_parent(j->dir))
+        if (!sx_dir_sync_parent(j->dir))
             return refuse(j, err, "sync", "check the disk");
     } else if (errno != EEXIST) {
         return refuse(j, err, "create", "create it for the server's user");
@@ -273,6 +255,21 @@ simplex_rc sx_segment_publish(struct sx_journal *j, struct sx_segment *s, uint32
     return fsync(j->dir_fd) == 0 ? SIMPLEX_OK : sx_journal_errno(errno);
 }
 
+simplex_rc sx_segment_sync_closed(struct sx_journal *j, const struct sx_segment *s)
+{
+    char name[SX_SEGMENT_NAME];
+
+    if (s->unlinked)
+        return SIMPLEX_OK;
+    file_name(s, name);
+    int fd = openat(j->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return sx_journal_errno(errno);
+    simplex_rc rc = j->sync_fd(fd) == 0 ? SIMPLEX_OK : sx_journal_errno(errno);
+    (void)close(fd);
+    return rc;
+}
+
 void sx_segment_cut(struct sx_segment *s, uint32_t end)
 {
     if (s->fd >= 0)
@@ -304,12 +301,13 @@ void sx_segment_free(struct sx_segment *s)
     sx_free(s);
 }
 
-simplex_rc sx_segment_unlink(struct sx_journal *j, const struct sx_segment *s)
+simplex_rc sx_segment_unlink(struct sx_journal *j, struct sx_segment *s)
 {
     char name[SX_SEGMENT_NAME];
 
     file_name(s, name);
     if (unlinkat(j->dir_fd, name, 0) != 0 && errno != ENOENT)
         return sx_journal_errno(errno);
+    s->unlinked = true;
     return SIMPLEX_OK;
 }

@@ -77,6 +77,7 @@ struct sx_segment {
     struct sx_msg *live; /* its messages that live, newest first */
     size_t count;
     uint64_t empty_epoch; /* when the last of them died */
+    bool unlinked;        /* its file is gone; that may not be on disk yet */
 };
 
 /* ---- operations ---- */
@@ -118,14 +119,16 @@ struct sx_journal {
     int (*sync_fd)(int fd);
 
     struct sx_stage stage[SX_STORE_SHARDS];
-    atomic_uint_least64_t dirty; /* a bit a stripe with something staged */
-    atomic_uint_least64_t seq;   /* of the next message */
+    atomic_uint_least64_t dirty;     /* a bit a stripe with something staged */
+    atomic_uint_least64_t forgetful; /* and with something forgotten */
+    atomic_uint_least64_t seq;       /* of the next message */
     atomic_bool failed;
     /* Bytes that can still be staged: what is left of the current segment and the spares, less
      * what is staged. Each segment counts with sx_segment_room, since it may end with a gap. */
     atomic_int_least64_t room;
 
     pthread_mutex_t lock;              /* for everything up to the spares */
+    struct sx_msg *noted;              /* forgotten: sx_journal_note_forgotten */
     struct sx_ops todo;                /* collected, to be written */
     struct sx_ops unsynced;            /* written, not known to be durable */
     struct sx_ops syncing;             /* the same, a sync of them is running */
@@ -141,6 +144,7 @@ struct sx_journal {
 
     bool full;                      /* and told so. Committing thread */
     uint32_t last_number, last_end; /* of the last segment with a number. Committing thread */
+    bool left; /* the last one found at the start is not known to be on disk. Committing thread */
 
     pthread_mutex_t spare_lock; /* innermost, for the spares */
     struct sx_segment *spares;
@@ -183,10 +187,12 @@ simplex_rc sx_segment_publish(struct sx_journal *j, struct sx_segment *s, uint32
                               uint32_t prev_end) SIMPLEX_CHECK;
 simplex_rc sx_segment_write(struct sx_segment *s, struct iovec *iov, size_t n,
                             uint32_t at) SIMPLEX_CHECK;
+/* Of one whose file is closed. */
+simplex_rc sx_segment_sync_closed(struct sx_journal *j, const struct sx_segment *s) SIMPLEX_CHECK;
 void sx_segment_cut(struct sx_segment *s, uint32_t end); /* gives back the rest, if it can */
 void sx_segment_cut_closed(struct sx_journal *j, const struct sx_segment *s); /* at its pos */
 void sx_segment_free(struct sx_segment *s);
-simplex_rc sx_segment_unlink(struct sx_journal *j, const struct sx_segment *s);
+simplex_rc sx_segment_unlink(struct sx_journal *j, struct sx_segment *s);
 
 /* ---- journal.c ---- */
 

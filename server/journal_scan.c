@@ -434,6 +434,7 @@ simplex_rc sx_journal_scan(struct sx_journal *j, bool skip_damage, struct sx_err
     if (rc == SIMPLEX_OK && j->old_tail != NULL) {
         j->last_number = j->old_tail->number;
         j->last_end = j->old_tail->pos;
+        j->left = true;
     }
     atomic_store(&j->seq, c.max_seq + 1);
     return rc;

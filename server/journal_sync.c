@@ -10,12 +10,25 @@
 
 /* ---- syncing ---- */
 
+/* A process that was killed may have written what it never synced. It was read, so it counts from
+ * now on: the header of the next segment will say so. */
+static simplex_rc sync_left(struct sx_journal *j)
+{
+    simplex_rc rc = SIMPLEX_OK;
+
+    if (j->left && j->old_tail != NULL)
+        rc = sx_segment_sync_closed(j, j->old_tail);
+    if (rc == SIMPLEX_OK)
+        j->left = false;
+    return rc;
+}
+
 /* Outside the lock: the segments up to `last` do not move meanwhile, since only this thread takes
  * one from the front of the list. */
 static simplex_rc sync_segments(struct sx_journal *j, struct sx_segment *s,
                                 const struct sx_segment *last)
 {
-    simplex_rc rc = SIMPLEX_OK;
+    simplex_rc rc = sync_left(j);
 
     for (; rc == SIMPLEX_OK; s = s->next) {
         if (s->number == 0)

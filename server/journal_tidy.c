@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Housekeeping of the journal: the oldest segment goes when nothing in it lives, and what lives
- * long is copied out of it when more than half of the journal is dead. Only the oldest one ever
- * goes: an acknowledgement stays on disk as long as there may be a record of its message.
+ * long is copied out of it when more than half of the journal is dead, or little is spread over
+ * many files. Only the oldest one ever goes: an acknowledgement stays on disk as long as there may
+ * be a record of its message.
  */
 #include "journal_internal.h"
 
 #include <unistd.h>
 
 #define COPY_BYTES (1u << 20) /* a call */
+#define FEW_SEGMENTS 8
 
 enum step { NOTHING, AGAIN, SYNC };
 
@@ -27,11 +29,22 @@ static enum step remove_oldest(struct sx_journal *j)
     return AGAIN;
 }
 
+/* Each start begins a segment, however short the one before is: while an old message lives, bytes
+ * alone would let one file a start stay. What is copied fits into one segment, so this ends. */
+static bool scattered(const struct sx_journal *j)
+{
+    const struct sx_segment *s = j->old;
+
+    for (unsigned n = 0; s != NULL && n < FEW_SEGMENTS; n++)
+        s = s->next;
+    return s != NULL && j->live_bytes <= j->size - SX_SEGMENT_HEADER;
+}
+
 static bool worth_copying(const struct sx_journal *j)
 {
     uint64_t total = j->old_bytes, most = 2 * j->live_bytes;
 
-    if (j->old->number <= j->evacuate)
+    if (j->old->number <= j->evacuate || scattered(j))
         return true;
     for (const struct sx_segment *s = j->open; s != NULL; s = s->next)
         total += s->pos;

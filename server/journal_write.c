@@ -128,8 +128,7 @@ static void collect_stripe(struct sx_journal *j, unsigned i)
 
     pthread_mutex_lock(&j->stripes[i]);
     struct sx_ops ops = stage->ops;
-    struct sx_msg *forgotten = stage->forgotten;
-    *stage = (struct sx_stage){ .forgotten = NULL };
+    stage->ops = (struct sx_ops){ NULL, NULL };
     pthread_mutex_unlock(&j->stripes[i]);
 
     for (struct sx_op *op = ops.head; op != NULL; op = op->next) {
@@ -139,13 +138,6 @@ static void collect_stripe(struct sx_journal *j, unsigned i)
         }
     }
     sx_ops_append(&j->todo, &ops);
-    while (forgotten != NULL) {
-        struct sx_msg *m = forgotten;
-        forgotten = m->journal.forgotten;
-        m->journal.gone = true;
-        sx_journal_die(j, m);
-        sx_msg_unref(m);
-    }
 }
 
 void sx_journal_collect(struct sx_journal *j)
@@ -155,6 +147,48 @@ void sx_journal_collect(struct sx_journal *j)
     for (unsigned i = 0; dirty != 0; i++, dirty >>= 1)
         if ((dirty & 1) != 0)
             collect_stripe(j, i);
+}
+
+/* ---- forgetting ---- */
+
+static void note_stripe(struct sx_journal *j, unsigned i)
+{
+    struct sx_stage *stage = &j->stage[i];
+
+    pthread_mutex_lock(&j->stripes[i]);
+    struct sx_msg *m = stage->forgotten;
+    stage->forgotten = NULL;
+    pthread_mutex_unlock(&j->stripes[i]);
+    while (m != NULL) {
+        struct sx_msg *next = m->journal.forgotten;
+        m->journal.forgotten = j->noted;
+        j->noted = m;
+        m = next;
+    }
+}
+
+void sx_journal_note_forgotten(struct sx_journal *j)
+{
+    uint64_t stripes = atomic_exchange_explicit(&j->forgetful, 0, memory_order_acq_rel);
+
+    pthread_mutex_lock(&j->lock);
+    for (unsigned i = 0; stripes != 0; i++, stripes >>= 1)
+        if ((stripes & 1) != 0)
+            note_stripe(j, i);
+    pthread_mutex_unlock(&j->lock);
+}
+
+void sx_journal_let_go(struct sx_journal *j)
+{
+    pthread_mutex_lock(&j->lock);
+    while (j->noted != NULL) {
+        struct sx_msg *m = j->noted;
+        j->noted = m->journal.forgotten;
+        m->journal.gone = true;
+        sx_journal_die(j, m);
+        sx_msg_unref(m);
+    }
+    pthread_mutex_unlock(&j->lock);
 }
 
 /* ---- writing ---- */
@@ -271,7 +305,7 @@ void sx_journal_fail(struct sx_journal *j, simplex_rc rc, const char *what)
     if (!atomic_exchange(&j->failed, true))
         sx_journal_warn(j,
                         "messages in %s cannot be %s (%s): none is taken until that succeeds; %s",
-                        j->dir, what, simplex_rc_text(rc),
+                        j->dir, what, sx_file_rc_text(rc),
                         rc == SIMPLEX_E_DB_FULL ? "free space on its disk" : "check its disk");
 }
 
@@ -280,7 +314,7 @@ simplex_rc sx_journal_flush(struct sx_journal *j)
     simplex_rc rc;
 
     pthread_mutex_lock(&j->lock);
-    sx_journal_collect(j); /* also after a failure: what is forgotten need not be kept */
+    sx_journal_collect(j); /* also after a failure: what was acknowledged need not be kept */
     if (atomic_load(&j->failed)) {
         rc = j->failed_rc;
     } else {

@@ -93,10 +93,11 @@ static bool port_of(int fd, uint16_t *port)
     return true;
 }
 
-simplex_rc sx_listen(struct sx_listeners *to, const char *host, uint16_t port, uint16_t *port_out,
+simplex_rc sx_listen(struct sx_listeners *to, const char *host, uint16_t port,
                      struct sx_errtext *err)
 {
     bool all = strcmp(host, "*") == 0;
+    uint16_t number;
 
     if (to->count == SX_LISTEN_MAX) {
         sx_errtext_set(err, "a server listens on at most %d ports", SX_LISTEN_MAX);
@@ -108,19 +109,20 @@ simplex_rc sx_listen(struct sx_listeners *to, const char *host, uint16_t port, u
                        host);
         return SIMPLEX_E_ARG;
     }
-    if (fd < 0 || !port_of(fd, port_out)) {
+    if (fd < 0 || !port_of(fd, &number)) {
         sx_errtext_set(err, "cannot listen on %s port %u: %s", all ? "all addresses," : host, port,
                        listen_hint(errno));
         if (fd >= 0)
             close(fd);
         return SIMPLEX_E_SYSTEM;
     }
-    to->fd[to->count++] = fd;
+    to->port[to->count].fd = fd;
+    to->port[to->count++].number = number;
     return SIMPLEX_OK;
 }
 
 void sx_listen_close(struct sx_listeners *l)
 {
     while (l->count > 0)
-        close(l->fd[--l->count]);
+        close(l->port[--l->count].fd);
 }

@@ -8,9 +8,9 @@
 
 /*
  * Adds a socket for this address ("*": all addresses, of IPv6 and IPv4) and port, 0 for any free
- * one. *port_out is the one taken.
+ * one: `number` is the one taken.
  */
-simplex_rc sx_listen(struct sx_listeners *to, const char *host, uint16_t port, uint16_t *port_out,
+simplex_rc sx_listen(struct sx_listeners *to, const char *host, uint16_t port,
                      struct sx_errtext *err) SIMPLEX_CHECK;
 void sx_listen_close(struct sx_listeners *l);
 

@@ -33,7 +33,7 @@ static void wake(void *user)
 }
 
 /* The loop takes the socket, or it is closed when the loop is about to end. */
-static void hand_over(struct sx_loop *l, int fd, bool web)
+static void hand_over(struct sx_loop *l, int fd, struct sx_port *port)
 {
     struct sx_fd *node = sx_malloc(sizeof(*node));
 
@@ -45,10 +45,11 @@ static void hand_over(struct sx_loop *l, int fd, bool web)
         return;
     }
     node->fd = fd;
-    node->web = web;
+    node->port = port;
     node->next = l->fds;
     l->fds = node;
     atomic_fetch_add(&l->n_conns, 1);
+    atomic_fetch_add(&port->open, 1);
     uv_async_send(&l->async); /* not after the handle was closed: under the lock */
     pthread_mutex_unlock(&l->lock);
 }
@@ -67,7 +68,7 @@ static void open_fds(struct sx_loop *l, struct sx_fd *list)
 {
     while (list != NULL) {
         struct sx_fd *next = list->next;
-        sx_srv_conn_open(l, list->fd, list->web);
+        sx_srv_conn_open(l, list->fd, list->port);
         sx_free(list);
         list = next;
     }
@@ -142,25 +143,25 @@ static struct sx_loop *least_loaded(struct sx_loop *l, size_t *total)
 static void on_accept(uv_poll_t *poll, int status, int events)
 {
     struct sx_loop *l = poll->data;
-    size_t at = (size_t)(poll - l->accept);
+    struct sx_port *port = &l->listeners->port[poll - l->accept];
 
     (void)events;
     if (status < 0)
         return;
     for (int i = 0; i < ACCEPT_BURST; i++) {
-        int fd = accept(l->listeners.fd[at], NULL, NULL);
+        int fd = accept(port->fd, NULL, NULL);
         size_t total;
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
                 uv_poll_stop(poll); /* the tick starts it again: no busy loop meanwhile */
             return;
         }
-        atomic_fetch_add(&l->accepted, 1);
+        atomic_fetch_add(&port->accepted, 1);
         struct sx_loop *to = least_loaded(l, &total);
         if (total >= l->cfg->max_connections || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
             close(fd);
         else
-            hand_over(to, fd, l->listeners.web[at]);
+            hand_over(to, fd, port);
     }
 }
 
@@ -230,7 +231,7 @@ static int set_timers(struct sx_loop *l)
 
     if (e == 0)
         e = set_timer(&l->ntf_timer, on_ntfs, &l->ntf_every, atomic_load(&cfg->ntf_flush_ms));
-    if (e == 0 && l->is_first)
+    if (e == 0 && l->listeners != NULL)
         e = set_timer(&l->expire_timer, on_expire, &l->expire_every,
                       atomic_load(&cfg->expire_interval_ms));
     return e;
@@ -252,6 +253,11 @@ static void follow_intervals(struct sx_loop *l)
         sx_loop_settle(l);
 }
 
+static unsigned n_ports(const struct sx_loop *l)
+{
+    return l->listeners == NULL ? 0 : l->listeners->count;
+}
+
 static void on_tick(uv_timer_t *t)
 {
     struct sx_loop *l = t->data;
@@ -259,10 +265,10 @@ static void on_tick(uv_timer_t *t)
     note_lateness(l);
     sx_unacked_tick(&l->hub);
     sx_srv_conns_check(l, (int64_t)uv_now(&l->uv));
-    if (l->is_first)
+    if (l->listeners != NULL)
         expire_some(l);
     follow_intervals(l);
-    for (unsigned i = 0; i < l->listeners.count; i++)
+    for (unsigned i = 0; i < n_ports(l); i++)
         if (!uv_is_active((uv_handle_t *)&l->accept[i]))
             uv_poll_start(&l->accept[i], UV_READABLE, on_accept);
 }
@@ -285,8 +291,8 @@ static int start_handles(struct sx_loop *l)
         e = uv_timer_start(&l->tick, on_tick, TICK_MS, TICK_MS);
     if (e == 0)
         e = set_timers(l);
-    for (unsigned i = 0; e == 0 && i < l->listeners.count; i++) {
-        e = uv_poll_init(&l->uv, &l->accept[i], l->listeners.fd[i]);
+    for (unsigned i = 0; e == 0 && i < n_ports(l); i++) {
+        e = uv_poll_init(&l->uv, &l->accept[i], l->listeners->port[i].fd);
         l->accept[i].data = l;
         if (e == 0)
             e = uv_poll_start(&l->accept[i], UV_READABLE, on_accept);
@@ -305,13 +311,11 @@ static void thread_main(void *arg)
 /* ---- life ---- */
 
 simplex_rc sx_loop_start(struct sx_loop *l, const struct sx_io_cfg *cfg, struct sx_srv *srv,
-                         const struct sx_listeners *listeners, struct sx_loop *all, unsigned n)
+                         struct sx_listeners *listeners, struct sx_loop *all, unsigned n)
 {
     l->cfg = cfg;
-    l->is_first = listeners != NULL;
     l->expiring = SX_STORE_SHARDS;
-    if (l->is_first)
-        l->listeners = *listeners;
+    l->listeners = listeners;
     l->all = all;
     l->n_all = n;
     simplex_rc rc = sx_hub_open(&l->hub, srv, wake, l);

@@ -19,9 +19,15 @@
 struct sx_srv_conn;
 struct sx_web;
 
+struct sx_port { /* that clients come to */
+    int fd;
+    uint16_t number;
+    bool web;                     /* shared with browsers */
+    atomic_size_t accepted, open; /* connections: since the start, now */
+};
+
 struct sx_listeners { /* sockets that listen */
-    int fd[SX_LISTEN_MAX];
-    bool web[SX_LISTEN_MAX]; /* shared with browsers */
+    struct sx_port port[SX_LISTEN_MAX];
     unsigned count;
 };
 
@@ -46,7 +52,7 @@ struct sx_io_cfg { /* shared by all loops, read-only */
 struct sx_fd { /* an accepted socket on its way to its loop */
     struct sx_fd *next;
     int fd;
-    bool web; /* from a port that browsers come to as well */
+    struct sx_port *port; /* it came to */
 };
 
 struct sx_loop {
@@ -60,7 +66,7 @@ struct sx_loop {
     const struct sx_io_cfg *cfg;
     atomic_size_t n_conns;
     struct sx_srv_conn *conns;
-    bool has_thread, has_uv, has_hub, is_first;
+    bool has_thread, has_uv, has_hub;
     unsigned expiring; /* the next shard to look for old messages in; SX_STORE_SHARDS: none */
     int64_t inactive_checked_ms;
     int64_t tls_logged_ms;
@@ -75,10 +81,9 @@ struct sx_loop {
     void *call_arg;
 
     /* the loop that accepts */
-    struct sx_listeners listeners;
+    struct sx_listeners *listeners; /* NULL: another one accepts */
     struct sx_loop *all;
     unsigned n_all;
-    atomic_size_t accepted;
 
     /* for statistics: microseconds that its timers were late */
     int64_t tick_due_us;
@@ -92,7 +97,7 @@ struct sx_loop {
 /* listeners: of the first of the n loops at `all`, NULL for the others; the sockets stay the
  * caller's. The thread runs until sx_loop_stop. */
 simplex_rc sx_loop_start(struct sx_loop *l, const struct sx_io_cfg *cfg, struct sx_srv *srv,
-                         const struct sx_listeners *listeners, struct sx_loop *all,
+                         struct sx_listeners *listeners, struct sx_loop *all,
                          unsigned n) SIMPLEX_CHECK;
 void sx_loop_stop(struct sx_loop *l); /* asks the thread to end */
 void sx_loop_join(struct sx_loop *l); /* waits for it, frees what the loop has; idempotent */
@@ -106,8 +111,8 @@ void sx_loop_settle(struct sx_loop *l);
 
 /* ---- conn.c ---- */
 
-/* Takes the socket. web: it may be a browser. */
-void sx_srv_conn_open(struct sx_loop *l, int fd, bool web);
+/* Takes the socket, which came to this port. */
+void sx_srv_conn_open(struct sx_loop *l, int fd, struct sx_port *port);
 void sx_srv_conn_close(struct sx_srv_conn *c);
 void sx_srv_conn_close_all(struct sx_loop *l);
 void sx_srv_conn_pump(struct sx_srv_conn *c);            /* seals and writes as much as may be */

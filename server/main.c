@@ -3,6 +3,7 @@
 #include "cli.h"
 
 #include <signal.h>
+#include <stdlib.h>
 
 #include "crypto/crypto.h"
 #include "revision.h"
@@ -19,7 +20,9 @@ static const char usage[] =
     "  messages move waiting messages to the reference's file, and back\n"
     "  delete   delete the configuration, the identity and all queues and messages\n"
     "\n"
-    "Options of every command:\n" SX_CLI_OPTIONS_HELP "  -v, --version         the version\n"
+    "Options of every command:\n" SX_CLI_OPTIONS_HELP "\n"
+    "Without a command:\n"
+    "  -v, --version         the version\n"
     "\n"
     "Exit status: 0 when done, or after SIGINT or SIGTERM; 1 when it failed and said why; 2 for a\n"
     "wrong command line.\n";
@@ -102,10 +105,21 @@ static int without_rts(int argc, char **argv)
     return n;
 }
 
+/*
+ * Names of relays are resolved by the threads of libuv, half of which wait for names at most: by
+ * default two. Then two names whose servers do not answer would hold up those of all other relays.
+ * What the operator has set stays.
+ */
+static void resolve_many_names(void)
+{
+    (void)setenv("UV_THREADPOOL_SIZE", "32", 0);
+}
+
 int main(int argc, char **argv)
 {
     struct sx_cli cli = { 0 };
 
+    resolve_many_names();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a limit of the size of files is met as a full disk */
     if (sx_crypto_init() != SIMPLEX_OK)

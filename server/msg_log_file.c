@@ -172,34 +172,41 @@ static bool has_message(const struct sx_queue *q, const uint8_t *id)
     return false;
 }
 
-/* Takes over m. */
+/* Takes over m unless it returns false: it could not be recorded. */
+static bool put_message(struct sx_store *st, struct sx_queue *q, struct sx_msg *m,
+                        struct sx_msg_log_count *count)
+{
+    bool ok = true;
+
+    sx_queue_lock(st, q);
+    if (has_message(q, m->id)) {
+        count->known++;
+        sx_msg_unref(m);
+    } else if ((ok = sx_persist_push(st, q, m))) {
+        sx_queue_restore(st, q, m);
+        count->loaded++;
+    }
+    sx_queue_unlock(st, q);
+    return ok;
+}
+
+/* Takes over m. A file may have more than can be recorded at once. */
 static simplex_rc add_message(struct sx_store *st, const uint8_t *rid, struct sx_msg *m,
                               struct sx_msg_log_count *count)
 {
     struct sx_queue *q = sx_qstore_find(st, SX_BY_RCV, sx_bytes(rid, SX_ID_LEN));
-    bool added = false;
-    bool failed = false;
 
     if (q == NULL) {
         count->no_queue++;
         sx_msg_unref(m);
         return SIMPLEX_OK;
     }
-    sx_queue_lock(st, q);
-    if (has_message(q, m->id)) {
-        count->known++;
-    } else if (sx_persist_push(st, q, m)) {
-        sx_queue_restore(st, q, m);
-        count->loaded++;
-        added = true;
-    } else {
-        failed = true;
-    }
-    sx_queue_unlock(st, q);
+    bool ok =
+        put_message(st, q, m, count) || (sx_persist_write(st) && put_message(st, q, m, count));
     sx_queue_unref(q);
-    if (!added)
+    if (!ok)
         sx_msg_unref(m);
-    return failed ? SIMPLEX_E_SYSTEM : SIMPLEX_OK;
+    return ok ? SIMPLEX_OK : SIMPLEX_E_SYSTEM;
 }
 
 static simplex_rc load_message(struct sx_store *st, simplex_bytes line,

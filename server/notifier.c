@@ -61,17 +61,11 @@ void sx_run_nsub(struct sx_run *r)
         sx_run_fail(r, SX_ERR_AUTH);
         return;
     }
-    enum sx_err e = sx_run_associate(r, r->q, true);
+    bool again = sx_sub_find(r->p, r->q, SX_SUB_NTF) != NULL;
+    struct sx_sub *sub;
+    enum sx_err e = sx_run_subscribe(r, r->q, SX_SUB_NTF, &sub);
     if (e != SX_ERR_NONE) {
         sx_run_fail(r, e);
-        return;
-    }
-    struct sx_sub *sub = sx_sub_find(r->p, r->q, SX_SUB_NTF);
-    bool again = sub != NULL;
-    if (!again)
-        sub = sx_sub_add(r->p, r->q, SX_SUB_NTF);
-    if (sub == NULL) {
-        sx_run_fail(r, SX_ERR_INTERNAL);
         return;
     }
     sx_count(r->p->hub->stats, again ? SX_STAT_NTF_SUB_DUPLICATE : SX_STAT_NTF_SUB, 1);
@@ -159,6 +153,7 @@ void sx_peer_flush_ntfs(struct sx_peer *p)
         sx_ntf_free(list);
     }
     send_ntfs(p, to);
+    p->ntfs_due = p->ntfs != NULL;
 }
 
 /* A client that has subscribed again since must not be told that its subscription ended. */
@@ -201,7 +196,7 @@ void sx_peer_flush_ends(struct sx_peer *p)
     size_t done = 0;
 
     for (; done < p->n_ended && !sx_peer_paused(p); done++) {
-        const struct sx_ended *e = &p->ended[done];
+        const struct sx_ended *e = &p->ended[p->ended_at + done];
         struct sx_answer a = { .entity_id = sx_bytes(e->id, sizeof(e->id)) };
         if (!describe_end(p, e, &a.rsp))
             continue;
@@ -212,11 +207,11 @@ void sx_peer_flush_ends(struct sx_peer *p)
     }
     send_ends(p, to);
     p->n_ended -= done;
-    if (p->n_ended > 0) {
-        memmove(p->ended, p->ended + done, p->n_ended * sizeof(*p->ended));
+    p->ended_at += done;
+    p->ends_due = p->n_ended > 0;
+    if (p->ends_due)
         return;
-    }
     sx_free(p->ended); /* seldom needed: an idle connection holds nothing */
     p->ended = NULL;
-    p->ended_size = 0;
+    p->ended_at = p->ended_size = 0;
 }

@@ -19,7 +19,7 @@
 
 struct sx_ops {
     struct sx_ops_cfg cfg;
-    char *dir, *ports;
+    char *dir;
     struct sx_control control;
     uv_loop_t uv;
     uv_async_t async;
@@ -78,6 +78,18 @@ static void report_relays(struct sx_proxy *proxy, struct sx_report *r)
     r->relay_commands_refused = f.refused;
 }
 
+_Static_assert(SX_LISTEN_MAX <= SX_PORTS_MAX, "raise SX_PORTS_MAX");
+
+static void report_ports(const struct sx_listeners *l, struct sx_report *r)
+{
+    for (unsigned i = 0; l != NULL && i < l->count; i++) {
+        r->port[i].number = l->port[i].number;
+        r->port[i].open = atomic_load(&l->port[i].open); /* first: never more than accepted */
+        r->port[i].accepted = atomic_load(&l->port[i].accepted);
+        r->n_ports++;
+    }
+}
+
 void sx_ops_report(struct sx_ops *o, struct sx_report *r)
 {
     const struct sx_ops_cfg *cfg = &o->cfg;
@@ -107,9 +119,7 @@ void sx_ops_report(struct sx_ops *o, struct sx_report *r)
         r->loop[i].late_total_us = atomic_load(&cfg->loops[i].late_total_us);
         r->connections += r->loop[i].connections;
     }
-    r->accepted = cfg->n_loops == 0 ? 0 : atomic_load(&cfg->loops[0].accepted);
-    r->closed = r->accepted > r->connections ? r->accepted - r->connections : 0;
-    snprintf(r->ports, sizeof(r->ports), "%s", o->ports);
+    report_ports(cfg->listeners, r);
     report_process(r);
 }
 
@@ -330,9 +340,7 @@ simplex_rc sx_ops_open(const struct sx_ops_cfg *cfg, struct sx_ops **out, struct
     o->started_ms = sx_now_ms();
     atomic_init(&o->stopping, false);
     atomic_init(&o->metrics_interval_ms, cfg->metrics_interval_ms);
-    simplex_rc rc = copy_text(&o->ports, cfg->ports);
-    if (rc == SIMPLEX_OK && cfg->dir != NULL)
-        rc = copy_text(&o->dir, cfg->dir);
+    simplex_rc rc = cfg->dir == NULL ? SIMPLEX_OK : copy_text(&o->dir, cfg->dir);
     if (rc == SIMPLEX_OK)
         rc = open_control(o);
     if (rc == SIMPLEX_OK)
@@ -367,7 +375,6 @@ void sx_ops_close(struct sx_ops *o)
     if (o->has_lock)
         pthread_mutex_destroy(&o->control.lock);
     sx_free(o->dir);
-    sx_free(o->ports);
     sx_free_secret(o, sizeof(*o));
 }
 

@@ -26,10 +26,10 @@ struct sx_ops_cfg {
     bool has_metrics_port, has_control_port;
     uint16_t metrics_port, control_port;        /* 0: any free one, for tests */
     const char *admin_password, *user_password; /* NULL: nobody has the role */
-    int64_t block_quota;    /* blocks a day by users; 0: no limit, < 0: none at all */
-    struct sx_proxy *proxy; /* for metrics; NULL: none */
-    struct sx_web *web;     /* for metrics; NULL: none */
-    const char *ports;      /* clients connect to, "5223,443": a label of metrics */
+    int64_t block_quota;                  /* blocks a day by users; 0: no limit, < 0: none at all */
+    struct sx_proxy *proxy;               /* for metrics; NULL: none */
+    struct sx_web *web;                   /* for metrics; NULL: none */
+    const struct sx_listeners *listeners; /* ports of clients; NULL: none */
     /* The command `save`; NULL: there is nothing to save. err: one sentence. */
     simplex_rc (*save)(void *user, struct sx_errtext *err);
     void *save_user;

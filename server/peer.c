@@ -5,13 +5,14 @@
 #include "persist.h"
 #include "services.h"
 
-struct sx_out { /* the content of a block; at most one MSG fits into one */
+struct sx_out { /* transmissions of one block, each behind its length; at most one MSG */
     struct sx_out *next;
     struct sx_queue *q;
     struct sx_msg *msg;
     uint64_t stamp;   /* leaves when this epoch is durable; 0: at once */
     uint16_t body_at; /* where in `bytes` the MSG body goes */
     uint16_t len;
+    uint8_t count;
     uint8_t bytes[];
 };
 
@@ -128,10 +129,10 @@ static void append(struct sx_peer *p, struct sx_out *o)
     p->n_out++;
 }
 
-/* Makes one block of items [first, end); takes over their references. */
+/* Items [first, end) go into one block; takes over their references. */
 static void emit(struct sx_peer *p, struct sx_answers *a, size_t first, size_t end)
 {
-    size_t len = 1;
+    size_t len = 0;
 
     for (size_t i = first; i < end; i++)
         len += 2 + a->item[i].len;
@@ -142,7 +143,7 @@ static void emit(struct sx_peer *p, struct sx_answers *a, size_t first, size_t e
     }
     struct sx_wr w;
     sx_wr_fixed(&w, o->bytes, len);
-    sx_wr_u8(&w, (uint8_t)(end - first));
+    o->count = (uint8_t)(end - first);
     for (size_t i = first; i < end; i++) {
         struct sx_answer_at *it = &a->item[i];
         sx_wr_u16(&w, (uint16_t)item_len(it));
@@ -308,30 +309,78 @@ void sx_hub_committed(struct sx_hub *h)
         atomic_store(&h->awaits, false);
 }
 
+static size_t content_len(const struct sx_out *o)
+{
+    return o->len + (o->msg == NULL ? 0u : SX_MSG_BODY);
+}
+
+static void take_first(struct sx_peer *p)
+{
+    p->out = p->out->next;
+    if (p->out == NULL)
+        p->out_last = NULL;
+    p->n_out--;
+}
+
+/* Its transmissions, with the body of the message. */
+static void write_out(struct sx_peer *p, const struct sx_out *o, uint8_t *to)
+{
+    if (o->msg == NULL) {
+        memcpy(to, o->bytes, o->len);
+        return;
+    }
+    memcpy(to, o->bytes, o->body_at);
+    if (!seal_msg(o->q, o->msg, to + o->body_at))
+        p->failed = true;
+    memcpy(to + o->body_at + SX_MSG_BODY, o->bytes + o->body_at, o->len - o->body_at);
+}
+
+static bool is_durable(const struct sx_peer *p, const struct sx_out *o)
+{
+    return o->stamp == 0 || sx_persist_state(p->hub->srv->store, o->stamp) == SX_COMMIT_DURABLE;
+}
+
+/*
+ * What waits behind the first goes with it as far as it fits: a client that sent several blocks, or
+ * whose answers waited for one commit, has them in one. At most one MSG.
+ */
+static bool joins(const struct sx_peer *p, const struct sx_out *o, size_t len, size_t count,
+                  bool has_msg)
+{
+    return len + content_len(o) <= 1 + SX_BATCH_CONTENT && count + o->count <= SX_BATCH_MAX &&
+           !(has_msg && o->msg != NULL) && is_durable(p, o);
+}
+
+/* There is room for output again: what waited for it goes on. */
+static void resume(struct sx_peer *p)
+{
+    sx_service_resume(p);
+    if (p->ends_due)
+        sx_peer_flush_ends(p);
+    if (p->ntfs_due)
+        sx_peer_flush_ntfs(p);
+}
+
 size_t sx_peer_next(struct sx_peer *p, uint8_t to[SX_BLOCK])
 {
     struct sx_out *o = p->out;
-    size_t len;
+    size_t len = 1, count = 0;
+    bool has_msg = false;
 
     if (o == NULL || !may_leave(p, o))
         return 0;
     leave_waiting(p); /* the socket may have asked before the hub heard of the commit */
-    p->out = o->next;
-    if (p->out == NULL)
-        p->out_last = NULL;
-    p->n_out--;
-    sx_service_resume(p);
-    len = o->len;
-    if (o->msg == NULL) {
-        memcpy(to, o->bytes, len);
-    } else {
-        memcpy(to, o->bytes, o->body_at);
-        if (!seal_msg(o->q, o->msg, to + o->body_at))
-            p->failed = true;
-        memcpy(to + o->body_at + SX_MSG_BODY, o->bytes + o->body_at, len - o->body_at);
-        len += SX_MSG_BODY;
-    }
-    free_out(o);
+    do {
+        take_first(p);
+        write_out(p, o, to + len);
+        len += content_len(o);
+        count += o->count;
+        has_msg |= o->msg != NULL;
+        free_out(o);
+        o = p->out;
+    } while (o != NULL && joins(p, o, len, count, has_msg));
+    to[0] = (uint8_t)count;
+    resume(p);
     return len;
 }
 
@@ -372,7 +421,7 @@ void sx_peer_close(struct sx_peer *p)
     p->n_out = 0;
     sx_free(p->ended);
     p->ended = NULL;
-    p->n_ended = p->ended_size = 0;
+    p->n_ended = p->ended_at = p->ended_size = 0;
     leave_waiting(p);
     leave_ready(p);
     sx_service_release(p->hub->srv->store, p->service);

@@ -75,11 +75,22 @@ static inline void sx_sub_flight(struct sx_sub *sub, bool in_flight, struct sx_c
 
 struct sx_sub *sx_sub_find(const struct sx_peer *p, const struct sx_queue *q,
                            enum sx_sub_kind kind);
+/* Whether p may have one more: to be asked before anything is changed for it. */
+static inline bool sx_sub_may_add(const struct sx_peer *p)
+{
+    return p->n_subs < p->hub->srv->limits.subs;
+}
 /* Subscribes p; the former subscription of another peer is told to end. NULL: no memory. For
  * SX_SUB_GET nobody is told. */
 struct sx_sub *sx_sub_add(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind);
 /* The same without the limit of a connection: what a service has is limited by its queues. */
 struct sx_sub *sx_sub_make(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind);
+/* The same in two steps, of which the second cannot fail; in between sx_free undoes the first. */
+struct sx_sub *sx_sub_new(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind);
+void sx_sub_put(struct sx_sub *sub);
+/* The head of q is new: a subscriber with nothing in flight gets it. c: of this thread. from: as
+ * sx_hub_post has it. */
+void sx_sub_push(struct sx_queue *q, struct sx_counters *c, const struct sx_hub *from);
 /* Detaches a subscription from its queue: an event for another peer, or freed when it is p's. */
 void sx_sub_detach(struct sx_sub *sub, struct sx_peer *p, unsigned events);
 
@@ -91,9 +102,6 @@ void sx_sub_detach(struct sx_sub *sub, struct sx_peer *p, unsigned events);
  * connection is asked to look at all its queues.
  */
 struct sx_sub *sx_sub_reach(struct sx_queue *q, enum sx_sub_kind kind, const struct sx_hub *from);
-/* The service of p is subscribed by p from now on, another connection of it gets ENDS. False: no
- * memory. Also without a lock. */
-bool sx_service_subscribe(struct sx_peer *p) SIMPLEX_CHECK;
 /* p is a service that is subscribed, and q is one of its queues. */
 bool sx_service_serves(const struct sx_peer *p, const struct sx_queue *q);
 /* p deletes q, or its notifier: whoever is subscribed, or has the service, gets DELD. */

@@ -212,6 +212,13 @@ bool sx_persist_push(struct sx_store *st, struct sx_queue *q, struct sx_msg *m)
     return true;
 }
 
+bool sx_persist_write(struct sx_store *st)
+{
+    struct sx_journal *j = journal(st);
+
+    return j == NULL || sx_journal_sync(j) == SIMPLEX_OK;
+}
+
 bool sx_persist_pop(struct sx_store *st, struct sx_queue *q, struct sx_msg *m)
 {
     struct sx_journal *j = journal(st);

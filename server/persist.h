@@ -34,7 +34,9 @@ struct sx_persist_cfg {
      * since it last was. 0: only by a start. */
     unsigned compact_factor;
     uint64_t compact_min;
-    size_t compact_slice; /* bytes written between two commits, about; 0: 256 KiB */
+    size_t compact_slice;     /* bytes written between two commits, about; 0: 256 KiB */
+    size_t journal_segment;   /* bytes of a file of messages; 0: SX_JOURNAL_SEGMENT */
+    bool offline;             /* nobody is served: the state is loaded and saved again */
     bool skip_damage;         /* damaged records are left out with a warning, not refused */
     void (*done)(void *user); /* the state of stamps has changed; from the committing thread */
     void (*warn)(void *user, const char *text); /* one sentence for the operator; any thread */
@@ -100,6 +102,9 @@ bool sx_persist_queue_service(struct sx_store *st, struct sx_queue *q, bool ntf,
 
 bool sx_persist_push(struct sx_store *st, struct sx_queue *q, struct sx_msg *m) SIMPLEX_CHECK;
 bool sx_persist_pop(struct sx_store *st, struct sx_queue *q, struct sx_msg *m) SIMPLEX_CHECK;
+/* While the state is loaded, no queue locked: writes the messages that were pushed, which makes
+ * room for more. */
+bool sx_persist_write(struct sx_store *st) SIMPLEX_CHECK;
 void sx_persist_forget(struct sx_store *st, struct sx_queue *q, struct sx_msg *m);
 
 #endif

@@ -42,7 +42,7 @@ static void give_up(struct sx_persist *p, simplex_rc rc)
     atomic_fetch_add(&p->compact.failures, 1);
     sx_log(SX_LOG_WARN,
            "%s could not be compacted (%s) and goes on as it is; tried again in %d minutes",
-           p->path[SX_FILE_QUEUES], simplex_rc_text(rc), RETRY_MS / 60000);
+           p->path[SX_FILE_QUEUES], sx_file_rc_text(rc), RETRY_MS / 60000);
 }
 
 static void begin(struct sx_persist *p)

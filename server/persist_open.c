@@ -39,19 +39,31 @@ static simplex_rc first_error(simplex_rc a, simplex_rc b)
     return a != SIMPLEX_OK ? a : b;
 }
 
-/* Queues before messages: a message of a queue that is not on disk would be forgotten. */
+/* Queues before messages: a message of a queue that is not on disk would be forgotten, and one that
+ * is forgotten with its queue must be there as long as that. */
+static simplex_rc commit(struct sx_persist *p, simplex_rc (*queues)(struct sx_slog *log),
+                         simplex_rc (*messages)(struct sx_journal *j))
+{
+    if (p->journal != NULL)
+        sx_journal_note_forgotten(p->journal);
+    simplex_rc rc = queues(p->log);
+    if (p->journal == NULL)
+        return rc;
+    if (rc == SIMPLEX_OK)
+        sx_journal_let_go(p->journal);
+    return first_error(rc, messages(p->journal));
+}
+
 static simplex_rc sync_all(void *user)
 {
     struct sx_persist *p = user;
 
-    simplex_rc rc = sx_slog_sync(p->log);
-    if (p->journal != NULL)
-        rc = first_error(rc, sx_journal_sync(p->journal));
+    simplex_rc rc = commit(p, sx_slog_sync, sx_journal_sync);
     if (rc != SIMPLEX_OK)
         sx_log(SX_LOG_ERROR,
                "the state beside %s cannot be written: %s. Commands that change something fail "
                "until it can: make room, or mend the disk",
-               p->path[SX_FILE_QUEUES], simplex_rc_text(rc));
+               p->path[SX_FILE_QUEUES], sx_file_rc_text(rc));
     return rc;
 }
 
@@ -59,9 +71,7 @@ static simplex_rc recover_all(void *user)
 {
     struct sx_persist *p = user;
 
-    simplex_rc rc = sx_slog_recover(p->log);
-    if (p->journal != NULL)
-        rc = first_error(rc, sx_journal_recover(p->journal));
+    simplex_rc rc = commit(p, sx_slog_recover, sx_journal_recover);
     if (rc == SIMPLEX_OK)
         sx_log(SX_LOG_WARN, "the state can be written again; nothing that was answered is lost");
     return rc;
@@ -101,6 +111,7 @@ static simplex_rc open_journal(struct sx_persist *p, struct sx_errtext *err)
 {
     struct sx_journal_cfg cfg = {
         .dir = p->path[SX_FILE_JOURNAL],
+        .segment_size = p->cfg.journal_segment,
         .skip_damage = p->cfg.skip_damage,
         .stripes = p->st->stripe,
         .load = load_message,
@@ -156,11 +167,17 @@ static simplex_rc load_saved(struct sx_persist *p, struct sx_errtext *err)
         sx_msg_log_load(p->st, p->path[SX_FILE_MESSAGES], p->cfg.skip_damage, &messages, err);
     if (rc == SIMPLEX_OK)
         rc = sx_ntf_log_load(p->st, p->path[SX_FILE_NTFS], &ntfs, err);
-    if (rc == SIMPLEX_OK && (rc = sync_all(p)) != SIMPLEX_OK)
-        sx_errtext_set(err, "cannot write to %s: %s", p->path[SX_FILE_JOURNAL],
-                       simplex_rc_text(rc));
     if (rc != SIMPLEX_OK)
         return rc;
+    /* The files are about to be retired. What is known already may have been read from a journal
+     * that a start before, which was interrupted here, had not synced. Without anything of theirs a
+     * full disk is no reason not to start: what is stored can be delivered, and the committing
+     * thread tries again. */
+    if (messages.loaded + messages.known + ntfs.loaded > 0 && (rc = sync_all(p)) != SIMPLEX_OK) {
+        sx_errtext_set(err, "cannot write to %s: %s", p->path[SX_FILE_JOURNAL],
+                       sx_file_rc_text(rc));
+        return rc;
+    }
     p->loaded_ntfs = ntfs.loaded;
     report("messages", &messages);
     report("notifications", &ntfs);
@@ -170,13 +187,14 @@ static simplex_rc load_saved(struct sx_persist *p, struct sx_errtext *err)
 /*
  * The last step of a start, because with messages in memory the file is all there is until the next
  * stop; messages behind notifications, which are only hints. Durable, or messages that were
- * acknowledged meanwhile would be there again after a loss of power.
+ * acknowledged meanwhile would be there again after a loss of power. Offline nothing is
+ * acknowledged, and messages that were in memory alone until they are saved could be lost.
  */
 static simplex_rc retire_saved(const struct sx_persist *p, struct sx_errtext *err)
 {
     simplex_rc rc = SIMPLEX_OK;
 
-    if (p->cfg.messages == SX_KEEP_NOT)
+    if (p->cfg.messages == SX_KEEP_NOT || (p->cfg.messages == SX_KEEP_MEMORY && p->cfg.offline))
         return rc;
     rc = rename_to_bak(p->path[SX_FILE_NTFS], err);
     if (rc == SIMPLEX_OK)
@@ -229,11 +247,47 @@ static simplex_rc free_persist(struct sx_persist *p)
     sx_journal_close(p->journal);
     simplex_rc rc = sx_slog_close(p->log);
     if (rc != SIMPLEX_OK)
-        sx_log(SX_LOG_ERROR, "%s: %s", p->path[SX_FILE_QUEUES], simplex_rc_text(rc));
+        sx_log(SX_LOG_ERROR, "%s: %s", p->path[SX_FILE_QUEUES], sx_file_rc_text(rc));
     for (size_t i = 0; i < SX_STATE_FILES; i++)
         sx_free(p->path[i]);
     sx_free(p);
     return rc;
+}
+
+/* A journal has a file with room for messages from its first start on. */
+static bool may_have_messages(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && (S_ISDIR(st.st_mode) || st.st_size > 0);
+}
+
+/*
+ * Every start leaves a log of queues. Who finds messages without one (a backup was restored in
+ * part, a file was moved away) would take them for those of queues that are deleted, and drop them.
+ */
+static simplex_rc check_log_is_there(const struct sx_persist *p, struct sx_errtext *err)
+{
+    static const enum sx_state_file files[] = { SX_FILE_JOURNAL, SX_FILE_MESSAGES };
+    const char *log = p->path[SX_FILE_QUEUES];
+    char start[SX_PATH_MAX]; /* its name when a start was interrupted */
+
+    (void)snprintf(start, sizeof(start), "%s.start", log);
+    if (p->cfg.messages == SX_KEEP_NOT || p->cfg.skip_damage || access(log, F_OK) == 0 ||
+        errno != ENOENT || access(start, F_OK) == 0)
+        return SIMPLEX_OK;
+    for (size_t i = 0; i < SX_COUNT(files); i++) {
+        const char *path = p->path[files[i]];
+        if (!may_have_messages(path))
+            continue;
+        sx_errtext_set(err,
+                       "%s is missing, and in %s there may be messages of its queues: restore the "
+                       "log from a backup; or start with --skip-warnings to go on without these "
+                       "queues and messages",
+                       log, path);
+        return SIMPLEX_E_DB_DAMAGED;
+    }
+    return SIMPLEX_OK;
 }
 
 static simplex_rc read_state(struct sx_persist *p, struct sx_errtext *err)
@@ -244,11 +298,13 @@ static simplex_rc read_state(struct sx_persist *p, struct sx_errtext *err)
         .warn = warn,
     };
 
-    if (mkdir(p->cfg.dir, 0700) != 0 && errno != EEXIST) {
-        sx_errtext_set(err, "cannot make the directory %s: %s", p->cfg.dir, strerror(errno));
+    if (mkdir(p->cfg.dir, 0700) == 0 ? !sx_dir_sync_parent(p->cfg.dir) : errno != EEXIST) {
+        sx_errtext_set(err, "cannot make the directory %s: %s", p->cfg.dir, sx_file_error(errno));
         return SIMPLEX_E_SYSTEM;
     }
-    simplex_rc rc = sx_store_load(p->st, &cfg, NULL, err, &p->log);
+    simplex_rc rc = check_log_is_there(p, err);
+    if (rc == SIMPLEX_OK)
+        rc = sx_store_load(p->st, &cfg, NULL, err, &p->log);
     if (rc == SIMPLEX_OK)
         rc = p->cfg.messages == SX_KEEP_DISK ? open_journal(p, err) : leave_journal(p, err);
     if (rc == SIMPLEX_OK) {
@@ -319,7 +375,7 @@ simplex_rc sx_persist_close(struct sx_store *st)
     simplex_rc rc = sx_commit_close(p->commit);
     p->commit = NULL;
     if (rc != SIMPLEX_OK)
-        sx_log(SX_LOG_ERROR, "the last changes could not be written: %s", simplex_rc_text(rc));
+        sx_log(SX_LOG_ERROR, "the last changes could not be written: %s", sx_file_rc_text(rc));
     simplex_rc saved = sx_persist_save(st, &err);
     if (saved != SIMPLEX_OK)
         sx_log(SX_LOG_ERROR, "%s", text);

@@ -261,20 +261,23 @@ static void write_metrics(struct sx_wr *w, const struct sx_report *r, const stru
 
 static void write_sockets(struct sx_wr *w, const struct sx_report *r)
 {
-    const struct {
+    static const struct {
         const char *name, *help;
-        uint64_t value;
     } rows[] = {
-        { "sockets_accepted", "Accepted sockets", r->accepted },
-        { "sockets_closed", "Closed sockets", r->closed },
-        { "sockets_active", "Open sockets", r->connections },
+        { "sockets_accepted", "Accepted sockets" },
+        { "sockets_closed", "Closed sockets" },
+        { "sockets_active", "Open sockets" },
     };
-    char label[120];
+    char label[32];
 
-    snprintf(label, sizeof(label), "port=\"%s\"", r->ports);
-    for (size_t i = 0; i < SX_COUNT(rows); i++) {
-        write_head(w, rows[i].name, rows[i].help, GAUGE);
-        write_sample(w, rows[i].name, label, rows[i].value, ONE);
+    for (size_t what = 0; what < SX_COUNT(rows); what++) {
+        write_head(w, rows[what].name, rows[what].help, GAUGE);
+        for (unsigned i = 0; i < r->n_ports; i++) {
+            uint64_t accepted = r->port[i].accepted, open = r->port[i].open;
+            uint64_t v = what == 0 ? accepted : what == 1 ? accepted - open : open;
+            snprintf(label, sizeof(label), "port=\"%u\"", r->port[i].number);
+            write_sample(w, rows[what].name, label, v, ONE);
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 #define SX_METRICS_FILE "smp-server-metrics.txt"
 #define SX_METRICS_MAX ((size_t)1 << 20) /* bytes; about 40 KB with two threads */
 #define SX_LOOPS_MAX 64
+#define SX_PORTS_MAX 16
 
 struct sx_report {
     struct sx_snapshot s;
@@ -20,14 +21,18 @@ struct sx_report {
     uint64_t services_recorded, services_forgotten, services_refused;
     /* the process */
     uint64_t started_ms;
-    uint64_t threads, connections, accepted, closed, relays;
+    uint64_t threads, connections, relays;
     uint64_t rss_bytes, cpu_user_us, cpu_system_us;
     unsigned n_loops;
     struct {
         uint64_t connections;
         uint64_t late_us, late_total_us; /* its timers: the last one, all of them */
     } loop[SX_LOOPS_MAX];
-    char ports[100]; /* "5223,443" */
+    unsigned n_ports;
+    struct {
+        uint16_t number;
+        uint64_t accepted, open;
+    } port[SX_PORTS_MAX];
     /* persistence */
     bool persistent;
     uint64_t commits, commit_failures, commit_total_us;

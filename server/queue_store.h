@@ -2,9 +2,9 @@
 /*
  * The queues of the server and their messages, in memory (protocol/smp.md sections 6.3 and 7).
  *
- * This is the narrow interface behind which a persistent store can follow: every change of a
- * queue goes through one function here, and what it returns is what the command answers.
- * Subscriptions hang on queues but are no part of what would be stored.
+ * Every change of a queue goes through one function here, and what it returns is what the command
+ * answers. The function records it through persist.h first, the interface behind which another
+ * store can follow. Subscriptions hang on queues but are not recorded.
  *
  * Threads. Ids are found through an index of 64 shards, each with its own lock, held only while
  * one chain is walked. A found queue is referenced, so that it stays valid when it is deleted
@@ -51,6 +51,7 @@ struct sx_msg { /* immutable once it is in a queue, but for `next` and what the 
         bool written;               /* there may be a record of it in some file */
         bool gone;                  /* acknowledged or forgotten */
     } journal;
+    atomic_size_t *counted; /* where it is counted as long as it is referenced, or NULL */
     atomic_uint refs;
     uint16_t len;
     bool quota; /* the marker that replaces the message over quota */
@@ -131,7 +132,8 @@ struct sx_qstore_cfg {
     bool not_on_send;   /* SEND does not look for old messages in its queue */
     int64_t ntf_ttl_ms; /* of notifications; 0: SX_STORE_NTF_TTL_MS */
     unsigned services;  /* recorded at most (services.h); 0: SX_SERVICES_MAX */
-    size_t memory;      /* of all messages; with more, sx_queue_push is QUOTA. 0: no limit */
+    size_t memory;      /* of all messages, those that are gone from their queues and still wait to
+                         * be sent included; with more, sx_queue_push is QUOTA. 0: no limit */
 };
 
 /* As ttl_ms of the configuration; any thread, while the store is in use. */
@@ -218,6 +220,8 @@ enum sx_err sx_queue_load_keys(struct sx_queue *q, const struct sx_pub *key,
                                unsigned count) SIMPLEX_CHECK;
 /* Remembers that msg arrived; drops the oldest when there are too many. False: no memory. */
 bool sx_notifier_add(struct sx_notifier *n, const struct sx_msg *msg);
+/* Drops those over age: how many. */
+unsigned sx_notifier_expire(const struct sx_store *st, struct sx_notifier *n, int64_t now_ms);
 /* Takes all that wait; the caller frees them with sx_ntf_free. Those over age are left out. */
 struct sx_ntf *sx_notifier_take(struct sx_store *st, struct sx_notifier *n, int64_t now_ms);
 void sx_ntf_free(struct sx_ntf *list);
@@ -243,9 +247,9 @@ struct sx_msg *sx_msg_ref(struct sx_msg *m);
 void sx_msg_unref(struct sx_msg *m);
 
 /* Up to `max` queues of a shard from *cursor on (0 first; back at 0 when the shard is done), each
- * referenced. For walks over everything, like expiry. With this bit in *cursor some
- * were left out, because the index has found no memory for so long that more than `max` share a
- * place in it. */
+ * referenced. For walks over everything, like expiry: they meet each queue that is there all the
+ * time once, whatever comes and goes meanwhile. With this bit in *cursor some were left out,
+ * because the index has found no memory for so long that more than `max` share a place in it. */
 #define SX_WALK_SHORT (SIZE_MAX / 2 + 1)
 size_t sx_qstore_walk(struct sx_store *st, unsigned shard, size_t *cursor, struct sx_queue **out,
                       size_t max);

@@ -79,10 +79,10 @@ static void answer_ids(struct sx_run *r, const struct sx_pub *dh, const struct s
 /* Or there is no queue: an answer without a subscription would not be what was asked for. */
 static enum sx_err subscribe_made(struct sx_run *r)
 {
+    struct sx_sub *sub;
+
     sx_queue_lock(r->srv->store, r->made);
-    enum sx_err e = sx_run_associate(r, r->made, false);
-    if (e == SX_ERR_NONE && sx_sub_add(r->p, r->made, SX_SUB_MSG) == NULL)
-        e = SX_ERR_INTERNAL;
+    enum sx_err e = sx_run_subscribe(r, r->made, SX_SUB_MSG, &sub);
     if (e != SX_ERR_NONE && sx_queue_record_delete(r->srv->store, r->made) == SX_ERR_NONE)
         sx_queue_delete(r->srv->store, r->made);
     sx_queue_unlock(r->srv->store, r->made);
@@ -134,17 +134,11 @@ void sx_run_sub(struct sx_run *r)
         sx_run_fail_cmd(r, SX_CMD_PROHIBITED);
         return;
     }
-    enum sx_err e = sx_run_associate(r, r->q, false);
+    bool again = sx_sub_find(r->p, r->q, SX_SUB_MSG) != NULL;
+    struct sx_sub *sub;
+    enum sx_err e = sx_run_subscribe(r, r->q, SX_SUB_MSG, &sub);
     if (e != SX_ERR_NONE) {
         sx_run_fail(r, e);
-        return;
-    }
-    struct sx_sub *sub = sx_sub_find(r->p, r->q, SX_SUB_MSG);
-    bool again = sub != NULL;
-    if (!again)
-        sub = sx_sub_add(r->p, r->q, SX_SUB_MSG);
-    if (sub == NULL) {
-        sx_run_fail(r, SX_ERR_INTERNAL);
         return;
     }
     if (again)
@@ -295,7 +289,6 @@ void sx_count_queue_deleted(struct sx_counters *c, const struct sx_queue *q)
 void sx_run_del(struct sx_run *r)
 {
     struct sx_queue *q = r->q;
-    struct sx_sub *get = sx_sub_find(r->p, q, SX_SUB_GET);
     enum sx_err e = sx_queue_record_delete(r->srv->store, q);
 
     if (e != SX_ERR_NONE) {
@@ -305,8 +298,6 @@ void sx_run_del(struct sx_run *r)
     sx_sub_delete(r->p, q, SX_SUB_MSG);
     if (q->ntf != NULL)
         sx_sub_delete(r->p, q, SX_SUB_NTF);
-    if (get != NULL) /* those of other connections go with them */
-        sx_sub_detach(get, r->p, 0);
     sx_count_queue_deleted(r->p->hub->stats, q);
     sx_queue_delete(r->srv->store, q);
 }

@@ -21,19 +21,6 @@ static enum sx_err drop_used_link(struct sx_run *r)
     return SX_ERR_NONE;
 }
 
-/* The head is new: a subscriber with nothing in flight gets it. */
-static void push_head(struct sx_run *r)
-{
-    struct sx_sub *sub = sx_sub_reach(r->q, SX_SUB_MSG, r->p->hub);
-
-    if (sub == NULL || sub->in_flight)
-        return;
-    sx_sub_flight(sub, true, r->p->hub->stats);
-    sub->pushed = true;
-    memcpy(sub->delivered, r->q->head->id, sizeof(sub->delivered));
-    sx_hub_post(sub, SX_EV_MSG, r->p->hub);
-}
-
 /* Counts what became of a message. */
 static void count_sent(struct sx_run *r, enum sx_err e, bool notify)
 {
@@ -85,7 +72,7 @@ void sx_run_send(struct sx_run *r)
     e = sx_queue_push(r->srv->store, r->q, body, notify, now, &first);
     count_sent(r, e, notify);
     if (first)
-        push_head(r);
+        sx_sub_push(r->q, r->p->hub->stats, r->p->hub);
     if (e != SX_ERR_NONE)
         sx_run_fail(r, e);
     else if (notify && r->q->ntf != NULL)

@@ -87,11 +87,11 @@ static simplex_rc open_sockets(struct simplex_server *s, const simplex_server_co
                                struct sx_errtext *err)
 {
     const char *host = cfg->host == NULL ? "127.0.0.1" : cfg->host;
-    uint16_t further;
 
-    simplex_rc rc = sx_listen(&s->listeners, host, cfg->port, &s->port, err);
+    simplex_rc rc = sx_listen(&s->listeners, host, cfg->port, err);
+    s->port = s->listeners.port[0].number;
     for (size_t i = 0; rc == SIMPLEX_OK && i < cfg->n_more_ports; i++)
-        rc = sx_listen(&s->listeners, host, cfg->more_ports[i], &further, err);
+        rc = sx_listen(&s->listeners, host, cfg->more_ports[i], err);
     return rc;
 }
 
@@ -109,7 +109,7 @@ static unsigned shared_listener(const simplex_server_config *cfg)
 /* That port has a context of its own: on the others naming a host means nothing. */
 static simplex_rc share_port(struct simplex_server *s, unsigned at, uint16_t port)
 {
-    s->listeners.web[at] = true;
+    s->listeners.port[at].web = true;
     s->web_tls_port = port == 0 ? s->port : port;
     return sx_tls_ctx_server(sx_wr_bytes(&s->certs.chain_pem), sx_wr_bytes(&s->certs.key_pem),
                              &s->io.tls_web);
@@ -225,6 +225,7 @@ static simplex_rc open_state(struct simplex_server *s, const simplex_server_conf
         .state_dir = cfg->state_dir,
         .messages_in_memory = cfg->messages_in_memory,
         .messages_not_saved = cfg->messages_not_saved,
+        .offline = cfg->offline,
         .skip_damage = cfg->skip_damage,
         .compact_growth = cfg->compact_growth,
         .compact_bytes = cfg->compact_bytes,
@@ -324,8 +325,6 @@ static simplex_rc save_now(void *user, struct sx_errtext *err)
 static simplex_rc start_ops(struct simplex_server *s, const simplex_server_config *cfg,
                             struct sx_errtext *err)
 {
-    char ports[8 * SX_LISTEN_MAX];
-    size_t n = (size_t)snprintf(ports, sizeof(ports), "%u", s->port);
     struct sx_ops_cfg ops = {
         .srv = s->srv,
         .loops = s->loops,
@@ -340,15 +339,13 @@ static simplex_rc start_ops(struct simplex_server *s, const simplex_server_confi
         .admin_password = cfg->control_admin,
         .user_password = cfg->control_user,
         .block_quota = cfg->control_block_quota,
-        .ports = ports,
+        .listeners = &s->listeners,
         .proxy = s->proxy,
         .web = s->web,
         .save = s->stats_dir == NULL && cfg->state_dir == NULL ? NULL : save_now,
         .save_user = s,
     };
 
-    for (size_t i = 0; i < cfg->n_more_ports && n < sizeof(ports); i++)
-        n += (size_t)snprintf(ports + n, sizeof(ports) - n, ",%u", cfg->more_ports[i]);
     if (ops.dir == NULL && !ops.has_metrics_port && !ops.has_control_port)
         return SIMPLEX_OK;
     return sx_ops_open(&ops, &s->ops, err);
@@ -409,7 +406,7 @@ simplex_rc simplex_server_start(const simplex_server_config *cfg, simplex_server
     simplex_rc rc = start(s, cfg, &err);
     if (rc != SIMPLEX_OK) {
         if (cfg->error != NULL && cfg->error_size > 0 && cfg->error[0] == 0)
-            sx_errtext_set(&err, "%s", simplex_rc_text(rc));
+            sx_errtext_set(&err, "%s", sx_file_rc_text(rc));
         (void)simplex_server_stop(s);
         return rc;
     }
@@ -559,7 +556,9 @@ simplex_rc simplex_server_count(const simplex_server *s, simplex_server_counters
     c->connections = 0;
     for (unsigned i = 0; i < s->n_loops; i++)
         c->connections += atomic_load(&s->loops[i].n_conns);
-    c->accepted = s->n_loops == 0 ? 0 : atomic_load(&s->loops[0].accepted);
+    c->accepted = 0;
+    for (unsigned i = 0; i < s->listeners.count; i++)
+        c->accepted += atomic_load(&s->listeners.port[i].accepted);
     c->queues = sx_qstore_queues(s->srv->store);
     c->messages = sx_qstore_messages(s->srv->store);
     return SIMPLEX_OK;

@@ -19,14 +19,19 @@
 #define WALK_QUEUES 64 /* looked at before others have their turn */
 #define DAY_S (24 * 3600)
 
+struct total { /* what a service has: for SOKS and ENDS */
+    uint32_t queues;
+    uint8_t hash[SX_SERVICE_HASH];
+};
+
 struct sx_service_sub {
-    struct sx_sub sub;     /* first: this is what the service knows and what is posted */
-    struct sx_sub *fresh;  /* [service] */
-    uint32_t ended_queues; /* [service] of ENDS */
-    uint8_t ended_hash[SX_SERVICE_HASH];
+    struct sx_sub sub;          /* first: this is what the service knows and what is posted */
+    struct sx_sub *fresh;       /* [service] */
+    struct total ended;         /* [service] of ENDS */
     bool again;                 /* [service] a message found no memory for its subscription */
     bool all;                   /* SUBS or NSUBS was used */
-    bool subscribed;            /* as the statistics have it */
+    bool subscribed;            /* as the statistics have it: until the loss is noticed */
+    bool untold;                /* and from then on until ENDS leaves */
     bool walking, paused, tell; /* tell: ALLS at the end */
     uint32_t at;                /* of the walk */
 };
@@ -81,24 +86,48 @@ static bool make_service_sub(struct sx_peer *p)
     return true;
 }
 
-bool sx_service_subscribe(struct sx_peer *p)
+static void walk_on(struct sx_service_sub *ss)
+{
+    sx_hub_post(&ss->sub, SX_EV_WALK, NULL);
+}
+
+static void start_walk(struct sx_service_sub *ss)
+{
+    ss->at = UINT32_MAX;
+    ss->paused = false;
+    ss->walking = true;
+    walk_on(ss);
+}
+
+static struct total total_of(struct sx_service *svc)
+{
+    struct total t;
+
+    sx_service_total(svc, &t.queues, t.hash);
+    return t;
+}
+
+/* make_service_sub() succeeded. The service is subscribed by p from now on, another connection of
+ * it gets ENDS: it had so much. */
+static void take_service(struct sx_peer *p, const struct total *had)
 {
     struct sx_service *svc = p->service;
+    struct sx_service_sub *ss = p->service_sub;
 
-    if (!make_service_sub(p))
-        return false;
     pthread_mutex_lock(&svc->lock);
     struct sx_sub *before = svc->sub;
-    if (before != NULL && before != &p->service_sub->sub) {
-        of(before)->ended_queues = svc->n_queues;
-        memcpy(of(before)->ended_hash, svc->hash, sizeof(svc->hash));
+    if (before != NULL && before != &ss->sub) {
+        of(before)->ended = *had;
         sx_hub_post(before, SX_EV_ENDS, p->hub);
     }
-    svc->sub = &p->service_sub->sub;
+    svc->sub = &ss->sub;
     atomic_store(&svc->subscribed, true);
     pthread_mutex_unlock(&svc->lock);
-    count_subscribed(p->service_sub, true);
-    return true;
+    /* It had lost the service and has it again before the client is told, which it is not then:
+     * but what was delivered elsewhere meanwhile waits again. */
+    if (before != &ss->sub && (ss->subscribed || ss->untold))
+        start_walk(ss);
+    count_subscribed(ss, true);
 }
 
 static bool has_service(const struct sx_peer *p)
@@ -182,13 +211,15 @@ static void put_fresh(struct sx_service *svc, struct sx_sub *sub, struct sx_queu
     sx_hub_post(sub, SX_EV_NEW, from);
 }
 
-struct sx_sub *sx_sub_reach(struct sx_queue *q, enum sx_sub_kind kind, const struct sx_hub *from)
+/* Makes sure that there is the subscription of a service that is connected. False: no memory. */
+static bool reach(struct sx_queue *q, enum sx_sub_kind kind, const struct sx_hub *from)
 {
     struct sx_service *svc = sx_queue_service(q, kind == SX_SUB_NTF);
     struct sx_sub **place = place_of(q, kind);
+    bool ok = true;
 
     if (*place != NULL || svc == NULL || !atomic_load(&svc->subscribed))
-        return *place;
+        return true;
     struct sx_sub *sub = sx_calloc(1, sizeof(*sub));
     if (sub != NULL) {
         sub->kind = (uint8_t)kind;
@@ -205,11 +236,18 @@ struct sx_sub *sx_sub_reach(struct sx_queue *q, enum sx_sub_kind kind, const str
     } else if (svc->sub != NULL) {
         of(svc->sub)->again = true;
         sx_hub_post(svc->sub, SX_EV_WALK, from);
+        ok = false;
     }
     pthread_mutex_unlock(&svc->lock);
     if (*place != sub)
         sx_free(sub);
-    return *place;
+    return ok;
+}
+
+struct sx_sub *sx_sub_reach(struct sx_queue *q, enum sx_sub_kind kind, const struct sx_hub *from)
+{
+    (void)reach(q, kind, from);
+    return *place_of(q, kind);
 }
 
 void sx_sub_delete(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind)
@@ -218,22 +256,11 @@ void sx_sub_delete(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind)
 
     if (sub != NULL)
         sx_sub_detach(sub, p, SX_EV_DELD);
+    while (kind == SX_SUB_MSG && q->gets != NULL) /* nothing is left to acknowledge */
+        sx_sub_detach(q->gets, p, SX_EV_DROP);
 }
 
 /* ---- the walk after SUBS and NSUBS ---- */
-
-static void walk_on(struct sx_service_sub *ss)
-{
-    sx_hub_post(&ss->sub, SX_EV_WALK, NULL);
-}
-
-static void start_walk(struct sx_service_sub *ss)
-{
-    ss->at = UINT32_MAX;
-    ss->paused = false;
-    ss->walking = true;
-    walk_on(ss);
-}
 
 /* The queue's subscription on this connection, if something waits in it: *waits. With the lock of q
  * held. NULL: nothing to do, or it is on its way already. */
@@ -241,13 +268,17 @@ static struct sx_sub *subscribe_waiting(struct sx_peer *p, struct sx_queue *q,
                                         enum sx_sub_kind kind, bool waits)
 {
     struct sx_sub *sub = *place_of(q, kind);
+    bool others = sub != NULL && sub->peer != p; /* the last connection's */
 
-    if (sub != NULL && sub->peer != p) { /* the last connection's */
+    if (!others && (!waits || (sub != NULL && sub->in_flight)))
+        return NULL;
+    if (!has_service(p))
+        return NULL; /* any more, though not told yet: the queues are looked at by who has it */
+    if (others) {
         sx_sub_detach(sub, p, SX_EV_DROP);
         sub = NULL;
     }
-    if (!waits || (sub != NULL && sub->in_flight) ||
-        (kind == SX_SUB_MSG && sx_sub_find(p, q, SX_SUB_GET) != NULL))
+    if (!waits || (kind == SX_SUB_MSG && sx_sub_find(p, q, SX_SUB_GET) != NULL))
         return NULL;
     if (sub == NULL && (sub = sx_sub_make(p, q, kind)) == NULL) {
         p->failed = true; /* the client learns it from the closed connection */
@@ -338,6 +369,7 @@ static void lose_service(struct sx_service_sub *ss)
     count_subscribed(ss, false);
     count(p, SX_STAT_RCV_SUB_END, SX_STAT_NTF_SRV_SUB_END, 1);
     memcpy(e.id, p->service->id, sizeof(e.id));
+    ss->untold = true;
     (void)sx_peer_add_ended(p, &e);
 }
 
@@ -364,15 +396,18 @@ void sx_service_event(struct sx_sub *sub, unsigned events)
 
 bool sx_service_ended(const struct sx_peer *p, struct sx_rsp *rsp)
 {
-    const struct sx_service_sub *ss = p->service_sub;
+    struct sx_service_sub *ss = p->service_sub;
 
-    if (ss == NULL || has_service(p))
+    if (ss == NULL)
+        return false;
+    ss->untold = false;
+    if (has_service(p))
         return false;
     pthread_mutex_lock(&p->service->lock);
     *rsp = (struct sx_rsp){ .tag = SX_R_ENDS };
-    rsp->soks.count = ss->ended_queues;
+    rsp->soks.count = ss->ended.queues;
     rsp->soks.has_hash = true;
-    memcpy(rsp->soks.hash, ss->ended_hash, sizeof(rsp->soks.hash));
+    memcpy(rsp->soks.hash, ss->ended.hash, sizeof(rsp->soks.hash));
     pthread_mutex_unlock(&p->service->lock);
     return true;
 }
@@ -407,24 +442,25 @@ static void count_difference(const struct sx_run *r, int64_t there, const uint8_
 void sx_run_subs(struct sx_run *r)
 {
     struct sx_peer *p = r->p;
-    uint32_t queues;
 
-    if (!sx_service_subscribe(p)) {
+    if (!make_service_sub(p)) {
         sx_run_fail(r, SX_ERR_INTERNAL);
         return;
     }
     struct sx_service_sub *ss = p->service_sub;
+    struct total there = total_of(p->service);
+    take_service(p, &there);
     r->answer.rsp.tag = SX_R_SOKS;
     r->answer.rsp.soks.has_hash = true;
-    sx_service_total(p->service, &queues, r->answer.rsp.soks.hash);
-    r->answer.rsp.soks.count = queues;
+    r->answer.rsp.soks.count = there.queues;
+    memcpy(r->answer.rsp.soks.hash, there.hash, sizeof(there.hash));
     if (ss->all) {
         count(p, SX_STAT_RCV_SUB_DUPLICATE, SX_STAT_NTF_SRV_SUB_DUPLICATE, 1);
         return;
     }
     count(p, SX_STAT_RCV_SUB_COUNT, SX_STAT_NTF_SRV_SUB_COUNT, 1);
-    count(p, SX_STAT_RCV_SUB_QUEUES, SX_STAT_NTF_SRV_SUB_QUEUES, queues);
-    count_difference(r, queues, r->answer.rsp.soks.hash);
+    count(p, SX_STAT_RCV_SUB_QUEUES, SX_STAT_NTF_SRV_SUB_QUEUES, there.queues);
+    count_difference(r, there.queues, there.hash);
     ss->all = true;
     ss->tell = !is_ntf(p->service); /* notifications are never all there */
     start_walk(ss);
@@ -445,23 +481,50 @@ static void count_association(const struct sx_run *r, const struct sx_service *b
         sx_count(c, ntf ? SX_STAT_NTF_ASSOC_UPDATED : SX_STAT_RCV_ASSOC_UPDATED, 1);
 }
 
-enum sx_err sx_run_associate(struct sx_run *r, struct sx_queue *q, bool ntf)
+/* With the service whose session this is, or with none. Unless it fails nothing has changed. */
+static enum sx_err associate(struct sx_run *r, struct sx_queue *q, bool ntf)
 {
     struct sx_service *before = sx_queue_service(q, ntf), *now = r->p->service;
     enum sx_sub_kind kind = ntf ? SX_SUB_NTF : SX_SUB_MSG;
 
     if (before == NULL && now == NULL)
         return SX_ERR_NONE;
-    if (now != NULL && !sx_service_subscribe(r->p))
+    if (now != NULL && !make_service_sub(r->p))
         return SX_ERR_INTERNAL;
-    struct sx_sub *sub = before == now ? *place_of(q, kind) : sx_sub_reach(q, kind, r->p->hub);
+    struct total had = { 0 };
+    if (now != NULL)
+        had = total_of(now); /* without this queue */
+    /* A service that loses the queue hears of it at once, not with its next SOKS. */
+    if (before != now && !reach(q, kind, r->p->hub))
+        return SX_ERR_INTERNAL;
+    struct sx_sub *sub = *place_of(q, kind);
     enum sx_err e = sx_queue_set_service(r->srv->store, q, ntf, now);
     if (e != SX_ERR_NONE)
         return e;
+    if (now != NULL)
+        take_service(r->p, &had);
     count_association(r, before, now, ntf);
     /* The same service on an older connection: that one gets ENDS. */
     if (sub != NULL && sub->peer != r->p)
         sx_sub_detach(sub, r->p, before == now ? SX_EV_DROP : SX_EV_END);
+    return e;
+}
+
+enum sx_err sx_run_subscribe(struct sx_run *r, struct sx_queue *q, enum sx_sub_kind kind,
+                             struct sx_sub **out)
+{
+    struct sx_sub *sub = sx_sub_find(r->p, q, kind), *made = NULL;
+
+    if (sub == NULL && sx_sub_may_add(r->p))
+        sub = made = sx_sub_new(r->p, q, kind);
+    if (sub == NULL)
+        return SX_ERR_INTERNAL;
+    enum sx_err e = associate(r, q, kind == SX_SUB_NTF);
+    if (e != SX_ERR_NONE)
+        sx_free(made);
+    else if (made != NULL)
+        sx_sub_put(made);
+    *out = sub;
     return e;
 }
 

@@ -48,10 +48,12 @@ static void end(struct sx_wr *w)
 
 /* ---- the server ---- */
 
-/* As in the banner: IPv6 in brackets, and the port when it is not 5223 alone. */
+/* IPv6 in brackets, and the port when it is not the one that clients use without. */
 void sx_site_address(struct sx_wr *w, const struct sx_config *c, const char *fingerprint)
 {
-    const char *hosts = c->transport.host, *port = c->transport.port.text;
+    const char *hosts = c->transport.host;
+    unsigned port = sx_config_client_port(c);
+    char text[8];
 
     sx_wr_text(w, "smp://");
     sx_wr_text(w, fingerprint);
@@ -65,9 +67,9 @@ void sx_site_address(struct sx_wr *w, const struct sx_config *c, const char *fin
         p = p[n] == 0 ? NULL : p + n + 1;
         sx_wr_text(w, p == NULL ? "" : ",");
     }
-    if (strcmp(port, "5223") != 0) {
-        sx_wr_text(w, ":");
-        sx_wr_text(w, port);
+    if (port != SX_CONFIG_CLIENT_PORT) {
+        snprintf(text, sizeof(text), ":%u", port);
+        sx_wr_text(w, text);
     }
 }
 

@@ -112,20 +112,26 @@ void sx_stats_csv(struct sx_wr *to, const struct sx_snapshot *s, struct sx_new_p
 /* ---- the file ---- */
 
 /* What is left of a line that a full disk or a loss of power tore gets an end. */
-static bool end_line(int fd, off_t end)
+static bool end_line(int fd, off_t end, const char *path)
 {
     char last = '\n';
 
     if (end > 0 && pread(fd, &last, 1, end - 1) != 1)
         return false;
-    return last == '\n' || write(fd, "\n", 1) == 1;
+    if (last == '\n')
+        return true;
+    if (write(fd, "\n", 1) != 1)
+        return false;
+    sx_log(SX_LOG_WARN, "%s: the last line was torn by a full disk or a crash; it stays as it is",
+           path);
+    return true;
 }
 
-static bool append_to(int fd, simplex_bytes line)
+static bool append_to(int fd, simplex_bytes line, const char *path)
 {
     off_t end = lseek(fd, 0, SEEK_END);
 
-    if (end < 0 || !end_line(fd, end))
+    if (end < 0 || !end_line(fd, end, path))
         return false;
     ssize_t n = write(fd, line.ptr, line.len);
     if (n == (ssize_t)line.len && fsync(fd) == 0)
@@ -144,7 +150,7 @@ static simplex_rc append(const char *dir, simplex_bytes line, struct sx_errtext 
     if (!sx_path_join(path, dir, SX_STATS_DAILY_FILE))
         return SIMPLEX_E_ARG;
     int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-    bool ok = fd >= 0 && append_to(fd, line);
+    bool ok = fd >= 0 && append_to(fd, line, path);
     if (!ok)
         sx_errtext_set(err, "cannot write %s: %s", path, strerror(errno));
     if (fd >= 0)

@@ -7,6 +7,7 @@
 #include "store_index.h"
 
 #define TABLE_FIRST 16
+#define WALK_OVER (SX_WALK_SHORT - 1) /* a cursor behind all buckets */
 
 static uint64_t word(const uint8_t *p)
 {
@@ -187,6 +188,20 @@ static size_t chain_length(const struct sx_node *n)
     return len;
 }
 
+/*
+ * Counts from the highest bit on; 0 behind the last. When the table doubles, the nodes of a bucket
+ * go to two that follow each other in this order: what was seen is behind the walk, and what was
+ * not is before it.
+ */
+static size_t bucket_after(size_t i, size_t size)
+{
+    size_t bit = size / 2;
+
+    for (; (i & bit) != 0; bit /= 2)
+        i -= bit;
+    return i + bit;
+}
+
 size_t sx_qstore_walk(struct sx_store *st, unsigned shard, size_t *cursor, struct sx_queue **out,
                       size_t max)
 {
@@ -196,7 +211,8 @@ size_t sx_qstore_walk(struct sx_store *st, unsigned shard, size_t *cursor, struc
 
     pthread_mutex_lock(&sh->lock);
     size_t i = *cursor & ~SX_WALK_SHORT, missed = *cursor & SX_WALK_SHORT;
-    for (; i < t->size; i++) {
+    bool over = i >= t->size;
+    for (; !over; i = bucket_after(i, t->size), over = i == 0) {
         /* A chain that does not fit is left for the next call, unless it is longer than all of
          * `out`, which random ids do not make happen. */
         if (n > 0 && chain_length(t->bucket[i]) > max - n)
@@ -209,7 +225,9 @@ size_t sx_qstore_walk(struct sx_store *st, unsigned shard, size_t *cursor, struc
         if (node != NULL)
             missed = SX_WALK_SHORT;
     }
-    *cursor = i < t->size || (missed != 0 && n > 0) ? (i | missed) : 0;
+    if (over) /* once more when some were left out, to say so */
+        i = missed != 0 && n > 0 ? WALK_OVER : 0;
+    *cursor = i == 0 ? 0 : i | missed;
     pthread_mutex_unlock(&sh->lock);
     return n;
 }

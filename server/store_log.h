@@ -56,13 +56,16 @@ struct sx_slog_cfg {
 
 /*
  * Takes the lock, reads the file, repairs a torn end, writes it anew without what is gone and
- * keeps the old one as a backup; then lines can be appended. When the disk is too full for the new
- * file the old one goes on being used.
+ * keeps the old one as a backup, if something is gone; then lines can be appended. When the disk is
+ * too full for the new file the old one goes on being used.
  * E_DB_LOCKED: another server uses it. E_DB_DAMAGED: a line is no record (err: file, line,
  * remedy); nothing was changed. E_SYSTEM (err: path, reason). E_NOMEM.
  */
 simplex_rc sx_slog_open(const struct sx_slog_cfg *cfg, struct sx_errtext *err,
                         struct sx_slog **out) SIMPLEX_CHECK;
+/* The lock alone, for who wants no server to run meanwhile; close(*fd) gives it back. Errors: as
+ * above. */
+simplex_rc sx_slog_lock(const char *path, struct sx_errtext *err, int *fd) SIMPLEX_CHECK;
 /* Flushes, syncs and closes; NULL is fine. Not OK: what was appended last may not be on disk. */
 simplex_rc sx_slog_close(struct sx_slog *l);
 

@@ -52,6 +52,7 @@ void sx_slog_compact_copy(struct sx_slog *l, const struct sx_slog_record *r, uin
 
 struct sx_slog_found {
     bool exists;
+    uint64_t size;
     uint64_t good_end; /* offset behind the last record */
 };
 simplex_rc sx_slog_read(const struct sx_slog_cfg *cfg, struct sx_errtext *err,

@@ -4,8 +4,8 @@
  *
  * The log is compacted by the reference's protocol of renames, so that a crash at any step leaves
  * a complete log under one of two names: the old one becomes <log>.start, the new one is written,
- * the old one becomes <log>.<time>. Who finds a <log>.start uses that, because the log itself may
- * be half written.
+ * the old one becomes <log>.<time>, or goes when the new one says the same. Who finds a <log>.start
+ * uses that, because the log itself may be half written.
  */
 #include "store_log_compact.h"
 #include "store_log_internal.h"
@@ -31,7 +31,7 @@ struct opening {
 
 static simplex_rc system_error(const struct opening *o, const char *what, const char *path)
 {
-    sx_errtext_set(o->err, "cannot %s %s: %s", what, path, strerror(errno));
+    sx_errtext_set(o->err, "cannot %s %s: %s", what, path, sx_file_error(errno));
     return SIMPLEX_E_SYSTEM;
 }
 
@@ -65,14 +65,15 @@ static simplex_rc take_lock(const struct opening *o, int *out)
         ssize_t n = other ? pread(fd, pid, sizeof(pid) - 1, 0) : 0;
         pid[n > 0 ? strspn(pid, "0123456789") : 0] = 0;
         if (other)
-            sx_errtext_set(o->err, "%s is in use by another server (process %s); stop that one",
+            sx_errtext_set(o->err, "%s is in use by a running server (process %s); stop that one",
                            o->cfg->path, pid[0] == 0 ? "unknown" : pid);
         (void)close(fd);
         return rc;
     }
     int n = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+    /* Only words for whoever is refused: the lock holds. */
     if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n)
-        (void)ftruncate(fd, 0); /* only words for whoever is refused: the lock holds */
+        sx_slog_warn(o->cfg, "%s does not say which process has it: %s", path, strerror(errno));
     *out = fd;
     return SIMPLEX_OK;
 }
@@ -171,8 +172,44 @@ static simplex_rc write_new(const struct opening *o, int *fd, uint64_t *size)
     return rc;
 }
 
+/* ---- the old file ---- */
+
+static bool blank_lines(uint8_t *p, const uint8_t *end)
+{
+    uint8_t *lf;
+    bool any = false;
+
+    for (; (lf = memchr(p, '\n', (size_t)(end - p))) != NULL; p = lf + 1) {
+        if (memchr(p, 0, (size_t)(lf - p)) == NULL)
+            continue;
+        memset(p, '\n', (size_t)(lf - p));
+        any = true;
+    }
+    return any;
+}
+
+/* Lines with zero bytes were left out for being near the end; when the log has grown behind them
+ * they would be damage. Those that a full disk has no room for stay as they are. */
+static void blank_holes(const struct opening *o, int fd, const struct sx_slog_found *found)
+{
+    uint64_t from = found->size > SX_SLOG_TORN ? found->size - SX_SLOG_TORN - 1 : 0;
+
+    if (from >= found->good_end)
+        return;
+    size_t n = (size_t)(found->good_end - from);
+    uint8_t *buf = sx_malloc(n);
+    if (buf == NULL)
+        return;
+    bool read = pread(fd, buf, n, (off_t)from) == (ssize_t)n;
+    uint8_t *line = from == 0 || !read ? buf : memchr(buf, '\n', n); /* whole ones */
+    if (read && line != NULL && blank_lines(line, buf + n))
+        (void)!sx_slog_pwrite(o->sys, fd, sx_bytes(buf, n), from);
+    sx_free_secret(buf, n);
+}
+
 /* Goes on with the file that was read, without what is behind its last record. */
-static simplex_rc use_old(const struct opening *o, uint64_t good_end, int *fd, uint64_t *size)
+static simplex_rc use_old(const struct opening *o, const struct sx_slog_found *found, int *fd,
+                          uint64_t *size)
 {
     simplex_rc rc = move(o, o->start, o->cfg->path);
 
@@ -183,14 +220,17 @@ static simplex_rc use_old(const struct opening *o, uint64_t good_end, int *fd, u
     *fd = o->sys->open(o->cfg->path, O_RDWR | O_CLOEXEC, 0);
     if (*fd < 0)
         return system_error(o, "open", o->cfg->path);
-    if (o->sys->ftruncate(*fd, (off_t)good_end) != 0 || o->sys->sync(*fd) != 0) {
+    bool cut = o->sys->ftruncate(*fd, (off_t)found->good_end) == 0;
+    if (cut)
+        blank_holes(o, *fd, found);
+    if (!cut || o->sys->sync(*fd) != 0) {
         rc = system_error(o, "repair", o->cfg->path);
         (void)close(*fd);
         return rc;
     }
     sx_slog_warn(o->cfg, "the disk is full: %s goes on being used without compaction",
                  o->cfg->path);
-    *size = good_end;
+    *size = found->good_end;
     return SIMPLEX_OK;
 }
 
@@ -202,14 +242,27 @@ static int64_t now_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static simplex_rc keep_backup(const struct opening *o)
+static simplex_rc move_to_backup(const struct opening *o, int64_t now)
 {
     char backup[SX_SLOG_PATH];
-    int64_t now = now_us();
 
     if (!sx_slog_backup_path(backup, o->cfg->path, now))
         return SIMPLEX_E_ARG;
-    simplex_rc rc = move(o, o->start, backup);
+    return move(o, o->start, backup);
+}
+
+static simplex_rc remove_start(const struct opening *o)
+{
+    return o->sys->unlink(o->start) == 0 ? SIMPLEX_OK : system_error(o, "remove", o->start);
+}
+
+/* An old log as long as the new one says the same. A start that fails later, and is tried again
+ * every few seconds, must not fill the disk with copies of it. */
+static simplex_rc put_away(const struct opening *o, bool same)
+{
+    int64_t now = now_us();
+
+    simplex_rc rc = same ? remove_start(o) : move_to_backup(o, now);
     if (rc == SIMPLEX_OK)
         rc = sync_dir(o);
     if (rc == SIMPLEX_OK)
@@ -229,14 +282,14 @@ static simplex_rc compact(struct opening *o, const struct sx_slog_found *found, 
     rc = write_new(o, fd, size);
     o->used_old = rc == SIMPLEX_E_DB_FULL;
     if (o->used_old)
-        return use_old(o, found->good_end, fd, size);
+        return use_old(o, found, fd, size);
     if (rc != SIMPLEX_OK) {
         (void)o->sys->rename(o->start, o->cfg->path); /* if not, the next start does it */
         return rc == SIMPLEX_E_NOMEM ? rc : SIMPLEX_E_SYSTEM;
     }
     rc = sync_dir(o);
     if (rc == SIMPLEX_OK)
-        rc = keep_backup(o);
+        rc = put_away(o, *size == found->size);
     if (rc != SIMPLEX_OK)
         (void)close(*fd);
     return rc;
@@ -295,4 +348,12 @@ simplex_rc sx_slog_open(const struct sx_slog_cfg *cfg, struct sx_errtext *err, s
     if (rc != SIMPLEX_OK)
         (void)close(lock_fd);
     return rc;
+}
+
+simplex_rc sx_slog_lock(const char *path, struct sx_errtext *err, int *fd)
+{
+    const struct sx_slog_cfg cfg = { .path = path };
+    const struct opening o = { .cfg = &cfg, .sys = &sx_slog_system, .err = err };
+
+    return take_lock(&o, fd);
 }

@@ -222,7 +222,7 @@ simplex_rc sx_slog_read(const struct sx_slog_cfg *cfg, struct sx_errtext *err,
     if (fd < 0 && errno == ENOENT)
         return SIMPLEX_OK;
     if (fd < 0) {
-        sx_errtext_set(err, "cannot read %s: %s", cfg->path, strerror(errno));
+        sx_errtext_set(err, "cannot read %s: %s", cfg->path, sx_file_error(errno));
         return SIMPLEX_E_SYSTEM;
     }
     simplex_rc rc = SIMPLEX_E_NOMEM;
@@ -232,6 +232,7 @@ simplex_rc sx_slog_read(const struct sx_slog_cfg *cfg, struct sx_errtext *err,
         sx_slog_scratch_init(&r->scratch);
         rc = read_file(r, fd);
         found->exists = true;
+        found->size = r->size;
         found->good_end = r->good_end;
         sx_slog_scratch_wipe(&r->scratch);
         sx_free(r);

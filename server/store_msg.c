@@ -10,10 +10,17 @@ struct sx_msg *sx_msg_ref(struct sx_msg *m)
     return m;
 }
 
+static size_t size_of(const struct sx_msg *m)
+{
+    return sizeof(*m) + m->len;
+}
+
 void sx_msg_unref(struct sx_msg *m)
 {
     if (m == NULL || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
         return;
+    if (m->counted != NULL)
+        atomic_fetch_sub_explicit(m->counted, size_of(m), memory_order_relaxed);
     sx_free(m);
 }
 
@@ -32,11 +39,6 @@ struct sx_msg *sx_msg_new(simplex_bytes body, int64_t ts_ms)
     return m;
 }
 
-static size_t size_of(const struct sx_msg *m)
-{
-    return sizeof(*m) + m->len;
-}
-
 /*
  * Beyond the limit a sender is told what it is told about a full queue: to try again later. No
  * marker is left, as the recipient cannot make room. Several threads may go beyond it by a message
@@ -46,6 +48,16 @@ static bool memory_full(const struct sx_store *st)
 {
     return st->memory != 0 &&
            atomic_load_explicit(&st->memory_used, memory_order_relaxed) >= st->memory;
+}
+
+/* Until nobody has it: clients that do not read what was sent to them must not make the server keep
+ * messages that others have acknowledged meanwhile, without a limit. */
+static void count_memory(struct sx_store *st, struct sx_msg *m)
+{
+    if (st->memory == 0)
+        return;
+    m->counted = &st->memory_used;
+    atomic_fetch_add_explicit(m->counted, size_of(m), memory_order_relaxed);
 }
 
 static void append(struct sx_store *st, struct sx_queue *q, struct sx_msg *m)
@@ -58,8 +70,7 @@ static void append(struct sx_store *st, struct sx_queue *q, struct sx_msg *m)
     q->count++;
     q->full = m->quota;
     atomic_fetch_add_explicit(&st->messages, 1, memory_order_relaxed);
-    if (st->memory != 0)
-        atomic_fetch_add_explicit(&st->memory_used, size_of(m), memory_order_relaxed);
+    count_memory(st, m);
 }
 
 enum sx_err sx_queue_push(struct sx_store *st, struct sx_queue *q, simplex_bytes body, bool notify,
@@ -100,8 +111,6 @@ static void pop_head(struct sx_store *st, struct sx_queue *q)
         q->tail = NULL;
     q->count--;
     atomic_fetch_sub_explicit(&st->messages, 1, memory_order_relaxed);
-    if (st->memory != 0)
-        atomic_fetch_sub_explicit(&st->memory_used, size_of(m), memory_order_relaxed);
     sx_msg_unref(m);
 }
 
@@ -162,13 +171,25 @@ bool sx_notifier_add(struct sx_notifier *n, const struct sx_msg *msg)
     return true;
 }
 
-struct sx_ntf *sx_notifier_take(struct sx_store *st, struct sx_notifier *n, int64_t now_ms)
+unsigned sx_notifier_expire(const struct sx_store *st, struct sx_notifier *n, int64_t now_ms)
 {
-    while (n->head != NULL && now_ms - n->head->ts_ms > atomic_load(&st->ntf_ttl_ms)) {
+    int64_t ttl_ms = atomic_load(&st->ntf_ttl_ms);
+    unsigned expired = 0;
+
+    for (; n->head != NULL && now_ms - n->head->ts_ms > ttl_ms; expired++) {
         struct sx_ntf *old = n->head;
         n->head = old->next;
+        n->count--;
         sx_free(old);
     }
+    if (n->head == NULL)
+        n->tail = NULL;
+    return expired;
+}
+
+struct sx_ntf *sx_notifier_take(struct sx_store *st, struct sx_notifier *n, int64_t now_ms)
+{
+    (void)sx_notifier_expire(st, n, now_ms);
     struct sx_ntf *list = n->head;
     n->head = n->tail = NULL;
     n->count = 0;

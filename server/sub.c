@@ -60,38 +60,87 @@ void sx_sub_link(struct sx_sub *sub)
 
 struct sx_sub *sx_sub_add(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind)
 {
-    return p->n_subs < p->hub->srv->limits.subs ? sx_sub_make(p, q, kind) : NULL;
+    return sx_sub_may_add(p) ? sx_sub_make(p, q, kind) : NULL;
 }
 
 struct sx_sub *sx_sub_make(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind)
 {
-    struct sx_sub *sub = sx_calloc(1, sizeof(*sub));
-    if (sub == NULL)
-        return NULL;
-    sub->q = q;
-    sx_queue_ref(q);
-    sub->peer = p;
-    sub->kind = (uint8_t)kind;
-    sub->service = p->service != NULL && kind != SX_SUB_GET;
-    sx_sub_link(sub);
-    attach(sub, p);
+    struct sx_sub *sub = sx_sub_new(p, q, kind);
+
+    if (sub != NULL)
+        sx_sub_put(sub);
     return sub;
 }
 
-/* Takes the subscription off its queue, if it is on it. With the lock of the queue held. */
-static void unhook(struct sx_sub *sub)
+struct sx_sub *sx_sub_new(struct sx_peer *p, struct sx_queue *q, enum sx_sub_kind kind)
+{
+    struct sx_sub *sub = sx_calloc(1, sizeof(*sub));
+
+    if (sub == NULL)
+        return NULL;
+    sub->q = q;
+    sub->peer = p;
+    sub->kind = (uint8_t)kind;
+    sub->service = p->service != NULL && kind != SX_SUB_GET;
+    return sub;
+}
+
+void sx_sub_put(struct sx_sub *sub)
+{
+    sx_queue_ref(sub->q);
+    sx_sub_link(sub);
+    attach(sub, sub->peer);
+}
+
+void sx_sub_push(struct sx_queue *q, struct sx_counters *c, const struct sx_hub *from)
+{
+    struct sx_sub *sub = sx_sub_reach(q, SX_SUB_MSG, from);
+
+    if (sub == NULL || sub->in_flight)
+        return;
+    sx_sub_flight(sub, true, c);
+    sub->pushed = true;
+    memcpy(sub->delivered, q->head->id, sizeof(sub->delivered));
+    sx_hub_post(sub, SX_EV_MSG, from);
+}
+
+/* Takes the subscription off its queue. False: it was not on it any more, or is one of GET. With
+ * the lock of the queue held. */
+static bool unhook(struct sx_sub *sub)
 {
     struct sx_queue *q = sub->q;
 
-    if (q->sub == sub)
+    if (q->sub == sub) {
         q->sub = NULL;
-    if (q->ntf != NULL && q->ntf->sub == sub)
+        return true;
+    }
+    if (q->ntf != NULL && q->ntf->sub == sub) {
         q->ntf->sub = NULL;
+        return true;
+    }
     for (struct sx_sub **s = &q->gets; *s != NULL; s = &(*s)->get_next) {
         if (*s == sub) {
             *s = sub->get_next;
             break;
         }
+    }
+    return false;
+}
+
+/*
+ * Off its queue: what came for a connection that had lost its service already, without knowing it,
+ * goes to the one that has it. Nobody else would tell that one. Our own hub may rest: it is woken.
+ */
+static void pass_on(const struct sx_sub *sub)
+{
+    struct sx_queue *q = sub->q;
+
+    if (sub->kind == SX_SUB_MSG && sub->pushed && q->head != NULL)
+        sx_sub_push(q, sub->peer->hub->stats, NULL);
+    if (sub->kind == SX_SUB_NTF && q->ntf->head != NULL) {
+        struct sx_sub *now = sx_sub_reach(q, SX_SUB_NTF, NULL);
+        if (now != NULL)
+            sx_hub_post(now, SX_EV_NTF, NULL);
     }
 }
 
@@ -118,7 +167,7 @@ static void free_sub(struct sx_sub *sub)
 
 void sx_sub_detach(struct sx_sub *sub, struct sx_peer *p, unsigned events)
 {
-    unhook(sub);
+    (void)unhook(sub);
     if (sub->peer == p)
         free_sub(sub); /* the caller has a reference to the queue */
     else
@@ -130,7 +179,8 @@ void sx_sub_drop(struct sx_sub *sub)
     struct sx_store *st = sub->peer->hub->srv->store;
 
     sx_queue_lock(st, sub->q);
-    unhook(sub);
+    if (unhook(sub) && sub->service)
+        pass_on(sub);
     sx_queue_unlock(st, sub->q);
     free_sub(sub);
 }
@@ -163,24 +213,40 @@ void sx_sub_unqueue_ntf(struct sx_sub *sub)
         sub->line_next->line_prev = sub->line_prev;
 }
 
-bool sx_peer_add_ended(struct sx_peer *p, const struct sx_ended *e)
+/* Room for one more END, in front of those that wait or in more memory. */
+static bool make_room(struct sx_peer *p)
 {
-    if (p->n_ended == p->ended_size) {
+    struct sx_ended *to = p->ended;
+
+    if (p->ended_at + p->n_ended < p->ended_size)
+        return true;
+    if (p->ended_at <= p->ended_size / 2) {
         size_t size = p->ended_size == 0 ? 16 : p->ended_size * 2;
-        struct sx_ended *more = sx_malloc(size * sizeof(*more));
-        if (more == NULL) {
-            p->failed = true; /* closing tells the client as well */
-            sx_peer_mark_ready(p);
+        if ((to = sx_malloc(size * sizeof(*to))) == NULL)
             return false;
-        }
-        if (p->n_ended > 0)
-            memcpy(more, p->ended, p->n_ended * sizeof(*more));
-        sx_free(p->ended);
-        p->ended = more;
         p->ended_size = size;
     }
-    p->ended[p->n_ended++] = *e;
+    if (p->n_ended > 0)
+        memmove(to, p->ended + p->ended_at, p->n_ended * sizeof(*to));
+    if (to != p->ended)
+        sx_free(p->ended);
+    p->ended = to;
+    p->ended_at = 0;
+    return true;
+}
+
+/* Connections that take their subscriptions from each other have many ENDs to hear of: with more
+ * than subscriptions are allowed they do not wait for the flush. */
+bool sx_peer_add_ended(struct sx_peer *p, const struct sx_ended *e)
+{
     sx_peer_mark_ready(p);
+    if (!make_room(p)) {
+        p->failed = true; /* closing tells the client as well */
+        return false;
+    }
+    p->ended[p->ended_at + p->n_ended++] = *e;
+    if (p->n_ended > p->hub->srv->limits.subs)
+        sx_peer_flush_ends(p);
     return true;
 }
 

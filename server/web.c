@@ -196,12 +196,12 @@ static simplex_rc open_port(struct sx_web *w, unsigned i, const struct sx_web_cf
     struct sx_listeners one = { 0 };
     struct port *p = &w->port[i];
 
-    simplex_rc rc =
-        sx_listen(&one, cfg->host, i == 0 ? cfg->http_port : cfg->https_port, &p->number, err);
+    simplex_rc rc = sx_listen(&one, cfg->host, i == 0 ? cfg->http_port : cfg->https_port, err);
     if (rc != SIMPLEX_OK)
         return rc;
     p->web = w;
-    p->fd = one.fd[0];
+    p->fd = one.port[0].fd;
+    p->number = one.port[0].number;
     p->open = true;
     p->tls = i == 1;
     p->poll.data = p;
