@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <dirent.h>
 
+#include "bench/usage.h"
 #include "journal.h"
 #include "journal_internal.h"
 
@@ -93,6 +94,8 @@ static double run_journal(size_t len, unsigned group, unsigned rounds)
         sx_msg_unref(sent[i]);
         sent[i] = NULL;
     }
+    sx_journal_note_forgotten(j);
+    sx_journal_let_go(j);
     sx_journal_close(j);
     return seconds;
 }
@@ -158,6 +161,7 @@ int main(int argc, char **argv)
     static const size_t lengths[] = { 200, 16048 };
     static const unsigned groups[] = { 1, 10, 100, 1000 };
 
+    bench_no_options(argc, argv, "bench_journal [directory]");
     (void)snprintf(dir, sizeof dir, "%.300s/bench_journal.XXXXXX", argc > 1 ? argv[1] : "/tmp");
     must(sx_crypto_init() == SIMPLEX_OK && mkdtemp(dir) != NULL, dir);
     for (size_t i = 0; i < SX_STORE_SHARDS; i++)

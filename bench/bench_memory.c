@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "bench/usage.h"
 #include "simplex/server.h"
 #include "support/blocking_client.h"
 
@@ -506,6 +507,7 @@ int main(int argc, char **argv)
 
     if (argc == 6 && strcmp(argv[1], "--agent") == 0)
         return measure_agent(argv);
+    bench_no_options(argc, argv, "bench_memory [shared library]");
     if (mkdtemp(dir) == NULL)
         die("temporary folder");
     agent_rows(dir);

@@ -28,15 +28,15 @@
 #define STORM 10000
 #define SAMPLES_MAX 20000
 
-static double seconds = 5;
+static double seconds = 8;
 static long cores;
 static unsigned only_connections; /* 0: all rows */
 
-struct shape { /* window: messages in flight in a queue; in_flight: in all */
-    unsigned connections, window, in_flight;
+struct shape { /* messages in flight in a queue, in all, and those that a queue sends at a time */
+    unsigned connections, window, in_flight, burst;
 };
 
-static const struct shape rows[] = { { 2, 64, 64 }, { 100, 1, 50 }, { 2000, 1, 64 } };
+static const struct shape rows[] = { { 2, 100, 100, 8 }, { 100, 8, 64, 4 }, { 2000, 8, 64, 8 } };
 
 static struct load_options options_for(const struct served *s)
 {
@@ -45,6 +45,7 @@ static struct load_options options_for(const struct served *s)
         .queues = 1,
         .threads = (unsigned)cores,
         .window = 1,
+        .burst = 1,
         .parallel = 64,
         .size = SX_BLOCK,
         .seconds = seconds,
@@ -71,6 +72,8 @@ struct watch {
     double done[SAMPLES_MAX], rss[SAMPLES_MAX];
 };
 
+static struct cycle_sampler *sampler; /* of the row; NULL: none */
+
 static double own_cpu(void)
 {
     struct timespec t;
@@ -80,12 +83,14 @@ static double own_cpu(void)
                : 0;
 }
 
-static void look(void *user, const struct load_snapshot *s)
+static bool look(void *user, const struct load_snapshot *s)
 {
     struct watch *w = user;
     double now = served_memory(w->s);
 
     w->memory[s->phase] = now;
+    if (sampler != NULL)
+        cycle_sampler_set(sampler, s->phase == LOAD_RUN);
     if (s->phase == LOAD_RUN) {
         double cpu = served_cpu(w->s) + own_cpu();
         if (w->n == 0) {
@@ -101,6 +106,7 @@ static void look(void *user, const struct load_snapshot *s)
         w->done[w->n] = (double)s->done;
         w->rss[w->n++] = now;
     }
+    return true;
 }
 
 static struct watch watch; /* large */
@@ -134,76 +140,47 @@ static void warm(const struct served *s)
 
 /* ---- throughput ---- */
 
-/* The speed of a machine changes while a row runs, of one that others share a lot: what is
- * measured and its bound are taken in turns, so that both see the same machine. */
-#define ROUNDS 4
-
-struct rounds { /* sums over the rounds of a row */
-    double done, seconds;
-    double watched, blocks, cpu_us; /* of the cycles that were watched */
-    double floor_us;                /* a cycle; sum over the rounds, weighted by their cycles */
-    double memory;                  /* the most, of the server */
-    struct hist deliver;
-};
-
-static void add_round(struct rounds *r, const struct cycle_costs *before,
-                      const struct cycle_costs *after)
+/* used_us: processor time of the sampler, which server and clients did not have. */
+static void print_row(const struct shape *w, const struct cycle_costs *costs, double used_us,
+                      double memory)
 {
-    double blocks = watch.cycles > 0 ? watch.blocks / watch.cycles : 5;
-
-    r->done += (double)result.done;
-    r->seconds += result.seconds;
-    r->watched += watch.cycles;
-    r->blocks += watch.blocks;
-    r->cpu_us += watch.cpu_us;
-    r->floor_us +=
-        (double)result.done * (cycle_floor(before, blocks) + cycle_floor(after, blocks)) / 2;
-    if (watch.memory[LOAD_RUN] > r->memory)
-        r->memory = watch.memory[LOAD_RUN];
-    hist_merge(&r->deliver, &result.deliver);
-}
-
-static void print_row(const struct rounds *r, const struct shape *w, double before)
-{
-    double rate = r->done / r->seconds, floor_us = r->floor_us / r->done;
-    double best = (double)cores * 1e6 / floor_us, cpu_us = r->cpu_us / r->watched;
+    double blocks = watch.blocks / watch.cycles, cpu_us = (watch.cpu_us - used_us) / watch.cycles;
+    double rate = (double)result.done / result.seconds, floor_us = cycle_floor(costs, blocks);
+    double best = ((double)cores * 1e6 - used_us / result.seconds) / floor_us;
 
     printf(
-        "%11u  %9u  %9.0f  %6.2f  %12.0f  %6.0f%%  %10.0f us  %6.0f%%  %6.2f  %6.2f  %6.2f  %6.2f  "
-        "%8.1f\n",
-        w->connections, w->in_flight, rate, r->blocks / r->watched, best, 100 * rate / best, cpu_us,
-        100 * floor_us / cpu_us, (double)hist_at(&r->deliver, 0.5) / 1e3,
-        (double)hist_at(&r->deliver, 0.99) / 1e3, (double)hist_at(&r->deliver, 0.999) / 1e3,
-        (double)r->deliver.max / 1e3, (r->memory - before) / w->connections / 1024);
+        "%11u  %9u  %5u  %9.0f  %6.2f  %12.0f  %6.0f%%  %10.0f us  %6.0f%%  %6.2f  %6.2f  %6.2f  "
+        "%6.2f  %8.1f\n",
+        w->connections, w->in_flight, w->burst, rate, blocks, best, 100 * rate / best, cpu_us,
+        100 * floor_us / cpu_us, (double)hist_at(&result.deliver, 0.5) / 1e3,
+        (double)hist_at(&result.deliver, 0.99) / 1e3, (double)hist_at(&result.deliver, 0.999) / 1e3,
+        (double)result.deliver.max / 1e3,
+        (watch.memory[LOAD_RUN] - memory) / w->connections / 1024);
     fflush(stdout);
 }
-
-static struct rounds rounds; /* large */
 
 /* dir: where the server keeps its state; NULL: in memory. */
 static void row(const char *dir, const struct shape *w)
 {
     struct served s = served_start(dir);
     struct load_options o = options_for(&s);
+    double used_us;
 
     warm(&s);
     double memory = served_memory(&s);
     o.connections = w->connections;
     o.window = w->window;
     o.in_flight = w->in_flight;
-    o.seconds = seconds / ROUNDS;
+    o.burst = w->burst;
     if (o.threads > w->connections)
         o.threads = w->connections;
-    memset(&rounds, 0, sizeof(rounds));
-    struct cycle_costs after, before = cycle_costs_measure((size_t)cores);
-    for (int i = 0; i < ROUNDS; i++, before = after) {
-        run(&s, &o);
-        print_errors();
-        after = cycle_costs_measure((size_t)cores);
-        add_round(&rounds, &before, &after);
-    }
-    if (rounds.done > 0 && rounds.watched > 0)
-        print_row(&rounds, w, memory);
+    sampler = cycle_sampler_start((size_t)cores);
+    run(&s, &o);
+    struct cycle_costs costs = cycle_sampler_stop(sampler, &used_us);
+    sampler = NULL;
+    print_errors();
+    if (watch.cycles > 0)
+        print_row(w, &costs, used_us, memory);
     served_stop(&s);
 }
 
@@ -219,15 +196,18 @@ static void throughput(void)
     cycle_costs_print(&c);
     printf(
         "\nSEND -> MSG -> ACK with bodies of 16048 bytes on %ld cores, clients included, beside\n"
-        "what this cryptography alone allows (measured in processor time on all cores at once,\n"
-        "in turns with the cycles): of the cycles a second, which other work on the machine\n"
+        "what this cryptography alone allows (measured in processor time on all cores, ten times "
+        "a\n"
+        "second while the row runs): of the cycles a second, which other work on the machine\n"
         "spoils, and of the processor time that server and clients used for a cycle, which it\n"
-        "does not. blocks: that a cycle took; the bound is for these. KiB/conn: of the server,\n"
-        "with the messages that wait (16 KiB each, at most as many as are in flight)\n\n",
+        "does not. burst: messages that a queue sends at a time. blocks: that a cycle took; the\n"
+        "bound is for these. KiB/conn: of the server, with the messages that wait (16 KiB each, "
+        "at\n"
+        "most as many as are in flight)\n\n",
         cores);
-    printf("%11s  %9s  %9s  %6s  %12s  %7s  %13s  %7s  %30s  %8s\n", "connections", "in flight",
-           "cycles/s", "blocks", "cryptography", "of best", "time a cycle", "of best",
-           "SEND->MSG ms p50 p99 p99.9 max", "KiB/conn");
+    printf("%11s  %9s  %5s  %9s  %6s  %12s  %7s  %13s  %7s  %30s  %8s\n", "connections",
+           "in flight", "burst", "cycles/s", "blocks", "cryptography", "of best", "time a cycle",
+           "of best", "SEND->MSG ms p50 p99 p99.9 max", "KiB/conn");
     for (size_t i = 0; i < SX_COUNT(rows); i++)
         if (wanted(i))
             row(NULL, &rows[i]);

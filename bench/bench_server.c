@@ -15,8 +15,10 @@
 
 #include "bench/cycle_floor.h"
 #include "bench/served.h"
+#include "bench/usage.h"
 #include "support/blocking_client.h"
 
+#define USAGE "bench_server [seconds per row]"
 #define PAIRS_MAX 32
 #define WINDOW_MAX 64
 #define SAMPLES_MAX 200000
@@ -363,6 +365,11 @@ int main(int argc, char **argv)
     double seconds = argc > 1 ? strtod(argv[1], NULL) : 3;
     struct rlimit files;
 
+    bench_no_options(argc, argv, USAGE);
+    if (!(seconds > 0)) {
+        fputs("Usage: " USAGE "\n", stderr);
+        return 2;
+    }
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);

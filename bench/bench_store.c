@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bench/usage.h"
 #include "store/store.h"
 
 #define BODY 16000 /* the longest; most are shorter */
@@ -258,6 +259,7 @@ int main(int argc, char **argv)
     const char *dir = argc > 1 ? argv[1] : "/tmp";
     static struct bench b;
 
+    bench_no_options(argc, argv, "bench_store [directory]");
     must(sx_crypto_init(), "init");
     sync_floor(dir, 4096);
     sync_floor(dir, 32 * 1024);

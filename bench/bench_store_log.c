@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bench/usage.h"
 #include "server/store_index.h"
 #include "server/store_load.h"
 
@@ -173,6 +174,7 @@ int main(int argc, char **argv)
 {
     static const size_t usual[] = { 10000, 100000, 1000000 };
 
+    bench_no_options(argc, argv, "bench_store_log [directory [queues ...]]");
     snprintf(path, sizeof(path), "%s/bench-store.log", argc > 1 ? argv[1] : ".");
     must(sx_crypto_init() == SIMPLEX_OK, "the random generator");
     printf("           a long log         compacted         disk                   bytes\n"

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/cycle_floor.h"
 
+#include <errno.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "crypto/crypto.h"
@@ -24,6 +26,7 @@ static void must(simplex_rc rc, const char *what)
 
 #define HALVES 10 /* blocks of a cycle, each sealed and opened */
 #define CYCLES 250
+#define SAMPLE_MS 100
 
 /* What one core works on while all of them measure: the steps of a cycle one after the other, with
  * a buffer for each block, as they come in a server. The same step over and over is faster. */
@@ -31,7 +34,10 @@ struct core {
     pthread_t thread;
     EVP_CIPHER_CTX *tls;
     struct sx_keypair sign;
-    struct cycle_costs costs; /* sums */
+    struct cycle_costs costs; /* sums over `cycles` */
+    size_t cycles;
+    struct cycle_sampler *sampler;
+    double used_us; /* by the sampler */
     uint8_t buf[HALVES][SX_BLOCK + 64], out[HALVES][SX_BLOCK + 64];
 };
 
@@ -111,51 +117,160 @@ static void cycle(struct core *c)
     signature(c, 2);
 }
 
-static void *measure_core(void *arg)
+static void core_open(struct core *c)
 {
-    struct core *c = arg;
-
     c->tls = EVP_CIPHER_CTX_new();
     if (c->tls == NULL)
         die("memory");
     must(sx_keypair_new(SX_ED25519, &c->sign), "key");
+}
+
+/* The first one finds cold caches: it is not counted. */
+static void measure_cycles(struct core *c, size_t n)
+{
+    struct cycle_costs before = c->costs;
+
     cycle(c);
-    memset(&c->costs, 0, sizeof(c->costs));
-    for (int i = 0; i < CYCLES; i++)
+    c->costs = before;
+    for (size_t i = 0; i < n; i++)
         cycle(c);
+    c->cycles += n;
+}
+
+static void *measure_core(void *arg)
+{
+    struct core *c = arg;
+
+    core_open(c);
+    measure_cycles(c, CYCLES);
     EVP_CIPHER_CTX_free(c->tls);
     return NULL;
 }
 
-static void add(struct cycle_costs *mean, const struct cycle_costs *c, size_t cores)
+static void start(struct core *core, size_t cores, void *(*work)(void *core))
 {
-    double cycles = CYCLES * (double)cores;
+    for (size_t i = 0; i < cores; i++)
+        if (pthread_create(&core[i].thread, NULL, work, &core[i]) != 0)
+            die("a thread");
+}
 
-    mean->tls += c->tls / HALVES / cycles;
-    mean->box += c->box / HALVES / cycles;
-    mean->hkdf += c->hkdf / HALVES / cycles;
-    mean->msg += c->msg / cycles;
-    mean->sign += c->sign / 2 / cycles;
-    mean->verify += c->verify / 2 / cycles;
+/* Waits for all; the mean of their cycles. */
+static struct cycle_costs join(struct core *core, size_t cores)
+{
+    struct cycle_costs mean = { 0 };
+    double cycles = 0;
+
+    for (size_t i = 0; i < cores; i++) {
+        pthread_join(core[i].thread, NULL);
+        cycles += (double)core[i].cycles;
+    }
+    for (size_t i = 0; i < cores && cycles > 0; i++) {
+        const struct cycle_costs *c = &core[i].costs;
+        mean.tls += c->tls / HALVES / cycles;
+        mean.box += c->box / HALVES / cycles;
+        mean.hkdf += c->hkdf / HALVES / cycles;
+        mean.msg += c->msg / cycles;
+        mean.sign += c->sign / 2 / cycles;
+        mean.verify += c->verify / 2 / cycles;
+    }
+    return mean;
 }
 
 struct cycle_costs cycle_costs_measure(size_t cores)
 {
     struct core *core = calloc(cores, sizeof(*core));
-    struct cycle_costs mean = { 0 };
 
     if (core == NULL)
         die("memory");
-    for (size_t i = 0; i < cores; i++)
-        if (pthread_create(&core[i].thread, NULL, measure_core, &core[i]) != 0)
-            die("a thread");
-    for (size_t i = 0; i < cores; i++) {
-        pthread_join(core[i].thread, NULL);
-        add(&mean, &core[i].costs, cores);
-    }
+    start(core, cores, measure_core);
+    struct cycle_costs mean = join(core, cores);
     free(core);
     return mean;
 }
+
+/* ---- while something else runs ---- */
+
+struct cycle_sampler {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool on, end;
+    size_t cores;
+    struct core core[];
+};
+
+/* False: it is over. */
+static bool wait_turn(struct cycle_sampler *s)
+{
+    struct timespec until;
+    int rc = 0;
+
+    if (clock_gettime(CLOCK_REALTIME, &until) != 0)
+        die("the clock");
+    until.tv_nsec += SAMPLE_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&s->lock);
+    while (!s->end && (!s->on || rc != ETIMEDOUT))
+        rc = s->on ? pthread_cond_timedwait(&s->changed, &s->lock, &until)
+                   : pthread_cond_wait(&s->changed, &s->lock);
+    bool go_on = !s->end;
+    pthread_mutex_unlock(&s->lock);
+    return go_on;
+}
+
+static void *sample_core(void *arg)
+{
+    struct core *c = arg;
+
+    core_open(c);
+    while (wait_turn(c->sampler))
+        measure_cycles(c, 1);
+    EVP_CIPHER_CTX_free(c->tls);
+    c->used_us = cpu_us();
+    return NULL;
+}
+
+struct cycle_sampler *cycle_sampler_start(size_t cores)
+{
+    struct cycle_sampler *s = calloc(1, sizeof(*s) + cores * sizeof(s->core[0]));
+
+    if (s == NULL || pthread_mutex_init(&s->lock, NULL) != 0 ||
+        pthread_cond_init(&s->changed, NULL) != 0)
+        die("memory");
+    s->cores = cores;
+    for (size_t i = 0; i < cores; i++)
+        s->core[i].sampler = s;
+    start(s->core, cores, sample_core);
+    return s;
+}
+
+static void tell(struct cycle_sampler *s, bool *what, bool value)
+{
+    pthread_mutex_lock(&s->lock);
+    *what = value;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void cycle_sampler_set(struct cycle_sampler *s, bool on)
+{
+    tell(s, &s->on, on);
+}
+
+struct cycle_costs cycle_sampler_stop(struct cycle_sampler *s, double *used_us)
+{
+    tell(s, &s->end, true);
+    struct cycle_costs mean = join(s->core, s->cores);
+    *used_us = 0;
+    for (size_t i = 0; i < s->cores; i++)
+        *used_us += s->core[i].used_us;
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+    return mean;
+}
+
+/* ---- the floor ---- */
 
 /* Blocks (SEND, OK, MSG, ACK, OK: five), each sealed and opened, on TLS and on the session; two
  * signatures made and verified; one message encrypted for its recipient. */

@@ -183,7 +183,7 @@ struct run {
     struct thread *threads;
     unsigned n;
     struct load_control control;
-    void (*progress)(void *user, const struct load_snapshot *s);
+    bool (*progress)(void *user, const struct load_snapshot *s);
     void *user;
 };
 
@@ -213,14 +213,15 @@ static double run_phase(struct run *r, enum load_phase phase, double seconds)
 {
     int64_t start = sx_mono_us();
     double took = 0;
+    bool enough = false;
 
     atomic_store(&r->control.phase, (int)phase);
-    while (!all_finished(r, phase) && (seconds <= 0 || took < seconds)) {
+    while (!all_finished(r, phase) && !enough && (seconds <= 0 || took < seconds)) {
         uv_sleep(WATCH_MS);
         took = (double)(sx_mono_us() - start) / 1e6;
         struct load_snapshot s = look(r, phase, took);
-        if (r->progress != NULL)
-            r->progress(r->user, &s);
+        bool go_on = r->progress == NULL || r->progress(r->user, &s);
+        enough = phase == LOAD_RUN && !go_on && !atomic_load(&r->control.over);
     }
     return (double)(sx_mono_us() - start) / 1e6;
 }
@@ -301,7 +302,7 @@ static bool make_threads(struct run *r)
 }
 
 bool load_run(const struct load_options *o,
-              void (*progress)(void *user, const struct load_snapshot *s), void *user,
+              bool (*progress)(void *user, const struct load_snapshot *s), void *user,
               struct load_result *out)
 {
     struct run r = { .o = o, .progress = progress, .user = user };

@@ -30,6 +30,7 @@ struct load_options {
     unsigned threads;
     unsigned window;    /* cycle: messages in flight in a queue */
     unsigned in_flight; /* cycle: and in all queues, which take turns; 0: no limit */
+    unsigned burst;     /* cycle: messages that a queue sends at a time; at most a window */
     unsigned parallel;  /* connections being made at a time; 0: all (always so in a storm) */
     unsigned size;      /* of a SEND body; more than the version allows: the most it allows */
     double seconds;     /* of the run itself */
@@ -85,9 +86,10 @@ struct load_result {
     struct load_errors errors;
 };
 
-/* `progress` is called ten times a second, on the calling thread. False: nothing could be run. */
+/* `progress` is called ten times a second, on the calling thread; when it returns false, LOAD_RUN
+ * ends before its time. False: nothing could be run. */
 bool load_run(const struct load_options *o,
-              void (*progress)(void *user, const struct load_snapshot *s), void *user,
+              bool (*progress)(void *user, const struct load_snapshot *s), void *user,
               struct load_result *out);
 
 /* As many open files as the system allows; returns that number. */

@@ -2,6 +2,7 @@
 /* The program smp-load. */
 #include "bench/load/load.h"
 
+#include <signal.h>
 #include <stdlib.h>
 
 enum { EXIT_CANNOT = 1, EXIT_ERRORS = 3 };
@@ -13,7 +14,24 @@ struct watch {
     uint64_t done;
 };
 
-static void show(void *user, const struct load_snapshot *s)
+static volatile sig_atomic_t enough;
+
+static void on_interrupt(int signal)
+{
+    (void)signal;
+    enough = 1;
+}
+
+/* Ctrl-C ends a run before its time, with its result; before there is one, or when it comes again,
+ * it ends the program. */
+static void end_on_interrupt(void)
+{
+    struct sigaction a = { .sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND };
+
+    (void)sigaction(SIGINT, &a, NULL);
+}
+
+static bool show(void *user, const struct load_snapshot *s)
 {
     static const char *const names[] = { "connecting", "making queues", "running",
                                          "waiting for answers", "closing" };
@@ -23,15 +41,18 @@ static void show(void *user, const struct load_snapshot *s)
         w->phase = s->phase;
         w->said = 0;
         w->done = s->done;
+        if (s->phase == LOAD_RUN)
+            end_on_interrupt();
     }
     if (s->seconds - w->said < 1)
-        return;
+        return enough == 0;
     fprintf(stderr, "%6.0f s  %-19s %6u connections", s->seconds, names[s->phase], s->ready);
     if (s->phase == LOAD_RUN && w->o->mode != LOAD_IDLE)
         fprintf(stderr, "  %8.0f/s", (double)(s->done - w->done) / (s->seconds - w->said));
     fprintf(stderr, "  %" PRIu64 " errors\n", s->errors);
     w->said = s->seconds;
     w->done = s->done;
+    return enough == 0;
 }
 
 int main(int argc, char **argv)

@@ -23,6 +23,7 @@ static const char usage[] =
     "  -w, --window N       cycle: messages in flight in a queue, 1 to 100; default 1\n"
     "  -f, --in-flight N    cycle: messages in flight in all queues, which take turns; default 0:\n"
     "                       as many as the windows allow\n"
+    "  -b, --burst N        cycle: messages that a queue sends at a time; default 1\n"
     "  -d, --duration S     seconds of the run itself; default 10\n"
     "  -n, --messages N     cycle: ends after so many messages too\n"
     "  -s, --size BYTES     of a message, at least 16; default: the most that the version allows\n"
@@ -35,13 +36,14 @@ static const char usage[] =
     "      --min-version N, --max-version N   SMP versions to agree on; 6 to 19\n"
     "      --socks PORT     reach the server through the SOCKS5 proxy on this port (Tor: 9050)\n"
     "      --json           the result as JSON on the standard output\n"
-    "      --help, --version\n"
+    "  -h, --help, --version\n"
     "\n"
-    "While it runs it says every second, on the standard error, how far it is.\n"
+    "While it runs it says every second, on the standard error, how far it is. Ctrl-C ends the\n"
+    "run, and the result of what was done is printed.\n"
     "Exit status: 0 everything was answered; 1 the run was not possible; 2 wrong command line;\n"
     "3 there were errors, which are listed by kind.\n";
 
-enum { OPT_CHECK = 256, OPT_MIN, OPT_MAX, OPT_SOCKS, OPT_JSON, OPT_HELP, OPT_VERSION };
+enum { OPT_CHECK = 256, OPT_MIN, OPT_MAX, OPT_SOCKS, OPT_JSON, OPT_VERSION };
 
 static const struct option options[] = {
     { "mode", required_argument, NULL, 'm' },
@@ -49,6 +51,7 @@ static const struct option options[] = {
     { "queues", required_argument, NULL, 'q' },
     { "window", required_argument, NULL, 'w' },
     { "in-flight", required_argument, NULL, 'f' },
+    { "burst", required_argument, NULL, 'b' },
     { "duration", required_argument, NULL, 'd' },
     { "messages", required_argument, NULL, 'n' },
     { "size", required_argument, NULL, 's' },
@@ -61,7 +64,7 @@ static const struct option options[] = {
     { "max-version", required_argument, NULL, OPT_MAX },
     { "socks", required_argument, NULL, OPT_SOCKS },
     { "json", no_argument, NULL, OPT_JSON },
-    { "help", no_argument, NULL, OPT_HELP },
+    { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, OPT_VERSION },
     { NULL, 0, NULL, 0 },
 };
@@ -75,6 +78,7 @@ static const struct limits { /* of the options that take a number */
     { 'q', "--queues", 1, 1000000 },
     { 'w', "--window", 1, LOAD_WINDOW_MAX },
     { 'f', "--in-flight", 0, 100000000 },
+    { 'b', "--burst", 1, LOAD_WINDOW_MAX },
     { 'd', "--duration", 1, 1000000 },
     { 'n', "--messages", 1, 1000000000000 },
     { 's', "--size", 16, 16088 },
@@ -120,6 +124,9 @@ static bool take_number(struct load_options *o, int opt, const char *text)
         break;
     case 'f':
         o->in_flight = (unsigned)n;
+        break;
+    case 'b':
+        o->burst = (unsigned)n;
         break;
     case 'd':
         o->seconds = (double)n;
@@ -183,7 +190,7 @@ static int take(struct load_options *o, bool *json, int opt, const char *arg)
     case OPT_JSON:
         *json = true;
         return -1;
-    case OPT_HELP:
+    case 'h':
         fputs(usage, stdout);
         return 0;
     case OPT_VERSION:
@@ -204,7 +211,7 @@ static int take_address(struct load_options *o, const char *text)
     if (sx_server_parse(sx_str(text), &o->server, &password) != SIMPLEX_OK) {
         fprintf(stderr,
                 "smp-load: \"%s\" is not the address of an SMP server: "
-                "smp://<fingerprint>[:<password>]@<host>[:<port>]\n",
+                "smp://<fingerprint>[:<password>]@<host>[:<port>], with one port at most\n",
                 text);
         return 2;
     }
@@ -223,6 +230,10 @@ static int check(struct load_options *o)
         fputs("smp-load: cycles need pairs: give an even number of --connections\n", stderr);
         return 2;
     }
+    if (o->burst > o->window) {
+        fputs("smp-load: --burst is more than --window lets be in flight\n", stderr);
+        return 2;
+    }
     if (o->threads > o->connections)
         o->threads = o->connections;
     return -1;
@@ -238,11 +249,12 @@ int load_parse(int argc, char **argv, struct load_options *o, bool *json)
                                 .queues = 1,
                                 .threads = 1,
                                 .window = 1,
+                                .burst = 1,
                                 .parallel = 100,
                                 .size = SX_BLOCK,
                                 .seconds = 10,
                                 .timeout_ms = 45000 };
-    while ((opt = getopt_long(argc, argv, "m:c:q:w:f:d:n:s:t:j:T:p:", options, NULL)) != -1)
+    while ((opt = getopt_long(argc, argv, "m:c:q:w:f:b:d:n:s:t:j:T:p:h", options, NULL)) != -1)
         if ((status = take(o, json, opt, optarg)) >= 0)
             return status;
     if (optind + 1 != argc) {

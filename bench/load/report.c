@@ -94,14 +94,15 @@ static void json_text(FILE *f, const char *s)
 
 void load_print_json(FILE *f, const struct load_options *o, const struct load_result *r)
 {
-    fprintf(f,
-            "{\"mode\":\"%s\",\"connections\":%u,\"queues\":%u,\"threads\":%u,\"window\":%u,"
-            "\"in_flight\":%u,\"ready\":%u,\"smp_version\":%u,\"connect_seconds\":%.3f,"
-            "\"prepare_seconds\":%.3f,\"seconds\":%.3f,\"done\":%" PRIu64
-            ",\"per_second\":%.1f,\"unanswered\":%" PRIu64,
-            load_mode_name(o->mode), o->connections, o->queues, o->threads, o->window, o->in_flight,
-            r->ready, r->version, r->connect_seconds, r->prepare_seconds, r->seconds, r->done,
-            rate(r), r->unanswered);
+    fprintf(
+        f,
+        "{\"mode\":\"%s\",\"connections\":%u,\"queues\":%u,\"threads\":%u,\"window\":%u,"
+        "\"in_flight\":%u,\"burst\":%u,\"ready\":%u,\"smp_version\":%u,\"connect_seconds\":%.3f,"
+        "\"prepare_seconds\":%.3f,\"seconds\":%.3f,\"done\":%" PRIu64
+        ",\"per_second\":%.1f,\"unanswered\":%" PRIu64,
+        load_mode_name(o->mode), o->connections, o->queues, o->threads, o->window, o->in_flight,
+        o->burst, r->ready, r->version, r->connect_seconds, r->prepare_seconds, r->seconds, r->done,
+        rate(r), r->unanswered);
     fputs(",\"latency_us\":{", f);
     for (size_t i = 0, n = 0; i < SX_COUNT(rows); i++) {
         const struct hist *h = hist_of(r, &rows[i]);

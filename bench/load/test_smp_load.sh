@@ -10,7 +10,7 @@ trap '[ -z "$pid" ] || kill "$pid"; rm -rf "$dir"' EXIT
 
 "$server" start --dir "$dir/id" --port 0 </dev/null >"$dir/log" 2>&1 &
 pid=$!
-for _ in $(seq 100); do
+for _ in $(seq 600); do
     grep -q '^Server address' "$dir/log" && break
     sleep 0.1
 done
@@ -30,10 +30,11 @@ fails() { # STATUS TEXT ARGUMENT...
 for options in '-m cycle -c 4 -q 3 -w 2 --check' '-m cycle -c 8 -t 2 -n 50' \
     '-m cycle -c 2 -t 2 -w 8 --check' '-m cycle -c 6 -t 5 -q 2 -w 3 --check' \
     '-m cycle -c 4 -t 4 -n 60 --max-version 8' \
+    '-m cycle -c 2 -t 2 -w 8 -b 4 --check' '-m cycle -c 8 -t 2 -w 6 -b 3 -f 7 --check' \
     '-m cycle -c 8 -f 3 --check' '-m cycle -c 8 -t 4 -q 2 -w 2 -f 3 --check' \
     '-m cycle -s 16 --max-version 6' '-m idle -c 5' '-m storm -c 5' '-m subscribe -c 2 -q 100'; do
     # shellcheck disable=SC2086
-    "$load" $options -d 1 --json "$address" >"$dir/json" 2>"$dir/progress"
+    "$load" $options -d 2 --json "$address" >"$dir/json" 2>"$dir/progress"
     python3 - "$dir/json" <<'PYTHON'
 import json, sys
 r = json.load(open(sys.argv[1]))
@@ -45,16 +46,30 @@ PYTHON
 done
 grep -q running "$dir/progress"
 
+# Interrupted it says what was measured.
+"$load" -m cycle -c 2 -d 600 "$address" >"$dir/out" 2>"$dir/progress" &
+interrupted=$!
+for _ in $(seq 600); do
+    grep -q running "$dir/progress" && break
+    sleep 0.1
+done
+kill -INT "$interrupted"
+wait "$interrupted" || { cat "$dir/progress" "$dir/out"; exit 1; }
+grep -q 'cycles' "$dir/out"
+
 other=smp://AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=@127.0.0.1:${address##*:}
 fails 0 'Usage: smp-load' --help
+fails 0 'Usage: smp-load' -h
 fails 2 'give the address' -c 2
 fails 2 'is not the address' smp://nobody
 fails 2 'takes a number' -c 0 "$address"
 fails 2 'cycles need pairs' -c 3 "$address"
+fails 2 'burst is more' -w 2 -b 3 "$address"
 fails 2 '--mode is' -m fast "$address"
 fails 1 'certificate is not the one' -d 1 "$other"
 
 kill "$pid"
 wait "$pid"
 pid=
-fails 1 'cannot connect' -d 1 -T 2 "$address"
+# Nobody listens at port 1; the server's own may be somebody else's by now.
+fails 1 'cannot connect' -d 1 -T 2 "${address%:*}:1"

@@ -117,17 +117,19 @@ static bool may_send(const struct thread *t)
            (t->o->messages == 0 || (uint64_t)atomic_load(&t->owner->done) < limit);
 }
 
-/* Of all queues, when they take turns. */
+/* For a burst, of all queues, when they take turns. */
 static bool has_room(const struct thread *t)
 {
-    unsigned n = t->o->in_flight / t->groups;
+    unsigned n = t->o->in_flight / t->groups, burst = t->o->burst;
 
-    return t->o->in_flight == 0 || atomic_load(&t->owner->flying) < (n > 0 ? n : 1);
+    return t->o->in_flight == 0 ||
+           atomic_load(&t->owner->flying) + burst <= (n > burst ? n : burst);
 }
 
 static bool ready(const struct thread *t, struct queue *q)
 {
-    return q->made && !atomic_load(&q->stopped) && atomic_load(&q->in_flight) < t->o->window;
+    return q->made && !atomic_load(&q->stopped) &&
+           atomic_load(&q->in_flight) + t->o->burst <= t->o->window;
 }
 
 /* On the thread of the sender. */
@@ -136,9 +138,9 @@ static void send_more(struct queue *q)
     struct thread *t = q->link[SENDER]->t;
 
     while (ready(t, q) && has_room(t) && may_send(t)) {
-        atomic_fetch_add(&q->in_flight, 1);
-        atomic_fetch_add(&t->owner->flying, 1);
-        q->to_send++;
+        atomic_fetch_add(&q->in_flight, t->o->burst);
+        atomic_fetch_add(&t->owner->flying, t->o->burst);
+        q->to_send += t->o->burst;
         work_add(q, SENDER, OP_SEND);
     }
 }
@@ -467,15 +469,17 @@ static void on_ids(struct thread *t, struct queue *q, const struct sx_rsp *r)
     q->made = true;
 }
 
-/* Which queue sends after a cycle of q. */
+/* Which queue sends after a cycle of q; NULL: none may. */
 static struct queue *whose_turn(struct thread *t, struct queue *q)
 {
+    if (!has_room(t))
+        return NULL;
     for (unsigned i = 0; t->o->in_flight > 0 && i < t->n_queues; i++) {
         t->turn = (t->turn + 1) % t->n_queues;
         if (ready(t, &t->queues[t->turn]))
             return &t->queues[t->turn];
     }
-    return q;
+    return ready(t, q) ? q : NULL;
 }
 
 static void cycle_done(struct thread *t, struct queue *q)
@@ -487,9 +491,9 @@ static void cycle_done(struct thread *t, struct queue *q)
     if (t->phase == LOAD_RUN)
         atomic_fetch_add(&t->done, 1);
     q = whose_turn(t, q);
-    if (t->other == NULL)
+    if (q != NULL && t->other == NULL)
         send_more(q);
-    else
+    else if (q != NULL)
         ask(q);
 }
 
