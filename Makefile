@@ -19,6 +19,7 @@ help:
 	@echo 'make test      build and run every test'
 	@echo '               (make test ARGS="--suite unit"; ARGS goes to meson test)'
 	@echo 'make bench     measure, each figure beside its floor'
+	@echo '               (make bench ARGS="operator --full": one of them, with its options)'
 	@echo 'make fuzz      every fuzz target for 10 s (make fuzz ARGS="-s 60 link_text")'
 	@echo 'make docs      check that code in the documents is the code that is built'
 	@echo 'make install   install libraries, headers and smp-server (PREFIX=$(PREFIX))'
