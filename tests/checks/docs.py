@@ -26,7 +26,7 @@ def check_quotes(root, path, text):
 
 def known_names(root):
     text = ""
-    for header in (root / "include/simplex").glob("*.h"):
+    for header in (root / "include/simplex").rglob("*.h"):
         text += header.read_text(encoding="utf-8")
     return set(re.findall(r"\b(?:simplex_|SIMPLEX_)\w+", text)) | metrics(root)
 

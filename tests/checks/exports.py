@@ -19,6 +19,13 @@ FUNCTION = re.compile(r"SIMPLEX_API\b[^;{]*?\b(simplex_\w+)\s*\(")
 faults = []
 
 
+def with_parts(folder, headers):
+    """These headers, and those in a folder of the same name: agent.h, agent/events.h."""
+    for header in headers:
+        yield folder / header
+        yield from sorted((folder / header).with_suffix("").glob("*.h"))
+
+
 def declared(text):
     """Functions of a header, without those in comments."""
     return FUNCTION.findall(re.sub(r"/\*.*?\*/", "", text, flags=re.S))
@@ -63,10 +70,10 @@ def main():
         faults.extend(f"{name} exports the internal {n}" for n in ours)
         compare((f"exported by {name}", "in symbols.txt"), names, listed)
         in_headers = []
-        for header in HEADERS[name]:
-            text = (root / "include/simplex" / header).read_text(encoding="utf-8")
+        for path in with_parts(root / "include/simplex", HEADERS[name]):
+            text = path.read_text(encoding="utf-8")
             in_headers += declared(text)
-            faults.extend(f"{header}: no comment for {n}" for n in undocumented(text))
+            faults.extend(f"{path.name}: no comment for {n}" for n in undocumented(text))
         compare(("in symbols.txt", f"declared by the headers of {name}"), listed, in_headers)
     print("\n".join(faults))
     print(f"{total} exports, {len(faults)} faults")

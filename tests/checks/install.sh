@@ -21,7 +21,7 @@ for module in simplex simplex-server; do
     pkg-config --exists --print-errors "$module"
 done
 
-# pkg-config names the final places: they are below the temporary folder for now.
+# The places that pkg-config names are below the temporary folder here.
 flags() { pkg-config "$@" | sed "s|\\(-[IL]\\)/|\\1$dir/root/|g"; }
 libs=$(dirname "$(find "$dir/root" -name libsimplex.a)")
 

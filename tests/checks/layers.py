@@ -22,7 +22,7 @@ LAYERS = {
     "server": ("base crypto wire client", "types server"),
     "examples": ("", "types agent client ratchet server"),
     "bindings": ("", "types agent client ratchet server"),
-    "include/simplex": ("", "types"),
+    "include/simplex": ("", "types"), # and the parts of the header itself
 }
 
 # foreign header (a pattern): where it may be included (a pattern of the path)
@@ -43,8 +43,11 @@ def fault(folder, path, quote, header):
     """What is wrong with this include, or None."""
     may_lib, may_public = LAYERS[folder]
     if header.startswith("simplex/"):
-        name = header[len("simplex/"):-len(".h")]
-        return None if name in may_public.split() else f"{folder} may not include {header}"
+        # simplex/agent/events.h is a part of simplex/agent.h: who may have that may have the part.
+        name = re.split(r"[/.]", header)[1]
+        own = re.match(rf"include/simplex/{name}(\.h|/)", path) and header.count("/") > 1
+        allowed = own or name in may_public.split()
+        return None if allowed else f"{folder} may not include {header}"
     if quote == '"':
         top = header.split("/")[0]
         if "/" in header and top not in may_lib.split():

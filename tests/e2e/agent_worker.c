@@ -385,16 +385,18 @@ int main(int argc, char **argv)
                                  .reconnect_first = 50,
                                  .reconnect_max = 200,
                                  .command_timeout = 1000 };
+    char text[32] = "";
     bool stop = false;
 
     if (argc < 5)
         return 2;
     self.initiator = argv[1][0] == 'I';
-    parent = getppid();
     self.dir = argv[2];
     cfg.db_path = argv[3];
     cfg.servers = (const char *const *)&argv[4];
     cfg.n_servers = (size_t)argc - 4;
+    (void)get_file("parent", -1, text, sizeof text);
+    parent = (pid_t)atol(text); /* which may be gone by now */
     (void)get_file("chores", -1, self.chores, sizeof self.chores);
     self.owner = self.initiator && chore(CHORE_ADDRESS);
     srandom((unsigned)(now_ms() + getpid()));

@@ -15,6 +15,7 @@
 extern char **environ;
 
 #define FINISH_MS 60000
+#define MOMENT_MS 10000
 #define QUIET_MS 500
 
 static pid_t running[2];
@@ -182,7 +183,7 @@ bool stage_kill_at(struct stage *s, int who, char letter, long nth)
     (void)snprintf(text, sizeof text, "%c %ld", letter, nth);
     put_file(s, name, text);
     start(s, who);
-    bool came = wait_one(who, 2000, &status);
+    bool came = wait_one(who, MOMENT_MS, &status);
     path_of(s, name, path);
     assert_int_equal(unlink(path), 0);
     if (came)
@@ -271,7 +272,7 @@ struct stage *stage_open(const char *chores, size_t n_servers, const simplex_ser
 {
     const char *seed = getenv("SIMPLEX_SEED");
     struct stage *s = calloc(1, sizeof *s);
-    char dir[256];
+    char dir[256], pid[32];
 
     end_leftovers();
     assert_non_null(s);
@@ -284,6 +285,8 @@ struct stage *stage_open(const char *chores, size_t n_servers, const simplex_ser
     tmp_make(dir);
     memcpy(s->dir, dir, sizeof dir);
     put_file(s, "chores", chores);
+    (void)snprintf(pid, sizeof pid, "%ld", (long)getpid());
+    put_file(s, "parent", pid);
     stage_goal(s, 1);
     for (size_t k = 0; k < n_servers; k++)
         server_start(&s->srv[k], cfg);

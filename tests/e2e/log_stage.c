@@ -169,7 +169,7 @@ static const struct sx_rsp *expect_at(const struct sx_rsp *r, enum sx_rsp_tag ta
 static const struct sx_rsp *event(struct smp_peer *p, enum sx_rsp_tag tag)
 {
     for (;;) {
-        const struct smp_item *i = smp_peer_event(p, 10000);
+        const struct smp_item *i = smp_peer_event(p, 20000);
         if (i == NULL)
             fail_msg("no %s", sx_rsp_name(tag));
         learn_rsp(&i->t, &i->rsp);
@@ -493,19 +493,39 @@ static int raw_socket(uint16_t to)
     return fd;
 }
 
-/* Says this and reads what comes until the server closes, or has had its time. */
-static void talk(uint16_t to, const char *text, simplex_bytes more)
+/* Reads what comes until the server closes, or has had its time. */
+static void hear_out(int fd)
 {
     struct timeval patience = { .tv_sec = 10 };
-    int fd = raw_socket(to);
     char in[1024];
 
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    assert_true(send(fd, text, strlen(text), MSG_NOSIGNAL) >= 0);
-    assert_true(send(fd, more.ptr, more.len, MSG_NOSIGNAL) >= 0);
     while (recv(fd, in, sizeof(in), 0) > 0)
         ;
     close(fd);
+}
+
+static int say_first(uint16_t to, const char *text, simplex_bytes more)
+{
+    int fd = raw_socket(to);
+
+    assert_true(send(fd, text, strlen(text), MSG_NOSIGNAL) >= 0);
+    assert_true(send(fd, more.ptr, more.len, MSG_NOSIGNAL) >= 0);
+    return fd;
+}
+
+static void talk(uint16_t to, const char *text, simplex_bytes more)
+{
+    hear_out(say_first(to, text, more));
+}
+
+/* The server waits for the rest, which does not come. */
+static void break_off(uint16_t to, const char *text, simplex_bytes more)
+{
+    int fd = say_first(to, text, more);
+
+    (void)shutdown(fd, SHUT_WR);
+    hear_out(fd);
 }
 
 static void err_before_tls(void)
@@ -516,7 +536,7 @@ static void err_before_tls(void)
     learn("noise", sx_bytes(noise, sizeof(noise)));
     talk(stage->port, "GET /visitor-of-a-site HTTP/1.1\r\n\r\n", sx_bytes(NULL, 0));
     talk(stage->port, "", sx_bytes(noise, sizeof(noise)));
-    talk(stage->port, "\x16\x03\x01\x02", sx_bytes(noise, sizeof(noise)));
+    break_off(stage->port, "\x16\x03\x01\x02", sx_bytes(noise, sizeof(noise)));
     close(raw_socket(stage->port));
 }
 
@@ -579,4 +599,19 @@ void log_stage_play(const struct log_stage *s)
     smp_peer_close(&a);
     smp_peer_close(&b);
     smp_peer_close(&c);
+}
+
+/* ---- a client that says nothing ---- */
+
+static struct smp_peer silent;
+
+void log_stage_fall_silent(void)
+{
+    connect_peer(&silent, NULL, NULL);
+}
+
+void log_stage_await_end(void)
+{
+    assert_true(smp_peer_wait_closed(&silent, 40000));
+    smp_peer_close(&silent);
 }

@@ -19,5 +19,8 @@ struct log_stage {
 };
 
 void log_stage_play(const struct log_stage *s);
+/* Then one more client, which says nothing; and its end, when the server has had enough of it. */
+void log_stage_fall_silent(void);
+void log_stage_await_end(void);
 
 #endif

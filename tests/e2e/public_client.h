@@ -42,11 +42,16 @@ static inline int set_up(void **state)
     return 0;
 }
 
+static inline void stop_server(void)
+{
+    simplex_server_stop(server);
+    server = NULL;
+}
+
 static inline int tear_down(void **state)
 {
     (void)state;
-    simplex_server_stop(server);
-    server = NULL;
+    stop_server();
     return 0;
 }
 

@@ -482,15 +482,6 @@ static void connections_are_listed_in_pages(void **state)
     pair_close(&d);
 }
 
-static simplex_connection_info info_of(struct test_agent *t, int64_t conn)
-{
-    simplex_connection_info info = { .size = sizeof info };
-
-    assert_int_equal(simplex_agent_connection(t->a, conn, &info), SIMPLEX_OK);
-    assert_int_equal(info.size, sizeof info);
-    return info;
-}
-
 static void a_connection_can_be_looked_at_in_every_state(void **state)
 {
     simplex_connection_info x = { .size = sizeof x };
@@ -500,25 +491,25 @@ static void a_connection_can_be_looked_at_in_every_state(void **state)
     pair_open(&d, CURRENT, CURRENT);
     assert_int_equal(simplex_agent_connection(d.i.a, 1, &x), SIMPLEX_E_NOT_FOUND);
     int64_t conf = invite_and_join(&d, SIMPLEX_PQ_OFF);
-    x = info_of(&d.i, d.ic);
+    x = connection_info(&d.i, d.ic);
     assert_int_equal(x.state, SIMPLEX_CONN_CONFIRMED);
     assert_true(x.initiator && x.subscribed);
     assert_int_equal(x.agent_version, 7);
-    x = info_of(&d.j, d.jc);
+    x = connection_info(&d.j, d.jc);
     assert_int_equal(x.state, SIMPLEX_CONN_JOINING);
     assert_false(x.initiator);
     assert_int_equal(simplex_agent_allow(d.i.a, d.ic, conf, sx_str("I")), SIMPLEX_OK);
     expect(&d.i, SIMPLEX_EV_CON, d.ic);
     expect(&d.j, SIMPLEX_EV_CON, d.jc);
-    x = info_of(&d.i, d.ic);
+    x = connection_info(&d.i, d.ic);
     assert_int_equal(x.state, SIMPLEX_CONN_READY);
     assert_int_equal(x.last_msg_id, 1);
     assert_int_equal(x.pending, 0);
     talk(&d.i, d.ic, &d.j, d.jc, "count me");
-    assert_int_equal(info_of(&d.i, d.ic).last_msg_id, 2);
-    assert_int_equal(info_of(&d.j, d.jc).last_msg_id, 2);
+    assert_int_equal(connection_info(&d.i, d.ic).last_msg_id, 2);
+    assert_int_equal(connection_info(&d.j, d.jc).last_msg_id, 2);
     assert_int_equal(simplex_agent_subscribe(d.j.a, d.jc, false), SIMPLEX_OK);
-    assert_false(info_of(&d.j, d.jc).subscribed);
+    assert_false(connection_info(&d.j, d.jc).subscribed);
     pair_close(&d);
 }
 

@@ -4,28 +4,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "support/agents.h"
+#include "agent/agent.h"
+#include "support/one_duo.h"
 
 /* ---- acknowledging ---- */
 
-static int64_t see_text(struct test_agent *t, int64_t conn, const char *text)
-{
-    simplex_event *ev = wait_event(t, SIMPLEX_EV_MSG, conn);
-    int64_t id = simplex_event_msg_id(ev);
-
-    vec_assert_eq(simplex_event_data(ev), sx_str(text), "message");
-    assert_int_equal(simplex_event_integrity(ev, NULL, NULL), SIMPLEX_MSG_OK);
-    simplex_event_free(ev);
-    return id;
-}
-
 static void the_next_message_comes_after_the_acknowledgement(void **state)
 {
-    struct duo d;
-
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     send_text(&d.i, d.ic, "one");
     send_text(&d.i, d.ic, "two");
     send_text(&d.i, d.ic, "three");
@@ -38,16 +24,11 @@ static void the_next_message_comes_after_the_acknowledgement(void **state)
     assert_true(quiet(&d.j, SIMPLEX_EV_MSG, 200));
     assert_int_equal(simplex_agent_ack(d.j.a, d.jc, two), SIMPLEX_OK);
     receive_text(&d.j, d.jc, "three");
-    duo_close(&d);
 }
 
 static void only_received_messages_can_be_acknowledged(void **state)
 {
-    struct duo d;
-
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     send_text(&d.i, d.ic, "one");
     int64_t one = receive_text(&d.j, d.jc, "one");
     assert_int_equal(simplex_agent_ack(d.j.a, d.jc, one + 1), SIMPLEX_E_NOT_FOUND);
@@ -55,16 +36,11 @@ static void only_received_messages_can_be_acknowledged(void **state)
     assert_int_equal(simplex_agent_ack(d.j.a, d.jc, -1), SIMPLEX_E_NOT_FOUND);
     assert_int_equal(simplex_agent_ack(d.j.a, d.jc + 1, one), SIMPLEX_E_NOT_FOUND);
     talk(&d.j, d.jc, &d.i, d.ic, "still here");
-    duo_close(&d);
 }
 
 static void an_unacknowledged_message_is_shown_again_after_a_restart(void **state)
 {
-    struct duo d;
-
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     send_text(&d.i, d.ic, "one");
     send_text(&d.i, d.ic, "two");
     int64_t one = see_text(&d.j, d.jc, "one");
@@ -78,16 +54,11 @@ static void an_unacknowledged_message_is_shown_again_after_a_restart(void **stat
     assert_int_equal(receive_text(&d.j, d.jc, "two"), one + 1);
     agent_reopen(&d.j);
     assert_true(quiet(&d.j, SIMPLEX_EV_MSG, 150));
-    duo_close(&d);
 }
 
 static void an_unacknowledged_message_is_not_doubled_by_a_reconnection(void **state)
 {
-    struct duo d;
-
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     send_text(&d.i, d.ic, "one");
     expect(&d.i, SIMPLEX_EV_SENT, d.ic);
     int64_t one = see_text(&d.j, d.jc, "one");
@@ -99,29 +70,11 @@ static void an_unacknowledged_message_is_not_doubled_by_a_reconnection(void **st
     }
     assert_int_equal(simplex_agent_ack(d.j.a, d.jc, one), SIMPLEX_OK);
     talk(&d.i, d.ic, &d.j, d.jc, "two");
-    duo_close(&d);
-}
-
-static void wait_until_the_server_is_empty(const struct duo *d)
-{
-    simplex_server_counters c = { .size = sizeof c };
-
-    for (int ms = 0; ms < WAIT_MS; ms += 10) {
-        assert_int_equal(simplex_server_count(d->srv.s, &c), SIMPLEX_OK);
-        if (c.messages == 0)
-            return;
-        usleep(10000);
-    }
-    fail_msg("%zu messages are not acknowledged", c.messages);
 }
 
 static void a_message_whose_acknowledgement_was_lost_is_not_shown_again(void **state)
 {
-    struct duo d;
-
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     for (int n = 0; n < 3; n++) {
         send_text(&d.i, d.ic, "one");
         expect(&d.i, SIMPLEX_EV_SENT, d.ic);
@@ -136,24 +89,15 @@ static void a_message_whose_acknowledgement_was_lost_is_not_shown_again(void **s
         if (n != 2)
             expect(&d.j, SIMPLEX_EV_DOWN, 0);
         forwarder_set(&d.fj, FORWARD);
-        wait_until_the_server_is_empty(&d); /* delivered once more and acknowledged */
+        expect_server_empty(&d.srv); /* delivered once more and acknowledged */
         assert_true(quiet(&d.j, SIMPLEX_EV_MSG, 100));
         assert_true(quiet(&d.j, SIMPLEX_EV_ERR, 50));
         assert_int_equal(simplex_agent_ack(d.j.a, d.jc, one), SIMPLEX_OK);
     }
     talk(&d.i, d.ic, &d.j, d.jc, "two");
-    duo_close(&d);
 }
 
 /* ---- deleting ---- */
-
-static size_t queues(const struct duo *d)
-{
-    simplex_server_counters c = { .size = sizeof c };
-
-    assert_int_equal(simplex_server_count(d->srv.s, &c), SIMPLEX_OK);
-    return c.queues;
-}
 
 static void expect_deleted(struct test_agent *t, int64_t conn, simplex_rc why)
 {
@@ -165,52 +109,32 @@ static void expect_deleted(struct test_agent *t, int64_t conn, simplex_rc why)
     expect(t, SIMPLEX_EV_DEL_CONN, conn);
 }
 
-static void expect_not_delivered(struct test_agent *t, int64_t conn, int64_t msg_id)
-{
-    simplex_event *ev = wait_event(t, SIMPLEX_EV_MERR, conn);
-
-    assert_int_equal(simplex_event_msg_id(ev), msg_id);
-    assert_int_equal(simplex_event_error(ev), SIMPLEX_E_SERVER);
-    assert_string_equal(simplex_event_detail(ev), "AUTH");
-    simplex_event_free(ev);
-}
-
 static void a_deleted_connection_is_gone_on_both_sides(void **state)
 {
     simplex_connection_info info = { .size = sizeof info };
-    struct duo d;
     int64_t id;
 
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
-    assert_int_equal(queues(&d), 2);
+    assert_int_equal(server_queues(&d.srv), 2);
     assert_int_equal(simplex_agent_delete(d.i.a, d.ic), SIMPLEX_OK);
     assert_int_equal(simplex_agent_send(d.i.a, d.ic, sx_str("x"), 0, &id), SIMPLEX_E_NOT_FOUND);
     assert_int_equal(simplex_agent_connection(d.i.a, d.ic, &info), SIMPLEX_E_NOT_FOUND);
     assert_int_equal(simplex_agent_subscribe(d.i.a, d.ic, true), SIMPLEX_E_NOT_FOUND);
     expect_deleted(&d.i, d.ic, SIMPLEX_OK);
     assert_int_equal(simplex_agent_delete(d.i.a, d.ic), SIMPLEX_E_NOT_FOUND);
-    assert_int_equal(queues(&d), 1);
-    id = send_text(&d.j, d.jc, "to nobody");
-    expect_not_delivered(&d.j, d.jc, id);
-    id = send_text(&d.j, d.jc, "to nobody again");
-    expect_not_delivered(&d.j, d.jc, id);
+    assert_int_equal(server_queues(&d.srv), 1);
+    expect_gone(&d.j, d.jc);
+    expect_gone(&d.j, d.jc); /* and stays away */
     assert_int_equal(simplex_agent_delete(d.j.a, d.jc), SIMPLEX_OK);
     expect_deleted(&d.j, d.jc, SIMPLEX_OK);
-    assert_int_equal(queues(&d), 0);
+    assert_int_equal(server_queues(&d.srv), 0);
     duo_connect(&d); /* the agents are as good as before */
     talk(&d.i, d.ic, &d.j, d.jc, "again");
-    duo_close(&d);
 }
 
 static void deleting_waits_for_a_server_that_is_away(void **state)
 {
-    struct duo d;
-
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     forwarder_set(&d.fi, FORWARD_REFUSE);
     expect(&d.i, SIMPLEX_EV_DOWN, 0);
     assert_int_equal(simplex_agent_delete(d.i.a, d.ic), SIMPLEX_OK);
@@ -219,21 +143,17 @@ static void deleting_waits_for_a_server_that_is_away(void **state)
     assert_true(quiet(&d.i, SIMPLEX_EV_DEL_CONN, 100));
     forwarder_set(&d.fi, FORWARD);
     expect_deleted(&d.i, d.ic, SIMPLEX_OK);
-    assert_int_equal(queues(&d), 1);
-    duo_close(&d);
+    assert_int_equal(server_queues(&d.srv), 1);
 }
 
 static void deleting_is_given_up_when_the_server_stays_away(void **state)
 {
-    struct duo d;
-
     (void)state;
-    duo_open(&d, NULL);
     d.i.cfg.retry_first = 10;
     d.i.cfg.retry_max = 20;
     d.i.cfg.message_timeout = 500;
     agent_reopen(&d.i);
-    duo_connect(&d);
+    expect(&d.i, SIMPLEX_EV_UP, 0);
     forwarder_set(&d.fi, FORWARD_REFUSE);
     expect(&d.i, SIMPLEX_EV_DOWN, 0);
     assert_int_equal(simplex_agent_delete(d.i.a, d.ic), SIMPLEX_OK);
@@ -241,16 +161,13 @@ static void deleting_is_given_up_when_the_server_stays_away(void **state)
     assert_true(simplex_event_error(ev) <= SIMPLEX_E_CONNECT);
     simplex_event_free(ev);
     expect(&d.i, SIMPLEX_EV_DEL_CONN, d.ic);
-    duo_close(&d);
 }
 
 static void a_connection_can_be_deleted_at_every_step(void **state)
 {
-    struct duo d;
     simplex_event *ev;
 
     (void)state;
-    duo_open(&d, NULL);
     d.j.errors_ok = true; /* its queue disappears */
     for (int step = 0; step < 5; step++) {
         assert_int_equal(simplex_agent_create(d.i.a, 0, &d.ic), SIMPLEX_OK);
@@ -277,11 +194,8 @@ static void a_connection_can_be_deleted_at_every_step(void **state)
             assert_int_equal(simplex_agent_delete(d.j.a, d.jc), SIMPLEX_OK);
             expect(&d.j, SIMPLEX_EV_DEL_CONN, d.jc);
         }
-        for (int n = 0; n < 200 && queues(&d) > 0; n++)
-            (void)quiet(&d.i, SIMPLEX_EV_CON, 10);
-        assert_int_equal(queues(&d), 0);
+        expect_server_queues(&d.srv, 0);
     }
-    duo_close(&d);
 }
 
 /* ---- callbacks ---- */
@@ -324,29 +238,26 @@ static int echo_count(struct echo *e, int *field)
     return n;
 }
 
-static void echo_open(struct duo *d, struct echo *e)
+static void echo_open(struct echo *e)
 {
-    agent_close(&d->j);
-    d->j.cfg.on_event = on_echo;
-    d->j.cfg.user = e;
+    agent_close(&d.j);
+    d.j.cfg.on_event = on_echo;
+    d.j.cfg.user = e;
     (void)pthread_mutex_lock(&e->lock); /* events wait until the handle is known */
-    agent_reopen(&d->j);
-    e->a = d->j.a;
+    agent_reopen(&d.j);
+    e->a = d.j.a;
     (void)pthread_mutex_unlock(&e->lock);
 }
 
 static void a_callback_acknowledges_and_answers(void **state)
 {
     enum { N = 60 };
-    struct duo d;
     struct echo e = { .a = NULL };
     simplex_event *ev;
-    char text[32];
 
     (void)state;
     assert_int_equal(pthread_mutex_init(&e.lock, NULL), 0);
-    duo_open(&d, NULL);
-    echo_open(&d, &e);
+    echo_open(&e);
     assert_int_equal(simplex_agent_create(d.i.a, 0, &d.ic), SIMPLEX_OK);
     ev = wait_event(&d.i, SIMPLEX_EV_INV, d.ic);
     assert_int_equal(simplex_agent_join(d.j.a, simplex_event_data(ev), sx_str("J"), 0, &d.jc),
@@ -355,14 +266,12 @@ static void a_callback_acknowledges_and_answers(void **state)
     agent_allow(&d.i, d.ic, "I");
     expect(&d.i, SIMPLEX_EV_CON, d.ic);
     for (int n = 0; n < N; n++) {
-        (void)snprintf(text, sizeof text, "%d", n);
-        send_text(&d.i, d.ic, text);
+        send_number(&d.i, d.ic, n);
         if (n == N / 2) /* whatever the callback was doing */
-            echo_open(&d, &e);
+            echo_open(&e);
     }
     for (int n = 0; n < N; n++) {
-        (void)snprintf(text, sizeof text, "%d", n);
-        receive_text(&d.i, d.ic, text);
+        receive_number(&d.i, d.ic, n);
         expect(&d.i, SIMPLEX_EV_SENT, d.ic);
     }
     assert_int_equal(echo_count(&e, &e.connected), 1);
@@ -371,7 +280,7 @@ static void a_callback_acknowledges_and_answers(void **state)
     assert_int_equal(e.close_rc, SIMPLEX_E_CALLBACK);
     assert_int_equal(e.pull_rc, SIMPLEX_E_PROHIBITED);
     assert_int_equal(simplex_agent_next_event(d.j.a, 0, &ev), SIMPLEX_E_PROHIBITED);
-    duo_close(&d);
+    agent_close(&d.j);
     (void)pthread_mutex_destroy(&e.lock);
 }
 
@@ -379,28 +288,23 @@ static void a_callback_acknowledges_and_answers(void **state)
 
 static void pulling_times_out(void **state)
 {
-    struct duo d;
     simplex_event *ev;
 
     (void)state;
-    duo_open(&d, NULL);
     assert_int_equal(simplex_agent_next_event(d.i.a, 0, &ev), SIMPLEX_E_NO_EVENT);
     assert_null(ev);
     int64_t before = sx_mono_ms();
     assert_int_equal(simplex_agent_next_event(d.i.a, 120, &ev), SIMPLEX_E_NO_EVENT);
-    assert_in_range(sx_mono_ms() - before, 110, 5000);
+    assert_in_range(sx_mono_ms() - before, 110, WAIT_MS);
     assert_int_equal(simplex_agent_next_event(NULL, 0, &ev), SIMPLEX_E_ARG);
     assert_int_equal(simplex_agent_next_event(d.i.a, 0, NULL), SIMPLEX_E_ARG);
-    duo_close(&d);
 }
 
 static void an_event_not_freed_is_shown_again_after_a_restart(void **state)
 {
-    struct duo d;
     simplex_event *ev;
 
     (void)state;
-    duo_open(&d, NULL);
     assert_int_equal(simplex_agent_create(d.i.a, 0, &d.ic), SIMPLEX_OK);
     for (int n = 0; n < 50; n++) { /* made, and not pulled */
         simplex_connection_info info = { .size = sizeof info };
@@ -415,7 +319,6 @@ static void an_event_not_freed_is_shown_again_after_a_restart(void **state)
     simplex_event_free(ev);
     agent_reopen(&d.i);
     assert_true(quiet(&d.i, SIMPLEX_EV_INV, 100));
-    duo_close(&d);
 }
 
 /* Until everything of the connection was sent and its last id is `last`. */
@@ -453,11 +356,7 @@ static void assert_next(struct test_agent *t, int32_t kind, int64_t conn, int64_
 
 static void messages_and_other_events_keep_their_order_over_restarts(void **state)
 {
-    struct duo d;
-
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     int64_t ic = d.ic, jc = d.jc;
     duo_connect(&d);
     int64_t x = send_text(&d.j, jc, "x"); /* nothing is pulled from here on */
@@ -490,7 +389,6 @@ static void messages_and_other_events_keep_their_order_over_restarts(void **stat
     assert_int_equal(simplex_agent_ack(d.j.a, jc, b), SIMPLEX_OK);
     agent_reopen(&d.j);
     assert_true(quiet(&d.j, SIMPLEX_EV_MSG, 200));
-    duo_close(&d);
 }
 
 /* ---- threads ---- */
@@ -498,7 +396,6 @@ static void messages_and_other_events_keep_their_order_over_restarts(void **stat
 enum { THREADS = 4, EACH = 25 };
 
 struct sender {
-    struct duo *d;
     pthread_t thread;
     int64_t ids[EACH];
     simplex_rc rc;
@@ -512,11 +409,11 @@ static void *send_many(void *arg)
 
     for (int n = 0; n < EACH && s->rc == SIMPLEX_OK; n++) {
         size_t room = SX_COUNT(list);
-        s->rc = simplex_agent_send(s->d->i.a, s->d->ic, sx_str("threads"), 0, &s->ids[n]);
+        s->rc = simplex_agent_send(d.i.a, d.ic, sx_str("threads"), 0, &s->ids[n]);
         if (s->rc == SIMPLEX_OK)
-            s->rc = simplex_agent_connection(s->d->i.a, s->d->ic, &info);
+            s->rc = simplex_agent_connection(d.i.a, d.ic, &info);
         if (s->rc == SIMPLEX_OK)
-            s->rc = simplex_agent_connections(s->d->i.a, 0, list, &room);
+            s->rc = simplex_agent_connections(d.i.a, 0, list, &room);
         if (s->rc == SIMPLEX_OK && (room != 1 || info.last_msg_id < s->ids[n]))
             s->rc = SIMPLEX_E_INTERNAL;
     }
@@ -525,16 +422,12 @@ static void *send_many(void *arg)
 
 static void many_threads_may_call_at_once(void **state)
 {
-    struct duo d;
     struct sender s[THREADS];
     bool seen[THREADS * EACH] = { false };
 
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     memset(s, 0, sizeof s);
     for (int n = 0; n < THREADS; n++) {
-        s[n].d = &d;
         assert_int_equal(pthread_create(&s[n].thread, NULL, send_many, &s[n]), 0);
     }
     for (int n = 0; n < THREADS * EACH; n++)
@@ -548,7 +441,6 @@ static void many_threads_may_call_at_once(void **state)
             seen[s[n].ids[k] - 2] = true;
         }
     }
-    duo_close(&d);
 }
 
 static void *pull_to_the_end(void *arg)
@@ -562,19 +454,30 @@ static void *pull_to_the_end(void *arg)
     return (void *)(intptr_t)rc;
 }
 
+/* Nobody may begin a call on an agent that is being closed: all of them are inside. */
+static void wait_inside(simplex_agent *a, unsigned n)
+{
+    unsigned inside = 0;
+
+    for (int ms = 0; ms < WAIT_MS && inside != n; ms++) {
+        usleep(1000);
+        uv_mutex_lock(&a->lock);
+        inside = a->inside;
+        uv_mutex_unlock(&a->lock);
+    }
+    assert_int_equal(inside, n);
+}
+
 static void closing_ends_what_waits(void **state)
 {
-    struct duo d;
     pthread_t threads[3];
     void *rc;
 
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     for (int round = 0; round < 5; round++) {
         for (size_t n = 0; n < SX_COUNT(threads); n++)
             assert_int_equal(pthread_create(&threads[n], NULL, pull_to_the_end, d.i.a), 0);
-        usleep(20000);
+        wait_inside(d.i.a, SX_COUNT(threads));
         agent_close(&d.i);
         for (size_t n = 0; n < SX_COUNT(threads); n++) {
             assert_int_equal(pthread_join(threads[n], &rc), 0);
@@ -582,7 +485,6 @@ static void closing_ends_what_waits(void **state)
         }
         agent_reopen(&d.i);
     }
-    duo_close(&d);
 }
 
 /* ---- the database ---- */
@@ -590,12 +492,9 @@ static void closing_ends_what_waits(void **state)
 static void the_key_of_the_database_can_be_changed(void **state)
 {
     static const simplex_bytes next = { (const uint8_t *)"FEDCBA9876543210fedcba9876543210", 32 };
-    struct duo d;
     simplex_agent *a;
 
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     simplex_bytes old = d.i.cfg.db_key;
     assert_int_equal(simplex_agent_rekey(d.i.a, next, true), SIMPLEX_OK);
     talk(&d.i, d.ic, &d.j, d.jc, "under a new key");
@@ -613,17 +512,14 @@ static void the_key_of_the_database_can_be_changed(void **state)
     agent_reopen(&d.i);
     talk(&d.j, d.jc, &d.i, d.ic, "and with a passphrase");
     assert_int_equal(simplex_agent_rekey(d.i.a, sx_bytes(old.ptr, 31), true), SIMPLEX_E_ARG);
-    duo_close(&d);
 }
 
 static void what_cannot_be_opened_is_told_apart(void **state)
 {
-    struct duo d;
     simplex_agent *a;
     char path[300];
 
     (void)state;
-    duo_open(&d, NULL);
     assert_int_equal(simplex_agent_open(&d.i.cfg, &a), SIMPLEX_E_DB_LOCKED);
     agent_close(&d.i);
     simplex_agent_config cfg = d.i.cfg;
@@ -641,17 +537,14 @@ static void what_cannot_be_opened_is_told_apart(void **state)
     assert_int_equal(simplex_agent_open(&cfg, &a), SIMPLEX_E_DB_IO);
     agent_reopen(&d.i); /* none of it did any harm */
     duo_connect(&d);
-    duo_close(&d);
 }
 
 static void wrong_arguments_are_refused(void **state)
 {
-    struct duo d;
     simplex_agent *a;
     int64_t id;
 
     (void)state;
-    duo_open(&d, NULL);
     simplex_agent_config cfg = d.i.cfg;
     cfg.size = 8;
     assert_int_equal(simplex_agent_open(&cfg, &a), SIMPLEX_E_ARG);
@@ -676,30 +569,41 @@ static void wrong_arguments_are_refused(void **state)
     assert_int_equal(simplex_agent_send(d.i.a, 1, sx_str("x"), 0, &id), SIMPLEX_E_NOT_FOUND);
     assert_int_equal(simplex_agent_close(NULL), SIMPLEX_OK);
     simplex_event_free(NULL);
-    duo_close(&d);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_next_message_comes_after_the_acknowledgement),
-        cmocka_unit_test(only_received_messages_can_be_acknowledged),
-        cmocka_unit_test(an_unacknowledged_message_is_shown_again_after_a_restart),
-        cmocka_unit_test(an_unacknowledged_message_is_not_doubled_by_a_reconnection),
-        cmocka_unit_test(a_message_whose_acknowledgement_was_lost_is_not_shown_again),
-        cmocka_unit_test(a_deleted_connection_is_gone_on_both_sides),
-        cmocka_unit_test(deleting_waits_for_a_server_that_is_away),
-        cmocka_unit_test(deleting_is_given_up_when_the_server_stays_away),
-        cmocka_unit_test(a_connection_can_be_deleted_at_every_step),
-        cmocka_unit_test(a_callback_acknowledges_and_answers),
-        cmocka_unit_test(pulling_times_out),
-        cmocka_unit_test(an_event_not_freed_is_shown_again_after_a_restart),
-        cmocka_unit_test(messages_and_other_events_keep_their_order_over_restarts),
-        cmocka_unit_test(many_threads_may_call_at_once),
-        cmocka_unit_test(closing_ends_what_waits),
-        cmocka_unit_test(the_key_of_the_database_can_be_changed),
-        cmocka_unit_test(what_cannot_be_opened_is_told_apart),
-        cmocka_unit_test(wrong_arguments_are_refused),
+        cmocka_unit_test_setup_teardown(the_next_message_comes_after_the_acknowledgement,
+                                        connected_duo, close_duo),
+        cmocka_unit_test_setup_teardown(only_received_messages_can_be_acknowledged, connected_duo,
+                                        close_duo),
+        cmocka_unit_test_setup_teardown(an_unacknowledged_message_is_shown_again_after_a_restart,
+                                        connected_duo, close_duo),
+        cmocka_unit_test_setup_teardown(an_unacknowledged_message_is_not_doubled_by_a_reconnection,
+                                        connected_duo, close_duo),
+        cmocka_unit_test_setup_teardown(a_message_whose_acknowledgement_was_lost_is_not_shown_again,
+                                        connected_duo, close_duo),
+        cmocka_unit_test_setup_teardown(a_deleted_connection_is_gone_on_both_sides, connected_duo,
+                                        close_duo),
+        cmocka_unit_test_setup_teardown(deleting_waits_for_a_server_that_is_away, connected_duo,
+                                        close_duo),
+        cmocka_unit_test_setup_teardown(deleting_is_given_up_when_the_server_stays_away,
+                                        connected_duo, close_duo),
+        cmocka_unit_test_setup_teardown(a_connection_can_be_deleted_at_every_step, opened_duo,
+                                        close_duo),
+        cmocka_unit_test_setup_teardown(a_callback_acknowledges_and_answers, opened_duo, close_duo),
+        cmocka_unit_test_setup_teardown(pulling_times_out, opened_duo, close_duo),
+        cmocka_unit_test_setup_teardown(an_event_not_freed_is_shown_again_after_a_restart,
+                                        opened_duo, close_duo),
+        cmocka_unit_test_setup_teardown(messages_and_other_events_keep_their_order_over_restarts,
+                                        connected_duo, close_duo),
+        cmocka_unit_test_setup_teardown(many_threads_may_call_at_once, connected_duo, close_duo),
+        cmocka_unit_test_setup_teardown(closing_ends_what_waits, connected_duo, close_duo),
+        cmocka_unit_test_setup_teardown(the_key_of_the_database_can_be_changed, connected_duo,
+                                        close_duo),
+        cmocka_unit_test_setup_teardown(what_cannot_be_opened_is_told_apart, opened_duo, close_duo),
+        cmocka_unit_test_setup_teardown(wrong_arguments_are_refused, opened_duo, close_duo),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

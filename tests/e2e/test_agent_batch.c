@@ -68,16 +68,14 @@ static void a_batch_survives_a_restart(void **state)
     party_open(&p);
     memset(text, 'r', sizeof text - 1);
     text[sizeof text - 1] = '\0';
-    forwarder_set(&p.d.fi, FORWARD_REFUSE);
-    forwarder_set(&p.d.fj, FORWARD_REFUSE);
+    duo_ways(&p.d, FORWARD_REFUSE);
     to_all(&p, m, sx_str(text));
     assert_int_equal(send_batch(&p.d.i, m, CONNS), CONNS);
     memset(m, 0, sizeof m);
     to_all(&p, m, sx_str("and a second one of its own for each, but not worth sharing"));
     assert_int_equal(send_batch(&p.d.i, m, CONNS), CONNS);
     agent_close(&p.d.i);
-    forwarder_set(&p.d.fi, FORWARD);
-    forwarder_set(&p.d.fj, FORWARD);
+    duo_ways(&p.d, FORWARD);
     agent_reopen(&p.d.i);
     for (size_t n = 0; n < CONNS; n++) {
         (void)receive_text(&p.d.j, p.j[n], text);

@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "support/agents.h"
+#include "agent/envelope.h"
 #include "support/contact.h"
+#include "support/full_disk.h"
 
 static struct story {
     struct duo d;
@@ -17,12 +18,6 @@ static struct story {
     struct smp_peer net;       /* who writes there */
     struct sx_link invitation; /* a good one, of nobody who is there */
 } s;
-
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
 
 static void copy_link(const simplex_event *ev, char to[4096])
 {
@@ -494,49 +489,21 @@ static void a_request_that_finds_no_room_for_long_is_given_up(void **state)
 
 /* ---- the disk ---- */
 
-struct fault {
-    unsigned nth;
-    bool fired;
-};
-
-static simplex_rc arm(struct simplex_agent *a, void *arg)
-{
-    const struct fault *f = arg;
-
-    a->recover_after = 20;
-    sx_store_fault(a->store, f->nth, SIMPLEX_E_DB_FULL);
-    return SIMPLEX_OK;
-}
-
-static simplex_rc disarm(struct simplex_agent *a, void *arg)
-{
-    ((struct fault *)arg)->fired = sx_store_fault_disarm(a->store);
-    return SIMPLEX_OK;
-}
-
-static void on_loop(struct test_agent *t, simplex_rc (*fn)(struct simplex_agent *, void *),
-                    struct fault *f)
-{
-    struct sx_call call = { .fn = fn, .arg = f };
-
-    (void)!sx_agent_call(t->a, &call); /* a failing commit of the same turn is its result as well */
-}
-
 static void a_full_disk_while_a_request_arrives_loses_nothing(void **state)
 {
-    struct fault f = { .fired = true };
+    struct full_disk f = { .recover_after = 20, .fired = true };
     char info[32];
 
     (void)state;
     s.d.i.errors_ok = true; /* ERR tells of the disk */
     for (f.nth = 0; f.fired; f.nth++) {
         assert_in_range(f.nth, 0, 100);
-        on_loop(&s.d.i, arm, &f);
+        full_disk_begin(&s.d.i, &f);
         (void)snprintf(info, sizeof info, "request %u", f.nth);
         good_request(f.nth, info);
         take_request(info);
         (void)quiet(&s.d.i, SIMPLEX_EV_SENT, 20);
-        on_loop(&s.d.i, disarm, &f);
+        full_disk_end(&s.d.i, &f);
     }
     assert_true(f.nth > 5);
     assert_true(quiet(&s.d.i, SIMPLEX_EV_REQ, 100));
@@ -544,12 +511,12 @@ static void a_full_disk_while_a_request_arrives_loses_nothing(void **state)
 }
 
 /* Both sides in turn: asking, being asked, accepting. Failing calls are repeated. */
-static void connect_with_fault(struct test_agent *faulty, struct fault *f)
+static void connect_with_fault(struct test_agent *faulty, struct full_disk *f)
 {
     int64_t rc = 0, oc = 0;
     simplex_event *ev;
 
-    on_loop(faulty, arm, f);
+    full_disk_begin(faulty, f);
     while (simplex_agent_join(s.d.j.a, sx_str(s.link), sx_str("may I?"), 0, &rc) != SIMPLEX_OK)
         usleep(5000);
     ev = wait_event(&s.d.i, SIMPLEX_EV_REQ, s.address);
@@ -563,7 +530,7 @@ static void connect_with_fault(struct test_agent *faulty, struct fault *f)
     simplex_event_free(ev);
     expect(&s.d.j, SIMPLEX_EV_CON, rc);
     expect(&s.d.i, SIMPLEX_EV_CON, oc);
-    on_loop(faulty, disarm, f);
+    full_disk_end(faulty, f);
     send_text(&s.d.i, oc, "hello");
     receive_text(&s.d.j, rc, "hello");
     send_text(&s.d.j, rc, "hello");
@@ -572,7 +539,7 @@ static void connect_with_fault(struct test_agent *faulty, struct fault *f)
 
 static void a_full_disk_at_every_statement(struct test_agent *faulty)
 {
-    struct fault f = { .fired = true };
+    struct full_disk f = { .recover_after = 20, .fired = true };
 
     s.d.i.errors_ok = s.d.j.errors_ok = true;
     for (f.nth = 0; f.fired; f.nth += 3) { /* the connections of each run are different anyway */

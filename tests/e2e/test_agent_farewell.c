@@ -4,30 +4,14 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "support/full_disk.h"
+#include "support/one_duo.h"
 #include "support/ring.h"
-
-static struct duo d;
-
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
 
 static int open_duo(void **state)
 {
-    (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
-    talk(&d.i, d.ic, &d.j, d.jc, "hello");
-    talk(&d.j, d.jc, &d.i, d.ic, "hello");
-    return 0;
-}
-
-static int close_duo(void **state)
-{
-    (void)state;
-    duo_close(&d);
+    (void)connected_duo(state);
+    duo_talk(&d, "hello");
     return 0;
 }
 
@@ -46,14 +30,9 @@ static void expect_nothing_left(void)
 {
     simplex_connection_info info = { .size = sizeof info };
     simplex_server_counters c = { .size = sizeof c };
-    int64_t id;
 
     assert_int_equal(simplex_agent_connection(d.i.a, d.ic, &info), SIMPLEX_E_NOT_FOUND);
-    id = send_text(&d.j, d.jc, "are you there?");
-    simplex_event *ev = wait_event(&d.j, SIMPLEX_EV_MERR, d.jc);
-    assert_int_equal(simplex_event_msg_id(ev), id);
-    assert_string_equal(simplex_event_detail(ev), "AUTH");
-    simplex_event_free(ev);
+    expect_gone(&d.j, d.jc);
     must(simplex_server_count(d.srv.s, &c));
     assert_int_equal(c.queues, 1); /* J's */
 }
@@ -121,6 +100,28 @@ static void the_time_for_it_is_limited(void **state)
     expect_nothing_left();
 }
 
+static simplex_rc is_out(struct simplex_agent *a, void *arg)
+{
+    (void)arg;
+    for (size_t b = 0; b < SX_TABLE; b++) {
+        for (const struct sx_rt_sndq *w = a->sndqs[b]; w != NULL; w = w->next) {
+            if (w->in_flight)
+                return SIMPLEX_OK;
+        }
+    }
+    return SIMPLEX_E_NOT_FOUND;
+}
+
+static void wait_until_out(struct test_agent *t)
+{
+    int64_t until = sx_mono_ms() + WAIT_MS;
+
+    while (sx_agent_run(t->a, is_out, NULL, false) != SIMPLEX_OK) {
+        assert_true(sx_mono_ms() < until);
+        (void)usleep(1000);
+    }
+}
+
 static void what_is_on_its_way_when_time_is_over_may_arrive(void **state)
 {
     (void)state;
@@ -129,6 +130,7 @@ static void what_is_on_its_way_when_time_is_over_may_arrive(void **state)
     talk(&d.i, d.ic, &d.j, d.jc, "still here");
     forwarder_set(&d.fj, FORWARD_STALL);
     send_text(&d.i, d.ic, "farewell");
+    wait_until_out(&d.i);
     must(simplex_agent_delete_after_sending(d.i.a, d.ic));
     expect(&d.i, SIMPLEX_EV_DEL_CONN, d.ic);
     forwarder_set(&d.fj, FORWARD);
@@ -154,15 +156,7 @@ static void a_user_is_not_kept_by_it(void **state)
 
     (void)state;
     must(simplex_agent_create_user(d.i.a, NULL, 0, &user));
-    must(simplex_agent_create_as(d.i.a, user, SIMPLEX_PQ_OFF, &ic));
-    simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_INV, ic);
-    must(simplex_agent_join(d.j.a, simplex_event_data(ev), sx_str("J"), SIMPLEX_PQ_OFF, &jc));
-    simplex_event_free(ev);
-    ev = wait_event(&d.i, SIMPLEX_EV_CONF, ic);
-    must(simplex_agent_allow(d.i.a, ic, simplex_event_conf(ev), sx_str("I")));
-    simplex_event_free(ev);
-    expect(&d.i, SIMPLEX_EV_CON, ic);
-    expect(&d.j, SIMPLEX_EV_CON, jc);
+    connect_agents_as(&d.i, user, &d.j, &ic, &jc);
     forwarder_set(&d.fj, FORWARD_REFUSE);
     expect(&d.i, SIMPLEX_EV_DISCONNECT, 0);
     send_text(&d.i, ic, "never said");
@@ -192,28 +186,10 @@ static void an_address_or_a_beginning_goes_at_once(void **state)
     assert_int_equal(simplex_agent_delete_after_sending(NULL, 1), SIMPLEX_E_ARG);
 }
 
-struct fault {
-    unsigned nth;
-    bool fired;
-};
-
-static simplex_rc arm(struct simplex_agent *a, void *arg)
-{
-    a->recover_after = 1;
-    sx_store_fault(a->store, ((const struct fault *)arg)->nth, SIMPLEX_E_DB_FULL);
-    return SIMPLEX_OK;
-}
-
-static simplex_rc disarm(struct simplex_agent *a, void *arg)
-{
-    ((struct fault *)arg)->fired = sx_store_fault_disarm(a->store);
-    return SIMPLEX_OK;
-}
-
 /* The disk refuses one statement on the way, each time a later one. */
 static void a_farewell_survives_failures_of_the_disk(void **state)
 {
-    struct fault f = { .fired = true };
+    struct full_disk f = { .recover_after = 1, .fired = true };
 
     (void)state;
     d.i.errors_ok = true;
@@ -224,7 +200,7 @@ static void a_farewell_survives_failures_of_the_disk(void **state)
         expect(&d.i, SIMPLEX_EV_DISCONNECT, 0);
         send_text(&d.i, d.ic, "one more thing");
         send_text(&d.i, d.ic, "farewell");
-        (void)!sx_agent_run(d.i.a, arm, &f, false); /* a failing commit is its result too */
+        full_disk_begin(&d.i, &f);
         do {
             rc = simplex_agent_delete_after_sending(d.i.a, d.ic);
             assert_true(rc == SIMPLEX_OK || rc == SIMPLEX_E_DB_FULL);
@@ -233,11 +209,10 @@ static void a_farewell_survives_failures_of_the_disk(void **state)
         receive_text(&d.j, d.jc, "one more thing");
         receive_text(&d.j, d.jc, "farewell");
         expect(&d.i, SIMPLEX_EV_DEL_CONN, d.ic);
-        (void)!sx_agent_run(d.i.a, disarm, &f, false);
+        full_disk_end(&d.i, &f);
         must(simplex_agent_delete(d.j.a, d.jc));
         expect(&d.j, SIMPLEX_EV_DEL_CONN, d.jc);
-        while (d.i.n_held > 0) /* SENT and their like, which nobody asks for here */
-            simplex_event_free(d.i.held[--d.i.n_held]);
+        forget_held(&d.i); /* SENT and their like, which nobody asks for here */
     }
     assert_true(f.nth > 20);
 }

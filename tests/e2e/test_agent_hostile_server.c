@@ -68,8 +68,8 @@ static int set_up(void **state)
     assert_int_equal(sx_keypair_new(SX_X25519, &s.dh), SIMPLEX_OK);
     good_ids();
     s.d.i.servers[0] = s.server.address; /* for new queues only */
-    s.d.i.cfg.connect_timeout = 300;
-    s.d.i.cfg.command_timeout = 150;
+    s.d.i.cfg.connect_timeout = 3000;    /* a handshake of a slow machine is to end otherwise */
+    s.d.i.cfg.command_timeout = 3000;    /* nothing but silence takes so long */
     s.d.i.errors_ok = true;
     agent_reopen(&s.d.i);
     return 0;
@@ -101,6 +101,20 @@ static simplex_rc heard_error(int32_t kind, int64_t conn)
     simplex_rc rc = simplex_event_error(ev);
 
     simplex_event_free(ev);
+    return rc;
+}
+
+/* Of this server; the other one may be too slow for its time limit. */
+static simplex_rc heard_disconnect(void)
+{
+    simplex_rc rc = SIMPLEX_OK;
+
+    while (rc == SIMPLEX_OK) {
+        simplex_event *ev = hear(SIMPLEX_EV_DISCONNECT, 0);
+        if (strstr(s.d.i.servers[0], simplex_event_server(ev)) != NULL)
+            rc = simplex_event_error(ev);
+        simplex_event_free(ev);
+    }
     return rc;
 }
 
@@ -158,7 +172,7 @@ static void every_failed_handshake_is_told(void **state)
         s.server.peer.mode = failures[n].mode;
         assert_int_equal(simplex_agent_reconnect(s.d.i.a), SIMPLEX_OK);
         create();
-        simplex_rc rc = heard_error(SIMPLEX_EV_DISCONNECT, 0);
+        simplex_rc rc = heard_disconnect();
         if (rc != failures[n].rc)
             fail_msg("mode %d: %s", (int)failures[n].mode, simplex_rc_name(rc));
         others_go_on();
@@ -167,7 +181,7 @@ static void every_failed_handshake_is_told(void **state)
         assert_int_equal(simplex_agent_reconnect(s.d.i.a), SIMPLEX_OK);
         simplex_event_free(hear(SIMPLEX_EV_INV, s.conn));
         peer_drop(&s.server.peer);
-        (void)heard_error(SIMPLEX_EV_DISCONNECT, 0);
+        (void)heard_disconnect();
     }
 }
 
@@ -182,7 +196,7 @@ static void a_server_with_another_identity_is_refused(void **state)
     s.d.i.servers[0] = other;
     agent_reopen(&s.d.i);
     create();
-    assert_int_equal(heard_error(SIMPLEX_EV_DISCONNECT, 0), SIMPLEX_E_FINGERPRINT);
+    assert_int_equal(heard_disconnect(), SIMPLEX_E_FINGERPRINT);
     others_go_on();
     s.d.i.servers[0] = s.server.address;
     agent_reopen(&s.d.i);
@@ -203,6 +217,8 @@ static void connections_that_break_at_any_command_are_made_again(void **state)
 static void a_server_that_answers_nothing_is_asked_again(void **state)
 {
     (void)state;
+    s.d.i.cfg.command_timeout = 500;
+    agent_reopen(&s.d.i);
     for (s.silent = 1; s.silent < 4; s.silent += 1) {
         unsigned silent = s.silent;
         create();
@@ -383,7 +399,7 @@ static void blocks_of_noise_end_the_connection_only(void **state)
         struct peer_conn *c = s.client;
         s.client = NULL;
         peer_push_content(c, sx_bytes(noise, sizeof noise));
-        assert_int_equal(heard_error(SIMPLEX_EV_DISCONNECT, 0), SIMPLEX_E_BLOCK);
+        assert_int_equal(heard_disconnect(), SIMPLEX_E_BLOCK);
         while (s.client == NULL) /* subscribed again; the UP of another server may come first */
             simplex_event_free(hear(SIMPLEX_EV_UP, 0));
     }

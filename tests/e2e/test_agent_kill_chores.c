@@ -4,8 +4,6 @@
  * batches and confirm what they receive, on two servers: at random moments, and at one commit or
  * block after the other. See kill_stage.h; SIMPLEX_ROUNDS is the number of kills of each test.
  */
-#include <stdlib.h>
-
 #include "kill_stage.h"
 
 static struct stage *open_two(const char *chores)
@@ -121,9 +119,6 @@ int main(void)
         cmocka_unit_test(new_ratchets_go_on_from_each_commit_and_each_block),
         cmocka_unit_test(everything_at_once_under_kills),
     };
-    const char *filter = getenv("SIMPLEX_TEST");
-
-    if (filter != NULL) /* a pattern: only these */
-        cmocka_set_test_filter(filter);
+    choose_tests();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

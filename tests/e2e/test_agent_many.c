@@ -4,13 +4,9 @@
 #include <stdio.h>
 
 #include "support/agents.h"
-#include "support/server_process.h" /* TESTS_SANITIZED */
+#include "support/free_port.h"
 
-#if defined(TESTS_SANITIZED)
 #define IDLE_MS 4000 /* who does something every 100 ms must not be as long in doing it */
-#else
-#define IDLE_MS 1000
-#endif
 
 #define MANY 200
 #define FEW 10
@@ -23,12 +19,6 @@ struct place {
     struct test_server srv;
 };
 
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
-
 static void open_place(struct place *p)
 {
     memset(p, 0, sizeof *p);
@@ -37,9 +27,9 @@ static void open_place(struct place *p)
     simplex_server_config_init(&p->cfg);
     p->cfg.end_flush_ms = 0;
     p->cfg.dir = p->cfg.state_dir = p->server_dir;
+    p->cfg.port = free_port();
     p->cfg.messages_in_memory = true;
     server_start(&p->srv, &p->cfg);
-    p->cfg.port = simplex_server_port(p->srv.s);
 }
 
 static void close_place(struct place *p)

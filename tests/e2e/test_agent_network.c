@@ -42,25 +42,21 @@ static void nothing_is_tried_while_offline(void **state)
     (void)state;
     duo_connect(&d);
     go_offline();
-    forwarder_set(&d.fi, FORWARD_REFUSE);
-    forwarder_set(&d.fj, FORWARD_REFUSE);
+    duo_ways(&d, FORWARD_REFUSE);
     expect(&d.i, SIMPLEX_EV_DOWN, 0);
     expect(&d.j, SIMPLEX_EV_DOWN, 0);
     unsigned before = forwarder_accepted(&d.fi);
-    forwarder_set(&d.fi, FORWARD);
-    forwarder_set(&d.fj, FORWARD);
+    duo_ways(&d, FORWARD);
     id = send_text(&d.i, d.ic, "later"); /* is taken all the same */
     assert_int_equal(simplex_agent_create(d.i.a, SIMPLEX_PQ_OFF, &conn), SIMPLEX_OK);
     expect(&d.j, SIMPLEX_EV_UP, 0); /* J, who is not offline, comes back alone */
     assert_true(quiet(&d.i, SIMPLEX_EV_SENT, 1000));
     assert_int_equal(forwarder_accepted(&d.fi), before);
-    int64_t since = sx_mono_ms();
     set_network(SIMPLEX_NET_WIFI, true);
     simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_SENT, d.ic);
     assert_int_equal(simplex_event_msg_id(ev), id);
     simplex_event_free(ev);
     expect(&d.i, SIMPLEX_EV_INV, conn);
-    assert_true(sx_mono_ms() - since < 5000);
     receive_text(&d.j, d.jc, "later");
 }
 
@@ -71,13 +67,11 @@ static void being_back_ends_a_long_wait_at_once(void **state)
     d.i.cfg.retry_first = d.i.cfg.retry_max = 60000;
     agent_reopen(&d.i);
     duo_connect(&d);
-    forwarder_set(&d.fi, FORWARD_REFUSE);
-    forwarder_set(&d.fj, FORWARD_REFUSE);
+    duo_ways(&d, FORWARD_REFUSE);
     expect(&d.i, SIMPLEX_EV_DOWN, 0);
     send_text(&d.i, d.ic, "waits");
     (void)quiet(&d.i, SIMPLEX_EV_SENT, 300);
-    forwarder_set(&d.fi, FORWARD);
-    forwarder_set(&d.fj, FORWARD);
+    duo_ways(&d, FORWARD);
     set_network(SIMPLEX_NET_NONE, true); /* NONE is offline, whatever else is said */
     set_network(SIMPLEX_NET_OTHER, true);
     expect(&d.i, SIMPLEX_EV_UP, 0);
@@ -125,18 +119,25 @@ static bool off(void)
 
 static void a_change_of_networks_is_not_taken_for_being_offline(void **state)
 {
+    int64_t at_least = SX_OFFLINE_DEBOUNCE - 500, since;
+    bool believed;
+
     (void)state;
-    set_network(SIMPLEX_NET_WIFI, true);
-    go_offline(); /* within two seconds */
-    assert_false(off());
+    do {
+        since = sx_mono_ms();
+        set_network(SIMPLEX_NET_WIFI, true);
+        go_offline();
+        believed = off();
+    } while (sx_mono_ms() - since >= at_least); /* again: it was not that soon */
+    assert_false(believed);
+    since = sx_mono_ms();
     set_network(SIMPLEX_NET_CELLULAR, true);
     assert_false(off());
     go_offline();
-    int64_t since = sx_mono_ms();
-    while (!off() && sx_mono_ms() - since < 10000)
+    while (!off() && sx_mono_ms() - since < WAIT_MS)
         usleep(20000);
     assert_true(off()); /* but when it stays like that it is */
-    assert_in_range(sx_mono_ms() - since, 1500, 9000);
+    assert_true(sx_mono_ms() - since >= at_least);
     set_network(SIMPLEX_NET_WIFI, true);
     assert_false(off());
 }
@@ -260,6 +261,8 @@ static void a_failed_connection_is_the_first_step(void **state)
     agent_reopen(&d.i);
     forwarder_set(&d.fi, FORWARD_STALL);
     assert_test(d.i_address, SIMPLEX_TEST_CONNECT, SIMPLEX_E_TIMEOUT, "");
+    d.i.cfg.connect_timeout = 0; /* what comes now takes no longer than the machine */
+    agent_reopen(&d.i);
     assert_test("smp://AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=@127.0.0.1:1",
                 SIMPLEX_TEST_CONNECT, SIMPLEX_E_CONNECT, "");
     forwarder_set(&d.fi, FORWARD);

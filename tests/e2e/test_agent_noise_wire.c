@@ -128,20 +128,13 @@ static int64_t sent_so_far(struct test_agent *t)
 /* Nothing is on its way: each message was acknowledged. */
 static void settle(struct test_server *srv)
 {
-    simplex_server_counters c = { .size = sizeof c };
-    int64_t end = sx_mono_ms() + WAIT_MS;
-
-    do {
-        assert_true(sx_mono_ms() < end);
-        (void)usleep(20000);
-        assert_int_equal(simplex_server_count(srv->s, &c), SIMPLEX_OK);
-    } while (c.messages > 0);
+    expect_server_empty(srv);
     (void)usleep(100000);
 }
 
 static void wait_sent(struct test_agent *t, int64_t until)
 {
-    int64_t end = sx_mono_ms() + WAIT_MS;
+    int64_t end = sx_mono_ms() + 3 * WAIT_MS;
 
     while (sent_so_far(t) < until) {
         assert_true(sx_mono_ms() < end);
@@ -219,7 +212,7 @@ static void record_messages(struct pair *p, const char *send, struct seen *s)
             memset(text, 'x', sizes[i]);
             text[sizes[i]] = 0;
             talk(&p->j, p->jc, &p->i, p->ic, text);
-            (void)usleep(50000); /* the last ACK was answered */
+            settle(&p->relay); /* the last ACK was answered */
         }
         settle_both(p);
         clean = look(s, send);
@@ -229,11 +222,12 @@ static void record_messages(struct pair *p, const char *send, struct seen *s)
     assert_int_equal(s->received, SX_COUNT(sizes));
 }
 
-static void some_noise(struct pair *p, uint32_t kind, int64_t n)
+/* Each attempt with less of it, until they do not meet on a slow machine. */
+static void some_noise(struct pair *p, uint32_t kind, int64_t n, int attempt)
 {
     settle_both(p);
     wire_log_start();
-    set_noise(&p->j, kind, PLENTY);
+    set_noise(&p->j, kind, PLENTY >> (attempt < 5 ? attempt : 5));
     wait_sent(&p->j, sent_so_far(&p->j) + n);
     set_noise(&p->j, kind, SX_NOISE_BUDGET_MIN);
     settle_both(p);
@@ -250,11 +244,11 @@ static void record_noise(struct pair *p, uint32_t kind, const char *send, struct
     set_noise(&p->j, kind, SX_NOISE_BUDGET_MIN);
     for (int i = 0; i < ATTEMPTS && !clean; i++) {
         talk(&p->i, p->ic, &p->j, p->jc, "I am here");
-        some_noise(p, kind, 3);
-        clean = look(s, send);
+        some_noise(p, kind, 3, i);
+        /* what was sent may be on its way to the first server yet */
+        clean = look(s, send) && s->sent >= 3 && s->received == s->sent;
     }
     assert_true(clean);
-    assert_true(s->sent >= 3);
 }
 
 /* ---- tests ---- */
@@ -347,8 +341,8 @@ static void a_ping_has_the_sizes_of_a_ping(void **state)
 
     (void)state;
     open_pair(&p, false);
-    for (int i = 0; i < ATTEMPTS && n == 0; i++) {
-        some_noise(&p, SIMPLEX_NOISE_PING, 3);
+    for (int i = 0; i < ATTEMPTS && n < 3; i++) {
+        some_noise(&p, SIMPLEX_NOISE_PING, 3, i);
         read_shapes();
         n = unit_of(">PING", unit);
     }

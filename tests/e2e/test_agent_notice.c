@@ -10,6 +10,7 @@
 #include "agent/agent.h"
 #include "store/notice.h"
 #include "support/agents.h"
+#include "support/free_port.h"
 
 #define HOUR_S 3600
 
@@ -20,12 +21,6 @@ static struct place {
     struct test_agent t;
 } p;
 
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
-
 static int open_place(void **state)
 {
     (void)state;
@@ -34,9 +29,9 @@ static int open_place(void **state)
     tmp_make(p.server_dir);
     simplex_server_config_init(&p.cfg);
     p.cfg.dir = p.cfg.state_dir = p.server_dir;
+    p.cfg.port = free_port();
     p.cfg.messages_in_memory = true;
     server_start(&p.srv, &p.cfg);
-    p.cfg.port = simplex_server_port(p.srv.s);
     agent_open(&p.t, p.dir, "t", p.srv.address);
     return 0;
 }

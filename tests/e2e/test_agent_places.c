@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "support/agents.h"
+#include "support/free_port.h"
 
 static struct place {
     char dir[256], server_dir[256];
@@ -14,12 +15,6 @@ static struct place {
     struct test_agent i, j;
     int64_t ic, jc;
 } p;
-
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
 
 /* Ready for changes of the configuration. */
 static void prepare_place(void)
@@ -30,13 +25,13 @@ static void prepare_place(void)
     simplex_server_config_init(&p.cfg);
     p.cfg.end_flush_ms = 0;
     p.cfg.dir = p.cfg.state_dir = p.server_dir;
+    p.cfg.port = free_port();
     p.cfg.messages_in_memory = true;
 }
 
 static void start_server(void)
 {
     server_start(&p.srv, &p.cfg);
-    p.cfg.port = simplex_server_port(p.srv.s);
 }
 
 static void restart_server(void)
@@ -248,10 +243,9 @@ static void join_without_own_server(uint16_t smp_max)
     tmp_make(dir);
     cfg = p.cfg;
     cfg.dir = cfg.state_dir = dir;
-    cfg.port = 0;
+    cfg.port = free_port();
     cfg.max_version = smp_max;
     server_start(&own, &cfg);
-    cfg.port = simplex_server_port(own.s);
     p.i.cfg.smp_max = p.j.cfg.smp_max = smp_max;
     p.j.servers[0] = own.address;
     agent_reopen(&p.i);

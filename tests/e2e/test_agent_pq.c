@@ -24,12 +24,6 @@ static struct stage { /* shared by all tests: each makes connections of its own 
     struct test_agent i, j, k, old_i, old_j, old_k, via_i, via_j;
 } s;
 
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
-
 /* Its servers are written to through themselves. */
 static void open_routed(struct test_agent *t, const char *name)
 {

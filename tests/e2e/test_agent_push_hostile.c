@@ -71,8 +71,8 @@ static int set_up(void **state)
     assert_int_equal(sx_keypair_new(SX_X25519, &s.dh), SIMPLEX_OK);
     good_answers();
     agent_open(&s.i, s.dir, "i", s.server.address);
-    s.i.cfg.connect_timeout = 1000;
-    s.i.cfg.command_timeout = 300;
+    s.i.cfg.connect_timeout = 10000;
+    s.i.cfg.command_timeout = 3000; /* nothing but silence takes so long */
     s.i.cfg.fetch_only = true;
     s.i.errors_ok = true;
     agent_reopen(&s.i);

@@ -56,12 +56,6 @@ static void sql(const char *text)
     sx_store_close(s);
 }
 
-static void both_ways(const char *text)
-{
-    talk(&d.i, d.ic, &d.j, d.jc, text);
-    talk(&d.j, d.jc, &d.i, d.ic, text);
-}
-
 static void one_command_subscribes_all_queues(void **state)
 {
     int64_t i[3], j[3];
@@ -109,14 +103,14 @@ static void a_database_goes_to_services_and_back(void **state)
     d.i.cfg.client_service = true;
     agent_reopen(&d.i);
     assert_int_equal(up(), 1); /* by itself: that associates it */
-    both_ways("a service");
+    duo_talk(&d, "a service");
     agent_reopen(&d.i);
     assert_int_equal(service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK), 1);
-    both_ways("by SUBS");
+    duo_talk(&d, "by SUBS");
     d.i.cfg.client_service = false;
     agent_reopen(&d.i);
     assert_int_equal(up(), 1);
-    both_ways("no service");
+    duo_talk(&d, "no service");
     agent_reopen(&d.i);
     assert_int_equal(up(), 1);
     d.i.cfg.client_service = true;
@@ -124,7 +118,7 @@ static void a_database_goes_to_services_and_back(void **state)
     assert_int_equal(up(), 1);
     agent_reopen(&d.i);
     assert_int_equal(service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK), 1);
-    both_ways("a service again");
+    duo_talk(&d, "a service again");
     duo_close(&d);
 }
 
@@ -136,17 +130,17 @@ static void a_server_that_forgot_the_service_learns_it_again(void **state)
     sql("UPDATE client_services SET service_id = zeroblob(24)");
     agent_reopen(&d.i);
     assert_int_equal(up(), 1);
-    both_ways("another id");
+    duo_talk(&d, "another id");
     agent_reopen(&d.i);
     assert_int_equal(service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK), 1);
     /* the certificate is gone: a new one, and the queue goes from one service to the other */
     sql("DELETE FROM client_services");
     agent_reopen(&d.i);
     assert_int_equal(up(), 1);
-    both_ways("another certificate");
+    duo_talk(&d, "another certificate");
     agent_reopen(&d.i);
     assert_int_equal(service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK), 1);
-    both_ways("known");
+    duo_talk(&d, "known");
     duo_close(&d);
 }
 
@@ -163,7 +157,7 @@ static void a_difference_mends_itself(void **state)
     agent_reopen(&d.i);
     assert_int_equal(service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_E_RESPONSE), 2);
     talk(&d.j, j2, &d.i, i2, "subscribed by itself");
-    both_ways("and this one");
+    duo_talk(&d, "and this one");
     agent_reopen(&d.i);
     assert_int_equal(service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK), 2);
     /* one that the server does not know of */
@@ -220,14 +214,34 @@ static void an_older_server_gets_an_ordinary_client(void **state)
     d.i.cfg.smp_max = 18;
     agent_reopen(&d.i);
     assert_int_equal(up(), 1);
-    both_ways("as before");
+    duo_talk(&d, "as before");
     d.i.cfg.smp_max = 0;
     agent_reopen(&d.i);
     assert_int_equal(up(), 1);
-    both_ways("and back");
+    duo_talk(&d, "and back");
     agent_reopen(&d.i);
     assert_int_equal(service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK), 1);
     duo_close(&d);
+}
+
+static simplex_rc has_identity(struct simplex_agent *a, void *arg)
+{
+    struct sx_service_row r = { .user_id = 1 };
+    simplex_bytes password;
+    simplex_rc rc = sx_server_parse(sx_str(arg), &r.server, &password);
+
+    return rc == SIMPLEX_OK ? sx_store_service_get(a->store, &r) : rc;
+}
+
+/* The agent has made a certificate for its server. */
+static void wait_identity(void)
+{
+    int64_t until = sx_mono_ms() + WAIT_MS;
+
+    while (sx_agent_run(d.i.a, has_identity, d.i_address, true) != SIMPLEX_OK) {
+        assert_true(sx_mono_ms() < until);
+        (void)quiet(&d.i, SIMPLEX_EV_INV, 10);
+    }
 }
 
 /* The certificate of the agent, known to the server as another kind of service while peer stays. */
@@ -266,14 +280,14 @@ static void a_service_that_is_refused_goes_on_without(void **state)
     begin(true);
     forwarder_set(&d.fi, FORWARD_REFUSE);
     assert_int_equal(simplex_agent_create(d.i.a, SIMPLEX_PQ_OFF, &conn), SIMPLEX_OK);
-    (void)quiet(&d.i, SIMPLEX_EV_INV, 200);
+    wait_identity();
     register_as_notifier(&peer);
     forwarder_set(&d.fi, FORWARD);
     agent_reopen(&d.i);
     assert_int_equal(service_event(SIMPLEX_EV_SERVICE_DOWN, SIMPLEX_E_HANDSHAKE), 0);
     expect(&d.i, SIMPLEX_EV_INV, conn);
     duo_connect(&d);
-    both_ways("an ordinary client");
+    duo_talk(&d, "an ordinary client");
     smp_peer_close(&peer);
     duo_close(&d);
 }
@@ -336,16 +350,16 @@ static void one_user_alone_is_a_service(void **state)
     expect(&d.i, SIMPLEX_EV_INV, conn);
     assert_int_equal(count_identities(), 1);
     assert_int_equal(service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK), 1);
-    both_ways("the other user's");
+    duo_talk(&d, "the other user's");
     assert_int_equal(simplex_agent_set_user_service(d.i.a, user, false), SIMPLEX_OK);
     assert_int_equal(up(), 1);
     /* while it runs, with queues that are subscribed */
     assert_int_equal(simplex_agent_set_user_service(d.i.a, SIMPLEX_USER_DEFAULT, true), SIMPLEX_OK);
     assert_int_equal(up(), 1);
-    both_ways("a service from now on");
+    duo_talk(&d, "a service from now on");
     forwarder_drop(&d.fi);
     assert_int_equal(service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK), 1);
-    both_ways("over reconnections");
+    duo_talk(&d, "over reconnections");
     duo_close(&d);
 }
 
@@ -396,7 +410,7 @@ static void noise_is_no_part_of_the_service(void **state)
     d.i.cfg.client_service = true;
     agent_reopen(&d.i);
     assert_int_equal(up(), 1);
-    both_ways("among noise");
+    duo_talk(&d, "among noise");
     for (int n = 0; n < 2; n++) {
         agent_reopen(&d.i);
         assert_int_equal(service_event(SIMPLEX_EV_SERVICE_UP, SIMPLEX_OK), 1);

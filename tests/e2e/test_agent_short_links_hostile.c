@@ -8,6 +8,7 @@
 
 #include "agent/agent.h"
 #include "support/odd_server.h"
+#include "wire/short_link.h"
 
 struct lie {
     const char *what;
@@ -31,12 +32,6 @@ static struct scene {
     char link[2048];
     int64_t conn;
 } s;
-
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
 
 /* ---- the server ---- */
 

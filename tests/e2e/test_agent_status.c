@@ -3,7 +3,8 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
-#include "support/agents.h"
+#include "agent/status.h"
+#include "support/one_duo.h"
 
 static simplex_queue_status query(struct test_agent *t, int64_t conn)
 {
@@ -22,11 +23,7 @@ static simplex_queue_status query(struct test_agent *t, int64_t conn)
 
 static void the_server_tells_of_waiting_messages(void **state)
 {
-    struct duo d;
-
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     simplex_queue_status q = query(&d.j, d.jc);
     assert_true(q.secured);
     assert_false(q.notifier || q.full || q.delivered);
@@ -46,17 +43,13 @@ static void the_server_tells_of_waiting_messages(void **state)
     q = query(&d.j, d.jc);
     assert_int_equal(q.subscription, SIMPLEX_QUEUE_NO_SUB);
     assert_int_equal(q.messages, 3);
-    duo_close(&d);
 }
 
 static void a_query_without_a_server_or_a_queue_fails(void **state)
 {
     simplex_queue_status q = { .size = sizeof q };
-    struct duo d;
 
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     assert_int_equal(simplex_agent_query_queues(NULL, d.ic), SIMPLEX_E_ARG);
     assert_int_equal(simplex_agent_query_queues(d.i.a, d.ic + 7), SIMPLEX_E_NOT_FOUND);
     forwarder_set(&d.fi, FORWARD_REFUSE);
@@ -74,7 +67,6 @@ static void a_query_without_a_server_or_a_queue_fails(void **state)
     expect(&d.i, SIMPLEX_EV_INV, conn);
     assert_int_equal(simplex_agent_delete(d.i.a, d.ic), SIMPLEX_OK);
     assert_int_equal(simplex_agent_query_queues(d.i.a, d.ic), SIMPLEX_E_NOT_FOUND);
-    duo_close(&d);
 }
 
 static simplex_server_status sums(struct test_agent *t)
@@ -98,11 +90,8 @@ static simplex_server_status sums(struct test_agent *t)
 static void what_went_on_with_servers_is_counted(void **state)
 {
     simplex_connection_info info = { .size = sizeof info };
-    struct duo d;
 
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     agent_reopen(&d.i);
     agent_reopen(&d.j);
     expect(&d.i, SIMPLEX_EV_UP, 0);
@@ -125,10 +114,9 @@ static void what_went_on_with_servers_is_counted(void **state)
     assert_int_equal(info.received, sent);
     forwarder_set(&d.fj, FORWARD_REFUSE);
     send_text(&d.i, d.ic, "delayed");
-    for (int n = 0; n < 1000 && sums(&d.i).send_errors == i.send_errors; n++)
+    for (int n = 0; n < 2000 && sums(&d.i).send_errors == i.send_errors; n++)
         usleep(10000);
     assert_true(sums(&d.i).send_errors > i.send_errors);
-    duo_close(&d);
 }
 
 /* Of all servers that the agent knows. */
@@ -164,10 +152,8 @@ static void subscriptions_are_counted(void **state)
 {
     simplex_server_status s = { .size = sizeof s };
     int64_t i2, j2;
-    struct duo d;
 
     (void)state;
-    duo_open(&d, NULL);
     assert_int_equal(simplex_agent_server(d.i.a, 0, &s), SIMPLEX_E_NOT_FOUND);
     duo_connect(&d);
     connect_agents(&d.i, &d.j, SIMPLEX_PQ_OFF, &i2, &j2);
@@ -185,7 +171,6 @@ static void subscriptions_are_counted(void **state)
     assert_int_equal(simplex_agent_server(d.i.a, 0, &s), SIMPLEX_E_ARG);
     assert_int_equal(simplex_agent_server(NULL, 0, &s), SIMPLEX_E_ARG);
     assert_int_equal(simplex_agent_server(d.i.a, 0, NULL), SIMPLEX_E_ARG);
-    duo_close(&d);
 }
 
 static void only_what_a_server_may_say_is_read(void **state)
@@ -231,10 +216,13 @@ static void only_what_a_server_may_say_is_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_server_tells_of_waiting_messages),
-        cmocka_unit_test(a_query_without_a_server_or_a_queue_fails),
-        cmocka_unit_test(what_went_on_with_servers_is_counted),
-        cmocka_unit_test(subscriptions_are_counted),
+        cmocka_unit_test_setup_teardown(the_server_tells_of_waiting_messages, connected_duo,
+                                        close_duo),
+        cmocka_unit_test_setup_teardown(a_query_without_a_server_or_a_queue_fails, connected_duo,
+                                        close_duo),
+        cmocka_unit_test_setup_teardown(what_went_on_with_servers_is_counted, connected_duo,
+                                        close_duo),
+        cmocka_unit_test_setup_teardown(subscriptions_are_counted, opened_duo, close_duo),
         cmocka_unit_test(only_what_a_server_may_say_is_read),
     };
 

@@ -6,33 +6,23 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "agent/agent.h"
+#include "support/full_disk.h"
+#include "support/one_duo.h"
 #include "support/ring.h"
 
-static struct duo d;
 static struct test_server second; /* where queues move to */
-
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
 
 static int open_duo(void **state)
 {
-    (void)state;
-    duo_open(&d, NULL);
+    (void)connected_duo(state);
     server_start(&second, NULL);
-    duo_connect(&d);
-    talk(&d.i, d.ic, &d.j, d.jc, "hello");
-    talk(&d.j, d.jc, &d.i, d.ic, "hello");
+    duo_talk(&d, "hello");
     return 0;
 }
 
-static int close_duo(void **state)
+static int close_both(void **state)
 {
-    (void)state;
-    duo_close(&d);
+    (void)close_duo(state);
     server_stop(&second);
     return 0;
 }
@@ -55,56 +45,12 @@ static void expect_suspended(struct test_agent *t, int64_t conn)
     assert_true(expect_change(t, conn, SIMPLEX_QUEUE_SUSPENDED) > 0);
 }
 
-static void expect_refused(struct test_agent *t, int64_t conn)
-{
-    int64_t id = send_text(t, conn, "are you there?");
-    simplex_event *ev = wait_event(t, SIMPLEX_EV_MERR, conn);
-
-    assert_int_equal(simplex_event_msg_id(ev), id);
-    assert_int_equal(simplex_event_error(ev), SIMPLEX_E_SERVER);
-    assert_string_equal(simplex_event_detail(ev), "AUTH");
-    simplex_event_free(ev);
-}
-
-static simplex_connection_info info_of(struct test_agent *t, int64_t conn)
-{
-    simplex_connection_info info = { .size = sizeof info };
-
-    must(simplex_agent_connection(t->a, conn, &info));
-    return info;
-}
-
 static bool queue_suspended(struct test_agent *t, int64_t conn, size_t nth)
 {
     simplex_queue_info q;
 
     assert_true(queue_at(t, conn, SIMPLEX_SWITCH_RCV, nth, &q));
     return q.suspended;
-}
-
-static size_t queues(const struct test_server *s)
-{
-    simplex_server_counters c = { .size = sizeof c };
-
-    must(simplex_server_count(s->s, &c));
-    return c.queues;
-}
-
-static void expect_queues(const struct test_server *s, size_t n)
-{
-    for (int k = 0; k < 1000 && queues(s) != n; k++)
-        usleep(10000);
-    assert_int_equal(queues(s), n);
-}
-
-static void expect_phase(struct test_agent *t, int64_t conn, int32_t direction, int32_t phase)
-{
-    simplex_event *ev = wait_event(t, SIMPLEX_EV_SWITCH, conn);
-    int32_t way, got = simplex_event_switch(ev, &way);
-
-    if (way != direction || got != phase)
-        fail_msg("%s instead of direction %d phase %d", simplex_event_json(ev), direction, phase);
-    simplex_event_free(ev);
 }
 
 /* ---- what it is ---- */
@@ -116,21 +62,21 @@ static void nothing_more_comes_and_what_was_there_does(void **state)
         (void)send_text(&d.j, d.jc, n == 0 ? "one" : n == 1 ? "two" : "three");
     for (int n = 0; n < 3; n++)
         expect(&d.j, SIMPLEX_EV_SENT, d.jc);
-    assert_false(info_of(&d.i, d.ic).suspended);
+    assert_false(connection_info(&d.i, d.ic).suspended);
     must(simplex_agent_suspend_queues(d.i.a, d.ic));
-    assert_true(info_of(&d.i, d.ic).suspended);
+    assert_true(connection_info(&d.i, d.ic).suspended);
     simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_QUEUE, d.ic);
     assert_non_null(strstr(simplex_event_json(ev), "\"change\":\"suspended\""));
     simplex_event_free(ev);
     assert_true(queue_suspended(&d.i, d.ic, 0));
-    expect_refused(&d.j, d.jc);
+    expect_gone(&d.j, d.jc);
     receive_text(&d.i, d.ic, "one");
     agent_reopen(&d.i);
     receive_text(&d.i, d.ic, "two");
     receive_text(&d.i, d.ic, "three");
     talk(&d.i, d.ic, &d.j, d.jc, "I can still speak");
-    expect_refused(&d.j, d.jc);
-    assert_int_equal(info_of(&d.j, d.jc).state, SIMPLEX_CONN_READY); /* nobody ended it */
+    expect_gone(&d.j, d.jc);
+    assert_int_equal(connection_info(&d.j, d.jc).state, SIMPLEX_CONN_READY); /* nobody ended it */
 }
 
 static void it_is_done_once_and_for_all(void **state)
@@ -153,7 +99,7 @@ static void it_is_done_once_and_for_all(void **state)
     must(simplex_agent_delete(d.i.a, d.ic));
     expect(&d.i, SIMPLEX_EV_DEL_RCVQ, d.ic);
     expect(&d.i, SIMPLEX_EV_DEL_CONN, d.ic);
-    assert_int_equal(queues(&d.srv), 1); /* J's */
+    assert_int_equal(server_queues(&d.srv), 1); /* J's */
 }
 
 static void it_waits_for_a_server_that_is_away(void **state)
@@ -166,31 +112,31 @@ static void it_waits_for_a_server_that_is_away(void **state)
     assert_true(quiet(&d.i, SIMPLEX_EV_QUEUE, 100));
     assert_false(queue_suspended(&d.i, d.ic, 0));
     agent_reopen(&d.i);
-    assert_true(info_of(&d.i, d.ic).suspended);
+    assert_true(connection_info(&d.i, d.ic).suspended);
     assert_true(quiet(&d.i, SIMPLEX_EV_QUEUE, 100));
     forwarder_set(&d.fi, FORWARD);
     must(simplex_agent_reconnect(d.i.a));
     expect_suspended(&d.i, d.ic);
-    expect_refused(&d.j, d.jc);
+    expect_gone(&d.j, d.jc);
 }
 
 /* The server does it when it hears of it at last, and then once more. */
 static void lost_answers_make_no_difference(void **state)
 {
     (void)state;
-    d.i.cfg.command_timeout = 100;
+    d.i.cfg.command_timeout = 500;
     agent_reopen(&d.i);
     expect(&d.i, SIMPLEX_EV_UP, 0);
     forwarder_set(&d.fi, FORWARD_STALL);
     must(simplex_agent_suspend_queues(d.i.a, d.ic));
-    usleep(300000);
+    usleep(700000);
     agent_reopen(&d.i);
-    usleep(300000);
+    usleep(700000);
     forwarder_set(&d.fi, FORWARD);
     must(simplex_agent_reconnect(d.i.a));
     expect_suspended(&d.i, d.ic);
     assert_true(quiet(&d.i, SIMPLEX_EV_QUEUE, 200));
-    expect_refused(&d.j, d.jc);
+    expect_gone(&d.j, d.jc);
 }
 
 /* The same server, as its clients know it, without anything it had. */
@@ -231,28 +177,10 @@ static void deleting_does_not_wait_for_it(void **state)
     assert_true(quiet(&d.i, SIMPLEX_EV_QUEUE, 0));
 }
 
-struct fault {
-    unsigned nth;
-    bool fired;
-};
-
-static simplex_rc arm(struct simplex_agent *a, void *arg)
-{
-    a->recover_after = 1;
-    sx_store_fault(a->store, ((const struct fault *)arg)->nth, SIMPLEX_E_DB_FULL);
-    return SIMPLEX_OK;
-}
-
-static simplex_rc disarm(struct simplex_agent *a, void *arg)
-{
-    ((struct fault *)arg)->fired = sx_store_fault_disarm(a->store);
-    return SIMPLEX_OK;
-}
-
 /* The disk refuses one statement on the way, each time a later one. */
 static void suspending_survives_failures_of_the_disk(void **state)
 {
-    struct fault f = { .fired = true };
+    struct full_disk f = { .recover_after = 1, .fired = true };
     unsigned n = 0;
 
     (void)state;
@@ -262,17 +190,16 @@ static void suspending_survives_failures_of_the_disk(void **state)
         if (n > 0)
             duo_connect(&d);
         f.nth = n;
-        (void)!sx_agent_run(d.i.a, arm, &f, false); /* a failing commit is its result too */
+        full_disk_begin(&d.i, &f);
         do {
             rc = simplex_agent_suspend_queues(d.i.a, d.ic);
             assert_true(rc == SIMPLEX_OK || rc == SIMPLEX_E_DB_FULL);
         } while (rc != SIMPLEX_OK);
         expect_suspended(&d.i, d.ic);
-        (void)!sx_agent_run(d.i.a, disarm, &f, false);
+        full_disk_end(&d.i, &f);
         assert_true(queue_suspended(&d.i, d.ic, 0));
-        expect_refused(&d.j, d.jc);
-        while (d.i.n_held > 0) /* SENT and their like, which nobody asks for here */
-            simplex_event_free(d.i.held[--d.i.n_held]);
+        expect_gone(&d.j, d.jc);
+        forget_held(&d.i); /* SENT and their like, which nobody asks for here */
     }
     print_message("%u statements\n", n);
     assert_true(n > 8);
@@ -304,7 +231,7 @@ static void all_queues_are_suspended_and_none_is_added(void **state)
     assert_int_equal(count_queues(&r.i, r.ic, SIMPLEX_SWITCH_RCV), 2);
     r.j.errors_ok = true; /* its answer about the added queue is refused as well */
     agent_reopen(&r.j);
-    expect_refused(&r.j, r.jc);
+    expect_gone(&r.j, r.jc);
     talk(&r.i, r.ic, &r.j, r.jc, "one way");
     ring_close(&r);
 }
@@ -314,13 +241,13 @@ static void a_rotation_is_given_up(void **state)
     (void)state;
     agent_close(&d.j);
     must(simplex_agent_switch(d.i.a, d.ic, sx_str(second.address)));
-    expect_phase(&d.i, d.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_STARTED);
+    expect_switch(&d.i, d.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_STARTED);
     must(simplex_agent_suspend_queues(d.i.a, d.ic));
-    expect_phase(&d.i, d.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_ABORTED);
+    expect_switch(&d.i, d.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_ABORTED);
     expect_suspended(&d.i, d.ic);
-    expect_queues(&second, 0);
+    expect_server_queues(&second, 0);
     agent_reopen(&d.j);
-    expect_refused(&d.j, d.jc);
+    expect_gone(&d.j, d.jc);
 }
 
 /* J has set its key in the new queue and is not reached by the word to use it. */
@@ -332,26 +259,26 @@ static void a_rotation_that_cannot_be_given_up_ends(void **state)
     expect(&d.j, SIMPLEX_EV_SENT, d.jc);
     agent_reopen(&d.i);
     must(simplex_agent_switch(d.i.a, d.ic, sx_str(second.address)));
-    expect_phase(&d.i, d.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_STARTED);
-    receive_text(&d.i, d.ic, "in the old queue");
-    expect_phase(&d.j, d.jc, SIMPLEX_SWITCH_SND, SIMPLEX_SWITCH_STARTED);
+    expect_switch(&d.i, d.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_STARTED);
+    expect_switch(&d.j, d.jc, SIMPLEX_SWITCH_SND, SIMPLEX_SWITCH_STARTED);
     forwarder_set(&d.fj, FORWARD_STALL);
-    expect_phase(&d.i, d.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_CONFIRMED);
-    expect_phase(&d.i, d.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_SECURED);
+    receive_text(&d.i, d.ic, "in the old queue"); /* J's key waits behind it */
+    expect_switch(&d.i, d.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_CONFIRMED);
+    expect_switch(&d.i, d.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_SECURED);
     (void)send_text(&d.j, d.jc, "still in the old queue");
     expect(&d.j, SIMPLEX_EV_SENT, d.jc);
     must(simplex_agent_suspend_queues(d.i.a, d.ic));
     receive_text(&d.i, d.ic, "still in the old queue");
     expect_suspended(&d.i, d.ic);
     expect_suspended(&d.i, d.ic);
-    expect_phase(&d.i, d.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_COMPLETED);
+    expect_switch(&d.i, d.ic, SIMPLEX_SWITCH_RCV, SIMPLEX_SWITCH_COMPLETED);
     assert_int_equal(count_queues(&d.i, d.ic, SIMPLEX_SWITCH_RCV), 1);
     assert_true(queue_suspended(&d.i, d.ic, 0));
-    expect_queues(&d.srv, 1); /* J's */
-    d.j.errors_ok = true;     /* what it says about the rotation is refused as well */
+    expect_server_queues(&d.srv, 1); /* J's */
+    d.j.errors_ok = true;            /* what it says about the rotation is refused as well */
     forwarder_set(&d.fj, FORWARD);
     talk(&d.i, d.ic, &d.j, d.jc, "one way");
-    expect_refused(&d.j, d.jc);
+    expect_gone(&d.j, d.jc);
 }
 
 static void policies_leave_it_alone(void **state)
@@ -413,7 +340,7 @@ static void what_is_not_there_yet_or_any_more_is_not_suspended(void **state)
     assert_int_equal(simplex_agent_suspend_queues(NULL, 1), SIMPLEX_E_ARG);
     must(simplex_agent_prepare_short(d.i.a, SIMPLEX_LINK_CONTACT, SIMPLEX_PQ_OFF, &data, &conn));
     assert_int_equal(simplex_agent_suspend_queues(d.i.a, conn), SIMPLEX_E_PROHIBITED);
-    assert_false(info_of(&d.i, conn).suspended); /* nothing of it is left */
+    assert_false(connection_info(&d.i, conn).suspended); /* nothing of it is left */
     must(simplex_agent_create(d.i.a, SIMPLEX_PQ_OFF, &conn));
     expect(&d.i, SIMPLEX_EV_INV, conn);
     must(simplex_agent_link(d.i.a, conn, link, &len));
@@ -432,7 +359,7 @@ static void what_is_not_there_yet_or_any_more_is_not_suspended(void **state)
 
 int main(void)
 {
-#define EACH(f) cmocka_unit_test_setup_teardown(f, open_duo, close_duo)
+#define EACH(f) cmocka_unit_test_setup_teardown(f, open_duo, close_both)
     const struct CMUnitTest tests[] = {
         EACH(nothing_more_comes_and_what_was_there_does),
         EACH(it_is_done_once_and_for_all),

@@ -3,11 +3,14 @@
  * policies and lists without servers; and what a contact can make grow. */
 #include <unistd.h>
 
+#include "agent/handshake.h"
 #include "agent/push.h"
 #include "agent/rotation.h"
 #include "agent/services.h"
 #include "agent/several.h"
+#include "agent/switch.h"
 #include "agent/users.h"
+#include "agent/work.h"
 #include "support/ring.h"
 
 static void run(struct test_agent *t, simplex_rc (*fn)(struct simplex_agent *, void *), void *arg)
@@ -38,7 +41,7 @@ static struct sums sum_of(struct test_agent *t, int64_t user)
 
 static void expect_active(struct test_agent *t, int64_t user, int64_t active)
 {
-    for (int k = 0; k < 1000 && sum_of(t, user).active != active; k++)
+    for (int k = 0; k < 2000 && sum_of(t, user).active != active; k++)
         (void)usleep(10000);
     assert_int_equal(sum_of(t, user).active, active);
 }
@@ -285,15 +288,17 @@ static simplex_rc is_checking(struct simplex_agent *a, void *arg)
 static void the_lists_of_many_users_are_looked_at_without_being_woken(void **state)
 {
     struct duo d;
-    bool checking;
+    bool checking = true;
 
     (void)state;
     duo_open(&d, NULL);
     for (int k = 0; k < 30; k++)
         (void)other_user(&d.i);
     run(&d.i, lists_changed, NULL);
-    (void)usleep(1000000);
-    assert_int_equal(sx_agent_run(d.i.a, is_checking, &checking, false), SIMPLEX_OK);
+    for (int k = 0; k < 2000 && checking; k++) {
+        (void)usleep(10000);
+        assert_int_equal(sx_agent_run(d.i.a, is_checking, &checking, false), SIMPLEX_OK);
+    }
     assert_false(checking);
     duo_close(&d);
 }
@@ -422,18 +427,13 @@ static simplex_rc add_moot_commands(struct simplex_agent *a, void *conn)
 static void a_command_for_a_queue_that_is_gone_holds_up_nothing(void **state)
 {
     struct duo d;
-    int32_t phase = 0;
 
     (void)state;
     duo_open(&d, NULL);
     duo_connect(&d);
     run(&d.i, add_moot_commands, &d.ic);
     assert_int_equal(simplex_agent_switch(d.i.a, d.ic, sx_bytes(NULL, 0)), SIMPLEX_OK);
-    while (phase != SIMPLEX_SWITCH_COMPLETED) {
-        simplex_event *ev = wait_event(&d.i, SIMPLEX_EV_SWITCH, d.ic);
-        phase = simplex_event_switch(ev, NULL);
-        simplex_event_free(ev);
-    }
+    wait_moved(&d.i, d.ic);
     duo_close(&d);
 }
 
@@ -441,29 +441,17 @@ static void a_user_may_go_while_its_messages_are_fetched(void **state)
 {
     struct ring r;
     int64_t user, ic, jc;
-    simplex_event *ev;
 
     (void)state;
     ring_open(&r, 2, 2, 1, NULL);
     user = other_user(&r.i);
-    assert_int_equal(simplex_agent_create_as(r.i.a, user, SIMPLEX_PQ_OFF, &ic), SIMPLEX_OK);
-    ev = wait_event(&r.i, SIMPLEX_EV_INV, ic);
-    assert_int_equal(
-        simplex_agent_join(r.j.a, simplex_event_data(ev), sx_str("j"), SIMPLEX_PQ_OFF, &jc),
-        SIMPLEX_OK);
-    simplex_event_free(ev);
-    ev = wait_event(&r.i, SIMPLEX_EV_CONF, ic);
-    assert_int_equal(simplex_agent_allow(r.i.a, ic, simplex_event_conf(ev), sx_str("i")),
-                     SIMPLEX_OK);
-    simplex_event_free(ev);
-    expect(&r.i, SIMPLEX_EV_CON, ic);
-    expect(&r.j, SIMPLEX_EV_CON, jc);
+    connect_agents_as(&r.i, user, &r.j, &ic, &jc);
     talk(&r.j, jc, &r.i, ic, "all is well");
     r.i.cfg.fetch_only = true;
     agent_reopen(&r.i);
     (void)send_text(&r.j, jc, "fetched");
     expect(&r.j, SIMPLEX_EV_SENT, jc);
-    (void)usleep(500000); /* both servers have it */
+    expect_taken(&r.j, jc);
     forwarder_set(&r.fwd[1], FORWARD_STALL);
     assert_int_equal(simplex_agent_fetch(r.i.a, &ic, 1), SIMPLEX_OK);
     expect(&r.i, SIMPLEX_EV_MSG, ic);
@@ -513,8 +501,7 @@ static void a_queue_whose_making_failed_is_in_no_table(void **state)
     duo_open(&d, NULL);
     d.i.cfg.notifications = true;
     agent_reopen(&d.i);
-    forwarder_set(&d.fi, FORWARD_REFUSE);
-    forwarder_set(&d.fj, FORWARD_REFUSE);
+    duo_ways(&d, FORWARD_REFUSE);
     assert_int_equal(simplex_agent_create(d.i.a, SIMPLEX_PQ_OFF, &conn), SIMPLEX_OK);
     assert_int_equal(sx_agent_run(d.i.a, answer_badly, &conn, true), SIMPLEX_E_RESPONSE);
     duo_close(&d);
@@ -596,7 +583,7 @@ static void a_service_that_was_not_written_down_is_none(void **state)
     d.i.errors_ok = true;
     assert_int_equal(sx_agent_run(d.i.a, become_service, NULL, false), SIMPLEX_E_DB_FULL);
     (void)usleep(300000);
-    for (int k = 0; k < 1000 && rc == SIMPLEX_E_NOT_FOUND; k++) {
+    for (int k = 0; k < 2000 && rc == SIMPLEX_E_NOT_FOUND; k++) {
         (void)usleep(10000);
         rc = sx_agent_run(d.i.a, is_plain, d.i_address, false);
     }

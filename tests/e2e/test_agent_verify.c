@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The security code: the same on both sides of a connection, and on nobody else's. */
 #include "agent/agent.h"
-#include "support/agents.h"
+#include "agent/status.h"
+#include "support/one_duo.h"
 
 static void both_sides_have_the_same_code(void **state)
 {
     uint8_t i[32], j[32], other[32];
     char ti[SIMPLEX_CODE_TEXT], tj[SIMPLEX_CODE_TEXT];
     int64_t ic2, jc2;
-    struct duo d;
 
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     assert_int_equal(simplex_agent_security_code(d.i.a, d.ic, i, ti), SIMPLEX_OK);
     assert_int_equal(simplex_agent_security_code(d.j.a, d.jc, j, tj), SIMPLEX_OK);
     assert_memory_equal(i, j, 32);
@@ -22,17 +20,13 @@ static void both_sides_have_the_same_code(void **state)
     assert_memory_not_equal(i, other, 32);
     assert_int_equal(simplex_agent_security_code(d.j.a, jc2, j, NULL), SIMPLEX_OK);
     assert_memory_equal(other, j, 32);
-    duo_close(&d);
 }
 
 static void the_code_stays_over_messages_and_restarts(void **state)
 {
     uint8_t before[32], after[32];
-    struct duo d;
 
     (void)state;
-    duo_open(&d, NULL);
-    duo_connect(&d);
     assert_int_equal(simplex_agent_security_code(d.i.a, d.ic, before, NULL), SIMPLEX_OK);
     for (int n = 0; n < 3; n++) {
         talk(&d.i, d.ic, &d.j, d.jc, "to J");
@@ -41,17 +35,14 @@ static void the_code_stays_over_messages_and_restarts(void **state)
     agent_reopen(&d.i);
     assert_int_equal(simplex_agent_security_code(d.i.a, d.ic, after, NULL), SIMPLEX_OK);
     assert_memory_equal(before, after, 32);
-    duo_close(&d);
 }
 
 static void there_is_no_code_without_the_keys_of_the_peer(void **state)
 {
     uint8_t code[32];
     int64_t conn;
-    struct duo d;
 
     (void)state;
-    duo_open(&d, NULL);
     assert_int_equal(simplex_agent_security_code(d.i.a, 1, code, NULL), SIMPLEX_E_NOT_FOUND);
     assert_int_equal(simplex_agent_create(d.i.a, SIMPLEX_PQ_OFF, &conn), SIMPLEX_OK);
     assert_int_equal(simplex_agent_security_code(d.i.a, conn, code, NULL), SIMPLEX_E_PROHIBITED);
@@ -61,7 +52,6 @@ static void there_is_no_code_without_the_keys_of_the_peer(void **state)
     assert_int_equal(simplex_agent_security_code(NULL, conn, code, NULL), SIMPLEX_E_ARG);
     assert_int_equal(simplex_agent_delete(d.i.a, conn), SIMPLEX_OK);
     assert_int_equal(simplex_agent_security_code(d.i.a, conn, code, NULL), SIMPLEX_E_NOT_FOUND);
-    duo_close(&d);
 }
 
 static void the_text_is_the_number_in_groups_of_five(void **state)
@@ -89,9 +79,11 @@ static void the_text_is_the_number_in_groups_of_five(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_sides_have_the_same_code),
-        cmocka_unit_test(the_code_stays_over_messages_and_restarts),
-        cmocka_unit_test(there_is_no_code_without_the_keys_of_the_peer),
+        cmocka_unit_test_setup_teardown(both_sides_have_the_same_code, connected_duo, close_duo),
+        cmocka_unit_test_setup_teardown(the_code_stays_over_messages_and_restarts, connected_duo,
+                                        close_duo),
+        cmocka_unit_test_setup_teardown(there_is_no_code_without_the_keys_of_the_peer, opened_duo,
+                                        close_duo),
         cmocka_unit_test(the_text_is_the_number_in_groups_of_five),
     };
 

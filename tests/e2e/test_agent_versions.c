@@ -21,12 +21,6 @@ static struct stage { /* shared by all tests: each makes connections of its own 
     struct test_agent i, j;
 } s;
 
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
-
 static int open_stage(void **state)
 {
     (void)state;
@@ -245,20 +239,9 @@ static void older_agents_connect_by_a_short_link(void **state)
 
 static void moved(struct side *x, struct side *y)
 {
-    int32_t phase = 0;
-
     must(simplex_agent_switch(x->t->a, x->conn, sx_bytes(NULL, 0)));
-    while (phase != SIMPLEX_SWITCH_COMPLETED) {
-        simplex_event *ev = wait_event(x->t, SIMPLEX_EV_SWITCH, x->conn);
-        phase = simplex_event_switch(ev, NULL);
-        assert_int_not_equal(phase, SIMPLEX_SWITCH_ABORTED);
-        simplex_event_free(ev);
-    }
-    for (phase = 0; phase != SIMPLEX_SWITCH_COMPLETED;) {
-        simplex_event *ev = wait_event(y->t, SIMPLEX_EV_SWITCH, y->conn);
-        phase = simplex_event_switch(ev, NULL);
-        simplex_event_free(ev);
-    }
+    wait_moved(x->t, x->conn);
+    wait_moved(y->t, y->conn);
 }
 
 static void move(const struct sx_speaks *iv, const struct sx_speaks *jv)
@@ -400,15 +383,6 @@ static void receipts_wait_for_their_version(void **state)
     part(&i, &j);
 }
 
-static void wait_sync_ok(struct side *x)
-{
-    for (int32_t now = SIMPLEX_SYNC_REQUIRED; now != SIMPLEX_SYNC_OK;) {
-        simplex_event *ev = wait_event(x->t, SIMPLEX_EV_RSYNC, x->conn);
-        now = simplex_event_sync_state(ev);
-        simplex_event_free(ev);
-    }
-}
-
 static void a_new_ratchet_waits_for_its_version(void **state)
 {
     struct side i = { .t = &s.i, .pq = SIMPLEX_PQ_OFF }, j = { .t = &s.j, .pq = SIMPLEX_PQ_OFF };
@@ -420,8 +394,8 @@ static void a_new_ratchet_waits_for_its_version(void **state)
     speak(i.t, everything);
     both_say(&i, &j, 1, false);
     must(simplex_agent_sync_ratchet(j.t->a, j.conn, true));
-    wait_sync_ok(&j);
-    wait_sync_ok(&i);
+    wait_synced(j.t, j.conn);
+    wait_synced(i.t, i.conn);
     both_say(&i, &j, 1, false);
     part(&i, &j);
 }

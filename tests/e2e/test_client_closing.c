@@ -228,9 +228,9 @@ static void an_idle_connection_is_small(void **state)
     struct result r = { 0 };
     send_cmd(SX_SUB, "a", &r);
     RUN_UNTIL(r.done);
-    run_for(5);
     /* connection and TLS of the client, TLS of the peer: no buffers, no tables */
-    assert_in_range(sx_fault_live_blocks() - before, 1, 4);
+    RUN_UNTIL(sx_fault_live_blocks() <= before + 4);
+    assert_true(sx_fault_live_blocks() > before);
 }
 
 static void a_network_survives_each_failed_malloc(void **state)
@@ -250,7 +250,7 @@ static void a_network_survives_each_failed_malloc(void **state)
         if (rc == SIMPLEX_OK)
             rc = sx_net_client(t.net, &server, &t.client);
         if (rc == SIMPLEX_OK)
-            rc = try_send(&cmd, "a", 300, &r);
+            rc = try_send(&cmd, "a", 3000, &r);
         if (rc == SIMPLEX_OK) {
             RUN_UNTIL(r.done == 1);
             rc = r.rc;

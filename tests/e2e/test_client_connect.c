@@ -82,7 +82,7 @@ static void a_silent_host_leaves_time_for_the_next(void **state)
     struct result r = { 0 };
 
     (void)state;
-    t.cfg.connect_timeout = 2000;
+    t.cfg.connect_timeout = 8000;
     /* 127.0.0.2 accepts nothing but lets connections in: a listener that is never served */
     static uv_tcp_t silent;
     struct sockaddr_in at;
@@ -98,13 +98,14 @@ static void a_silent_host_leaves_time_for_the_next(void **state)
     send_cmd(SX_SUB, "a", &r);
     RUN_UNTIL(r.done);
     assert_int_equal(r.rc, SIMPLEX_OK);
-    assert_in_range(sx_mono_ms() - begin, 950, 1990);
+    assert_in_range(sx_mono_ms() - begin, 3900, 7990);
     uv_close((uv_handle_t *)&silent, NULL);
 }
 
-static void remembered_for_150_ms(void)
+static void remembered_for(int64_t ms)
 {
     struct result r[2] = { 0 };
+    int64_t begin = sx_mono_ms();
 
     t.peer.mode = PEER_CLOSES;
     open_client();
@@ -113,9 +114,11 @@ static void remembered_for_150_ms(void)
     t.peer.mode = PEER_NORMAL;
     send_cmd(SX_SUB, "a", &r[0]);
     RUN_UNTIL(r[0].done);
-    assert_int_equal(r[0].rc, SIMPLEX_E_DISCONNECTED);
-    assert_int_equal(t.peer.accepted, accepted);
-    run_for(160);
+    if (sx_mono_ms() - begin < ms) { /* a machine that stood still may have tried again */
+        assert_int_equal(r[0].rc, SIMPLEX_E_DISCONNECTED);
+        assert_int_equal(t.peer.accepted, accepted);
+    }
+    run_for(ms + 10);
     send_cmd(SX_SUB, "a", &r[1]);
     RUN_UNTIL(r[1].done);
     assert_int_equal(r[1].rc, SIMPLEX_OK);
@@ -125,16 +128,16 @@ static void remembered_for_150_ms(void)
 static void a_failure_is_remembered_for_a_moment(void **state)
 {
     (void)state;
-    t.cfg.failed_cache = 150;
-    remembered_for_150_ms();
+    t.cfg.failed_cache = 2000;
+    remembered_for(2000);
 }
 
 static void who_reconnects_soon_forgets_a_failure_soon(void **state)
 {
     (void)state;
     t.cfg.failed_cache = 0;
-    t.cfg.reconnect_first = 100;
-    remembered_for_150_ms();
+    t.cfg.reconnect_first = 1000;
+    remembered_for(1500);
 }
 
 /* ---- wanted clients ---- */
@@ -200,12 +203,12 @@ static void reconnecting_abandons_an_attempt_that_hangs(void **state)
 
     (void)state;
     t.peer.mode = PEER_SILENT;
-    t.cfg.reconnect_first = 400;
+    t.cfg.reconnect_first = 3000;
     open_client();
     send_cmd(SX_SUB, "a", &r);
     RUN_UNTIL(t.peer.accepted == 1);
     sx_net_reconnect(t.net); /* too young to be abandoned */
-    run_for(450);
+    run_for(3050);
     assert_int_equal(t.peer.accepted, 1);
     t.peer.mode = PEER_NORMAL;
     sx_net_reconnect(t.net);
@@ -217,7 +220,7 @@ static void reconnecting_abandons_an_attempt_that_hangs(void **state)
 static void reconnecting_probes_connections_that_are_up(void **state)
 {
     (void)state;
-    t.cfg.command_timeout = 50;
+    t.cfg.command_timeout = 2000;
     open_client();
     sx_client_want(t.client, true);
     RUN_UNTIL(t.ups == 1);
@@ -238,7 +241,7 @@ static void pings_when_nothing_comes_and_gives_up_in_the_end(void **state)
     (void)state;
     t.cfg.ping_interval = 30;
     t.cfg.command_timeout = 20;
-    t.cfg.ping_give_up = 150;
+    t.cfg.ping_give_up = 2000;
     open_client();
     sx_client_want(t.client, true);
     RUN_UNTIL(t.ups == 1);
@@ -249,7 +252,7 @@ static void pings_when_nothing_comes_and_gives_up_in_the_end(void **state)
     int64_t begin = sx_mono_ms();
     RUN_UNTIL(t.downs == 1);
     assert_int_equal(t.down_rc, SIMPLEX_E_TIMEOUT);
-    assert_in_range(sx_mono_ms() - begin, 100, 5000);
+    assert_in_range(sx_mono_ms() - begin, 500, GUARD_MS);
     assert_true(t.peer.commands - before >= 3);
     t.peer.answer = NULL;
     RUN_UNTIL(t.ups == 2);
@@ -260,7 +263,7 @@ static void leaves_a_session_that_answers_no_command(void **state)
     struct result r[3] = { 0 };
 
     (void)state;
-    t.cfg.command_timeout = 30;
+    t.cfg.command_timeout = 1000;
     go_up();
     t.peer.answer = silence;
     for (size_t i = 0; i < SX_COUNT(r); i++) {

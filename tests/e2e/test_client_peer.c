@@ -395,8 +395,9 @@ static void a_late_answer_is_an_event(void **state)
     int64_t begin = sx_mono_ms();
     RUN_UNTIL(slow.done);
     assert_int_equal(slow.rc, SIMPLEX_E_TIMEOUT);
-    assert_in_range(sx_mono_ms() - begin, 55, 1000);
-    assert_int_equal(fast.done, 1);
+    assert_true(sx_mono_ms() - begin >= 55);
+    RUN_UNTIL(fast.done);
+    assert_int_equal(fast.rc, SIMPLEX_OK);
     assert_int_equal(t.downs, 0);
     peer_push(kept_conn, sx_bytes(kept_corr, SX_ID_LEN), sx_str("slow"), &sok);
     RUN_UNTIL(t.events);

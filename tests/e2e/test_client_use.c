@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "support/free_port.h"
+
 /* ---- services ---- */
 
 struct service {
@@ -140,26 +142,29 @@ static void a_restarted_server_is_found_again(void **state)
     simplex_client_event *ev;
 
     (void)state;
-    simplex_server_stop(server);
+    stop_server();
     assert_non_null(mkdtemp(dir));
     simplex_server_config_init(&cfg);
     cfg.dir = dir;
     cfg.threads = 1;
+    cfg.port = free_port();
     start_server(&cfg);
-    cfg.port = simplex_server_port(server);
     simplex_client *c = client_with((simplex_client_config){
         .stay_connected = true, .reconnect_first = 20, .reconnect_max = 50 });
     ev = next_event(c);
     assert_int_equal(ev->kind, SIMPLEX_CLIENT_UP);
     simplex_client_event_free(ev);
-    simplex_server_stop(server);
+    stop_server();
     ev = next_event(c);
     assert_int_equal(ev->kind, SIMPLEX_CLIENT_DOWN);
     assert_int_equal(ev->rc, SIMPLEX_E_DISCONNECTED);
     simplex_client_event_free(ev);
-    ev = next_event(c); /* it tries, and fails */
+    /* It tries, and fails; at first perhaps at a server that is about to close its port. */
+    while ((ev = next_event(c))->rc != SIMPLEX_E_CONNECT) {
+        assert_int_equal(ev->kind, SIMPLEX_CLIENT_DOWN);
+        simplex_client_event_free(ev);
+    }
     assert_int_equal(ev->kind, SIMPLEX_CLIENT_DOWN);
-    assert_int_equal(ev->rc, SIMPLEX_E_CONNECT);
     simplex_client_event_free(ev);
     start_server(&cfg);
     while ((ev = next_event(c))->kind == SIMPLEX_CLIENT_DOWN)
@@ -199,7 +204,7 @@ static void no_common_version_is_reported(void **state)
     simplex_server_config cfg;
 
     (void)state;
-    simplex_server_stop(server);
+    stop_server();
     simplex_server_config_init(&cfg);
     cfg.min_version = 15;
     start_server(&cfg);
@@ -255,8 +260,7 @@ static void closing_at_any_moment_leaves_nothing(void **state)
         usleep(us);
         close_client(c);
     }
-    simplex_server_stop(server); /* whose memory is counted too */
-    server = NULL;
+    stop_server(); /* whose memory is counted too */
     assert_int_equal(sx_fault_live_blocks(), 0);
 }
 

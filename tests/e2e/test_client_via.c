@@ -230,7 +230,7 @@ static void open_scene(uint16_t max)
 {
     static const struct sx_net_callbacks callbacks;
     struct sx_net_cfg cfg = {
-        .connect_timeout = 2000, .command_timeout = 300, .reconnect_first = 20, .failed_cache = 20
+        .connect_timeout = 15000, .command_timeout = 3000, .reconnect_first = 20, .failed_cache = 20
     };
     struct sx_server proxy;
 

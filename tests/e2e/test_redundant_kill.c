@@ -115,7 +115,6 @@ static void any_one_server_may_be_killed_at_any_moment(void **state)
     memset(s, 0, sizeof s);
     for (size_t k = 0; k < SERVERS; k++) {
         tmp_make(s[k].dir);
-        (void)snprintf(s[k].port, sizeof s[k].port, "0");
         s[k].option[0] = "--messages-in-memory";
         server_process_run(&s[k]);
     }

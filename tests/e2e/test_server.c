@@ -217,8 +217,8 @@ static void keeps_its_state_when_connections_are_dropped(void **state)
     assert_ok(smp_peer_cmd(&b, NULL, snd_id(&q), &one));
     event(&a, SX_R_MSG);
     simplex_server_drop_connections(t.s);
-    assert_true(smp_peer_wait_closed(&a, 10000));
-    assert_true(smp_peer_wait_closed(&b, 10000));
+    assert_true(smp_peer_wait_closed(&a, 20000));
+    assert_true(smp_peer_wait_closed(&b, 20000));
     wait_connections(t.s, 0);
     smp_peer_close(&a);
     smp_peer_close(&b);
@@ -308,7 +308,7 @@ static const char *work(struct worker *w, struct smp_peer *p)
         smp_peer_forget(p);
     }
     while (w->received < ROUNDS) {
-        const struct smp_item *e = smp_peer_event(p, 10000);
+        const struct smp_item *e = smp_peer_event(p, 20000);
         if (e == NULL)
             return "messages are missing";
         if (e->rsp.tag != SX_R_MSG || !sx_bytes_eq(e->t.entity_id, rid))
@@ -462,7 +462,7 @@ static void closes_connections_with_undecryptable_blocks(void **state)
     open_peer(&t, &a);
     sx_random(noise, sizeof(noise));
     assert_int_equal(smp_peer_send_raw(&a, sx_bytes(noise, sizeof(noise))), SIMPLEX_OK);
-    assert_true(smp_peer_wait_closed(&a, 10000));
+    assert_true(smp_peer_wait_closed(&a, 20000));
     smp_peer_close(&a);
     wait_connections(t.s, 0);
     simplex_server_stop(t.s);
@@ -483,7 +483,7 @@ static void answers_malformed_blocks_and_goes_on(void **state)
     open_peer(&t, &a);
     for (size_t i = 0; i < SX_COUNT(contents); i++) {
         assert_int_equal(smp_peer_send_content(&a, sx_bytes(contents[i], len[i])), SIMPLEX_OK);
-        const struct smp_item *e = smp_peer_event(&a, 10000);
+        const struct smp_item *e = smp_peer_event(&a, 20000);
         assert_non_null(e);
         assert_err(&e->rsp, SX_ERR_BLOCK);
     }
@@ -518,7 +518,7 @@ static void survives_every_mutation_of_a_block(void **state)
         memcpy(copy, batch.buf, batch.w.len);
         copy[i] ^= (uint8_t)(1u << (i % 8));
         assert_int_equal(smp_peer_send_content(&a, sx_bytes(copy, batch.w.len)), SIMPLEX_OK);
-        const struct smp_item *e = smp_peer_next(&a, 10000);
+        const struct smp_item *e = smp_peer_next(&a, 20000);
         assert_non_null(e);
         assert_int_equal(e->rc, SIMPLEX_OK);
         while (smp_peer_next(&a, 0) != NULL)
@@ -554,7 +554,7 @@ static void closes_connections_that_are_not_tls(void **state)
     int fd = smp_peer_socket(&t.peer);
     assert_true(fd >= 0);
     assert_int_equal(send(fd, "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL), 18);
-    assert_true(socket_closed(fd, 10000));
+    assert_true(socket_closed(fd, 20000));
     close(fd);
     wait_connections(t.s, 0);
     simplex_server_stop(t.s);
@@ -568,9 +568,9 @@ static void gives_up_on_half_open_connections(void **state)
     int fd[20];
 
     (void)state;
-    cfg.tls_timeout_ms = 400;
+    cfg.tls_timeout_ms = 4000; /* a proper one is to be done by then */
     start_with(&t, &cfg);
-    open_peer(&t, &a); /* a proper one is not touched */
+    open_peer(&t, &a); /* and is not touched */
     for (size_t i = 0; i < SX_COUNT(fd); i++) {
         fd[i] = smp_peer_socket(&t.peer);
         assert_true(fd[i] >= 0);
@@ -578,7 +578,7 @@ static void gives_up_on_half_open_connections(void **state)
             assert_int_equal(send(fd[i], "\x16\x03\x01\x02\x00\x01", 6, MSG_NOSIGNAL), 6);
     }
     for (size_t i = 0; i < SX_COUNT(fd); i++) {
-        assert_true(socket_closed(fd[i], 10000));
+        assert_true(socket_closed(fd[i], 20000));
         close(fd[i]);
     }
     wait_connections(t.s, 1);
@@ -600,24 +600,24 @@ static void gives_up_on_an_unfinished_handshake(void **state)
     uint8_t buf[32768];
 
     (void)state;
-    cfg.handshake_timeout_ms = 500;
+    cfg.handshake_timeout_ms = 6000; /* TLS is to be up by then */
     start_with(&t, &cfg);
     int fd = smp_peer_socket(&t.peer);
     assert_true(fd >= 0);
     assert_int_equal(sx_tls_ctx_client(&ctx), SIMPLEX_OK);
     assert_int_equal(sx_tls_new(ctx, t.key_hash, &tls), SIMPLEX_OK);
     assert_int_equal(sx_tls_start(tls), SIMPLEX_OK);
-    for (ssize_t n = 1; !sx_tls_ready(tls) && n > 0;) {
+    while (!sx_tls_ready(tls)) {
         simplex_bytes out = sx_tls_pending(tls);
         assert_int_equal(send(fd, out.ptr, out.len, MSG_NOSIGNAL), (ssize_t)out.len);
         sx_tls_consume(tls, out.len);
-        n = recv(fd, buf, sizeof(buf), 0);
+        ssize_t n = recv(fd, buf, sizeof(buf), 0);
+        assert_true(n > 0);
         assert_int_equal(sx_tls_feed(tls, sx_bytes(buf, (size_t)n)), SIMPLEX_OK);
     }
-    assert_true(sx_tls_ready(tls));
     simplex_bytes out = sx_tls_pending(tls);
     assert_int_equal(send(fd, out.ptr, out.len, MSG_NOSIGNAL), (ssize_t)out.len);
-    assert_true(socket_closed(fd, 10000));
+    assert_true(socket_closed(fd, 20000));
     close(fd);
     sx_tls_free(tls);
     sx_tls_ctx_free(ctx);
@@ -666,7 +666,7 @@ static void closes_a_client_that_takes_no_data(void **state)
     struct timeval tv = { .tv_usec = 200000 };
 
     (void)state;
-    cfg.stall_timeout_ms = 500;
+    cfg.stall_timeout_ms = 3000; /* the hello does not fit into the small buffer either */
     start_with(&t, &cfg);
     t.peer.rcvbuf = 16384;
     open_peer(&t, &a);
@@ -687,7 +687,7 @@ static void closes_a_client_that_leaves_a_block_unfinished(void **state)
     struct smp_peer a, b;
 
     (void)state;
-    cfg.stall_timeout_ms = 300;
+    cfg.stall_timeout_ms = 1000;
     start_with(&t, &cfg);
     open_peer(&t, &a);
     open_peer(&t, &b); /* says nothing at all, which is fine */
@@ -747,88 +747,6 @@ static void limits_the_number_of_connections(void **state)
     simplex_server_stop(t.s);
 }
 
-/* ---- starting ---- */
-
-static void keeps_its_identity_in_a_directory(void **state)
-{
-    char dir[] = "/tmp/simplex-server-XXXXXX", path[64], cmd[64];
-    uint8_t first[32];
-    char error[300] = "", address[2][400];
-    simplex_server_config cfg = config();
-    struct server t;
-    simplex_server *s;
-
-    (void)state;
-    assert_non_null(mkdtemp(dir));
-    cfg.dir = dir;
-    cfg.password = "secret";
-    for (int i = 0; i < 2; i++) {
-        size_t len = sizeof(address[i]);
-        start_with(&t, &cfg);
-        cfg.port = simplex_server_port(t.s);
-        assert_int_equal(simplex_server_address(t.s, address[i], &len), SIMPLEX_OK);
-        assert_int_equal(len, strlen(address[i]));
-        len = 10;
-        assert_int_equal(simplex_server_address(t.s, address[0], &len), SIMPLEX_E_BUFFER);
-        assert_int_equal(len, strlen(address[i]));
-        if (i == 0)
-            memcpy(first, t.key_hash, 32);
-        else
-            assert_memory_equal(first, t.key_hash, 32);
-        simplex_server_stop(t.s);
-    }
-    assert_string_equal(address[0], address[1]);
-    assert_non_null(strstr(address[0], ":secret@127.0.0.1:"));
-
-    snprintf(path, sizeof(path), "%s/fingerprint", dir);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("c29tZXRoaW5nIGVsc2Ugb2YgdGhlIHNhbWUgc2l6ZS4=\n", f);
-    fclose(f);
-    cfg.error = error;
-    cfg.error_size = sizeof(error);
-    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_FINGERPRINT);
-    assert_null(s);
-    assert_non_null(strstr(error, "fingerprint"));
-    snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
-    assert_int_equal(system(cmd), 0);
-}
-
-static void says_why_it_cannot_start(void **state)
-{
-    char error[300] = "";
-    simplex_server_config cfg = config();
-    struct server t;
-    simplex_server *s;
-
-    (void)state;
-    start(&t);
-    cfg.error = error;
-    cfg.error_size = sizeof(error);
-    cfg.port = simplex_server_port(t.s);
-    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_SYSTEM);
-    assert_null(s);
-    assert_non_null(strstr(error, "another program has this port"));
-    simplex_server_stop(t.s);
-    cfg.host = "nowhere";
-    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_ARG);
-    cfg.host = NULL;
-    cfg.password = "with space";
-    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_ARG);
-    assert_non_null(strstr(error, "password"));
-    cfg.password = NULL;
-    cfg.max_version = 99;
-    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_ARG);
-    cfg.max_version = 0;
-    cfg.dir = "/proc/none/such";
-    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_SYSTEM);
-    assert_non_null(strstr(error, "/proc/none/such"));
-    cfg.size = 1;
-    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_ARG);
-    assert_null(s);
-    simplex_server_stop(NULL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -851,8 +769,6 @@ int main(void)
         cmocka_unit_test(closes_a_client_that_leaves_a_block_unfinished),
         cmocka_unit_test(delivers_to_a_slow_reader),
         cmocka_unit_test(limits_the_number_of_connections),
-        cmocka_unit_test(keeps_its_identity_in_a_directory),
-        cmocka_unit_test(says_why_it_cannot_start),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

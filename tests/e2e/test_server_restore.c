@@ -9,55 +9,20 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "support/running_server.h"
+#include "ops_stage.h"
 
-struct server {
-    simplex_server *s;
-    simplex_server_config cfg;
-    char dir[64];
-    uint8_t key_hash[32];
-    struct smp_peer_cfg peer;
-};
-
-static void start(struct server *t)
+static void open_keeper(struct server *t, bool in_memory)
 {
-    t->s = run_server(&t->cfg, t->key_hash, &t->peer);
-}
-
-static void open_server(struct server *t, bool in_memory)
-{
-    memset(t, 0, sizeof(*t));
-    snprintf(t->dir, sizeof(t->dir), "/tmp/sx-restore-XXXXXX");
-    assert_non_null(mkdtemp(t->dir));
-    simplex_server_config_init(&t->cfg);
-    t->cfg.threads = 2;
+    make_server(t);
     t->cfg.quota = 4;
     t->cfg.state_dir = t->cfg.stats_dir = t->dir;
     t->cfg.messages_in_memory = in_memory;
     start(t);
 }
 
-static void restart(struct server *t)
-{
-    simplex_server_stop(t->s);
-    start(t);
-}
-
-static void close_server(struct server *t)
-{
-    char command[128];
-
-    simplex_server_stop(t->s);
-    snprintf(command, sizeof(command), "rm -rf '%s'", t->dir);
-    assert_int_equal(system(command), 0);
-}
-
 static size_t messages(const struct server *t)
 {
-    simplex_server_counters c = { .size = sizeof(c) };
-
-    assert_int_equal(simplex_server_count(t->s, &c), SIMPLEX_OK);
-    return c.messages;
+    return server_counters(t->s).messages;
 }
 
 /* The file whole, NUL-terminated; freed by the caller. */
@@ -100,9 +65,28 @@ static const struct sx_rsp *cmd(const struct sx_keypair *key, const uint8_t *id,
     return r;
 }
 
-static void connect_peer(const struct server *t)
+static void start_with_peer(struct server *t)
 {
-    assert_int_equal(smp_peer_open(&peer, &t->peer), SIMPLEX_OK);
+    start(t);
+    open_peer(t, &peer);
+}
+
+static void stop_with_peer(struct server *t)
+{
+    smp_peer_close(&peer);
+    simplex_server_stop(t->s);
+}
+
+static void restart_with_peer(struct server *t)
+{
+    stop_with_peer(t);
+    start_with_peer(t);
+}
+
+static void close_with_peer(struct server *t)
+{
+    smp_peer_close(&peer);
+    close_server(t);
 }
 
 static void make_queue(struct queue *q)
@@ -110,18 +94,16 @@ static void make_queue(struct queue *q)
     struct sx_cmd c = { .tag = SX_SKEY };
 
     (void)new_queue(&peer, q, SX_ED25519, false);
-    assert_int_equal(sx_keypair_new(SX_ED25519, &q->ntf), SIMPLEX_OK);
     c.key.key = q->snd.pub;
     assert_int_equal(cmd(&q->snd, q->snd_id, &c)->tag, SX_R_OK);
 }
 
-static void make_notifier(struct queue *q)
+/* A server with a queue. */
+static void open_with_queue(struct server *t, bool in_memory, struct queue *q)
 {
-    struct sx_cmd c = { .tag = SX_NKEY, .nkey = { .auth = q->ntf.pub, .dh = q->dh.pub } };
-    const struct sx_rsp *r = cmd(&q->rcv, q->rcv_id, &c);
-
-    assert_int_equal(r->tag, SX_R_NID);
-    memcpy(q->ntf_id, r->nid.ntf_id.ptr, 24);
+    open_keeper(t, in_memory);
+    open_peer(t, &peer);
+    make_queue(q);
 }
 
 static const struct sx_rsp *say(const struct queue *q, const char *text)
@@ -176,13 +158,6 @@ static const struct sx_rsp *ack(const struct queue *q, simplex_bytes id)
     return cmd(&q->rcv, q->rcv_id, &c);
 }
 
-static void restart_with_peer(struct server *t)
-{
-    smp_peer_close(&peer);
-    restart(t);
-    connect_peer(t);
-}
-
 /* ---- testWithStoreLog ---- */
 
 static void the_log_has_six_lines_and_then_one(void **state)
@@ -192,35 +167,28 @@ static void the_log_has_six_lines_and_then_one(void **state)
     struct queue q, gone;
 
     (void)state;
-    open_server(&t, true);
-    connect_peer(&t);
-    make_queue(&q);
-    make_notifier(&q);
+    open_with_queue(&t, true, &q);
+    make_notifier(&peer, &q);
     make_queue(&gone);
     said(&q, "hello");
     said(&gone, "hello");
     assert_int_equal(cmd(&gone.rcv, gone.rcv_id, &del)->tag, SX_R_OK);
-    smp_peer_close(&peer);
-    simplex_server_stop(t.s);
+    stop_with_peer(&t);
     assert_int_equal(count_lines(&t, "smp-server-store.log"), 6);
 
     t.cfg.state_dir = NULL; /* without it nothing is known */
-    start(&t);
-    connect_peer(&t);
+    start_with_peer(&t);
     assert_int_equal(say(&q, "nobody")->err.err, SX_ERR_AUTH);
-    smp_peer_close(&peer);
-    simplex_server_stop(t.s);
+    stop_with_peer(&t);
 
     t.cfg.state_dir = t.dir;
-    start(&t);
-    connect_peer(&t);
+    start_with_peer(&t);
     assert_int_equal(cmd(&q.ntf, q.ntf_id, &nsub)->tag, SX_R_SOK);
     said(&q, "again");
     simplex_bytes id = subscribed_with(&q, "hello");
     assert_msg(&q, ack(&q, id), "again");
     assert_int_equal(say(&gone, "nobody")->err.err, SX_ERR_AUTH);
-    smp_peer_close(&peer);
-    simplex_server_stop(t.s);
+    stop_with_peer(&t);
     assert_int_equal(count_lines(&t, "smp-server-store.log"), 1);
     start(&t);
     close_server(&t);
@@ -237,11 +205,8 @@ static void a_line_in_the_log_blocks_a_queue(void **state)
     struct sx_wr w;
 
     (void)state;
-    open_server(&t, false);
-    connect_peer(&t);
-    make_queue(&q);
-    smp_peer_close(&peer);
-    simplex_server_stop(t.s);
+    open_with_queue(&t, false, &q);
+    stop_with_peer(&t);
     sx_wr_fixed(&w, id, sizeof(id) - 1);
     sx_b64url_encode(&w, sx_bytes(q.rcv_id, 24));
     snprintf(path, sizeof(path), "%s/smp-server-store.log", t.dir);
@@ -250,15 +215,13 @@ static void a_line_in_the_log_blocks_a_queue(void **state)
     assert_true(fprintf(f, "BLOCK %s reason=content\n", id) > 0);
     assert_int_equal(fclose(f), 0);
     for (int i = 0; i < 2; i++) { /* also when it was compacted */
-        start(&t);
-        connect_peer(&t);
+        start_with_peer(&t);
         skey.key.key = q.snd.pub;
         const struct sx_rsp *r = cmd(&q.snd, q.snd_id, &skey);
         assert_int_equal(r->tag, SX_R_ERR);
         assert_int_equal(r->err.err, SX_ERR_BLOCKED);
         assert_int_equal(r->err.blocked, SX_BLOCKED_CONTENT);
-        smp_peer_close(&peer);
-        simplex_server_stop(t.s);
+        stop_with_peer(&t);
     }
     start(&t);
     close_server(&t);
@@ -271,22 +234,18 @@ static void messages_and_the_marker_are_restored(bool in_memory)
     struct server t;
     struct queue q;
 
-    open_server(&t, in_memory);
-    connect_peer(&t);
-    make_queue(&q);
+    open_with_queue(&t, in_memory, &q);
     said(&q, "message 1");
     subscribed_with(&q, "message 1");
     said(&q, "message 2");
     said(&q, "message 3");
     said(&q, "message 4");
     full(&q);
-    smp_peer_close(&peer);
-    simplex_server_stop(t.s);
+    stop_with_peer(&t);
     assert_int_equal(count_lines(&t, "smp-server-stats.log"), 101);
     if (in_memory)
         assert_int_equal(count_lines(&t, "smp-server-messages.log"), 5);
-    start(&t);
-    connect_peer(&t);
+    start_with_peer(&t);
     full(&q);                                            /* still */
     simplex_bytes id = subscribed_with(&q, "message 1"); /* was not acknowledged */
     assert_msg(&q, ack(&q, id), "message 2");
@@ -303,8 +262,7 @@ static void messages_and_the_marker_are_restored(bool in_memory)
     restart_with_peer(&t);
     said(&q, "message 5");
     subscribed_with(&q, "message 5");
-    smp_peer_close(&peer);
-    close_server(&t);
+    close_with_peer(&t);
 }
 
 static void messages_and_the_marker_are_restored_from_disk(void **state)
@@ -329,7 +287,7 @@ static void assert_stat(const struct server *t, const char *line)
     free(text);
 }
 
-#define OLDER_S 5 /* the first two messages, by so much; files have whole seconds */
+#define OLDER_S 8 /* the first two messages, by so much; files have whole seconds */
 
 /* Between the ages of the two pairs, however slow this machine is. */
 static void start_between(struct server *t, int64_t young_since)
@@ -363,17 +321,14 @@ static void old_messages_expire_at_the_start(bool in_memory)
     struct server t;
     struct queue q;
 
-    open_server(&t, in_memory);
-    connect_peer(&t);
-    make_queue(&q);
+    open_with_queue(&t, in_memory, &q);
     said(&q, "message 1");
     said(&q, "message 2");
     nanosleep(&older, NULL);
     int64_t young_since = sx_now_ms();
     said(&q, "message 3");
     said(&q, "message 4");
-    smp_peer_close(&peer);
-    simplex_server_stop(t.s);
+    stop_with_peer(&t);
     assert_kept_with_a_day(&t, in_memory);
     t.cfg.expire_on_start = false;
     start_between(&t, young_since);
@@ -388,10 +343,9 @@ static void old_messages_expire_at_the_start(bool in_memory)
     assert_stat(&t, "\nmsgExpired=2\n");
     start_between(&t, young_since);
     assert_int_equal(messages(&t), 2);
-    connect_peer(&t);
+    open_peer(&t, &peer);
     subscribed_with(&q, "message 3");
-    smp_peer_close(&peer);
-    close_server(&t);
+    close_with_peer(&t);
 }
 
 static void old_messages_on_disk_expire_at_the_start(void **state)
@@ -418,13 +372,12 @@ static void messages_expire_by_timer(void **state)
     struct server t;
 
     (void)state;
-    open_server(&t, true);
+    open_keeper(&t, true);
     simplex_server_stop(t.s);
     t.cfg.expire_on_send = false;
     t.cfg.message_ttl_ms = 1;
     t.cfg.expire_interval_ms = 600000;
-    start(&t);
-    connect_peer(&t);
+    start_with_peer(&t);
     for (int i = 0; i < QUEUES; i++) {
         make_queue(&q[i]);
         said(&q[i], "old");
@@ -432,8 +385,7 @@ static void messages_expire_by_timer(void **state)
     nanosleep(&age, NULL);
     said(&q[0], "another"); /* not at SEND, and not before the time */
     assert_int_equal(messages(&t), QUEUES + 1);
-    smp_peer_close(&peer);
-    simplex_server_stop(t.s);
+    stop_with_peer(&t);
     t.cfg.expire_on_start = false;
     t.cfg.expire_interval_ms = 500;
     start(&t);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The server over real sockets: its ports, its chains, and what changes while it runs. */
+/* The server over real sockets: its ports, its chains, its start, and what changes while it
+ * runs. */
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "identity.h"
 #include "support/running_server.h"
 #include "support/certs.h"
+#include "support/free_port.h"
 #include "support/reference_certs.h"
 
 struct server {
@@ -39,16 +41,6 @@ static int socket_on(int family, uint16_t *port)
     if (fd >= 0)
         close(fd);
     return -1;
-}
-
-static uint16_t free_port(void)
-{
-    uint16_t port = 0;
-    int fd = socket_on(AF_INET, &port);
-
-    assert_true(fd >= 0);
-    close(fd);
-    return port;
 }
 
 static void assert_serves(struct server *t, uint16_t port)
@@ -238,6 +230,85 @@ static void makes_no_identity_when_told_not_to(void **state)
     assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_ARG);
 }
 
+/* ---- starting and not starting ---- */
+
+static void keeps_its_identity_in_a_directory(void **state)
+{
+    char dir[] = "/tmp/simplex-server-XXXXXX";
+    uint8_t first[32];
+    char error[300] = "", address[2][400];
+    simplex_server_config cfg;
+    struct server t;
+    simplex_server *s;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    simplex_server_config_init(&cfg);
+    cfg.port = free_port();
+    cfg.dir = dir;
+    cfg.password = "secret";
+    for (int i = 0; i < 2; i++) {
+        size_t len = sizeof(address[i]);
+        start(&t, &cfg);
+        assert_int_equal(simplex_server_address(t.s, address[i], &len), SIMPLEX_OK);
+        assert_int_equal(len, strlen(address[i]));
+        len = 10;
+        assert_int_equal(simplex_server_address(t.s, address[0], &len), SIMPLEX_E_BUFFER);
+        assert_int_equal(len, strlen(address[i]));
+        if (i == 0)
+            memcpy(first, t.key_hash, 32);
+        else
+            assert_memory_equal(first, t.key_hash, 32);
+        simplex_server_stop(t.s);
+    }
+    assert_string_equal(address[0], address[1]);
+    assert_non_null(strstr(address[0], ":secret@127.0.0.1:"));
+
+    put(dir, SX_FINGERPRINT, sx_str("c29tZXRoaW5nIGVsc2Ugb2YgdGhlIHNhbWUgc2l6ZS4=\n"));
+    cfg.error = error;
+    cfg.error_size = sizeof(error);
+    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_FINGERPRINT);
+    assert_null(s);
+    assert_non_null(strstr(error, "fingerprint"));
+    remove_dir(dir);
+}
+
+static void says_why_it_cannot_start(void **state)
+{
+    char error[300] = "";
+    simplex_server_config cfg;
+    struct server t;
+    simplex_server *s;
+
+    (void)state;
+    simplex_server_config_init(&cfg);
+    start(&t, &cfg);
+    cfg.error = error;
+    cfg.error_size = sizeof(error);
+    cfg.port = simplex_server_port(t.s);
+    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_SYSTEM);
+    assert_null(s);
+    assert_non_null(strstr(error, "another program has this port"));
+    simplex_server_stop(t.s);
+    cfg.host = "nowhere";
+    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_ARG);
+    cfg.host = NULL;
+    cfg.password = "with space";
+    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_ARG);
+    assert_non_null(strstr(error, "password"));
+    cfg.password = NULL;
+    cfg.max_version = 99;
+    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_ARG);
+    cfg.max_version = 0;
+    cfg.dir = "/proc/none/such";
+    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_SYSTEM);
+    assert_non_null(strstr(error, "/proc/none/such"));
+    cfg.size = 1;
+    assert_int_equal(simplex_server_start(&cfg, &s), SIMPLEX_E_ARG);
+    assert_null(s);
+    simplex_server_stop(NULL);
+}
+
 /* ---- while it runs ---- */
 
 static enum sx_rsp_tag ask_for_queue(struct smp_peer *p, const char *password)
@@ -258,6 +329,7 @@ static enum sx_rsp_tag ask_for_queue(struct smp_peer *p, const char *password)
     return r->tag;
 }
 
+/* A queue; its ids are there until the peer is closed. */
 static struct sx_rsp make_queue(struct smp_peer *p, struct sx_keypair *rcv)
 {
     struct sx_cmd c = { .tag = SX_NEW };
@@ -300,14 +372,6 @@ static void expect_event(struct smp_peer *p, enum sx_rsp_tag tag)
     assert_int_equal(event->rsp.tag, tag);
 }
 
-static size_t waiting(const struct server *t)
-{
-    simplex_server_counters c = { .size = sizeof(c) };
-
-    assert_int_equal(simplex_server_count(t->s, &c), SIMPLEX_OK);
-    return c.messages;
-}
-
 /* END, notifications and expiry wait for minutes, until the operator changes that. */
 static void a_reload_changes_the_intervals(void **state)
 {
@@ -340,13 +404,13 @@ static void a_reload_changes_the_intervals(void **state)
     cfg.end_flush_ms = 0; /* at once, also what waits already */
     assert_int_equal(simplex_server_reload(t.s, &cfg), SIMPLEX_OK);
     expect_event(&a, SX_R_END);
-    assert_int_equal(waiting(&t), 1);
+    assert_int_equal(server_counters(t.s).messages, 1);
     cfg.message_ttl_ms = 1;
     cfg.expire_interval_ms = 300;
     assert_int_equal(simplex_server_reload(t.s, &cfg), SIMPLEX_OK);
-    for (int i = 0; i < 1000 && waiting(&t) > 0; i++)
+    for (int i = 0; i < 1000 && server_counters(t.s).messages > 0; i++)
         usleep(20000);
-    assert_int_equal(waiting(&t), 0);
+    assert_int_equal(server_counters(t.s).messages, 0);
     smp_peer_close(&a);
     smp_peer_close(&b);
     simplex_server_stop(t.s);
@@ -412,7 +476,7 @@ static void closes_clients_that_have_done_nothing_for_long(void **state)
     cfg.inactive_ttl_ms = 100;
     cfg.inactive_check_ms = 1;
     assert_int_equal(simplex_server_reload(t.s, &cfg), SIMPLEX_OK);
-    assert_true(smp_peer_wait_closed(&idle, 10000));
+    assert_true(smp_peer_wait_closed(&idle, 20000));
     assert_false(smp_peer_wait_closed(&subscribed, 700));
     smp_peer_close(&idle);
     smp_peer_close(&subscribed);
@@ -429,7 +493,6 @@ static uint8_t send_message(struct smp_peer *p, simplex_bytes snd_id)
     return r->tag == SX_R_OK ? SX_ERR_NONE : r->err.err;
 }
 
-/* A queue, its ids kept until the peer is closed. */
 /* Room is there again when messages are gone, here with their queue. */
 static void messages_take_so_much_memory(void **state)
 {
@@ -472,6 +535,8 @@ int main(void)
         cmocka_unit_test(clients_take_chains_of_two_to_four_certificates),
         cmocka_unit_test(clients_take_the_ed448_chain_of_the_reference),
         cmocka_unit_test(makes_no_identity_when_told_not_to),
+        cmocka_unit_test(keeps_its_identity_in_a_directory),
+        cmocka_unit_test(says_why_it_cannot_start),
         cmocka_unit_test(a_reload_changes_the_intervals),
         cmocka_unit_test(a_reload_changes_who_may_create_queues),
         cmocka_unit_test(messages_take_so_much_memory),

@@ -65,7 +65,7 @@ static void serves_until_it_is_told_to_stop(void **state)
         assert_int_equal(r->tag, SX_R_PONG);
         assert_int_equal(kill(p.pid, signals[i]), 0);
         assert_int_equal(program_end(&p), 0);
-        assert_true(smp_peer_wait_closed(&c, 10000));
+        assert_true(smp_peer_wait_closed(&c, 20000));
         smp_peer_close(&c);
         at = strstr(p.text, "Fingerprint: ");
         assert_non_null(at);
@@ -78,11 +78,33 @@ static void serves_until_it_is_told_to_stop(void **state)
     assert_int_equal(system(cmd), 0);
 }
 
+/* Nobody can connect to "*". */
+static void an_address_for_clients_names_a_host(void **state)
+{
+    static const char *const all[] = { "*", "0.0.0.0" };
+    char dir[] = "/tmp/simplex-smp-server-XXXXXX", cmd[64];
+    struct program p;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    for (size_t i = 0; i < SX_COUNT(all); i++) {
+        const char *const args[] = { "start", "--port", "0", "--dir", dir, "--host", all[i], NULL };
+        program_run(&p, SMP_SERVER, args, NULL);
+        assert_true(program_read(&p, "creating new queues allowed"));
+        assert_non_null(strstr(p.text, "=@localhost:"));
+        assert_int_equal(kill(p.pid, SIGTERM), 0);
+        assert_int_equal(program_end(&p), 0);
+    }
+    snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
+    assert_int_equal(system(cmd), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(helps_and_says_what_is_wrong),
         cmocka_unit_test(serves_until_it_is_told_to_stop),
+        cmocka_unit_test(an_address_for_clients_names_a_host),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "support/free_port.h"
 #include "support/program.h"
+#include "support/server_dirs.h"
 
 #define NONE sx_bytes(NULL, 0)
-
-static char base[64], config_dir[96], state_dir[96];
 
 struct stage {
     struct program p;
@@ -24,8 +24,8 @@ struct stage {
     struct smp_peer_cfg cfg;
 };
 
-/* A free port of this machine; listening: nobody accepts there, but clients are connected. */
-static uint16_t some_port(int *listening)
+/* Nobody accepts there, but clients are connected. */
+static uint16_t silent_port(int *listening)
 {
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
     socklen_t len = sizeof(at);
@@ -33,27 +33,9 @@ static uint16_t some_port(int *listening)
 
     assert_int_equal(bind(fd, (struct sockaddr *)&at, len), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
-    if (listening != NULL) {
-        assert_int_equal(listen(fd, 8), 0);
-        *listening = fd;
-    } else {
-        close(fd);
-    }
+    assert_int_equal(listen(fd, 8), 0);
+    *listening = fd;
     return ntohs(at.sin_port);
-}
-
-static const char *const *with_dirs(const char *command)
-{
-    static const char *args[8];
-    size_t n = 0;
-
-    args[n++] = command;
-    args[n++] = "--config";
-    args[n++] = config_dir;
-    args[n++] = "--state";
-    args[n++] = state_dir;
-    args[n] = NULL;
-    return args;
 }
 
 /* A server with an ini that has these lines in [STORE_LOG] and in [LIMITS]. */
@@ -63,19 +45,18 @@ static void start(struct stage *s, const char *store, const char *limits)
 
     snprintf(ini, sizeof(ini), "%s/smp-server.ini", config_dir);
     if (access(ini, F_OK) != 0) {
-        const char *init[] = { "init",      "-y",       "--no-password", "--disable-web", "-n",
-                               "localhost", "--config", config_dir,      "--state",       state_dir,
-                               NULL };
-        program_expect(SMP_SERVER, init, NULL, 0, "Server initialized");
+        program_expect(SMP_SERVER,
+                       ARG("init", "-y", "--no-password", "--disable-web", "-n", "localhost"), NULL,
+                       0, "Server initialized");
     }
-    uint16_t port = some_port(NULL);
+    uint16_t port = free_port();
     FILE *f = fopen(ini, "w");
     assert_non_null(f);
     fprintf(f, "[STORE_LOG]\nenable: on\n%s\n[TRANSPORT]\nhost: localhost\nport: %u\n", store,
             port);
     fprintf(f, "[LIMITS]\n%s\n", limits);
     assert_int_equal(fclose(f), 0);
-    program_run(&s->p, SMP_SERVER, with_dirs("start"), NULL);
+    program_run(&s->p, SMP_SERVER, ARG("start"), NULL);
     if (!program_read(&s->p, "creating new queues") || strstr(s->p.text, "Warning: smp-server.ini"))
         fail_msg("%s", s->p.text);
     line = strstr(s->p.text, "smp://");
@@ -134,8 +115,8 @@ static const struct sx_rsp *send_to(struct smp_peer *c, const struct queue *q, s
     return r;
 }
 
-/* NEW that is refused. */
-static void assert_no_new_queue(struct smp_peer *c)
+/* NEW that is refused, unless the answer comes later: a machine may be so slow. */
+static void assert_no_new_queue(struct smp_peer *c, int64_t until)
 {
     struct sx_keypair rcv, dh;
     struct sx_cmd cmd = { .tag = SX_NEW };
@@ -145,19 +126,26 @@ static void assert_no_new_queue(struct smp_peer *c)
     cmd.new_.auth = rcv.pub;
     cmd.new_.dh = dh.pub;
     cmd.new_.mode = SX_MODE_MESSAGING;
-    assert_err(smp_peer_cmd(c, &rcv, NONE, &cmd), SX_ERR_QUOTA);
+    const struct sx_rsp *r = smp_peer_cmd(c, &rcv, NONE, &cmd);
+    if (sx_mono_ms() < until)
+        assert_err(r, SX_ERR_QUOTA);
 }
 
-static const struct sx_rsp *ask_for_relay(struct smp_peer *c, uint16_t port)
+static const struct sx_rsp *ask_for_relay_at(struct smp_peer *c, const char *host, uint16_t port)
 {
     struct sx_cmd cmd = { .tag = SX_PRXY, .prxy = { .server = { .n_hosts = 1 } } };
 
     snprintf(cmd.prxy.server.port, sizeof(cmd.prxy.server.port), "%u", port);
-    assert_int_equal(sx_host_parse(sx_str("127.0.0.1"), &cmd.prxy.server.hosts[0]), SIMPLEX_OK);
+    assert_int_equal(sx_host_parse(sx_str(host), &cmd.prxy.server.hosts[0]), SIMPLEX_OK);
     const struct sx_rsp *r = smp_peer_cmd(c, NULL, NONE, &cmd);
     assert_err(r, SX_ERR_PROXY);
     assert_int_equal(r->err.proxy, SX_PROXY_BROKER);
     return r;
+}
+
+static const struct sx_rsp *ask_for_relay(struct smp_peer *c, uint16_t port)
+{
+    return ask_for_relay_at(c, "127.0.0.1", port);
 }
 
 /* ---- a connection and its queues ---- */
@@ -187,8 +175,7 @@ static void a_connection_has_the_limits_of_the_ini(void **state)
     int64_t after = sx_mono_ms();
     for (size_t i = 1; i < SX_COUNT(q); i++)
         new_queue(&a, &q[i], SX_ED25519, false);
-    if (sx_mono_ms() - before < 2000) /* a machine may be so slow that the interval is over */
-        assert_no_new_queue(&a);
+    assert_no_new_queue(&a, before + 5000);
     assert_int_equal(of_rcv(&a, &q[0], SX_SUB)->tag, SX_R_SOK);
     assert_int_equal(of_rcv(&a, &q[1], SX_SUB)->tag, SX_R_SOK);
     assert_err(of_rcv(&a, &q[2], SX_SUB), SX_ERR_INTERNAL);
@@ -209,8 +196,8 @@ static void a_connection_has_the_limits_of_the_ini(void **state)
             assert_err(&item->rsp, SX_ERR_INTERNAL);
     }
 
-    for (int i = 0; smp_peer_open(&b, &s.cfg) != SIMPLEX_OK; i++) { /* the old one's place */
-        assert_true(i < 100);
+    for (int64_t until = sx_mono_ms() + 30000; smp_peer_open(&b, &s.cfg) != SIMPLEX_OK;) {
+        assert_true(sx_mono_ms() < until); /* the old one's place */
         usleep(50000);
     }
     assert_int_not_equal(smp_peer_open(&refused, &s.cfg), SIMPLEX_OK);
@@ -402,7 +389,7 @@ static bool outlives_a_second(const struct queue *q, const char *limits)
     sleep(1);
     open_client(&s, &a);
     bool there = false;
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 600; i++) {
         there = of_rcv(&a, q, SX_GET)->tag == SX_R_MSG;
         if (!there || *limits == 0)
             break;
@@ -506,38 +493,35 @@ static void relays_are_tried_as_the_ini_says(void **state)
     int silent;
 
     (void)state;
-    start(&s, "", "failed_relays_per_client: 2\nproxy_connect_timeout_seconds: 2");
+    start(&s, "", "failed_relays_per_client: 2\nproxy_connect_timeout_seconds: 5");
     open_client(&s, &a);
-    uint16_t port = some_port(&silent);
+    uint16_t port = silent_port(&silent);
     int64_t begun = sx_mono_ms();
     assert_int_equal(ask_for_relay(&a, port)->err.broker, SX_BROKER_TIMEOUT);
-    assert_in_range(sx_mono_ms() - begun, 1500, 19000);
-    assert_int_equal(ask_for_relay(&a, some_port(NULL))->err.broker, SX_BROKER_NETWORK);
-    assert_int_equal(ask_for_relay(&a, some_port(NULL))->err.broker, SX_BROKER_TIMEOUT);
+    assert_in_range(sx_mono_ms() - begun, 4500, 19900);
+    assert_int_equal(ask_for_relay(&a, free_port())->err.broker, SX_BROKER_NETWORK);
+    assert_int_equal(ask_for_relay(&a, free_port())->err.broker, SX_BROKER_TIMEOUT);
     close(silent);
     smp_peer_close(&a);
     stop(&s);
 }
 
-static int make_dirs(void **state)
+/* A few names whose servers do not answer do not hold up the others: half of libuv's threads wait
+ * for names at most, and by default there are four. */
+static void many_names_of_relays_are_resolved_at_a_time(void **state)
 {
-    (void)state;
-    strcpy(base, "/tmp/simplex-limits-XXXXXX");
-    if (mkdtemp(base) == NULL)
-        return -1;
-    snprintf(config_dir, sizeof(config_dir), "%s/config", base);
-    snprintf(state_dir, sizeof(state_dir), "%s/state", base);
-    return sx_crypto_init();
-}
-
-static int remove_dirs(void **state)
-{
-    char cmd[96];
+    struct smp_peer a;
+    struct stage s;
 
     (void)state;
-    vec_free_all();
-    snprintf(cmd, sizeof(cmd), "rm -r %s", base);
-    return system(cmd);
+    start(&s, "", "");
+    open_client(&s, &a);
+    ask_for_relay(&a, free_port());
+    unsigned before = count_threads(s.p.pid);
+    ask_for_relay_at(&a, "localhost", free_port());
+    assert_in_range(count_threads(s.p.pid), before + 32, before + 100);
+    smp_peer_close(&a);
+    stop(&s);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_dirs, remove_dirs)
@@ -554,6 +538,7 @@ int main(void)
         TEST(it_has_as_many_threads_as_the_ini_says),
         TEST(the_store_log_is_compacted_as_the_ini_says),
         TEST(relays_are_tried_as_the_ini_says),
+        TEST(many_names_of_relays_are_resolved_at_a_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,68 +6,47 @@
  */
 #include "support/vec.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "file.h"
 #include "log_stage.h"
+#include "support/free_port.h"
 #include "support/program.h"
+#include "support/server_dirs.h"
 #include "wire/server.h"
 
-static char base[64], config_dir[96], state_dir[96];
 static struct secrets secrets, ports;
 static struct log_stage stage = { .secrets = &secrets, .ports = &ports };
 
 /* ---- the server ---- */
 
-#define ARG(...) with_dirs((const char *const[]){ __VA_ARGS__, NULL })
-
-static const char *const *with_dirs(const char *const *args)
+static void choose_ports(void)
 {
-    static const char *all[PROGRAM_ARGS_MAX + 1];
-    const char *const dirs[] = { "--config", config_dir, "--state", state_dir, NULL };
-    size_t n = 0;
-
-    for (; args[n] != NULL; n++)
-        all[n] = args[n];
-    memcpy(all + n, dirs, sizeof(dirs));
-    return all;
+    secrets_free(&ports); /* ours are other ones now, and may be among them */
+    stage.port = free_port();
+    stage.control_port = free_port();
+    stage.web_port = free_port();
 }
 
-static uint16_t free_port(void)
-{
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
-    socklen_t len = sizeof(at);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, len), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
-    close(fd);
-    return ntohs(at.sin_port);
-}
-
-/* Everything that makes the server talk is on. */
-static void write_ini(void)
+/* Everything that makes the server talk is on. patience_s: with silent clients. */
+static void write_ini(unsigned patience_s)
 {
     static const char ini[] =
         "[STORE_LOG]\nenable: on\nlog_stats: on\nprometheus_interval: 1\n"
         "[AUTH]\nnew_queues: on\ncontrol_port_admin_password: " LOG_STAGE_PASSWORD "\n"
         "[TRANSPORT]\nhost: smp.example.org\nport: %u\ncontrol_port: %u\nlog_tls_errors: on\n"
-        "[INACTIVE_CLIENTS]\ndisconnect: on\nttl: 1\ncheck_interval: 1\n"
+        "[INACTIVE_CLIENTS]\ndisconnect: on\nttl: %u\ncheck_interval: 1\n"
         "[WEB]\nstatic_path: %s/www\nhttp: %u\n"
         "[LIMITS]\nmessages_per_queue: " LOG_STAGE_QUOTA
         "\nend_flush_seconds: 0\nntf_flush_seconds: 0\n";
     struct sx_errtext none = { 0 };
     char text[1024];
 
-    stage.port = free_port();
-    stage.control_port = free_port();
-    stage.web_port = free_port();
-    snprintf(text, sizeof(text), ini, stage.port, stage.control_port, base, stage.web_port);
+    snprintf(text, sizeof(text), ini, stage.port, stage.control_port, patience_s, base,
+             stage.web_port);
     assert_int_equal(sx_file_write(config_dir, "smp-server.ini", sx_str(text), 0600, &none),
                      SIMPLEX_OK);
 }
@@ -194,16 +173,37 @@ static void damage(const char *level)
 
 /* ---- tests ---- */
 
+/* A client that says nothing is closed as soon as the ini says so. */
+static void lose_patience(struct program *p)
+{
+    log_stage_fall_silent();
+    write_ini(1);
+    assert_int_equal(kill(p->pid, SIGHUP), 0);
+    log_stage_await_end();
+}
+
+/* After all that has been done. */
+static void await_metrics(void)
+{
+    char path[160];
+
+    snprintf(path, sizeof(path), "%s/smp-server-metrics.txt", state_dir);
+    (void)unlink(path);
+    for (int i = 0; i < 2000 && !sx_file_exists(state_dir, "smp-server-metrics.txt"); i++)
+        usleep(20000);
+    assert_true(sx_file_exists(state_dir, "smp-server-metrics.txt"));
+}
+
 static void run_through(const char *level)
 {
     struct program p;
 
-    secrets_free(&ports); /* ours are other ones now, and may be among them */
-    write_ini();
+    choose_ports();
+    write_ini(60);
     start(&p, level);
     log_stage_play(&stage);
-    assert_int_equal(kill(p.pid, SIGHUP), 0);
-    usleep(1100000); /* a look at silent clients, and a file of metrics */
+    lose_patience(&p);
+    await_metrics();
     assert_int_equal(kill(p.pid, SIGINT), 0);
     bool warns = strcmp(level, "error") != 0;
     assert_discreet(&p, 0, warns ? "TLS handshake failed" : "Server stopped.");
@@ -251,26 +251,11 @@ static void the_search_finds_every_form(void **state)
     secrets_free(&s);
 }
 
-static int make_dirs(void **state)
+static int tear_down(void **state)
 {
-    (void)state;
-    memcpy(base, "/tmp/simplex-log-XXXXXX", sizeof("/tmp/simplex-log-XXXXXX"));
-    if (mkdtemp(base) == NULL)
-        return -1;
-    snprintf(config_dir, sizeof(config_dir), "%s/config", base);
-    snprintf(state_dir, sizeof(state_dir), "%s/state", base);
-    return sx_crypto_init();
-}
-
-static int remove_dirs(void **state)
-{
-    char cmd[96];
-
-    (void)state;
     secrets_free(&secrets);
     secrets_free(&ports);
-    snprintf(cmd, sizeof(cmd), "rm -r %s", base);
-    return system(cmd);
+    return remove_dirs(state);
 }
 
 int main(void)
@@ -278,7 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_search_finds_every_form),
         cmocka_unit_test_setup_teardown(no_level_of_the_log_tells_who_does_what, make_dirs,
-                                        remove_dirs),
+                                        tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
  * opened lies inside the body, is of a kind the queue takes, and can be written again.
  */
 #include "agent/agent.h"
+#include "agent/envelope.h"
 #include "fuzz.h"
 
 enum { /* bits of the first byte */

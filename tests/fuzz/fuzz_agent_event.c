@@ -3,6 +3,7 @@
 #include <cjson/cJSON.h>
 
 #include "agent/agent.h"
+#include "agent/event.h"
 #include "fuzz.h"
 
 static void check_same(const struct simplex_event *a, const struct simplex_event *b)

@@ -5,6 +5,13 @@
  * nothing has gone back, events have been shown, and the server was or will be told about every
  * message. All is rolled back at the end, so that runs do not depend on each other.
  */
+#include "agent/address.h"
+#include "agent/delete.h"
+#include "agent/enqueue.h"
+#include "agent/envelope.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
+#include "agent/receive.h"
 #include "fuzz_agent.h"
 
 #define STEPS_MAX 40

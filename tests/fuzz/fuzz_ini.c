@@ -24,7 +24,7 @@ static void lines(const uint8_t *data, size_t size)
         last = item.line;
         CHECK(inside(item.section, data, size) && inside(item.key, data, size) &&
               inside(item.value, data, size));
-        CHECK((item.kind == SX_INI_BAD) == (item.problem != NULL));
+        CHECK(item.kind == SX_INI_SECTION || (item.kind == SX_INI_VALUE) == (item.problem == NULL));
         CHECK(item.kind != SX_INI_VALUE || item.key.len > 0);
         CHECK(item.kind != SX_INI_SECTION || item.section.len > 0);
         CHECK(item.key.len + item.value.len < SX_INI_LINE_MAX);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The JSON of INFO, as an agent reads it: whatever a server says, fields are in their ranges. */
 #include "agent/agent.h"
+#include "agent/status.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -17,7 +17,7 @@ static void open_once(void)
     static const struct sx_srv_cfg cfg = { .new_queues = true };
     struct sx_queue_new n = { .mode = SX_MODE_MESSAGING, .snd_id = (const uint8_t[24]){ 1 } };
     struct sx_errtext none = { NULL, 0 };
-    struct sx_ops_cfg ops = { .ports = "5223" };
+    struct sx_ops_cfg ops = { .listeners = NULL };
     struct sx_queue *q;
 
     if (srv != NULL)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Actions that have files of their own; plan.c has the table and the others.
+ * The actions; plan.c has the table of them.
  *
+ *     conns.c   connections and what is sent over them
+ *     devices.c closing, killing, setting back a device; its noise
+ *     faults.c  what goes wrong around it, and time that passes
  *     rest.c    networks and suspension: when an agent may work
  *     users.c   users, their servers, their policies of rotation
  *     push.c    notifiers, fetching, looking at a database that is open for reading alone
@@ -19,13 +22,48 @@
 
 /* ---- plan.c ---- */
 
+bool act_tolerated(simplex_rc rc); /* OK; or false, because something was made to fail */
+bool act_pump(void);               /* for sim_run: applications do their tasks; goes on */
+int32_t act_any_pq(void);
+
+/* ---- conns.c ---- */
+
 struct app_end *act_any_end(const struct sim_node *n, bool (*fits)(const struct app_end *e));
 bool act_deletable(const struct app_end *e);
-bool act_tolerated(simplex_rc rc); /* OK; or false, because something was made to fail */
+bool conns_create(struct sim_node *n);
+bool conns_create_short(struct sim_node *n);
+bool conns_address(struct sim_node *n);
+bool conns_join(struct sim_node *n);
+void conns_look(struct sim_node *n, struct app_end *offer); /* at its short link */
+bool conns_delete(struct sim_node *n);
+bool conns_send(struct sim_node *n);
+bool conns_subscribe(struct sim_node *n);
+bool conns_switch(struct sim_node *n);
+bool conns_sync(struct sim_node *n);
+void conns_synchronise(struct app_end *e);
+void conns_meet(void); /* device 0 knows the others, of which 1 is hostile from now on */
 
-int32_t act_any_pq(void);
-void act_rolled_back(const struct sim_node *n, uint64_t tick);
-void act_look(struct sim_node *n, struct app_end *offer); /* at its short link */
+/* ---- devices.c ---- */
+
+bool devices_close(struct sim_node *n);
+bool devices_kill(struct sim_node *n);
+bool devices_copy(struct sim_node *n);
+bool devices_roll_back(struct sim_node *n);
+bool devices_go_back_midway(struct sim_node *n);
+void devices_rolled_back(const struct sim_node *n, uint64_t tick);
+void devices_free(void); /* the copies */
+bool devices_noise(struct sim_node *n);
+void devices_quiet(void); /* no noise any more */
+
+/* ---- faults.c ---- */
+
+bool faults_fail(struct sim_node *n); /* a statement or an allocation will */
+bool faults_clock(struct sim_node *n);
+bool faults_wait(struct sim_node *n);
+bool faults_break(struct sim_node *n);
+bool faults_deaf(struct sim_node *n);
+bool faults_repeat(struct sim_node *n);
+bool faults_server(struct sim_node *n);
 
 /* ---- rest.c ---- */
 

@@ -298,7 +298,7 @@ void app_rolled_back(struct sim_node *n, uint64_t tick)
     users_rolled_back(n, tick);
     links_rolled_back(n);
     database_rolled_back(n, tick);
-    act_rolled_back(n, tick);
+    devices_rolled_back(n, tick);
     for (size_t i = 0; i < APP_TASKS; i++) { /* its events are shown again, with other numbers */
         struct app_task *t = &app.tasks[i];
         if (t->kind != 0 && t->end->node == n && t->made > tick)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "agent/agent.h"
+#include "agent/work.h"
 #include "sim/acts.h"
 
 #define VERSIONS 64
@@ -294,7 +295,7 @@ void links_look_all(void)
             readers[i].vague = false;
             look(e);
         } else if (makers[i].touched && is_open(e) && (e->role == APP_ADDRESS || e->used == 0)) {
-            act_look(&sim.nodes[(e->node->n + 1) % sim.n_nodes], e);
+            conns_look(&sim.nodes[(e->node->n + 1) % sim.n_nodes], e);
         }
     }
 }

@@ -6,7 +6,7 @@
 #include "agent/agent.h"
 #include "sim/acts.h"
 
-#define BODY_MAX 15795 /* include/simplex/agent.h */
+#define BODY_MAX 15795 /* include/simplex/agent/messages.h */
 #define BODY_MAX_PQ 13573
 
 static struct {

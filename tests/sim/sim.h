@@ -149,6 +149,7 @@ int64_t sim_net_due(void);               /* the next thing on the way; INT64_MAX
 void sim_net_step(void);                 /* lets it arrive */
 void sim_proxy_step(unsigned server);    /* turns of the loop of its proxy */
 void sim_net_forget(struct sim_node *n); /* it was killed: its connections break */
+unsigned sim_servers(void); /* how many there are */
 const char *sim_server_address(unsigned s);
 void sim_server_down(unsigned s, bool down);
 bool sim_server_is_down(unsigned s);

@@ -703,6 +703,11 @@ static void open_server(unsigned i)
         sim_proxy(i, start_proxy, s);
 }
 
+unsigned sim_servers(void)
+{
+    return n_servers;
+}
+
 void sim_net_open(unsigned servers_wanted)
 {
     n_servers = servers_wanted;

@@ -8,6 +8,7 @@
 
 #include "agent/agent.h"
 #include "support/blocking_client.h"
+#include "wire/link.h"
 
 struct contact {
     struct smp_peer net;

@@ -10,6 +10,9 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,6 +51,9 @@ void program_run(struct program *p, const char *path, const char *const *args, c
         dup2(fd[1], 2);
         close(fd[0]);
         close(in);
+#if defined(__linux__)
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that is killed leaves nothing behind */
+#endif
         execv(path, (char *const *)(uintptr_t)argv);
         _exit(99);
     }

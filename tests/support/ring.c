@@ -33,6 +33,14 @@ void ring_connect(struct ring *r)
     connect_agents(&r->i, &r->j, SIMPLEX_PQ_OFF, &r->ic, &r->jc);
 }
 
+void ring_join(struct ring *r, simplex_bytes link, int32_t pq)
+{
+    assert_int_equal(simplex_agent_join(r->j.a, link, sx_str("J"), pq, &r->jc), SIMPLEX_OK);
+    agent_allow(&r->i, r->ic, "I am I");
+    expect(&r->j, SIMPLEX_EV_CON, r->jc);
+    expect(&r->i, SIMPLEX_EV_CON, r->ic);
+}
+
 void ring_close(struct ring *r)
 {
     agent_close(&r->i);
@@ -99,6 +107,22 @@ void expect_in_use(struct test_agent *t, int64_t conn, int32_t direction, size_t
              (unsigned)n);
 }
 
+void expect_taken(struct test_agent *t, int64_t conn)
+{
+    simplex_queue_info q;
+    int64_t end = sx_mono_ms() + WAIT_MS;
+
+    for (size_t n = 0; queue_at(t, conn, SIMPLEX_SWITCH_SND, n, &q);) {
+        if (q.pending == 0) {
+            n++;
+            continue;
+        }
+        if (sx_mono_ms() > end)
+            fail_msg("%s keeps %d", q.server, (int)q.pending);
+        (void)usleep(10000);
+    }
+}
+
 size_t server_of(const struct ring *r, const simplex_queue_info *q)
 {
     char text[64];
@@ -112,4 +136,46 @@ size_t server_of(const struct ring *r, const simplex_queue_info *q)
             return k;
     }
     return RING_SERVERS;
+}
+
+void ring_talk(struct ring *r, const char *text)
+{
+    talk(&r->i, r->ic, &r->j, r->jc, text);
+    talk(&r->j, r->jc, &r->i, r->ic, text);
+}
+
+void ring_expect_in_use(struct ring *r, size_t i_queues, size_t j_queues)
+{
+    expect_in_use(&r->i, r->ic, SIMPLEX_SWITCH_RCV, i_queues);
+    expect_in_use(&r->j, r->jc, SIMPLEX_SWITCH_RCV, j_queues);
+    expect_in_use(&r->i, r->ic, SIMPLEX_SWITCH_SND, j_queues);
+    expect_in_use(&r->j, r->jc, SIMPLEX_SWITCH_SND, i_queues);
+}
+
+static size_t all_queues(const struct ring *r)
+{
+    size_t n = 0;
+
+    for (size_t k = 0; k < r->n; k++)
+        n += server_queues(&r->srv[k]);
+    return n;
+}
+
+void ring_expect_queues(struct ring *r, size_t n)
+{
+    for (int k = 0; k < 2000 && all_queues(r) != n; k++)
+        (void)usleep(10000);
+    assert_int_equal(all_queues(r), n);
+}
+
+simplex_event *expect_queue_change(struct test_agent *t, int64_t conn, int32_t direction,
+                                   int32_t change)
+{
+    for (;;) {
+        simplex_event *ev = wait_event(t, SIMPLEX_EV_QUEUE, conn);
+        int32_t way, what = simplex_event_switch(ev, &way);
+        if (way == direction && what == change)
+            return ev;
+        simplex_event_free(ev);
+    }
 }

@@ -24,7 +24,15 @@ struct ring {
 void ring_open(struct ring *r, size_t servers, int32_t i_queues, int32_t j_queues,
                const simplex_server_config *cfg);
 void ring_connect(struct ring *r);
+/* J joins I's connection by this link, and both are connected. */
+void ring_join(struct ring *r, simplex_bytes link, int32_t pq);
 void ring_close(struct ring *r);
+/* A message each way. */
+void ring_talk(struct ring *r, const char *text);
+/* Waits until both know so many queues of I and so many of J, all in use. */
+void ring_expect_in_use(struct ring *r, size_t i_queues, size_t j_queues);
+/* Waits until the servers hold so many. */
+void ring_expect_queues(struct ring *r, size_t n);
 /* Servers go away (refuse) and come back. */
 void ring_away(struct ring *r, size_t server);
 void ring_back(struct ring *r, size_t server);
@@ -35,6 +43,11 @@ bool queue_at(struct test_agent *t, int64_t conn, int32_t direction, size_t nth,
 size_t count_queues(struct test_agent *t, int64_t conn, int32_t direction);
 /* Waits until so many queues of the direction are in use, and no other is there. */
 void expect_in_use(struct test_agent *t, int64_t conn, int32_t direction, size_t n);
+/* Waits until all queues of the peer have taken what was sent. */
+void expect_taken(struct test_agent *t, int64_t conn);
+/* The next SIMPLEX_EV_QUEUE of this direction that tells this change. The caller frees it. */
+simplex_event *expect_queue_change(struct test_agent *t, int64_t conn, int32_t direction,
+                                   int32_t change);
 /* Of the server with this forwarder; RING_SERVERS: none of them. */
 size_t server_of(const struct ring *r, const simplex_queue_info *q);
 

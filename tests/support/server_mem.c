@@ -216,6 +216,30 @@ const struct sx_rsp *mem_event(struct mem_client *c)
     return i == NULL ? NULL : &i->rsp;
 }
 
+const struct sx_rsp *mem_expect(struct mem_client *c, enum sx_rsp_tag tag, simplex_bytes entity)
+{
+    const struct mem_item *i = mem_next(c);
+
+    assert_non_null(i);
+    mem_assert_tag(&i->rsp, tag);
+    assert_int_equal(i->t.corr_id.len, 0);
+    vec_assert_eq(i->t.entity_id, entity, "entity of an event");
+    return &i->rsp;
+}
+
+const struct sx_rsp *mem_expect_ended(struct mem_client *c, enum sx_rsp_tag tag,
+                                      simplex_bytes entity)
+{
+    sx_peer_flush_ends(&c->peer);
+    return mem_expect(c, tag, entity);
+}
+
+void mem_assert_not_ended(struct mem_client *c)
+{
+    sx_peer_flush_ends(&c->peer);
+    mem_assert_quiet(c);
+}
+
 /* ---- sending ---- */
 
 void mem_content(struct mem_client *c, simplex_bytes content)
@@ -256,6 +280,16 @@ void mem_batch_add(struct mem_batch *b, const struct sx_keypair *key, simplex_by
 void mem_batch_run(struct mem_batch *b)
 {
     mem_content(b->c, sx_wr_bytes(&b->w));
+}
+
+void mem_run_ahead(struct mem_client *c, const struct sx_keypair *key, simplex_bytes entity,
+                   const struct sx_cmd *cmd)
+{
+    struct mem_batch b;
+
+    mem_batch_open(&b, c);
+    mem_batch_add(&b, key, entity, cmd);
+    sx_peer_block(&c->peer, sx_wr_bytes(&b.w));
 }
 
 const struct sx_rsp *mem_cmd_corr(struct mem_client *c, const struct sx_keypair *key,
@@ -330,18 +364,28 @@ struct sx_cmd mem_new_cmd(const struct mem_queue *q, enum sx_queue_mode mode, bo
     return c;
 }
 
-void mem_new(struct mem_client *c, struct mem_queue *q, enum sx_queue_mode mode, bool subscribe)
+void mem_take_ids(struct mem_queue *q, const struct sx_rsp *r)
 {
-    memset(q, 0, sizeof(*q));
-    mem_keys(q, SX_ED25519);
-    struct sx_cmd cmd = mem_new_cmd(q, mode, subscribe);
-    const struct sx_rsp *r = mem_cmd(c, &q->rcv, sx_bytes(NULL, 0), &cmd);
     mem_assert_tag(r, SX_R_IDS);
     assert_int_equal(r->ids.rcv_id.len, 24);
     assert_int_equal(r->ids.snd_id.len, 24);
     memcpy(q->rcv_id, r->ids.rcv_id.ptr, 24);
     memcpy(q->snd_id, r->ids.snd_id.ptr, 24);
     q->srv_dh = r->ids.srv_dh;
+}
+
+void mem_new(struct mem_client *c, struct mem_queue *q, enum sx_queue_mode mode, bool subscribe)
+{
+    memset(q, 0, sizeof(*q));
+    mem_keys(q, SX_ED25519);
+    struct sx_cmd cmd = mem_new_cmd(q, mode, subscribe);
+    mem_take_ids(q, mem_cmd(c, &q->rcv, sx_bytes(NULL, 0), &cmd));
+}
+
+void mem_new_all(struct mem_client *c, struct mem_queue *q, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        mem_new(c, &q[i], SX_MODE_MESSAGING, true);
 }
 
 const struct sx_rsp *mem_rcv(struct mem_client *c, const struct mem_queue *q, enum sx_cmd_tag tag)
@@ -372,6 +416,36 @@ const struct sx_rsp *mem_ack(struct mem_client *c, const struct mem_queue *q, si
     struct sx_cmd cmd = { .tag = SX_ACK, .ack = { .msg_id = id } };
 
     return mem_cmd(c, &q->rcv, mem_rcv_id(q), &cmd);
+}
+
+void mem_put(struct mem_client *c, const struct mem_queue *q, const char *text)
+{
+    mem_assert_tag(mem_send(c, q, false, text), SX_R_OK);
+}
+
+simplex_bytes mem_expect_msg(struct mem_client *c, const struct mem_queue *q, const char *text)
+{
+    return mem_assert_msg(q, mem_expect(c, SX_R_MSG, mem_rcv_id(q)), text);
+}
+
+void mem_take_msg(struct mem_client *c, const struct mem_queue *q, const char *text)
+{
+    mem_assert_tag(mem_ack(c, q, mem_expect_msg(c, q, text)), SX_R_OK);
+}
+
+simplex_bytes mem_get_msg(struct mem_client *c, const struct mem_queue *q, const char *text)
+{
+    simplex_bytes id = mem_assert_msg(q, mem_rcv(c, q, SX_GET), text);
+
+    mem_assert_tag(mem_ack(c, q, id), SX_R_OK);
+    return id;
+}
+
+void mem_deliver(struct mem_client *from, struct mem_client *to, const struct mem_queue *q,
+                 const char *text)
+{
+    mem_put(from, q, text);
+    mem_take_msg(to, q, text);
 }
 
 void mem_assert_tag(const struct sx_rsp *r, enum sx_rsp_tag tag)
@@ -423,4 +497,12 @@ void mem_assert_quiet(struct mem_client *c)
     mem_receive(c);
     if (c->first != NULL)
         fail_msg("unexpected %s", sx_rsp_name(c->first->rsp.tag));
+}
+
+uint64_t mem_stat(const struct mem_server *m, unsigned stat)
+{
+    struct sx_snapshot s;
+
+    sx_stats_read(m->srv->stats, m->srv->store, m->now, &s);
+    return s.v[stat];
 }

@@ -86,10 +86,20 @@ void mem_batch_open(struct mem_batch *b, struct mem_client *c);
 void mem_batch_add(struct mem_batch *b, const struct sx_keypair *key, simplex_bytes entity,
                    const struct sx_cmd *cmd);
 void mem_batch_run(struct mem_batch *b);
+/* One command that is processed before any hub runs, as by a thread that is ahead of the others;
+ * its answer is taken with mem_next. */
+void mem_run_ahead(struct mem_client *c, const struct sx_keypair *key, simplex_bytes entity,
+                   const struct sx_cmd *cmd);
 
 /* The next transmission received; the next event (without correlation id); NULL: none. */
 const struct mem_item *mem_next(struct mem_client *c);
 const struct sx_rsp *mem_event(struct mem_client *c);
+/* The next transmission, which is this event. */
+const struct sx_rsp *mem_expect(struct mem_client *c, enum sx_rsp_tag tag, simplex_bytes entity);
+/* The same for END, ENDS or DELD, after the time in which they are gathered; nothing even then. */
+const struct sx_rsp *mem_expect_ended(struct mem_client *c, enum sx_rsp_tag tag,
+                                      simplex_bytes entity);
+void mem_assert_not_ended(struct mem_client *c);
 
 /* ---- shorthands ---- */
 
@@ -104,8 +114,11 @@ static inline simplex_bytes mem_snd_id(const struct mem_queue *q)
 
 void mem_keys(struct mem_queue *q, enum sx_alg alg);
 struct sx_cmd mem_new_cmd(const struct mem_queue *q, enum sx_queue_mode mode, bool subscribe);
+void mem_take_ids(struct mem_queue *q, const struct sx_rsp *r); /* of the answer to NEW */
 /* NEW with Ed25519 keys. */
 void mem_new(struct mem_client *c, struct mem_queue *q, enum sx_queue_mode mode, bool subscribe);
+/* So many, for messages and subscribed. */
+void mem_new_all(struct mem_client *c, struct mem_queue *q, size_t n);
 const struct sx_rsp *mem_rcv(struct mem_client *c, const struct mem_queue *q,
                              enum sx_cmd_tag tag); /* a recipient's command without parameters */
 const struct sx_rsp *mem_skey(struct mem_client *c, const struct mem_queue *q);
@@ -113,6 +126,17 @@ const struct sx_rsp *mem_skey(struct mem_client *c, const struct mem_queue *q);
 const struct sx_rsp *mem_send(struct mem_client *c, const struct mem_queue *q, bool key,
                               const char *text);
 const struct sx_rsp *mem_ack(struct mem_client *c, const struct mem_queue *q, simplex_bytes id);
+/* SEND without a key, which is taken. */
+void mem_put(struct mem_client *c, const struct mem_queue *q, const char *text);
+/* The next transmission is this message; its id. */
+simplex_bytes mem_expect_msg(struct mem_client *c, const struct mem_queue *q, const char *text);
+/* And it is acknowledged: no other one waits. */
+void mem_take_msg(struct mem_client *c, const struct mem_queue *q, const char *text);
+/* GET has this message, which is acknowledged then; its id. */
+simplex_bytes mem_get_msg(struct mem_client *c, const struct mem_queue *q, const char *text);
+/* mem_put, then mem_take_msg. */
+void mem_deliver(struct mem_client *from, struct mem_client *to, const struct mem_queue *q,
+                 const char *text);
 
 void mem_assert_tag(const struct sx_rsp *r, enum sx_rsp_tag tag);
 void mem_assert_err(const struct sx_rsp *r, enum sx_err err);
@@ -120,5 +144,6 @@ void mem_assert_cmd_err(const struct sx_rsp *r, enum sx_err_cmd err);
 /* It is a MSG with this text; returns its id (24 bytes). text NULL: the quota marker. */
 simplex_bytes mem_assert_msg(const struct mem_queue *q, const struct sx_rsp *r, const char *text);
 void mem_assert_quiet(struct mem_client *c); /* nothing was received */
+uint64_t mem_stat(const struct mem_server *m, unsigned stat);
 
 #endif

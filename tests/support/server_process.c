@@ -11,6 +11,8 @@
 #endif
 #include <unistd.h>
 
+#include "support/free_port.h"
+
 #define ARGS 24
 
 static void read_banner(struct server_process *s, int fd)
@@ -58,6 +60,8 @@ void server_process_run(struct server_process *s)
 {
     int fd[2];
 
+    if (s->port[0] == 0)
+        (void)snprintf(s->port, sizeof s->port, "%u", free_port());
     assert_int_equal(pipe(fd), 0);
     s->pid = fork();
     assert_true(s->pid >= 0);
@@ -68,7 +72,6 @@ void server_process_run(struct server_process *s)
     (void)close(fd[1]);
     read_banner(s, fd[0]);
     assert_int_equal(sx_server_parse(sx_str(s->address), &s->parsed, NULL), SIMPLEX_OK);
-    (void)snprintf(s->port, sizeof s->port, "%s", s->parsed.port);
 }
 
 void server_process_died(struct server_process *s)

@@ -23,7 +23,7 @@
 struct server_process {
     char dir[256];         /* certificates and state: made by the test */
     const char *option[8]; /* further ones, up to the first NULL */
-    char port[8];          /* "0" the first time; stays the same then */
+    char port[8];          /* chosen when it runs the first time */
     char address[512];
     struct sx_server parsed; /* of the address */
     pid_t pid;

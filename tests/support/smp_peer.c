@@ -2,6 +2,7 @@
 #include "support/smp_peer.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -352,8 +353,10 @@ void peer_listen(struct peer *p, bool on)
 void peer_start(struct peer *p, uv_loop_t *loop, uint16_t port)
 {
     memset(p, 0, sizeof(*p));
+    (void)signal(SIGPIPE, SIG_IGN); /* it writes to clients that may have gone */
     p->loop = loop;
     p->port = port;
+    sx_thread_ignore_sigpipe(); /* the loop runs here, and writes to clients that may be gone */
     test_certs_make(SX_ED25519, 2, &p->certs);
     assert_int_equal(sx_tls_ctx_server(sx_wr_bytes(&p->certs.chain_pem),
                                        sx_wr_bytes(&p->certs.key_pem), &p->tls),

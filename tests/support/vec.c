@@ -6,7 +6,7 @@
 
 static struct kept {
     struct kept *next;
-} *kept;
+} * kept;
 
 void *vec_keep(size_t n)
 {
@@ -25,6 +25,13 @@ void vec_free_all(void)
         free(kept);
         kept = next;
     }
+}
+
+int vec_teardown(void **state)
+{
+    (void)state;
+    vec_free_all();
+    return 0;
 }
 
 cJSON *vec_load(const char *name)

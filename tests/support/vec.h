@@ -30,6 +30,7 @@ simplex_bytes vec_hex_opt(const cJSON *obj, const char *key); /* empty when miss
 simplex_bytes vec_unhex(const char *hex);
 void *vec_keep(size_t n); /* memory with the same lifetime */
 void vec_free_all(void);
+int vec_teardown(void **state); /* the same, for cmocka */
 
 /* assert that two byte strings are equal, printing `what` and the first difference. */
 void vec_assert_eq(simplex_bytes got, simplex_bytes want, const char *what);

@@ -285,6 +285,13 @@ static inline void jt_forget(struct jt *t, struct sx_msg *m)
     sx_msg_unref(m);
 }
 
+/* What keeps the queues has been synced. */
+static inline void jt_let_go(struct jt *t)
+{
+    sx_journal_note_forgotten(t->j);
+    sx_journal_let_go(t->j);
+}
+
 static inline void jt_sync(struct jt *t)
 {
     assert_int_equal(sx_journal_sync(t->j), SIMPLEX_OK);

@@ -6,12 +6,6 @@
 #include "agent/agent.h"
 #include "support/agents.h"
 
-static inline void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
-
 static inline struct simplex_agent *lone_agent_open(char dir[256])
 {
     static const char *const servers[] = {

@@ -48,7 +48,7 @@ static inline void assert_change(struct mem_server *m, struct sx_snapshot *was, 
     struct sx_snapshot is = read_now(m);
     char text[2048] = "";
 
-    for (unsigned i = 0; i < SX_COUNT(names); i++) { /* the others: test_services.c */
+    for (unsigned i = 0; i < SX_COUNT(names); i++) { /* the others: test_services_queues.c */
         size_t n = strlen(text);
         int64_t change = (int64_t)(is.v[i] - was->v[i]);
         if (change != 0)

@@ -6,6 +6,13 @@
  */
 #include <stdio.h>
 
+#include "agent/address.h"
+#include "agent/envelope.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
+#include "agent/links.h"
+#include "agent/receive.h"
+#include "agent/work.h"
 #include "lone_agent.h"
 
 static struct story {

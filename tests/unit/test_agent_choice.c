@@ -2,6 +2,7 @@
 /* Which server of a user is chosen for what (agent.md section 8.4): operators, hosts, roles. */
 #include <stdio.h>
 
+#include "agent/route.h"
 #include "agent/users.h"
 #include "support/agents.h"
 

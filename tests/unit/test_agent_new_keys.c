@@ -7,8 +7,13 @@
 #include "lone_agent.h"
 
 #include "agent/command.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
 #include "agent/numbers.h"
+#include "agent/receive.h"
+#include "agent/switch.h"
 #include "agent/users.h"
+#include "agent/work.h"
 
 #define BODY_MAX 8192
 

@@ -2,6 +2,7 @@
 /* When queues rotate: the times that are drawn, by an agent without thread and network. */
 #include "lone_agent.h"
 
+#include "agent/handshake.h"
 #include "agent/rotation.h"
 #include "agent/users.h"
 
@@ -269,6 +270,57 @@ static void a_clock_that_was_set_back_does_not_stop_rotation(void **state)
     assert_true(u.next_at < now + DAY);
 }
 
+/* As if all of it had been planned by a clock that was a year ahead. */
+static void plan_ahead(struct sx_rotation *r)
+{
+    r->planned_at += 365 * DAY;
+    r->due_at += 365 * DAY;
+    must(sx_store_rotation_put(a->store, r));
+}
+
+static void what_was_planned_before_the_clock_was_set_back_is_no_further_away(void **state)
+{
+    static const simplex_rotation weekly = { .size = sizeof weekly, .every = 7 * DAY };
+    struct sx_rotation before[CONNS], r;
+
+    (void)state;
+    add_queues(conns[0]);
+    set(&weekly);
+    turn();
+    for (size_t n = 0; n < CONNS; n++) {
+        before[n] = row_of(conns[n]);
+        before[n].running = n == 1; /* its peer is waited for */
+        before[n].due_at = before[n].planned_at + (int64_t)n * HOUR / 2 + HOUR;
+        r = before[n];
+        plan_ahead(&r);
+    }
+    int64_t since = sx_now_ms();
+    turn();
+    for (size_t n = 0; n < CONNS; n++) {
+        r = row_of(conns[n]);
+        assert_true(r.planned_at >= since && r.planned_at <= sx_now_ms());
+        assert_int_equal(r.due_at - r.planned_at, before[n].due_at - before[n].planned_at);
+        assert_int_equal(r.running, before[n].running);
+        before[n] = r;
+    }
+    turn(); /* no clock went back: nothing is planned again */
+    for (size_t n = 0; n < CONNS; n++)
+        assert_int_equal(row_of(conns[n]).planned_at, before[n].planned_at);
+}
+
+static void what_is_never_due_stays_so(void **state)
+{
+    static const simplex_rotation none = { .size = sizeof none, .messages = 10 };
+
+    (void)state;
+    set(&none);
+    turn();
+    for (size_t n = 0; n < CONNS; n++) {
+        assert_int_equal(row_of(conns[n]).due_at, SX_ROTATION_NEVER);
+        assert_int_equal(row_of(conns[n]).planned_at, 0); /* by no clock */
+    }
+}
+
 static void values_that_we_never_wrote_are_damage(void **state)
 {
     static const char *const wrong[] = {
@@ -277,6 +329,7 @@ static void values_that_we_never_wrote_are_damage(void **state)
         "UPDATE rotations SET server_list = 2", "UPDATE rotations SET per_day = -1",
         "UPDATE rotations SET own = 7",         "UPDATE rotations SET attempts = -1",
         "UPDATE rotations SET started = -1",    "UPDATE rotations SET every = 9223372036854775807",
+        "UPDATE rotations SET due_at = -1",     "UPDATE rotations SET planned_at = -1",
     };
     static const simplex_rotation weekly = { .size = sizeof weekly, .every = 7 * DAY };
 
@@ -304,6 +357,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failure_waits_longer_each_time, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_that_was_set_back_does_not_stop_rotation, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            what_was_planned_before_the_clock_was_set_back_is_no_further_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_never_due_stays_so, setup, teardown),
         cmocka_unit_test_setup_teardown(values_that_we_never_wrote_are_damage, setup, teardown),
     };
 

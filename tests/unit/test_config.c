@@ -197,6 +197,17 @@ static void an_ini_of_6_is_read_without_a_word(void **state)
     sx_config_free(&c);
 }
 
+/* The reference takes both, too. */
+static void hosts_and_countries_are_kept_in_one_form(void **state)
+{
+    (void)state;
+    loads_silently("[TRANSPORT]\nport: 5223\nhost: smp.example.org, ::1 ,\t1.2.3.4\n"
+                   "[INFORMATION]\nsource_code: https://example.org\nserver_country: se\n");
+    assert_string_equal(c.transport.host, "smp.example.org,::1,1.2.3.4");
+    assert_string_equal(c.info.server_country, "SE");
+    sx_config_free(&c);
+}
+
 static void values_when_absent_are_those_of_the_reference(void **state)
 {
     (void)state;
@@ -239,8 +250,7 @@ static void faults_are_reported_with_line_and_remedy(void **state)
     refuses(PORT "[STORE_LOG]\nenable: yes\n", 4, "\"yes\" cannot be used: write on or off");
     refuses(PORT "[STORE_LOG]\nexpire_messages_days:\n", 4,
             "the value is missing: write a whole number from 1 to 36500, or # before the line");
-    refuses(PORT "nonsense\n", 3, "smp-server.ini:3: this is no setting");
-    refuses("port: 1\n" PORT, 1, "the first section is missing");
+    refuses(PORT ": 1\n", 3, "smp-server.ini:3: this is no setting");
     refuses("", 0, "smp-server.ini: [TRANSPORT] port: it is missing: write port: 5223,443");
 }
 
@@ -256,7 +266,7 @@ static void no_password_is_shown(void **state)
 static void every_fault_of_a_file_is_reported(void **state)
 {
     (void)state;
-    assert_int_equal(load("[TRANSPORT]\nport: x\nhost: a b\n[AUTH]\nnew_queues: ON\nfoo: 1\n"),
+    assert_int_equal(load("[TRANSPORT]\nport: x\nbind: a b\n[AUTH]\nnew_queues: ON\nfoo: 1\n"),
                      SIMPLEX_E_ARG);
     assert_int_equal(said.errors, 3);
     assert_int_equal(said.warnings, 1);
@@ -300,8 +310,28 @@ static void what_stands_twice_is_reported(void **state)
     assert_non_null(strstr(said.text[0], "stands in line 2 already"));
     assert_string_equal(c.transport.port.text, "5223");
     sx_config_free(&c);
-    refuses(PORT "[AUTH]\nnew_queues: off\n[TRANSPORT]\nhost: a.org\n", 5,
-            "[TRANSPORT] stands in line 1 already");
+    warns(PORT "[AUTH]\nnew_queues: off\n" PORT "host: a.org\n", 1,
+          "[TRANSPORT] stands in line 5 again, so its keys here have no effect");
+    assert_int_equal(load(PORT "[TRANSPORT]\nhost: a.org\n"), SIMPLEX_E_ARG); /* without port */
+    assert_int_equal(said.errors, 1);
+    assert_int_equal(said.warnings, 1);
+}
+
+/* The words of --log-level. */
+static void takes_every_log_level(void **state)
+{
+    static const char *const levels[] = { "error", "warn", "info", "debug", "trace" };
+    char text[64];
+
+    (void)state;
+    for (size_t i = 0; i < SX_COUNT(levels); i++) {
+        snprintf(text, sizeof(text), PORT "[LOG]\nlevel: %s\n", levels[i]);
+        loads(text);
+        assert_int_equal(c.log_level, i);
+        sx_config_free(&c);
+    }
+    assert_int_equal(SX_LOG_DEBUG, 3);
+    refuses(PORT "[LOG]\nlevel: loud\n", 4, "write error, warn, info, debug or trace");
 }
 
 static void bytes_of_the_file_cannot_harm_a_terminal(void **state)
@@ -329,13 +359,14 @@ static void stores_of_the_reference_are_refused_with_the_way_out(void **state)
           "no effect: write # before every db_ line");
 }
 
-static void websockets_may_only_be_off(void **state)
+static void websockets_are_not_served_whatever_the_file_says(void **state)
 {
     (void)state;
     loads_silently(PORT "websockets: off\n");
     sx_config_free(&c);
-    refuses(PORT "websockets: on\n", 3, "write off");
-    refuses(PORT "websockets: 443\n", 3, "write off");
+    warns(PORT "websockets: on\n", 3, "has no effect, SMP over WebSocket is not served: write off");
+    warns(PORT "websockets: 443\n", 3, "write off");
+    refuses(PORT "websockets:\n", 3, "the value is missing: write off");
 }
 
 #define SITE "[WEB]\nstatic_path: /srv/www\n"
@@ -349,9 +380,7 @@ static void a_site_that_lacks_something_is_said_to(void **state)
     warns(PORT SITE "https: 443\n", 5, "not served over HTTPS without cert and key");
     warns(PORT SITE "https: 443\nkey: /etc/web.key\n", 5, "without cert and key");
     warns(PORT SITE CERT, 5, "no effect without https");
-    assert_int_equal(load(PORT "[WEB]\nstatic_path: www\n"), SIMPLEX_E_ARG);
-    assert_int_equal(said.errors, 1);
-    assert_non_null(strstr(said.text[0], "a path that starts with /"));
+    warns(PORT "[WEB]\nstatic_path: www\n", 4, "write a path that starts with /");
     loads_silently(PORT SITE "http: 80\nhttps: 443\n" CERT);
     assert_true(sx_config_has_https(&c));
     sx_config_free(&c);
@@ -379,6 +408,102 @@ static void names_are_warned_about_when_they_are_on(void **state)
     sx_config_free(&c);
     warns(PORT "[NAMES]\nenable: on\n", 4, "names are not resolved");
     refuses(PORT "[NAMES]\nenable: maybe\n", 4, "on or off");
+}
+
+/* ---- what the reference starts with ---- */
+
+static void information_is_shown_as_it_was_written(void **state)
+{
+    (void)state;
+    loads(PORT "[INFORMATION]\nsource_code: git.example.org/smp\nusage_conditions: be kind\n"
+               "admin_email: admin at example.org\ncomplaints_email: none\n");
+    assert_int_equal(said.warnings, 4);
+    assert_int_equal(said.line[0], 4);
+    assert_non_null(strstr(said.text[0], "\"git.example.org/smp\" may be of no use: write an "
+                                         "address"));
+    assert_string_equal(c.info.source_code, "git.example.org/smp");
+    assert_string_equal(c.info.usage_conditions, "be kind");
+    assert_string_equal(c.info.admin_email, "admin at example.org");
+    assert_string_equal(c.info.complaints_email, "none");
+    sx_config_free(&c);
+}
+
+/* A line of the template of one of its releases has lost its #. */
+static void lines_of_no_use_have_no_effect(void **state)
+{
+    (void)state;
+    loads(PORT "[STORE_LOG]\nenable: on\n# Message storage mode: `memory` or `journal`.\n"
+               "This option is deprecated and will be removed, do NOT use `journal` here if "
+               "`store_queues` is memory.\nstore_messages: memory\n");
+    assert_int_equal(said.warnings, 1);
+    assert_int_equal(said.line[0], 6);
+    assert_int_equal(c.store.store_messages, SX_MESSAGES_MEMORY);
+    sx_config_free(&c);
+    warns("port: 1\n" PORT, 1, "above the first section has no effect: write [STORE_LOG]");
+    warns("[TRANSPORT] ports\nport: 5223\n", 1, "what stands behind ] has no effect");
+    loads_silently("[TRANSPORT] # ports\nport: 5223\n");
+    sx_config_free(&c);
+}
+
+static void of_two_sections_the_last_one_counts(void **state)
+{
+    (void)state;
+    loads("[INFORMATION]\nsource_code: https://a.org\nserver_country: SE\n" PORT
+          "[INFORMATION]\nserver_country: Sweden\noperator: O\n");
+    assert_int_equal(said.warnings, 3); /* the section, the country, without source_code */
+    assert_null(c.info.source_code);
+    assert_null(c.info.server_country);
+    assert_string_equal(c.info.operator_name, "O");
+    sx_config_free(&c);
+}
+
+static void hosts_of_no_use_are_none(void **state)
+{
+    (void)state;
+    loads(PORT "host: smp.example.org:5223\n");
+    assert_int_equal(said.warnings, 1);
+    assert_non_null(strstr(said.text[0], "without port"));
+    assert_null(c.transport.host);
+    sx_config_free(&c);
+}
+
+static void what_the_reference_does_not_look_at_cannot_stop_the_start(void **state)
+{
+    static const struct {
+        const char *text, *gate;
+    } rows[] = {
+        { "[INFORMATION]\nserver_country: Sweden\nhosting_type: cloud\nadmin_simplex: me\n",
+          "source_code: https://example.org\n" },
+        { "[INACTIVE_CLIENTS]\nttl: 6h\ncheck_interval:\n", "disconnect: on\n" },
+        { "[NAMES]\nresolver_timeout_ms: x\nresolver_concurrency: -1\n", "enable: on\n" },
+    };
+    char text[400];
+
+    (void)state;
+    for (size_t i = 0; i < SX_COUNT(rows); i++) {
+        snprintf(text, sizeof text, PORT "%s", rows[i].text);
+        loads(text);
+        assert_true(said.warnings >= 2);
+        sx_config_free(&c);
+        snprintf(text, sizeof text, PORT "%s%s", rows[i].text, rows[i].gate);
+        assert_int_equal(load(text), SIMPLEX_E_ARG);
+        assert_true(said.errors >= 2);
+    }
+}
+
+/* The reference would connect without a proxy, and show its address. */
+static void a_proxy_that_is_needed_is_the_usual_one(void **state)
+{
+    (void)state;
+    loads(PORT "[PROXY]\nsocks_mode: always\n");
+    assert_int_equal(said.warnings, 1);
+    assert_int_equal(said.line[0], 4);
+    assert_non_null(strstr(said.text[0], "always needs a proxy, 127.0.0.1:9050 is taken"));
+    assert_string_equal(c.proxy.socks_proxy.host, "127.0.0.1");
+    assert_int_equal(c.proxy.socks_proxy.port, 9050);
+    sx_config_free(&c);
+    warns(PORT "[PROXY]\nsocks_proxy:\nsocks_mode: always\n", 4,
+          "the value is missing, 127.0.0.1:9050 is taken");
 }
 
 /* ---- settings that depend on each other ---- */
@@ -423,9 +548,8 @@ static void settings_that_do_not_fit_are_reported(void **state)
             "clients are served on this port");
     refuses(PORT "prometheus_port: 5223\n", 3, "this port has another use");
     warns(PORT "control_port: 5224\n", 3, "nobody can log in");
-    refuses(PORT "[AUTH]\ncontrol_port_user_password: x\ncontrol_port_admin_password: x\n", 4,
-            "write another one");
-    refuses(PORT "[PROXY]\nsocks_mode: always\n", 4, "always needs a proxy");
+    warns(PORT "[AUTH]\ncontrol_port_user_password: x\ncontrol_port_admin_password: x\n", 4,
+          "write another one");
     warns(PORT "[PROXY]\nhost_mode: onion\n", 4, "onion hosts are not reached");
     warns(PORT "[INFORMATION]\noperator: me\nhosting_type: owned\n", 4, "without source_code");
     loads_silently(PORT "[INFORMATION]\nhosting_type: virtual\n");
@@ -644,6 +768,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_ini_of_3_4_is_read_without_a_word),
         cmocka_unit_test(an_ini_of_6_is_read_without_a_word),
+        cmocka_unit_test(hosts_and_countries_are_kept_in_one_form),
         cmocka_unit_test(values_when_absent_are_those_of_the_reference),
         cmocka_unit_test(faults_are_reported_with_line_and_remedy),
         cmocka_unit_test(no_password_is_shown),
@@ -651,12 +776,19 @@ int main(void)
         cmocka_unit_test(a_file_of_faults_is_refused_after_a_hundred),
         cmocka_unit_test(unknown_names_are_warned_about_with_the_nearest_one),
         cmocka_unit_test(what_stands_twice_is_reported),
+        cmocka_unit_test(takes_every_log_level),
         cmocka_unit_test(bytes_of_the_file_cannot_harm_a_terminal),
         cmocka_unit_test(stores_of_the_reference_are_refused_with_the_way_out),
-        cmocka_unit_test(websockets_may_only_be_off),
+        cmocka_unit_test(websockets_are_not_served_whatever_the_file_says),
         cmocka_unit_test(a_site_that_lacks_something_is_said_to),
         cmocka_unit_test(ports_of_the_site_have_no_other_use),
         cmocka_unit_test(names_are_warned_about_when_they_are_on),
+        cmocka_unit_test(information_is_shown_as_it_was_written),
+        cmocka_unit_test(lines_of_no_use_have_no_effect),
+        cmocka_unit_test(of_two_sections_the_last_one_counts),
+        cmocka_unit_test(hosts_of_no_use_are_none),
+        cmocka_unit_test(what_the_reference_does_not_look_at_cannot_stop_the_start),
+        cmocka_unit_test(a_proxy_that_is_needed_is_the_usual_one),
         cmocka_unit_test(messages_are_on_disk_when_everything_else_is_kept),
         cmocka_unit_test(settings_that_do_not_fit_are_reported),
         cmocka_unit_test(changes_are_told_with_what_needs_a_restart),

@@ -12,7 +12,7 @@ static struct sx_config c;
 
 /* By type; keys with a range or words are tested with their own, below. */
 static const struct {
-    const char *good[LIST_MAX], *bad[LIST_MAX];
+    const char *good[LIST_MAX], *bad[LIST_MAX], *doubtful[LIST_MAX];
 } by_type[] = {
     [SX_KEY_BOOL] = { { "on", "off" }, { "", "On", "OFF", "yes", "true", "1", "on off", "onn" } },
     [SX_KEY_PORT] = { { "1", "443", "65535", "00443" },
@@ -21,30 +21,36 @@ static const struct {
                        { "", ",", "0", "5223;443", "443,443", "5223,x", "65536",
                          "1,2,3,4,5,6,7,8,9" } },
     [SX_KEY_DOMAINS] = { { "", "example.org", "a.org b.org", "a.org,b.org", "127.0.0.1" },
+                         { 0 },
                          { ".example.org", "a..b", "a_b.org/", "a.org b@c.org" } },
     [SX_KEY_PROXY] = { { "127.0.0.1:9050", "localhost:9050", "127.0.0.1", ":9150", "@", "@:9050",
                          "[::1]:9050", "::1", "user:password@127.0.0.1:9050", "u:@127.0.0.1" },
-                       { "", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:x", "a b:1",
+                       { "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:x", "a b:1",
                          "user@127.0.0.1:9050", ":p@127.0.0.1:9050", "u:p@h:1@2",
-                         "host:", "http://127.0.0.1:9050" } },
+                         "host:", "http://127.0.0.1:9050" },
+                       { "" } },
     [SX_KEY_PASSWORD] = { { "a",
                             "6lqQK5_6sCxQ9uIVJYgUlqeLBW5kALaPYHXZv4HwkB0=", "!\"#$%&'()*+,-." },
                           { "", "a b", "a@b", "a:b", "a/b", "\t" } },
     [SX_KEY_TEXT] = { { "", "a", "A name, with: everything" }, { 0 } },
-    [SX_KEY_PATH] = { { "", "/", "/var/opt/simplex/www" }, { "www", "./www", "~/www" } },
+    [SX_KEY_PATH] = { { "", "/", "/var/opt/simplex/www" }, { 0 }, { "www", "./www", "~/www" } },
     [SX_KEY_URL] = { { "", "https://a.org", "http://a.org/x?y=z" },
+                     { 0 },
                      { "a.org", "ftp://a.org", "https://", "https://a.org b", "HTTPS://a.org" } },
-    [SX_KEY_COUNTRY] = { { "", "SE", "GB" }, { "se", "S", "SWE", "S1", "Sweden" } },
+    [SX_KEY_COUNTRY] = { { "", "SE", "gb" }, { "S", "SWE", "S1", "Sweden" } },
     [SX_KEY_CONTACT] = { { "", "simplex:/contact#abc", "https://smp.example.org/a#abc" },
                          { "me", "simplex:", "http://a.org", "https://a.org b" } },
     [SX_KEY_EMAIL] = { { "", "me@example.org" },
+                       { 0 },
                        { "me", "@example.org", "me@", "a@b@c", "me @example.org" } },
     [SX_KEY_HOSTS] = { { "", "<hostnames>", "smp.example.org", "1.2.3.4", "::1", "[::1]",
-                         "a.org,b.org" },
-                       { "a.org:5223", "a b", "https://a.org", "a.org,", "<hosts>",
-                         "1.org,2.org,3.org,4.org,5.org,6.org,7.org,8.org,9.org" } },
+                         "a.org,b.org", "a.org, ::1 ,\tb.org" },
+                       { 0 },
+                       { "a.org:5223", "a b", "https://a.org", "a.org,", "a.org, ", "a b.org",
+                         "<hosts>", "1.org,2.org,3.org,4.org,5.org,6.org,7.org,8.org,9.org" } },
     [SX_KEY_ADDRESS] = { { "", "0.0.0.0", "::", "127.0.0.1", "[::1]" },
                          { "localhost", "1.2.3", "1.2.3.256", "eth0", "127.0.0.1:5223" } },
+    [SX_KEY_OFF] = { { "off" }, { "" }, { "on", "443", "80,8080" } },
 };
 
 static const char *const no_number[] = { "",    "x",  "1x", "0x1", "1e3", "+1",
@@ -63,12 +69,26 @@ static const char *const no_seconds[] = { "",
                                           "1.5.5",
                                           "99999999999999999999" };
 
-static void accepts(const struct sx_key *k, const char *value)
+static void reads(const struct sx_key *k, const char *value, bool in_doubt)
 {
     void *field = k->offset == SX_KEY_NO_FIELD ? NULL : sx_key_field(k, &c);
 
     if (sx_key_read(k, sx_str(value), field) != SIMPLEX_OK)
         fail_msg("[%s] %s: \"%s\" is refused", k->section, k->key, value);
+    if (sx_key_in_doubt(k, sx_str(value)) != in_doubt)
+        fail_msg("[%s] %s: \"%s\" is %sin doubt", k->section, k->key, value,
+                 in_doubt ? "not " : "");
+}
+
+static void accepts(const struct sx_key *k, const char *value)
+{
+    reads(k, value, false);
+}
+
+/* As the reference starts with it. */
+static void doubts(const struct sx_key *k, const char *value)
+{
+    reads(k, value, true);
 }
 
 static void refuses(const struct sx_key *k, const char *value)
@@ -128,6 +148,8 @@ static void each_key_takes_good_values_and_refuses_bad_ones(void **state)
             accepts(k, by_type[k->type].good[n]);
         for (size_t n = 0; by_type[k->type].bad[n] != NULL; n++)
             refuses(k, by_type[k->type].bad[n]);
+        for (size_t n = 0; by_type[k->type].doubtful[n] != NULL; n++)
+            doubts(k, by_type[k->type].doubtful[n]);
     }
     sx_config_free(&c);
 }
@@ -217,6 +239,11 @@ static void the_proxy_has_defaults_and_credentials_as_in_the_reference(void **st
     expect_proxy("@", "127.0.0.1", 9050, NULL, NULL, true);
     expect_proxy("u:p@[::1]", "::1", 9050, "u", "p", false);
     expect_proxy("u:p:q@h:2", "h", 2, "u", "p:q", false);
+    doubts(key("PROXY", "socks_proxy"), "");
+    assert_string_equal(c.proxy.socks_proxy.host, "127.0.0.1");
+    assert_int_equal(c.proxy.socks_proxy.port, 9050);
+    assert_false(c.proxy.socks_proxy.no_auth);
+    assert_null(c.proxy.socks_proxy.user);
     sx_config_free(&c);
 }
 
@@ -232,8 +259,11 @@ static void lists_have_their_ends(void **state)
     accepts(k, text);
     assert_int_equal(c.proxy.own_server_domains.count, SX_CONFIG_DOMAINS_MAX);
     snprintf(text + strlen(text), sizeof text - strlen(text), "more.org");
-    refuses(k, text);
+    doubts(k, text);
     assert_int_equal(c.proxy.own_server_domains.count, SX_CONFIG_DOMAINS_MAX);
+    doubts(k, "a.org .b.org, C.org");
+    assert_int_equal(c.proxy.own_server_domains.count, 2);
+    assert_string_equal(c.proxy.own_server_domains.name[1], "c.org");
     accepts(k, "");
     assert_int_equal(c.proxy.own_server_domains.count, 0);
     sx_config_free(&c);

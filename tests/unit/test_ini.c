@@ -30,12 +30,18 @@ static void expect_section(unsigned line, const char *section)
     vec_assert_eq(item.section, sx_str(section), "section");
 }
 
-static void expect_bad(unsigned line, const char *part)
+static void expect_problem(enum sx_ini_kind kind, unsigned line, const char *part)
 {
     sx_ini_next(&ini, &item);
-    assert_int_equal(item.kind, SX_INI_BAD);
+    assert_int_equal(item.kind, kind);
     assert_int_equal(item.line, line);
+    assert_non_null(item.problem);
     assert_non_null(strstr(item.problem, part));
+}
+
+static void expect_bad(unsigned line, const char *part)
+{
+    expect_problem(SX_INI_BAD, line, part);
 }
 
 static void expect_end(void)
@@ -84,18 +90,33 @@ static void a_value_above_the_first_section_has_none(void **state)
 static void bad_lines_are_named_and_the_next_ones_read(void **state)
 {
     (void)state;
-    start("[A\nno setting\n: v\n[]\n[A]]\n[A] x\n[\na\x01z: v\nesc: \x1b[2J\n[B]\nk: v");
+    start("[A\n: v\n[]\n[[A]\n[\na\x01z: v\nesc: \x1b[2J\n[B]\nk: v");
     expect_bad(1, "]");
     expect_bad(2, "key: value");
-    expect_bad(3, "key: value");
+    expect_bad(3, "name");
     expect_bad(4, "name");
-    expect_bad(5, "name");
-    expect_bad(6, "]");
-    expect_bad(7, "]");
-    expect_bad(8, "control character");
-    expect_bad(9, "control character");
-    expect_section(10, "B");
-    next_is(11, "B", "k", "v");
+    expect_bad(5, "]");
+    expect_bad(6, "control character");
+    expect_bad(7, "control character");
+    expect_section(8, "B");
+    next_is(9, "B", "k", "v");
+    expect_end();
+}
+
+static void text_that_is_no_setting_is_told_from_what_is_bad(void **state)
+{
+    (void)state;
+    start("[A] # comment\n[B] ; comment\nThis option is deprecated.\nk: v\n[C] junk\nk: w\n[D]]");
+    expect_section(1, "A");
+    assert_null(item.problem);
+    expect_section(2, "B");
+    assert_null(item.problem);
+    expect_problem(SX_INI_JUNK, 3, "key: value");
+    next_is(4, "B", "k", "v");
+    expect_problem(SX_INI_SECTION, 5, "behind ]");
+    next_is(6, "C", "k", "w");
+    expect_problem(SX_INI_SECTION, 7, "behind ]");
+    vec_assert_eq(item.section, sx_str("D"), "section");
     expect_end();
 }
 
@@ -151,6 +172,7 @@ int main(void)
         cmocka_unit_test(crlf_and_a_byte_order_mark_make_no_difference),
         cmocka_unit_test(a_value_above_the_first_section_has_none),
         cmocka_unit_test(bad_lines_are_named_and_the_next_ones_read),
+        cmocka_unit_test(text_that_is_no_setting_is_told_from_what_is_bad),
         cmocka_unit_test(nul_is_refused_wherever_it_stands),
         cmocka_unit_test(a_line_may_have_4096_bytes_and_no_more),
         cmocka_unit_test(nothing_and_blank_lines_are_the_end),

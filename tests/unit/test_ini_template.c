@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The smp-server.ini that init writes. */
-#include "support/vec.h"
+#include "support/information.h"
 #include "support/reports.h"
+#include "support/vec.h"
 
 #include "config_keys.h"
 #include "ini.h"
@@ -86,14 +87,7 @@ static void every_option_comes_back(void **state)
     assert_int_equal(c.transport.control_port, 5555);
     assert_int_equal(c.proxy.socks_proxy.port, 9150);
     assert_int_equal(c.proxy.own_server_domains.count, 2);
-    assert_string_equal(c.info.source_code, "https://example.org/source");
-    assert_string_equal(c.info.server_country, "SE");
-    assert_string_equal(c.info.operator_name, "Example");
-    assert_string_equal(c.info.operator_country, "GB");
-    assert_string_equal(c.info.website, "https://example.org");
-    assert_string_equal(c.info.hosting, "Provider");
-    assert_string_equal(c.info.hosting_country, "NL");
-    assert_string_equal(c.info.hosting_type, "colocation");
+    assert_information(&c, &all);
     assert_string_equal(c.web.static_path, "/srv/www");
     assert_int_equal(c.web.https, 443);
     assert_string_equal(c.web.cert, "/etc/web.crt");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The journal on a disk that is full or fails, and after a power loss. */
+#define _GNU_SOURCE /* O_PATH */
 #include "journal_util.h"
 
 #include <errno.h>
@@ -92,6 +93,7 @@ static void recovers_from_writes_that_fail(void **state)
     assert_int_equal(sx_journal_recover(t->j), SIMPLEX_E_DB_FULL);
     assert_int_equal(sx_journal_sync(t->j), SIMPLEX_E_DB_FULL);
     jt_forget(t, m[6]);
+    jt_let_go(t);
     limit_files(RLIM_INFINITY);
     assert_int_equal(sx_journal_recover(t->j), SIMPLEX_OK);
     assert_int_equal(sx_journal_recover(t->j), SIMPLEX_OK); /* there is nothing to do */
@@ -147,6 +149,7 @@ static struct disk {
     size_t len[FILES];
     size_t count;
     int fail_in; /* the sync that fails; negative: none */
+    int error;
 } disk;
 
 static uint32_t rng_state;
@@ -171,7 +174,7 @@ static int disk_sync(int fd)
     struct stat st;
 
     if (disk.fail_in == 0) {
-        errno = EIO;
+        errno = disk.error;
         disk.fail_in = -1;
         return -1;
     }
@@ -199,6 +202,7 @@ static void disk_reset(void)
         disk.content[disk.count] = NULL;
     }
     disk.fail_in = -1;
+    disk.error = EIO;
 }
 
 /* Of what was not synced each sector reached the disk or did not. */
@@ -347,6 +351,114 @@ static void keeps_what_was_synced_when_the_power_goes(void **state)
     assert_true(crashes > 100 && failures > 50);
 }
 
+/* The same folder once more, as after a kill: the one that has it now just does not go on. */
+static struct jt *killed_and_started(const struct jt *t)
+{
+    struct jt *next = jt_new();
+    char path[80];
+
+    assert_int_equal(rmdir(next->dir), 0);
+    memcpy(next->dir, t->dir, sizeof next->dir);
+    (void)snprintf(path, sizeof path, "%s/lock", t->dir);
+    assert_int_equal(unlink(path), 0);
+    next->cfg.sync_fd = disk_sync;
+    jt_open(next);
+    return next;
+}
+
+/* No operator is to look for a database. */
+static void a_disk_that_fails_is_named_in_the_log(void **state)
+{
+    struct jt *t = jt_new();
+
+    (void)state;
+    disk_reset();
+    t->cfg.sync_fd = disk_sync;
+    jt_open(t);
+    struct sx_msg *m = jt_add(t, 1, 1000);
+    disk.fail_in = 0;
+    disk.error = EIO;
+    assert_int_equal(sx_journal_sync(t->j), SIMPLEX_E_DB_IO);
+    assert_int_equal(t->warnings, 1);
+    assert_non_null(strstr(t->warned, "a file cannot be opened, read or written"));
+    assert_non_null(strstr(t->warned, "check its disk"));
+    assert_null(strstr(t->warned, "database"));
+    recover(t);
+    sx_msg_unref(m);
+    jt_free(t);
+    disk_reset();
+}
+
+/* What a killed process has written and not synced is there for the next one, which delivers it and
+ * begins a segment behind it: from then on it must not go any more. */
+static void what_a_start_has_found_outlives_a_loss_of_power(void **state)
+{
+    struct jt *t = jt_new();
+
+    (void)state;
+    disk_reset();
+    t->cfg.sync_fd = disk_sync;
+    jt_open(t);
+    for (n_entries = 0; n_entries < 10; n_entries++)
+        entries[n_entries] = (struct entry){ .m = jt_add(t, 1, 1000) };
+    assert_int_equal(sx_journal_flush(t->j), SIMPLEX_OK);
+    struct jt *next = killed_and_started(t);
+    assert_int_equal(next->count, n_entries);
+    all_durable();
+    for (rng_state = 1; rng_state < 20; rng_state++)
+        check_crash(next);
+    jt_close(next);
+    free(next);
+    while (n_entries > 0)
+        sx_msg_unref(entries[--n_entries].m);
+    jt_free(t);
+    disk_reset();
+}
+
+/* Files can be unlinked by such a descriptor, but it cannot be synced. */
+static void let_folder_fail(struct sx_journal *j, int *aside)
+{
+    int path_only = openat(j->dir_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    assert_true(path_only >= 0);
+    *aside = j->dir_fd;
+    j->dir_fd = path_only;
+}
+
+static void let_folder_work(struct sx_journal *j, int aside)
+{
+    assert_int_equal(close(j->dir_fd), 0);
+    j->dir_fd = aside;
+}
+
+/* A start on a full disk syncs later what it has found: not what has gone meanwhile. */
+static void recovers_when_all_that_was_found_is_gone(void **state)
+{
+    struct jt *t = jt_new();
+    int aside;
+
+    (void)state;
+    jt_open(t);
+    struct sx_msg *m = jt_add(t, 1, 1000);
+    assert_int_equal(sx_journal_flush(t->j), SIMPLEX_OK);
+    jt_del(t, m);
+    assert_int_equal(sx_journal_flush(t->j), SIMPLEX_OK);
+    disk_reset();
+    disk.fail_in = 0;
+    disk.error = ENOSPC;
+    struct jt *next = killed_and_started(t);
+    assert_int_equal(jt_segments(next), 1);
+    let_folder_fail(next->j, &aside);
+    assert_false(sx_journal_tidy(next->j));
+    let_folder_work(next->j, aside);
+    assert_int_equal(jt_segments(next), 0);
+    recover(next);
+    jt_close(next);
+    free(next);
+    jt_free(t);
+    disk_reset();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +466,9 @@ int main(void)
         cmocka_unit_test(recovers_from_writes_that_fail),
         cmocka_unit_test(starts_on_a_full_disk),
         cmocka_unit_test(keeps_what_was_synced_when_the_power_goes),
+        cmocka_unit_test(a_disk_that_fails_is_named_in_the_log),
+        cmocka_unit_test(what_a_start_has_found_outlives_a_loss_of_power),
+        cmocka_unit_test(recovers_when_all_that_was_found_is_gone),
     };
 
     (void)signal(SIGXFSZ, SIG_IGN);

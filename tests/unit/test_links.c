@@ -579,13 +579,6 @@ static void faults_have_texts(void **state)
     assert_string_equal(sx_link_fault_text((enum sx_link_fault)99), "?");
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    vec_free_all();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -611,5 +604,5 @@ int main(void)
 
     if (sx_crypto_init() != SIMPLEX_OK)
         return 1;
-    return cmocka_run_group_tests(tests, NULL, teardown);
+    return cmocka_run_group_tests(tests, NULL, vec_teardown);
 }

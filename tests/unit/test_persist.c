@@ -2,11 +2,14 @@
 /* The queue store with a state directory: what cannot be recorded does not happen. */
 #include "support/vec.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "journal_internal.h"
 #include "persist.h"
 #include "services.h"
 #include "store_index.h"
@@ -32,19 +35,23 @@ static int tear_down(void **state)
     return 0;
 }
 
-static simplex_rc open_state(enum sx_keep_messages messages, struct sx_store **out)
+static simplex_rc open_as(const struct sx_persist_cfg *cfg, struct sx_store **out)
 {
     struct sx_qstore_cfg store = { .quota = 4 };
-    struct sx_persist_cfg cfg = { .dir = dir, .messages = messages };
     struct sx_errtext err = { NULL, 0 };
 
     simplex_rc rc = sx_qstore_open(&store, out);
     if (rc != SIMPLEX_OK)
         return rc;
-    rc = sx_persist_open(&cfg, *out, &err);
+    rc = sx_persist_open(cfg, *out, &err);
     if (rc != SIMPLEX_OK)
         sx_qstore_close(*out);
     return rc;
+}
+
+static simplex_rc open_state(enum sx_keep_messages messages, struct sx_store **out)
+{
+    return open_as(&(struct sx_persist_cfg){ .dir = dir, .messages = messages }, out);
 }
 
 static struct sx_store *open_store(void)
@@ -72,7 +79,7 @@ static void wait_durable(struct sx_store *st)
 
     assert_true(stamp > 0);
     sx_persist_request(st);
-    for (int i = 0; i < 5000 && sx_persist_state(st, stamp) == SX_COMMIT_WAIT; i++)
+    for (int i = 0; i < 60000 && sx_persist_state(st, stamp) == SX_COMMIT_WAIT; i++)
         usleep(1000);
     assert_int_equal(sx_persist_state(st, stamp), SX_COMMIT_DURABLE);
 }
@@ -348,6 +355,48 @@ static void leaving_the_journal_keeps_what_the_file_has(void **state)
     sx_qstore_close(st);
 }
 
+static void rename_in_dir(const char *from, const char *to)
+{
+    char a[128], b[128];
+
+    (void)snprintf(a, sizeof(a), "%s/%s", dir, from);
+    (void)snprintf(b, sizeof(b), "%s/%s", dir, to);
+    assert_int_equal(rename(a, b), 0);
+}
+
+/* As when a backup was restored in part: each message would be one of a queue that is gone. */
+static void a_missing_log_of_queues_does_not_cost_the_messages(void **state)
+{
+    static const enum sx_keep_messages kept[] = { SX_KEEP_DISK, SX_KEEP_MEMORY };
+    char text[512] = "";
+    struct sx_errtext err = { text, sizeof(text) };
+    uint8_t rid[SX_ID_LEN];
+    struct sx_store *st;
+
+    (void)state;
+    leave_journal_and_file(rid);
+    rename_in_dir("smp-server-store.log", "moved");
+    for (size_t i = 0; i < SX_COUNT(kept); i++) { /* nor is one made that hides it the next time */
+        struct sx_persist_cfg cfg = { .dir = dir, .messages = kept[i] };
+        assert_int_equal(sx_qstore_open(&(struct sx_qstore_cfg){ .quota = 4 }, &st), SIMPLEX_OK);
+        assert_int_equal(sx_persist_open(&cfg, st, &err), SIMPLEX_E_DB_DAMAGED);
+        sx_qstore_close(st);
+        assert_non_null(strstr(text, "/smp-server-store.log is missing"));
+        assert_non_null(strstr(text, "/smp-server-journal there may be messages"));
+    }
+    rename_in_dir("smp-server-journal", "elsewhere");
+    assert_int_equal(open_state(SX_KEEP_DISK, &st), SIMPLEX_E_DB_DAMAGED); /* the other file */
+    rename_in_dir("elsewhere", "smp-server-journal");
+    rename_in_dir("moved", "smp-server-store.log.start"); /* as an interrupted start leaves it */
+    st = open_store();
+    assert_both(st, rid);
+    sx_qstore_close(st);
+    rename_in_dir("smp-server-store.log", "moved");
+    struct sx_persist_cfg without = { .dir = dir, .messages = SX_KEEP_DISK, .skip_damage = true };
+    assert_int_equal(open_as(&without, &st), SIMPLEX_OK);
+    sx_qstore_close(st);
+}
+
 static void without_restoring_messages_what_is_kept_stays_as_it_is(void **state)
 {
     uint8_t rid[SX_ID_LEN];
@@ -410,6 +459,122 @@ static void a_start_that_fails_leaves_the_messages_where_the_next_one_finds_them
     sx_qstore_close(st);
 }
 
+/* No file of ours can be longer than this. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit r;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &r), 0);
+    r.rlim_cur = bytes < r.rlim_max ? bytes : r.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &r), 0);
+}
+
+/* A start that ended after it had written messages to the journal and before it retired their
+ * file. */
+static void interrupt_the_import(uint8_t rid[SX_ID_LEN])
+{
+    char in_the_way[128];
+    struct sx_store *st;
+
+    leave_journal_and_file(rid);
+    (void)snprintf(in_the_way, sizeof(in_the_way), "%s/smp-server-messages.log.bak", dir);
+    assert_int_equal(mkdir(in_the_way, 0700), 0);
+    assert_int_equal(open_state(SX_KEEP_DISK, &st), SIMPLEX_E_SYSTEM);
+    assert_int_equal(rmdir(in_the_way), 0);
+    assert_int_equal(lines_of("smp-server-messages.log"), 1);
+}
+
+/* Whether that start has synced the journal nobody knows: with a disk that cannot do it now, the
+ * file is all there is for sure. */
+static void a_file_is_not_retired_when_the_journal_that_has_it_cannot_be_written(void **state)
+{
+    uint8_t rid[SX_ID_LEN];
+    struct sx_store *st;
+
+    (void)state;
+    interrupt_the_import(rid);
+    limit_files(SX_JOURNAL_SEGMENT - 1); /* as on a full disk, there is no room for a segment */
+    simplex_rc rc = open_state(SX_KEEP_DISK, &st);
+    limit_files(RLIM_INFINITY);
+    assert_int_equal(rc, SIMPLEX_E_DB_FULL);
+    assert_int_equal(lines_of("smp-server-messages.log"), 1);
+    st = open_store(); /* there is room again */
+    assert_both(st, rid);
+    sx_qstore_close(st);
+    assert_int_equal(lines_of("smp-server-messages.log"), 0);
+    assert_int_equal(lines_of("smp-server-messages.log.bak"), 1);
+    st = open_store(); /* without the file */
+    assert_both(st, rid);
+    sx_qstore_close(st);
+}
+
+/* An export by `messages export` or `start --maintenance`, killed at any moment. */
+static void messages_on_their_way_to_the_file_are_in_it_all_the_time(void **state)
+{
+    const struct sx_persist_cfg cfg = { .dir = dir, .messages = SX_KEEP_MEMORY, .offline = true };
+    uint8_t rid[SX_ID_LEN];
+    struct sx_store *st;
+
+    (void)state;
+    leave_journal_and_file(rid);
+    for (int i = 0; i < 2; i++) { /* from the journal and the file, then from the file alone */
+        assert_int_equal(open_as(&cfg, &st), SIMPLEX_OK);
+        assert_int_equal(lines_of("smp-server-messages.log"), 2);
+        assert_both(st, rid);
+        sx_qstore_close(st);
+        assert_int_equal(lines_of("smp-server-messages.log"), 2);
+    }
+    st = open_store();
+    assert_both(st, rid);
+    sx_qstore_close(st);
+}
+
+/* One queue with so many messages of this size, in the file of messages. */
+static void save_messages(uint8_t rid[SX_ID_LEN], unsigned n, size_t size)
+{
+    static uint8_t body[SX_BODY_MAX];
+    struct sx_store *st;
+    struct sx_queue *q;
+
+    assert_int_equal(open_state(SX_KEEP_MEMORY, &st), SIMPLEX_OK);
+    assert_int_equal(create(st, &q), SX_ERR_NONE);
+    memcpy(rid, q->rcv.id, SX_ID_LEN);
+    sx_queue_lock(st, q);
+    for (unsigned i = 0; i < n; i++) {
+        struct sx_msg *m = sx_msg_new(sx_bytes(body, size), 1000);
+        assert_non_null(m);
+        sx_random(m->id, sizeof(m->id));
+        sx_queue_restore(st, q, m);
+    }
+    sx_queue_unlock(st, q);
+    sx_queue_unref(q);
+    sx_qstore_close(st);
+    assert_int_equal(lines_of("smp-server-messages.log"), n);
+}
+
+/* Files of the journal are made ahead, but only so many. */
+static void a_file_may_hold_more_messages_than_the_journal_makes_room_for_at_once(void **state)
+{
+    const struct sx_persist_cfg cfg = { .dir = dir,
+                                        .messages = SX_KEEP_DISK,
+                                        .journal_segment = SX_SEGMENT_MIN };
+    const unsigned n = 350; /* 5 MB; 65 segments have 4 MB */
+    uint8_t rid[SX_ID_LEN];
+    struct sx_store *st;
+
+    (void)state;
+    save_messages(rid, n, 15000);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(open_as(&cfg, &st), SIMPLEX_OK);
+        struct sx_queue *q = sx_qstore_find(st, SX_BY_RCV, sx_bytes(rid, SX_ID_LEN));
+        assert_non_null(q);
+        assert_int_equal(q->count, n);
+        sx_queue_unref(q);
+        sx_qstore_close(st);
+    }
+    assert_int_equal(lines_of("smp-server-messages.log"), 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -419,10 +584,15 @@ int main(void)
         T(what_cannot_be_recorded_does_not_happen),
         T(opening_survives_each_failed_malloc),
         T(leaving_the_journal_keeps_what_the_file_has),
+        T(a_missing_log_of_queues_does_not_cost_the_messages),
         T(without_restoring_messages_what_is_kept_stays_as_it_is),
         T(a_directory_that_cannot_be_made_is_named),
         T(a_start_that_fails_leaves_the_messages_where_the_next_one_finds_them),
+        T(a_file_is_not_retired_when_the_journal_that_has_it_cannot_be_written),
+        T(messages_on_their_way_to_the_file_are_in_it_all_the_time),
+        T(a_file_may_hold_more_messages_than_the_journal_makes_room_for_at_once),
     };
 
+    (void)signal(SIGXFSZ, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -322,17 +322,10 @@ static void every_call_survives_each_failed_malloc(void **state)
     assert_true(nth > 5);
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    vec_free_all();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(applications_talk_and_store_their_state, teardown),
+        cmocka_unit_test_teardown(applications_talk_and_store_their_state, vec_teardown),
         cmocka_unit_test(pq_flag_of_a_message_starts_pq),
         cmocka_unit_test(short_buffers_change_nothing),
         cmocka_unit_test(failures_are_reported_with_their_number),

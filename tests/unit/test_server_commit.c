@@ -33,8 +33,7 @@ static void close_kept(struct kept *t)
     assert_int_equal(system(command), 0);
 }
 
-/* Sends NEW; its answer is not here yet. */
-static void begin_new(struct kept *t)
+static void send_new(struct kept *t)
 {
     struct mem_queue q;
     struct mem_batch b;
@@ -44,7 +43,24 @@ static void begin_new(struct kept *t)
     mem_batch_open(&b, &t->c);
     mem_batch_add(&b, &q.rcv, sx_bytes(NULL, 0), &cmd);
     mem_batch_run(&b);
-    assert_null(mem_next(&t->c));
+}
+
+/* Whether there was a commit since then, as there is one every second without being asked for. */
+static bool committed_since(struct kept *t, uint64_t stamp)
+{
+    return sx_persist_state(t->m.srv->store, stamp) == SX_COMMIT_DURABLE;
+}
+
+/* Sends NEW; its answer is not here yet. */
+static void begin_new(struct kept *t)
+{
+    for (;;) {
+        uint64_t before = sx_persist_stamp(t->m.srv->store);
+        send_new(t);
+        if (mem_next(&t->c) == NULL)
+            return;
+        assert_true(committed_since(t, before)); /* just then: once more */
+    }
 }
 
 static void wait_durable(struct kept *t)
@@ -53,7 +69,7 @@ static void wait_durable(struct kept *t)
     uint64_t stamp = sx_persist_stamp(st);
 
     sx_persist_request(st);
-    for (int i = 0; i < 5000 && sx_persist_state(st, stamp) == SX_COMMIT_WAIT; i++)
+    for (int i = 0; i < 60000 && sx_persist_state(st, stamp) == SX_COMMIT_WAIT; i++)
         usleep(1000);
     assert_int_equal(sx_persist_state(st, stamp), SX_COMMIT_DURABLE);
 }
@@ -97,6 +113,38 @@ static void a_block_that_left_early_is_not_waited_for(void **state)
     close_kept(&t);
 }
 
+#define ANY_BLOCK 0
+
+static void expect_ids(struct kept *t, unsigned block)
+{
+    const struct mem_item *i = mem_next(&t->c);
+
+    assert_non_null(i);
+    assert_int_equal(i->rsp.tag, SX_R_IDS);
+    if (block != ANY_BLOCK)
+        assert_int_equal(i->block, block);
+}
+
+/* What is on disk leaves in one block, and does not wait for what is not. */
+static void answers_of_a_commit_share_a_block(void **state)
+{
+    struct kept t;
+
+    (void)state;
+    open_kept(&t);
+    send_new(&t);
+    send_new(&t);
+    wait_durable(&t);
+    uint64_t before = sx_persist_stamp(t.m.srv->store);
+    send_new(&t);
+    expect_ids(&t, 1);
+    expect_ids(&t, 1);
+    bool early = committed_since(&t, before);
+    wait_durable(&t);
+    expect_ids(&t, early ? ANY_BLOCK : 2);
+    close_kept(&t);
+}
+
 static atomic_int woken;
 
 static void count_wake(void *user)
@@ -133,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_waits_for_the_disk),
         cmocka_unit_test(a_block_that_left_early_is_not_waited_for),
+        cmocka_unit_test(answers_of_a_commit_share_a_block),
         cmocka_unit_test(a_hub_that_rests_is_not_woken_by_commits),
     };
 

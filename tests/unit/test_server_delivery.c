@@ -2,6 +2,8 @@
 /* Subscriptions and messages (protocol/smp.md sections 7, 11 and 14). */
 #include "support/server_mem.h"
 
+#include "peer.h"
+
 #include <stdio.h>
 
 struct three { /* the first and the last on one thread */
@@ -9,7 +11,7 @@ struct three { /* the first and the last on one thread */
     struct mem_client a, b, c;
 };
 
-static void open_cfg(struct three *t, const struct sx_srv_cfg *cfg)
+static void open_three(struct three *t, const struct sx_srv_cfg *cfg)
 {
     mem_open(&t->m, cfg);
     mem_connect(&t->m, &t->a, 0, 0);
@@ -17,9 +19,12 @@ static void open_cfg(struct three *t, const struct sx_srv_cfg *cfg)
     mem_connect(&t->m, &t->c, 0, 0);
 }
 
-static void open_three(struct three *t)
+/* With a queue of the first one. */
+static void open_queue(struct three *t, const struct sx_srv_cfg *cfg, struct mem_queue *q,
+                       bool subscribe)
 {
-    open_cfg(t, NULL);
+    open_three(t, cfg);
+    mem_new(&t->a, q, SX_MODE_MESSAGING, subscribe);
 }
 
 static void close_three(struct three *t)
@@ -35,16 +40,6 @@ static void sub_queue(struct mem_client *c, const struct mem_queue *q)
     mem_assert_tag(mem_rcv(c, q, SX_SUB), SX_R_SOK);
 }
 
-static void expect_event(struct mem_client *c, enum sx_rsp_tag tag, const struct mem_queue *q)
-{
-    const struct mem_item *i = mem_next(c);
-
-    assert_non_null(i);
-    mem_assert_tag(&i->rsp, tag);
-    assert_int_equal(i->t.corr_id.len, 0);
-    vec_assert_eq(i->t.entity_id, mem_rcv_id(q), "entity of an event");
-}
-
 /* testDuplex */
 static void carries_both_directions(void **state)
 {
@@ -52,7 +47,7 @@ static void carries_both_directions(void **state)
     struct mem_queue ab, ba;
 
     (void)state;
-    open_three(&t);
+    open_three(&t, NULL);
     mem_new(&t.a, &ba, SX_MODE_MESSAGING, true);
     mem_new(&t.b, &ab, SX_MODE_MESSAGING, true);
     mem_assert_tag(mem_skey(&t.a, &ab), SX_R_OK);
@@ -60,10 +55,8 @@ static void carries_both_directions(void **state)
     for (int i = 0; i < 3; i++) {
         mem_assert_tag(mem_send(&t.a, &ab, true, "to b"), SX_R_OK);
         mem_assert_tag(mem_send(&t.b, &ba, true, "to a"), SX_R_OK);
-        simplex_bytes id = mem_assert_msg(&ba, mem_event(&t.a), "to a");
-        mem_assert_tag(mem_ack(&t.a, &ba, id), SX_R_OK);
-        id = mem_assert_msg(&ab, mem_event(&t.b), "to b");
-        mem_assert_tag(mem_ack(&t.b, &ab, id), SX_R_OK);
+        mem_take_msg(&t.a, &ba, "to a");
+        mem_take_msg(&t.b, &ab, "to b");
     }
     close_three(&t);
 }
@@ -75,12 +68,11 @@ static void sends_the_next_message_in_the_answer_to_ack(void **state)
     simplex_bytes id;
 
     (void)state;
-    open_three(&t);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
-    mem_assert_tag(mem_send(&t.b, &q, false, "1"), SX_R_OK);
-    mem_assert_tag(mem_send(&t.b, &q, false, "2"), SX_R_OK);
-    mem_assert_tag(mem_send(&t.b, &q, false, "3"), SX_R_OK);
-    id = mem_assert_msg(&q, mem_event(&t.a), "1");
+    open_queue(&t, NULL, &q, true);
+    mem_put(&t.b, &q, "1");
+    mem_put(&t.b, &q, "2");
+    mem_put(&t.b, &q, "3");
+    id = mem_expect_msg(&t.a, &q, "1");
     mem_assert_err(mem_ack(&t.a, &q, sx_bytes("wrong id of 24 bytes len", 24)), SX_ERR_NO_MSG);
     id = mem_assert_msg(&q, mem_ack(&t.a, &q, id), "2");
     id = mem_assert_msg(&q, mem_ack(&t.a, &q, id), "3");
@@ -97,10 +89,9 @@ static void ack_without_id_repeats_the_message(void **state)
     struct mem_queue q;
 
     (void)state;
-    open_three(&t);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
-    mem_assert_tag(mem_send(&t.b, &q, false, "1"), SX_R_OK);
-    simplex_bytes id = mem_assert_msg(&q, mem_event(&t.a), "1");
+    open_queue(&t, NULL, &q, true);
+    mem_put(&t.b, &q, "1");
+    simplex_bytes id = mem_expect_msg(&t.a, &q, "1");
     simplex_bytes again = mem_assert_msg(&q, mem_ack(&t.a, &q, sx_bytes(NULL, 0)), "1");
     vec_assert_eq(again, id, "message id");
     mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
@@ -115,26 +106,22 @@ static void moves_a_subscription_to_the_connection_that_asks(void **state)
     struct mem_queue q;
 
     (void)state;
-    open_three(&t);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
-    mem_assert_tag(mem_send(&t.c, &q, false, "1"), SX_R_OK);
-    simplex_bytes one = mem_assert_msg(&q, mem_event(&t.a), "1");
+    open_queue(&t, NULL, &q, true);
+    mem_put(&t.c, &q, "1");
+    simplex_bytes one = mem_expect_msg(&t.a, &q, "1");
     sub_queue(&t.b, &q);
-    mem_assert_msg(&q, mem_event(&t.b), "1"); /* not acknowledged: delivered again */
-    mem_assert_quiet(&t.a);                   /* END waits for the flush */
-    sx_peer_flush_ends(&t.a.peer);
-    expect_event(&t.a, SX_R_END, &q);
+    mem_expect_msg(&t.b, &q, "1"); /* not acknowledged: delivered again */
+    mem_assert_quiet(&t.a);        /* END waits for the flush */
+    mem_expect_ended(&t.a, SX_R_END, mem_rcv_id(&q));
     mem_assert_err(mem_ack(&t.a, &q, one), SX_ERR_NO_MSG);
     mem_assert_tag(mem_ack(&t.b, &q, one), SX_R_OK);
-    mem_assert_tag(mem_send(&t.c, &q, false, "2"), SX_R_OK);
-    mem_assert_msg(&q, mem_event(&t.b), "2");
+    mem_put(&t.c, &q, "2");
+    mem_expect_msg(&t.b, &q, "2");
     mem_assert_quiet(&t.a);
 
     mem_assert_tag(mem_rcv(&t.a, &q, SX_DEL), SX_R_OK);
-    sx_peer_flush_ends(&t.b.peer);
-    expect_event(&t.b, SX_R_DELD, &q);
-    sx_peer_flush_ends(&t.a.peer);
-    mem_assert_quiet(&t.a);
+    mem_expect_ended(&t.b, SX_R_DELD, mem_rcv_id(&q));
+    mem_assert_not_ended(&t.a);
     close_three(&t);
 }
 
@@ -150,12 +137,10 @@ static void old_clients_get_end_for_deld(void **state)
     mem_connect(&m, &b, 1, 10);
     mem_new(&a, &q, SX_MODE_NONE, true);
     mem_assert_tag(mem_rcv(&b, &q, SX_DEL), SX_R_OK);
-    sx_peer_flush_ends(&a.peer);
-    expect_event(&a, SX_R_END, &q);
+    mem_expect_ended(&a, SX_R_END, mem_rcv_id(&q));
     mem_new(&b, &q, SX_MODE_NONE, true);
     mem_assert_tag(mem_rcv(&a, &q, SX_DEL), SX_R_OK);
-    sx_peer_flush_ends(&b.peer);
-    expect_event(&b, SX_R_DELD, &q);
+    mem_expect_ended(&b, SX_R_DELD, mem_rcv_id(&q));
     mem_disconnect(&a);
     mem_disconnect(&b);
     mem_close(&m);
@@ -167,14 +152,11 @@ static void a_client_that_subscribed_again_gets_no_end(void **state)
     struct mem_queue q;
 
     (void)state;
-    open_three(&t);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
+    open_queue(&t, NULL, &q, true);
     sub_queue(&t.b, &q);
     sub_queue(&t.a, &q);
-    sx_peer_flush_ends(&t.a.peer);
-    mem_assert_quiet(&t.a);
-    sx_peer_flush_ends(&t.b.peer);
-    expect_event(&t.b, SX_R_END, &q);
+    mem_assert_not_ended(&t.a);
+    mem_expect_ended(&t.b, SX_R_END, mem_rcv_id(&q));
     close_three(&t);
 }
 
@@ -184,12 +166,11 @@ static void subscribing_again_repeats_the_message(void **state)
     struct mem_queue q;
 
     (void)state;
-    open_three(&t);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
-    mem_assert_tag(mem_send(&t.b, &q, false, "1"), SX_R_OK);
-    mem_assert_msg(&q, mem_event(&t.a), "1");
+    open_queue(&t, NULL, &q, true);
+    mem_put(&t.b, &q, "1");
+    mem_expect_msg(&t.a, &q, "1");
     sub_queue(&t.a, &q);
-    mem_assert_msg(&q, mem_event(&t.a), "1");
+    mem_expect_msg(&t.a, &q, "1");
     mem_assert_quiet(&t.a);
     close_three(&t);
 }
@@ -201,29 +182,15 @@ static void gets_messages_without_subscription(void **state)
     struct mem_queue q;
 
     (void)state;
-    open_three(&t);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, false);
+    open_queue(&t, NULL, &q, false);
     mem_assert_tag(mem_rcv(&t.a, &q, SX_GET), SX_R_OK); /* nothing there */
-    mem_assert_tag(mem_send(&t.b, &q, false, "1"), SX_R_OK);
-    mem_assert_tag(mem_send(&t.b, &q, false, "2"), SX_R_OK);
+    mem_put(&t.b, &q, "1");
+    mem_put(&t.b, &q, "2");
     mem_assert_quiet(&t.a);
-    simplex_bytes id = mem_assert_msg(&q, mem_rcv(&t.a, &q, SX_GET), "1");
-    mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK); /* and no next message */
-    id = mem_assert_msg(&q, mem_rcv(&t.a, &q, SX_GET), "2");
-    mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
+    mem_get_msg(&t.a, &q, "1"); /* and no next message */
+    mem_get_msg(&t.a, &q, "2");
     mem_assert_tag(mem_rcv(&t.a, &q, SX_GET), SX_R_OK);
     close_three(&t);
-}
-
-/* A block that is processed before any hub runs, as by a thread that is ahead of the others. */
-static void run_ahead(struct mem_client *c, const struct sx_keypair *key, simplex_bytes entity,
-                      const struct sx_cmd *cmd)
-{
-    struct mem_batch b;
-
-    mem_batch_open(&b, c);
-    mem_batch_add(&b, key, entity, cmd);
-    sx_peer_block(&c->peer, sx_wr_bytes(&b.w));
 }
 
 /* The message is gone when the thread of the subscriber comes to deliver it. */
@@ -235,20 +202,18 @@ static void delivers_after_another_connection_took_the_message(void **state)
     struct sx_cmd get = { .tag = SX_GET }, ack = { .tag = SX_ACK };
 
     (void)state;
-    open_three(&t);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
-    run_ahead(&t.b, NULL, mem_snd_id(&q), &send);
+    open_queue(&t, NULL, &q, true);
+    mem_run_ahead(&t.b, NULL, mem_snd_id(&q), &send);
     mem_assert_tag(&mem_next(&t.b)->rsp, SX_R_OK);
-    run_ahead(&t.b, &q.rcv, mem_rcv_id(&q), &get);
+    mem_run_ahead(&t.b, &q.rcv, mem_rcv_id(&q), &get);
     ack.ack.msg_id = mem_assert_msg(&q, &mem_next(&t.b)->rsp, "1");
-    run_ahead(&t.b, &q.rcv, mem_rcv_id(&q), &ack);
+    mem_run_ahead(&t.b, &q.rcv, mem_rcv_id(&q), &ack);
     mem_assert_tag(&mem_next(&t.b)->rsp, SX_R_OK);
     mem_settle(&t.m);
     mem_assert_quiet(&t.a);
 
-    mem_assert_tag(mem_send(&t.b, &q, false, "2"), SX_R_OK);
-    simplex_bytes id = mem_assert_msg(&q, mem_event(&t.a), "2");
-    mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
+    mem_put(&t.b, &q, "2");
+    mem_take_msg(&t.a, &q, "2");
     close_three(&t);
 }
 
@@ -259,15 +224,14 @@ static void keeps_get_and_sub_apart_on_one_connection(void **state)
     struct mem_queue q;
 
     (void)state;
-    open_three(&t);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
+    open_queue(&t, NULL, &q, true);
     for (const char *text = "1\0"
                             "2\0"
                             "3\0"
                             "4\0";
          *text != 0; text += 2)
-        mem_assert_tag(mem_send(&t.c, &q, false, text), SX_R_OK);
-    simplex_bytes one = mem_assert_msg(&q, mem_event(&t.a), "1");
+        mem_put(&t.c, &q, text);
+    simplex_bytes one = mem_expect_msg(&t.a, &q, "1");
     mem_assert_cmd_err(mem_rcv(&t.a, &q, SX_GET), SX_CMD_PROHIBITED);
     vec_assert_eq(mem_assert_msg(&q, mem_rcv(&t.b, &q, SX_GET), "1"), one, "same head");
     mem_assert_cmd_err(mem_rcv(&t.b, &q, SX_SUB), SX_CMD_PROHIBITED);
@@ -291,20 +255,19 @@ static void holds_senders_back_until_the_queue_is_empty(void **state)
     struct mem_queue q;
 
     (void)state;
-    open_cfg(&t, &cfg);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
-    mem_assert_tag(mem_send(&t.b, &q, false, "1"), SX_R_OK);
-    mem_assert_tag(mem_send(&t.b, &q, false, "2"), SX_R_OK);
+    open_queue(&t, &cfg, &q, true);
+    mem_put(&t.b, &q, "1");
+    mem_put(&t.b, &q, "2");
     mem_assert_err(mem_send(&t.b, &q, false, "3"), SX_ERR_QUOTA);
     mem_assert_err(mem_send(&t.b, &q, false, "4"), SX_ERR_QUOTA);
-    simplex_bytes id = mem_assert_msg(&q, mem_event(&t.a), "1");
+    simplex_bytes id = mem_expect_msg(&t.a, &q, "1");
     id = mem_assert_msg(&q, mem_ack(&t.a, &q, id), "2");
     mem_assert_err(mem_send(&t.b, &q, false, "5"), SX_ERR_QUOTA);
     id = mem_assert_msg(&q, mem_ack(&t.a, &q, id), NULL); /* the marker */
     mem_assert_err(mem_send(&t.b, &q, false, "6"), SX_ERR_QUOTA);
     mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
-    mem_assert_tag(mem_send(&t.b, &q, false, "7"), SX_R_OK);
-    mem_assert_msg(&q, mem_event(&t.a), "7");
+    mem_put(&t.b, &q, "7");
+    mem_expect_msg(&t.a, &q, "7");
     close_three(&t);
 }
 
@@ -314,10 +277,9 @@ static void default_quota_is_128(void **state)
     struct mem_queue q;
 
     (void)state;
-    open_three(&t);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, false);
+    open_queue(&t, NULL, &q, false);
     for (int i = 0; i < 128; i++)
-        mem_assert_tag(mem_send(&t.b, &q, false, "x"), SX_R_OK);
+        mem_put(&t.b, &q, "x");
     mem_assert_err(mem_send(&t.b, &q, false, "x"), SX_ERR_QUOTA);
     assert_int_equal(sx_qstore_messages(t.m.srv->store), 129);
     close_three(&t);
@@ -332,11 +294,10 @@ static void two_senders_lose_nothing(void **state)
     char text[16];
 
     (void)state;
-    open_three(&t);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
+    open_queue(&t, NULL, &q, true);
     for (int i = 0; i < 50; i++) {
         snprintf(text, sizeof(text), "%d", i);
-        mem_assert_tag(mem_send(i % 3 == 0 ? &t.b : &t.c, &q, false, text), SX_R_OK);
+        mem_put(i % 3 == 0 ? &t.b : &t.c, &q, text);
         if (i % 2 == 0)
             continue;
         const struct sx_rsp *r = mem_event(&t.a);
@@ -357,16 +318,15 @@ static void expires_old_messages(void **state)
     struct mem_queue q, r;
 
     (void)state;
-    open_cfg(&t, &cfg);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, false);
+    open_queue(&t, &cfg, &q, false);
     mem_new(&t.a, &r, SX_MODE_MESSAGING, false);
-    mem_assert_tag(mem_send(&t.b, &q, false, "old"), SX_R_OK);
-    mem_assert_tag(mem_send(&t.b, &r, false, "old too"), SX_R_OK);
+    mem_put(&t.b, &q, "old");
+    mem_put(&t.b, &r, "old too");
     t.m.now += 10000;
     sx_srv_expire(t.m.srv); /* exactly the age is not over it */
     assert_int_equal(sx_qstore_messages(t.m.srv->store), 2);
     t.m.now += 1;
-    mem_assert_tag(mem_send(&t.b, &q, false, "new"), SX_R_OK);
+    mem_put(&t.b, &q, "new");
     assert_int_equal(sx_qstore_messages(t.m.srv->store), 2);
     sx_srv_expire(t.m.srv);
     assert_int_equal(sx_qstore_messages(t.m.srv->store), 1);
@@ -382,15 +342,13 @@ static void expiry_stops_at_the_quota_marker(void **state)
     struct mem_queue q;
 
     (void)state;
-    open_cfg(&t, &cfg);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, false);
-    mem_assert_tag(mem_send(&t.b, &q, false, "1"), SX_R_OK);
+    open_queue(&t, &cfg, &q, false);
+    mem_put(&t.b, &q, "1");
     mem_assert_err(mem_send(&t.b, &q, false, "2"), SX_ERR_QUOTA);
     t.m.now += 5000;
     sx_srv_expire(t.m.srv);
     assert_int_equal(sx_qstore_messages(t.m.srv->store), 1);
-    simplex_bytes id = mem_assert_msg(&q, mem_rcv(&t.a, &q, SX_GET), NULL);
-    mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
+    mem_get_msg(&t.a, &q, NULL);
     close_three(&t);
 }
 
@@ -402,14 +360,41 @@ static void acknowledging_an_expired_message_deletes_nothing(void **state)
     struct mem_queue q;
 
     (void)state;
-    open_cfg(&t, &cfg);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
-    mem_assert_tag(mem_send(&t.b, &q, false, "1"), SX_R_OK);
-    simplex_bytes id = mem_assert_msg(&q, mem_event(&t.a), "1");
+    open_queue(&t, &cfg, &q, true);
+    mem_put(&t.b, &q, "1");
+    simplex_bytes id = mem_expect_msg(&t.a, &q, "1");
     t.m.now += 5000;
-    mem_assert_tag(mem_send(&t.b, &q, false, "2"), SX_R_OK); /* expires the first */
+    mem_put(&t.b, &q, "2"); /* expires the first */
     mem_assert_quiet(&t.a);
     mem_assert_msg(&q, mem_ack(&t.a, &q, id), "2");
+    close_three(&t);
+}
+
+/* What a flush has no room for does not wait for the next one, 15 seconds later. */
+static void many_ends_follow_each_other_as_the_client_reads(void **state)
+{
+    enum { N = 5000 };
+    struct three t;
+    const struct mem_item *i;
+    size_t got = 0;
+
+    (void)state;
+    open_three(&t, NULL);
+    for (int k = 0; k < N; k++) {
+        struct sx_ended e = { .kind = SX_SUB_MSG };
+        memcpy(e.id, &k, sizeof(k));
+        assert_true(sx_peer_add_ended(&t.a.peer, &e));
+    }
+    sx_peer_flush_ends(&t.a.peer);
+    assert_in_range(t.a.peer.n_out, SX_PEER_OUT_PAUSE, SX_PEER_OUT_PAUSE + 1);
+    for (; (i = mem_next(&t.a)) != NULL; got++) {
+        int k;
+        mem_assert_tag(&i->rsp, SX_R_END);
+        memcpy(&k, i->t.entity_id.ptr, sizeof(k));
+        assert_int_equal(k, got);
+    }
+    assert_int_equal(got, N);
+    assert_int_equal(t.a.peer.n_ended, 0);
     close_three(&t);
 }
 
@@ -422,9 +407,8 @@ static void moves_fifty_subscriptions_twice(void **state)
     struct sx_cmd sub = { .tag = SX_SUB };
 
     (void)state;
-    open_three(&t);
-    for (size_t i = 0; i < SX_COUNT(q); i++)
-        mem_new(&t.a, &q[i], SX_MODE_MESSAGING, true);
+    open_three(&t, NULL);
+    mem_new_all(&t.a, q, SX_COUNT(q));
     for (size_t k = 0; k < 2; k++) {
         struct mem_batch b;
         mem_batch_open(&b, to[k]);
@@ -440,8 +424,8 @@ static void moves_fifty_subscriptions_twice(void **state)
         assert_int_equal(from[k]->n_blocks, before + 1);
         assert_int_equal(from[k]->peer.n_subs, 0);
     }
-    mem_assert_tag(mem_send(&t.a, &q[17], false, "last"), SX_R_OK);
-    mem_assert_msg(&q[17], mem_event(&t.c), "last");
+    mem_put(&t.a, &q[17], "last");
+    mem_expect_msg(&t.c, &q[17], "last");
     close_three(&t);
 }
 
@@ -453,10 +437,10 @@ static void puts_the_first_message_into_the_block_of_few_answers(void **state)
     struct sx_cmd sub = { .tag = SX_SUB };
 
     (void)state;
-    open_three(&t);
+    open_three(&t, NULL);
     for (size_t i = 0; i < 5; i++) {
         mem_new(&t.a, &q[i], SX_MODE_MESSAGING, false);
-        mem_assert_tag(mem_send(&t.a, &q[i], false, "waiting"), SX_R_OK);
+        mem_put(&t.a, &q[i], "waiting");
     }
     for (size_t n = 3; n <= 5; n += 2) {
         struct mem_batch b;
@@ -480,20 +464,83 @@ static void puts_the_first_message_into_the_block_of_few_answers(void **state)
     close_three(&t);
 }
 
+/* n PINGs in one block. */
+static void ping_ahead(struct mem_client *c, unsigned n)
+{
+    struct sx_cmd ping = { .tag = SX_PING };
+    struct mem_batch b;
+
+    mem_batch_open(&b, c);
+    for (unsigned i = 0; i < n; i++)
+        mem_batch_add(&b, NULL, sx_bytes(NULL, 0), &ping);
+    sx_peer_block(&c->peer, sx_wr_bytes(&b.w));
+}
+
+/* A client that is ahead of the server: the answers to its blocks share one, up to what fits. */
+static void answers_that_wait_share_a_block(void **state)
+{
+    static const struct {
+        unsigned n[3], blocks;
+    } cases[] = {
+        { { 1, 1, 1 }, 1 },
+        { { 100, 100, 55 }, 1 },
+        { { 100, 100, 56 }, 2 }, /* 255 transmissions are a block */
+        { { 1, 255, 1 }, 3 },
+    };
+    struct three t;
+
+    (void)state;
+    open_three(&t, NULL);
+    for (size_t i = 0; i < SX_COUNT(cases); i++) {
+        unsigned blocks = t.a.n_blocks, n = 0;
+        for (size_t k = 0; k < 3; k++) {
+            ping_ahead(&t.a, cases[i].n[k]);
+            n += cases[i].n[k];
+        }
+        for (; n > 0; n--)
+            mem_assert_tag(&mem_next(&t.a)->rsp, SX_R_PONG);
+        mem_assert_quiet(&t.a);
+        assert_int_equal(t.a.n_blocks - blocks, cases[i].blocks);
+    }
+    close_three(&t);
+}
+
+/* A message fills its block but for a few answers; those before and behind it go along. */
+static void a_message_that_waits_shares_its_block_with_answers(void **state)
+{
+    struct three t;
+    struct mem_queue q[2];
+
+    (void)state;
+    open_three(&t, NULL);
+    mem_new_all(&t.a, q, 2);
+    unsigned blocks = t.a.n_blocks;
+    ping_ahead(&t.a, 1);
+    for (size_t i = 0; i < 2; i++)
+        mem_put(&t.b, &q[i], "both");
+    ping_ahead(&t.a, 1);
+    mem_assert_tag(&mem_next(&t.a)->rsp, SX_R_PONG);
+    (void)mem_assert_msg(&q[0], &mem_next(&t.a)->rsp, "both");
+    assert_int_equal(t.a.n_blocks - blocks, 2);
+    (void)mem_assert_msg(&q[1], &mem_next(&t.a)->rsp, "both");
+    mem_assert_tag(&mem_next(&t.a)->rsp, SX_R_PONG);
+    mem_assert_quiet(&t.a);
+    close_three(&t);
+}
+
 static void a_closed_connection_leaves_its_queues(void **state)
 {
     struct three t;
     struct mem_queue q;
 
     (void)state;
-    open_three(&t);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
-    mem_assert_tag(mem_send(&t.b, &q, false, "1"), SX_R_OK);
+    open_queue(&t, NULL, &q, true);
+    mem_put(&t.b, &q, "1");
     mem_disconnect(&t.a);
-    mem_assert_tag(mem_send(&t.b, &q, false, "2"), SX_R_OK);
+    mem_put(&t.b, &q, "2");
     mem_connect(&t.m, &t.a, 1, 0);
     sub_queue(&t.a, &q);
-    simplex_bytes id = mem_assert_msg(&q, mem_event(&t.a), "1");
+    simplex_bytes id = mem_expect_msg(&t.a, &q, "1");
     mem_assert_msg(&q, mem_ack(&t.a, &q, id), "2");
     close_three(&t);
 }
@@ -509,10 +556,9 @@ static void old_versions_answer_sub_with_ok(void **state)
     for (uint16_t v = 6; v <= SX_SMP_MAX; v++) {
         mem_connect(&m, &a, 0, v);
         mem_new(&a, &q, v < 9 ? SX_MODE_NONE : SX_MODE_MESSAGING, false);
-        mem_assert_tag(mem_send(&a, &q, false, "hello"), SX_R_OK);
+        mem_put(&a, &q, "hello");
         mem_assert_tag(mem_rcv(&a, &q, SX_SUB), v < 16 ? SX_R_OK : SX_R_SOK);
-        simplex_bytes id = mem_assert_msg(&q, mem_event(&a), "hello");
-        mem_assert_tag(mem_ack(&a, &q, id), SX_R_OK);
+        mem_take_msg(&a, &q, "hello");
         mem_disconnect(&a);
     }
     mem_close(&m);
@@ -537,8 +583,11 @@ int main(void)
         cmocka_unit_test(expires_old_messages),
         cmocka_unit_test(expiry_stops_at_the_quota_marker),
         cmocka_unit_test(acknowledging_an_expired_message_deletes_nothing),
+        cmocka_unit_test(many_ends_follow_each_other_as_the_client_reads),
         cmocka_unit_test(moves_fifty_subscriptions_twice),
         cmocka_unit_test(puts_the_first_message_into_the_block_of_few_answers),
+        cmocka_unit_test(answers_that_wait_share_a_block),
+        cmocka_unit_test(a_message_that_waits_shares_its_block_with_answers),
         cmocka_unit_test(a_closed_connection_leaves_its_queues),
         cmocka_unit_test(old_versions_answer_sub_with_ok),
     };

@@ -2,6 +2,7 @@
 /* The server's certificates in a directory: made, read as the reference wrote them, renewed. */
 #include "support/vec.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -265,6 +266,40 @@ static void serves_chains_of_two_to_four_certificates(void **state)
     }
 }
 
+/* What else could be done than to restore them: only the leaf can be made again. */
+static void says_what_to_do_about_a_missing_file(void **state)
+{
+    static const struct {
+        const char *name, *text;
+    } rows[] = {
+        { SX_SERVER_KEY, "or make server.key and server.crt anew with `smp-server cert`" },
+        { SX_SERVER_CERT, "or make server.key and server.crt anew with `smp-server cert`" },
+        { SX_CA_CERT, "/ca.crt does not exist: restore it from a backup" },
+        { SX_FINGERPRINT, "/fingerprint does not exist: restore it from a backup" },
+    };
+    struct sx_identity c;
+
+    (void)state;
+    assert_int_equal(sx_identity_make(&c, dir, SX_ED25519, "localhost", &error), SIMPLEX_OK);
+    sx_identity_wipe(&c);
+    for (size_t i = 0; i < SX_COUNT(rows); i++) {
+        simplex_bytes text = get(rows[i].name);
+        drop(rows[i].name);
+        expect_error(sx_identity_read(&c, dir, &error), SIMPLEX_E_SYSTEM, rows[i].text);
+        put(rows[i].name, text);
+    }
+    drop(SX_FINGERPRINT);
+    expect_error(sx_identity_renew(&c, dir, SX_NO_KEY, NULL, &error), SIMPLEX_E_SYSTEM,
+                 "/fingerprint does not exist: restore it from a backup");
+}
+
+static void says_what_to_do_without_the_right(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(sx_file_error(EACCES), "chown"));
+    assert_string_equal(sx_file_error(ENOSPC), strerror(ENOSPC));
+}
+
 static void says_why_certificates_cannot_be_used(void **state)
 {
     struct test_certs t, other;
@@ -276,7 +311,8 @@ static void says_why_certificates_cannot_be_used(void **state)
     put(SX_SERVER_KEY, sx_wr_bytes(&t.key_pem));
     put(SX_SERVER_CERT, part(&t, 0, 1));
     put(SX_CA_CERT, part(&t, 1, 2));
-    expect_error(sx_identity_read(&c, dir, &error), SIMPLEX_E_SYSTEM, "/fingerprint: No such file");
+    expect_error(sx_identity_read(&c, dir, &error), SIMPLEX_E_SYSTEM,
+                 "/fingerprint does not exist");
     put_fingerprint(other.fingerprint);
     expect_error(sx_identity_read(&c, dir, &error), SIMPLEX_E_FINGERPRINT,
                  "Stored fingerprint is invalid.");
@@ -341,7 +377,7 @@ static void renews_files_of_the_reference(void **state)
                  "ca.key is not there");
     put(SX_CA_KEY, sx_str(reference_server_key));
     expect_error(sx_identity_renew(&c, dir, SX_NO_KEY, NULL, &error), SIMPLEX_E_KEY,
-                 "ca.key is not the key of");
+                 "ca.key is not the key of the certificate in ca.crt: copy the right one there");
     vec_assert_eq(get(SX_SERVER_CERT), sx_str(reference_server_crt), "server.crt");
     put(SX_CA_KEY, sx_str(reference_ca_key));
     assert_int_equal(sx_identity_renew(&c, dir, SX_NO_KEY, NULL, &error), SIMPLEX_OK);
@@ -445,6 +481,8 @@ int main(void)
         TEST(takes_ed448_files_of_the_reference_without_the_key_of_the_ca),
         TEST(serves_chains_of_two_to_four_certificates),
         TEST(says_why_certificates_cannot_be_used),
+        TEST(says_what_to_do_about_a_missing_file),
+        cmocka_unit_test(says_what_to_do_without_the_right),
         TEST(a_new_certificate_keeps_the_identity),
         TEST(renews_files_of_the_reference),
         TEST(a_renewal_for_another_ca_changes_nothing),

@@ -116,6 +116,49 @@ static void creates_no_queue_whose_subscription_is_refused(void **state)
     close_one(&t);
 }
 
+/* What GET keeps for its ACK goes with the queue, not only with the connection. */
+static void a_deleted_queue_leaves_nothing_to_who_used_get(void **state)
+{
+    struct one t;
+    struct mem_client other;
+    struct mem_queue q;
+
+    (void)state;
+    open_one(&t, (struct sx_limits){ .subs = 3 });
+    mem_connect(&t.m, &other, 1, 0);
+    for (int i = 0; i < 10; i++) {
+        mem_new(&t.c, &q, SX_MODE_MESSAGING, true);
+        mem_assert_tag(mem_send(&t.c, &q, false, "here"), SX_R_OK);
+        simplex_bytes id = mem_assert_msg(&q, mem_rcv(&other, &q, SX_GET), "here");
+        mem_assert_tag(mem_rcv(&t.c, &q, SX_DEL), SX_R_OK);
+        mem_assert_err(mem_ack(&other, &q, id), SX_ERR_AUTH);
+        assert_int_equal(other.peer.n_subs, 0);
+    }
+    mem_disconnect(&other);
+    close_one(&t);
+}
+
+/* Two connections that take a subscription from each other: what is to be told of it is bounded. */
+static void ended_subscriptions_take_no_more_than_the_limit(void **state)
+{
+    struct one t;
+    struct mem_client other;
+    struct mem_queue q;
+
+    (void)state;
+    open_one(&t, (struct sx_limits){ .subs = 5 });
+    mem_connect(&t.m, &other, 1, 0);
+    mem_new(&t.c, &q, SX_MODE_MESSAGING, false);
+    for (int i = 0; i < 50; i++) {
+        mem_assert_tag(mem_rcv(&t.c, &q, SX_SUB), SX_R_SOK);
+        mem_assert_tag(mem_rcv(&other, &q, SX_SUB), SX_R_SOK);
+        assert_in_range(t.c.peer.n_ended, 0, 5);
+        assert_in_range(other.peer.n_ended, 0, 5);
+    }
+    mem_disconnect(&other);
+    close_one(&t);
+}
+
 static void derives_subscriptions_from_a_limit_of_memory(void **state)
 {
     struct sx_limits none = { .memory = 0 }, small = { .memory = 1 },
@@ -214,6 +257,8 @@ int main(void)
         cmocka_unit_test(counts_only_queues_that_may_be_created),
         cmocka_unit_test(refuses_subscriptions_beyond_the_limit),
         cmocka_unit_test(creates_no_queue_whose_subscription_is_refused),
+        cmocka_unit_test(a_deleted_queue_leaves_nothing_to_who_used_get),
+        cmocka_unit_test(ended_subscriptions_take_no_more_than_the_limit),
         cmocka_unit_test(derives_subscriptions_from_a_limit_of_memory),
         cmocka_unit_test(takes_so_many_commands_of_a_block),
     };

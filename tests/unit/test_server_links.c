@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Link data and notifications (protocol/smp.md sections 6.3, 7 and 11). */
-#include "support/server_mem.h"
+#include "support/mem_service.h"
 
 #define FIXED sx_str("fixed data")
 #define USER sx_str("user data")
@@ -31,10 +31,8 @@ static const struct sx_rsp *new_link(struct mem_client *c, struct mem_queue *q,
     assert_true(r->ids.has_link_id);
     if (mode == SX_MODE_CONTACT)
         vec_assert_eq(r->ids.link_id, sx_bytes(q->link_id, 24), "link id");
-    memcpy(q->rcv_id, r->ids.rcv_id.ptr, 24);
-    memcpy(q->snd_id, r->ids.snd_id.ptr, 24);
+    mem_take_ids(q, r);
     memcpy(q->link_id, r->ids.link_id.ptr, 24);
-    q->srv_dh = r->ids.srv_dh;
     return r;
 }
 
@@ -112,10 +110,10 @@ static void the_first_message_removes_the_invitation_link(void **state)
     assert_link(lkey(&t.b, &q.snd, &q.snd.pub, link_id(&q)), &q, USER);
     mem_assert_tag(mem_send(&t.b, &q, true, "confirmation"), SX_R_OK);
     mem_assert_err(lkey(&t.b, &q.snd, &q.snd.pub, link_id(&q)), SX_ERR_AUTH);
-    mem_assert_msg(&q, mem_event(&t.a), "confirmation");
+    mem_expect_msg(&t.a, &q, "confirmation");
 
     mem_assert_tag(new_link(&t.a, &contact, SX_MODE_CONTACT, true), SX_R_IDS);
-    mem_assert_tag(mem_send(&t.b, &contact, false, "request"), SX_R_OK);
+    mem_put(&t.b, &contact, "request");
     assert_link(lget(&t.b, &contact), &contact, USER);
     mem_close_two(&t);
 }
@@ -131,14 +129,14 @@ static void the_first_message_removes_the_link_of_a_queue_without_mode(void **st
     mem_open_two(&t, NULL);
     mem_new(&t.a, &q, SX_MODE_NONE, false);
     mem_new(&t.a, &other, SX_MODE_NONE, false);
-    mem_assert_tag(lset(&t.a, &q, sx_bytes(q.link_id, 24), FIXED, USER), SX_R_OK);
-    mem_assert_err(lset(&t.a, &other, sx_bytes(q.link_id, 24), FIXED, USER), SX_ERR_AUTH);
-    mem_assert_tag(mem_send(&t.b, &q, false, "request"), SX_R_OK);
-    mem_assert_err(lset(&t.a, &other, sx_bytes(q.link_id, 24), FIXED, USER), SX_ERR_AUTH);
+    mem_assert_tag(lset(&t.a, &q, link_id(&q), FIXED, USER), SX_R_OK);
+    mem_assert_err(lset(&t.a, &other, link_id(&q), FIXED, USER), SX_ERR_AUTH);
+    mem_put(&t.b, &q, "request");
+    mem_assert_err(lset(&t.a, &other, link_id(&q), FIXED, USER), SX_ERR_AUTH);
     key.key.key = q.snd.pub;
     mem_assert_tag(mem_cmd(&t.a, &q.rcv, mem_rcv_id(&q), &key), SX_R_OK);
     mem_assert_tag(mem_send(&t.b, &q, true, "message"), SX_R_OK);
-    mem_assert_tag(lset(&t.a, &other, sx_bytes(q.link_id, 24), FIXED, USER), SX_R_OK); /* free */
+    mem_assert_tag(lset(&t.a, &other, link_id(&q), FIXED, USER), SX_R_OK); /* free */
     mem_close_two(&t);
 }
 
@@ -166,6 +164,36 @@ static void contact_links_are_open_to_all(void **state)
     mem_assert_tag(mem_rcv(&t.a, &q, SX_LDEL), SX_R_OK);
     mem_assert_tag(mem_rcv(&t.a, &q, SX_LDEL), SX_R_OK);
     mem_assert_err(lget(&t.b, &q), SX_ERR_AUTH);
+    mem_close_two(&t);
+}
+
+/* A small command with a large answer, many times in one block: memory, if nobody reads. */
+static void a_block_is_answered_with_a_few_large_links(void **state)
+{
+    static uint8_t user[13000];
+    struct sx_cmd cmd = { .tag = SX_LGET };
+    struct mem_two t;
+    struct mem_queue q;
+    struct mem_batch b;
+    const struct mem_item *i;
+    unsigned links = 0, refused = 0;
+
+    (void)state;
+    mem_open_two(&t, NULL);
+    mem_assert_tag(new_link(&t.a, &q, SX_MODE_CONTACT, true), SX_R_IDS);
+    mem_assert_tag(lset(&t.a, &q, link_id(&q), FIXED, sx_bytes(user, sizeof(user))), SX_R_OK);
+    mem_batch_open(&b, &t.b);
+    for (int k = 0; k < 200; k++)
+        mem_batch_add(&b, NULL, link_id(&q), &cmd);
+    mem_batch_run(&b);
+    assert_in_range(t.b.peer.n_out, SX_PEER_OUT_PAUSE, 2 * SX_PEER_OUT_PAUSE);
+    while ((i = mem_next(&t.b)) != NULL) {
+        links += i->rsp.tag == SX_R_LNK;
+        refused += i->rsp.tag == SX_R_ERR && i->rsp.err.err == SX_ERR_INTERNAL;
+    }
+    assert_in_range(links, SX_PEER_OUT_PAUSE, 2 * SX_PEER_OUT_PAUSE);
+    assert_int_equal(links + refused, 200);
+    assert_link(lget(&t.b, &q), &q, sx_bytes(user, sizeof(user)));
     mem_close_two(&t);
 }
 
@@ -211,68 +239,26 @@ static void a_taken_sender_id_is_refused_whole(void **state)
 
 /* ---- notifications ---- */
 
-struct notifier {
-    struct sx_keypair key, dh;
-    uint8_t id[24];
-    struct sx_pub srv_dh;
-};
-
-static void nkey(struct mem_client *c, const struct mem_queue *q, struct notifier *n)
+/* A queue of the first client, secured, and its notifier. */
+static void make_notified(struct mem_two *t, struct mem_queue *q, struct mem_ntf *n)
 {
-    struct sx_cmd cmd = { .tag = SX_NKEY };
-
-    assert_int_equal(sx_keypair_new(SX_ED25519, &n->key), SIMPLEX_OK);
-    assert_int_equal(sx_keypair_new(SX_X25519, &n->dh), SIMPLEX_OK);
-    cmd.nkey.auth = n->key.pub;
-    cmd.nkey.dh = n->dh.pub;
-    const struct sx_rsp *r = mem_cmd(c, &q->rcv, mem_rcv_id(q), &cmd);
-    mem_assert_tag(r, SX_R_NID);
-    memcpy(n->id, r->nid.ntf_id.ptr, 24);
-    n->srv_dh = r->nid.srv_dh;
+    mem_new(&t->a, q, SX_MODE_MESSAGING, false);
+    mem_assert_tag(mem_skey(&t->b, q), SX_R_OK);
+    mem_nkey(&t->a, q, n);
 }
 
-static const struct sx_rsp *nsub(struct mem_client *c, const struct notifier *n)
-{
-    struct sx_cmd cmd = { .tag = SX_NSUB };
-
-    return mem_cmd(c, &n->key, sx_bytes(n->id, 24), &cmd);
-}
-
-static const struct sx_rsp *send_notify(struct mem_client *c, const struct mem_queue *q)
+static void notify(struct mem_client *c, const struct mem_queue *q)
 {
     struct sx_cmd cmd = { .tag = SX_SEND, .send = { .notify = true, .body = sx_str("n") } };
 
-    return mem_cmd(c, &q->snd, mem_snd_id(q), &cmd);
+    mem_assert_tag(mem_cmd(c, &q->snd, mem_snd_id(q), &cmd), SX_R_OK);
 }
 
-static void expect_ntf_event(struct mem_client *c, const struct notifier *n, enum sx_rsp_tag tag)
-{
-    const struct mem_item *i = mem_next(c);
-
-    assert_non_null(i);
-    mem_assert_tag(&i->rsp, tag);
-    vec_assert_eq(i->t.entity_id, sx_bytes(n->id, 24), "notifier id");
-}
-
-static void expect_nmsg(struct mem_client *c, const struct notifier *n, simplex_bytes msg_id,
+static void expect_nmsg(struct mem_client *c, const struct mem_ntf *n, simplex_bytes msg_id,
                         int64_t ts_s)
 {
-    uint8_t secret[SX_DH_MAX], box[144];
-    struct sx_box_key key;
-    struct sx_ntf_meta meta;
-    simplex_bytes plain;
-    const struct mem_item *i = mem_next(c);
+    struct sx_ntf_meta meta = mem_assert_nmsg(mem_expect(c, SX_R_NMSG, mem_ntf_id(n)), n);
 
-    assert_non_null(i);
-    mem_assert_tag(&i->rsp, SX_R_NMSG);
-    vec_assert_eq(i->t.entity_id, sx_bytes(n->id, 24), "notifier id");
-    assert_int_equal(sx_dh(&n->dh.priv, &n->srv_dh, secret), SIMPLEX_OK);
-    sx_box_key_init(&key, secret);
-    assert_int_equal(i->rsp.nmsg.meta.len, sizeof(box));
-    memcpy(box, i->rsp.nmsg.meta.ptr, sizeof(box));
-    assert_int_equal(sx_box_open_padded(&key, i->rsp.nmsg.nonce, box, sizeof(box), &plain),
-                     SIMPLEX_OK);
-    assert_int_equal(sx_ntf_meta_decode(plain, &meta), SIMPLEX_OK);
     vec_assert_eq(meta.msg_id, msg_id, "message id");
     assert_int_equal(meta.ts_s, ts_s);
 }
@@ -283,39 +269,36 @@ static void notifies_about_messages(void **state)
     struct mem_two t;
     struct mem_client c;
     struct mem_queue q;
-    struct notifier old, n, newer;
+    struct mem_ntf old, n, newer;
 
     (void)state;
     mem_open_two(&t, NULL);
     mem_connect(&t.m, &c, 0, 0);
     mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
     mem_assert_tag(mem_skey(&t.b, &q), SX_R_OK);
-    nkey(&t.a, &q, &old);
-    nkey(&t.a, &q, &n);
+    mem_nkey(&t.a, &q, &old);
+    mem_nkey(&t.a, &q, &n);
     assert_memory_not_equal(old.id, n.id, 24);
-    mem_assert_err(nsub(&t.b, &old), SX_ERR_AUTH);
-    mem_assert_tag(nsub(&t.b, &n), SX_R_SOK);
-    mem_assert_tag(nsub(&t.b, &n), SX_R_SOK);
-    mem_assert_tag(send_notify(&c, &q), SX_R_OK);
-    simplex_bytes id = mem_assert_msg(&q, mem_event(&t.a), "n");
+    mem_assert_err(mem_nsub(&t.b, &old), SX_ERR_AUTH);
+    mem_assert_tag(mem_nsub(&t.b, &n), SX_R_SOK);
+    mem_assert_tag(mem_nsub(&t.b, &n), SX_R_SOK);
+    notify(&c, &q);
+    simplex_bytes id = mem_expect_msg(&t.a, &q, "n");
     mem_assert_quiet(&t.b);
     sx_peer_flush_ntfs(&t.b.peer);
     expect_nmsg(&t.b, &n, id, t.m.now / 1000);
     mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
 
-    mem_assert_tag(nsub(&c, &n), SX_R_SOK); /* the first subscriber is told */
-    sx_peer_flush_ends(&t.b.peer);
-    expect_ntf_event(&t.b, &n, SX_R_END);
+    mem_assert_tag(mem_nsub(&c, &n), SX_R_SOK); /* the first subscriber is told */
+    mem_expect_ended(&t.b, SX_R_END, mem_ntf_id(&n));
     mem_assert_tag(mem_rcv(&t.a, &q, SX_NDEL), SX_R_OK);
     mem_assert_tag(mem_rcv(&t.a, &q, SX_NDEL), SX_R_OK);
-    sx_peer_flush_ends(&c.peer);
-    expect_ntf_event(&c, &n, SX_R_DELD);
-    mem_assert_err(nsub(&c, &n), SX_ERR_AUTH);
-    nkey(&t.a, &q, &newer);
-    mem_assert_tag(nsub(&c, &newer), SX_R_SOK);
-    nkey(&t.a, &q, &n); /* replaces it: its subscriber is told */
-    sx_peer_flush_ends(&c.peer);
-    expect_ntf_event(&c, &newer, SX_R_DELD);
+    mem_expect_ended(&c, SX_R_DELD, mem_ntf_id(&n));
+    mem_assert_err(mem_nsub(&c, &n), SX_ERR_AUTH);
+    mem_nkey(&t.a, &q, &newer);
+    mem_assert_tag(mem_nsub(&c, &newer), SX_R_SOK);
+    mem_nkey(&t.a, &q, &n); /* replaces it: its subscriber is told */
+    mem_expect_ended(&c, SX_R_DELD, mem_ntf_id(&newer));
     mem_assert_quiet(&c);
     mem_assert_quiet(&t.b);
     mem_disconnect(&c);
@@ -326,28 +309,56 @@ static void keeps_notifications_for_a_notifier_who_is_away(void **state)
 {
     struct mem_two t;
     struct mem_queue q;
-    struct notifier n;
+    struct mem_ntf n;
     uint8_t ids[3][24];
 
     (void)state;
     mem_open_two(&t, NULL);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, false);
-    mem_assert_tag(mem_skey(&t.b, &q), SX_R_OK);
-    nkey(&t.a, &q, &n);
+    make_notified(&t, &q, &n);
     for (int i = 0; i < 3; i++) {
-        mem_assert_tag(send_notify(&t.b, &q), SX_R_OK);
+        notify(&t.b, &q);
         mem_assert_tag(mem_send(&t.b, &q, true, "silent"), SX_R_OK);
-        memcpy(ids[i], mem_assert_msg(&q, mem_rcv(&t.a, &q, SX_GET), "n").ptr, 24);
-        mem_assert_tag(mem_ack(&t.a, &q, sx_bytes(ids[i], 24)), SX_R_OK);
-        simplex_bytes id = mem_assert_msg(&q, mem_rcv(&t.a, &q, SX_GET), "silent");
-        mem_assert_tag(mem_ack(&t.a, &q, id), SX_R_OK);
+        memcpy(ids[i], mem_get_msg(&t.a, &q, "n").ptr, 24);
+        mem_get_msg(&t.a, &q, "silent");
         t.m.now += i == 0 ? SX_STORE_NTF_TTL_MS : 1; /* the first is too old in the end */
     }
-    mem_assert_tag(nsub(&t.b, &n), SX_R_SOK);
+    mem_assert_tag(mem_nsub(&t.b, &n), SX_R_SOK);
     sx_peer_flush_ntfs(&t.b.peer);
     expect_nmsg(&t.b, &n, sx_bytes(ids[1], 24), (t.m.now - 2) / 1000);
     expect_nmsg(&t.b, &n, sx_bytes(ids[2], 24), (t.m.now - 1) / 1000);
     mem_assert_quiet(&t.b);
+    mem_close_two(&t);
+}
+
+/* Nobody comes for them: they go with time, as messages do. */
+static void forgets_old_notifications_of_a_notifier_who_stays_away(void **state)
+{
+    struct mem_two t;
+    struct mem_queue q;
+    struct mem_ntf n;
+
+    (void)state;
+    mem_open_two(&t, NULL);
+    make_notified(&t, &q, &n);
+    notify(&t.b, &q);
+    notify(&t.b, &q);
+    t.m.now += SX_STORE_NTF_TTL_MS;
+    notify(&t.b, &q);
+    sx_srv_expire(t.m.srv);
+    assert_int_equal(mem_stat(&t.m, SX_STAT_NTF_COUNT), 3); /* not too old */
+    t.m.now += 1;
+    sx_srv_expire(t.m.srv);
+    assert_int_equal(mem_stat(&t.m, SX_STAT_NTF_COUNT), 1);
+    assert_int_equal(mem_stat(&t.m, SX_STAT_MSG_NTF_EXPIRED), 2);
+    t.m.now += SX_STORE_NTF_TTL_MS;
+    sx_srv_expire(t.m.srv);
+    assert_int_equal(mem_stat(&t.m, SX_STAT_NTF_COUNT), 0);
+    notify(&t.b, &q);
+    mem_assert_tag(mem_nsub(&t.b, &n), SX_R_SOK);
+    sx_peer_flush_ntfs(&t.b.peer);
+    mem_assert_tag(&mem_next(&t.b)->rsp, SX_R_NMSG);
+    mem_assert_quiet(&t.b);
+    assert_int_equal(mem_stat(&t.m, SX_STAT_MSG_NTF_EXPIRED), 3);
     mem_close_two(&t);
 }
 
@@ -357,17 +368,15 @@ static void a_lost_notifier_does_not_disturb_those_that_wait(void **state)
     enum { N = 5 };
     struct mem_two t;
     struct mem_queue q[N];
-    struct notifier n[N];
+    struct mem_ntf n[N];
     uint8_t got = 0;
 
     (void)state;
     mem_open_two(&t, NULL);
     for (int i = 0; i < N; i++) {
-        mem_new(&t.a, &q[i], SX_MODE_MESSAGING, false);
-        mem_assert_tag(mem_skey(&t.b, &q[i]), SX_R_OK);
-        nkey(&t.a, &q[i], &n[i]);
-        mem_assert_tag(nsub(&t.b, &n[i]), SX_R_SOK);
-        mem_assert_tag(send_notify(&t.a, &q[i]), SX_R_OK);
+        make_notified(&t, &q[i], &n[i]);
+        mem_assert_tag(mem_nsub(&t.b, &n[i]), SX_R_SOK);
+        notify(&t.a, &q[i]);
     }
     for (int i = 0; i < N; i += 2)
         mem_assert_tag(mem_rcv(&t.a, &q[i], SX_NDEL), SX_R_OK);
@@ -377,11 +386,11 @@ static void a_lost_notifier_does_not_disturb_those_that_wait(void **state)
         assert_non_null(it);
         mem_assert_tag(&it->rsp, SX_R_NMSG);
         for (int i = 1; i < N; i += 2)
-            got |= (uint8_t)(sx_bytes_eq(it->t.entity_id, sx_bytes(n[i].id, 24)) << i);
+            got |= (uint8_t)(sx_bytes_eq(it->t.entity_id, mem_ntf_id(&n[i])) << i);
     }
     assert_int_equal(got, 1 << 1 | 1 << 3);
     mem_assert_quiet(&t.b);
-    mem_assert_tag(send_notify(&t.a, &q[1]), SX_R_OK); /* one waits when the peer is closed */
+    notify(&t.a, &q[1]); /* one waits when the peer is closed */
     mem_close_two(&t);
 }
 
@@ -389,16 +398,14 @@ static void packs_eighty_notifications_into_a_block(void **state)
 {
     struct mem_two t;
     struct mem_queue q;
-    struct notifier n;
+    struct mem_ntf n;
 
     (void)state;
     mem_open_two(&t, NULL);
-    mem_new(&t.a, &q, SX_MODE_MESSAGING, false);
-    mem_assert_tag(mem_skey(&t.b, &q), SX_R_OK);
-    nkey(&t.a, &q, &n);
+    make_notified(&t, &q, &n);
     for (int i = 0; i < 100; i++)
-        mem_assert_tag(send_notify(&t.b, &q), SX_R_OK);
-    mem_assert_tag(nsub(&t.a, &n), SX_R_SOK);
+        notify(&t.b, &q);
+    mem_assert_tag(mem_nsub(&t.a, &n), SX_R_SOK);
     sx_peer_flush_ntfs(&t.a.peer);
     unsigned first = t.a.n_blocks + 1;
     for (unsigned i = 0; i < 100; i++) {
@@ -410,11 +417,35 @@ static void packs_eighty_notifications_into_a_block(void **state)
     mem_close_two(&t);
 }
 
+/* Not only what fits into the output at the time of a flush. */
+static void many_notifications_follow_each_other_as_the_client_reads(void **state)
+{
+    enum { N = 7 };
+    struct mem_two t;
+    struct mem_queue q[N];
+    struct mem_ntf n[N];
+    size_t got = 0;
+
+    (void)state;
+    mem_open_two(&t, NULL);
+    for (int i = 0; i < N; i++) {
+        make_notified(&t, &q[i], &n[i]);
+        for (int k = 0; k < 120; k++)
+            notify(&t.b, &q[i]);
+        mem_assert_tag(mem_nsub(&t.a, &n[i]), SX_R_SOK);
+    }
+    sx_peer_flush_ntfs(&t.a.peer);
+    while (mem_next(&t.a) != NULL)
+        got++;
+    assert_int_equal(got, 120 * N);
+    mem_close_two(&t);
+}
+
 static void creates_a_queue_with_its_notifier(void **state)
 {
     struct mem_two t;
     struct mem_queue q = { .rcv_id = { 0 } };
-    struct notifier n;
+    struct mem_ntf n;
 
     (void)state;
     mem_open_two(&t, NULL);
@@ -426,16 +457,14 @@ static void creates_a_queue_with_its_notifier(void **state)
     cmd.new_.ntf_auth = n.key.pub;
     cmd.new_.ntf_dh = n.dh.pub;
     const struct sx_rsp *r = mem_cmd(&t.a, &q.rcv, sx_bytes(NULL, 0), &cmd);
-    mem_assert_tag(r, SX_R_IDS);
+    mem_take_ids(&q, r);
     assert_true(r->ids.has_ntf);
     memcpy(n.id, r->ids.ntf_id.ptr, 24);
-    memcpy(q.snd_id, r->ids.snd_id.ptr, 24);
     n.srv_dh = r->ids.ntf_srv_dh;
-    q.srv_dh = r->ids.srv_dh;
     mem_assert_tag(mem_skey(&t.b, &q), SX_R_OK);
-    mem_assert_tag(nsub(&t.b, &n), SX_R_SOK);
-    mem_assert_tag(send_notify(&t.b, &q), SX_R_OK);
-    simplex_bytes id = mem_assert_msg(&q, mem_event(&t.a), "n");
+    mem_assert_tag(mem_nsub(&t.b, &n), SX_R_SOK);
+    notify(&t.b, &q);
+    simplex_bytes id = mem_expect_msg(&t.a, &q, "n");
     sx_peer_flush_ntfs(&t.b.peer);
     expect_nmsg(&t.b, &n, id, t.m.now / 1000);
     mem_close_two(&t);
@@ -448,12 +477,15 @@ int main(void)
         cmocka_unit_test(the_first_message_removes_the_invitation_link),
         cmocka_unit_test(the_first_message_removes_the_link_of_a_queue_without_mode),
         cmocka_unit_test(contact_links_are_open_to_all),
+        cmocka_unit_test(a_block_is_answered_with_a_few_large_links),
         cmocka_unit_test(a_link_id_cannot_be_taken_over),
         cmocka_unit_test(a_taken_sender_id_is_refused_whole),
         cmocka_unit_test(notifies_about_messages),
         cmocka_unit_test(keeps_notifications_for_a_notifier_who_is_away),
+        cmocka_unit_test(forgets_old_notifications_of_a_notifier_who_stays_away),
         cmocka_unit_test(a_lost_notifier_does_not_disturb_those_that_wait),
         cmocka_unit_test(packs_eighty_notifications_into_a_block),
+        cmocka_unit_test(many_notifications_follow_each_other_as_the_client_reads),
         cmocka_unit_test(creates_a_queue_with_its_notifier),
     };
 

@@ -33,7 +33,12 @@ static struct sx_report sample(void)
     r.services[0] = 504;
     r.service_subscribed[0] = 2;
     r.cpu_user_us = 12000034;
-    snprintf(r.ports, sizeof(r.ports), "5223,443");
+    r.n_ports = 2;
+    r.port[0].number = 5223;
+    r.port[0].accepted = 50;
+    r.port[0].open = 20;
+    r.port[1].number = 443;
+    r.port[1].accepted = 7;
     r.loop[1].late_us = 1500000;
     r.journal_live_bytes = 7;
     r.log_bytes = 9000;
@@ -239,7 +244,11 @@ static void uses_the_names_of_the_reference(void **state)
     assert_sample(text, "queues_total2 501");
     assert_sample(text, "messages_total 502");
     assert_sample(text, "subscribtion_service_subs_total 2");
-    assert_sample(text, "sockets_active{port=\"5223,443\"} 0");
+    assert_sample(text, "sockets_accepted{port=\"5223\"} 50");
+    assert_sample(text, "sockets_accepted{port=\"443\"} 7");
+    assert_sample(text, "sockets_closed{port=\"5223\"} 30");
+    assert_sample(text, "sockets_active{port=\"5223\"} 20");
+    assert_sample(text, "sockets_active{port=\"443\"} 0");
     assert_sample(text, "cpu_seconds_total{mode=\"user\"} 12.000034");
     assert_sample(text, "start_time_seconds 1700000000.123");
     assert_sample(text, "loop_late_seconds{loop=\"1\"} 1.500000");
@@ -393,8 +402,7 @@ static void starts_with_each_failed_malloc(void **state)
     struct sx_ops_cfg ops = { .has_metrics_port = true,
                               .has_control_port = true,
                               .admin_password = "admin",
-                              .dir = "/nonexistent",
-                              .ports = "5223" };
+                              .dir = "/nonexistent" };
     bool fired = true;
 
     (void)state;
@@ -420,7 +428,7 @@ static void answers_control_lines_with_each_failed_malloc(void **state)
     struct sx_srv_cfg cfg = { .new_queues = true };
     struct sx_errtext none = { NULL, 0 };
     struct sx_control c = { .save = NULL };
-    struct sx_ops_cfg ops = { .ports = "5223" };
+    struct sx_ops_cfg ops = { .listeners = NULL };
     struct sx_control_state s = { .role = SX_ROLE_ADMIN };
 
     (void)state;
@@ -460,7 +468,7 @@ static void who_may_nothing_cannot_fill_the_log(void **state)
     struct sx_srv_cfg cfg = { .new_queues = true };
     struct sx_errtext none = { NULL, 0 };
     struct sx_control c = { .save = NULL };
-    struct sx_ops_cfg ops = { .ports = "5223" };
+    struct sx_ops_cfg ops = { .listeners = NULL };
     struct sx_control_state s = { .role = SX_ROLE_NONE };
 
     (void)state;

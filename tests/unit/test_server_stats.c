@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every counter of the server's statistics (section 10). */
+#include "support/mem_service.h"
+
 #include "stats_util.h"
 
 static void counts_the_life_of_a_queue(void **state)
@@ -335,54 +337,30 @@ static void counts_a_block_of_subscriptions_once(void **state)
 
 /* ---- notifications ---- */
 
-struct notifier {
-    struct sx_keypair key, dh;
-    uint8_t id[24];
-};
-
-static void nkey(struct mem_client *c, const struct mem_queue *q, struct notifier *n)
-{
-    struct sx_cmd cmd = { .tag = SX_NKEY };
-
-    assert_int_equal(sx_keypair_new(SX_ED25519, &n->key), SIMPLEX_OK);
-    assert_int_equal(sx_keypair_new(SX_X25519, &n->dh), SIMPLEX_OK);
-    cmd.nkey.auth = n->key.pub;
-    cmd.nkey.dh = n->dh.pub;
-    const struct sx_rsp *r = mem_cmd(c, &q->rcv, mem_rcv_id(q), &cmd);
-    mem_assert_tag(r, SX_R_NID);
-    memcpy(n->id, r->nid.ntf_id.ptr, sizeof(n->id));
-}
-
-static const struct sx_rsp *nsub(struct mem_client *c, const struct notifier *n,
-                                 const struct sx_keypair *key)
-{
-    struct sx_cmd cmd = { .tag = SX_NSUB };
-
-    return mem_cmd(c, key, sx_bytes(n->id, sizeof(n->id)), &cmd);
-}
-
 static void counts_notifications(void **state)
 {
     struct mem_two t;
     struct mem_queue q = { .rcv_id = { 0 } };
-    struct notifier n;
+    struct mem_ntf n, wrong;
 
     (void)state;
     mem_open_two(&t, NULL);
     mem_new(&t.a, &q, SX_MODE_MESSAGING, true);
     struct sx_snapshot s = read_now(&t.m);
-    nkey(&t.a, &q, &n);
+    mem_nkey(&t.a, &q, &n);
     assert_change(&t.m, &s, "NTF_CREATED 1");
     assert_int_equal(s.notifiers, 1);
     send_notifying(&t, &q);
     assert_change(&t.m, &s,
                   "MSG_SENT 1, MSG_SENT_NTF 1, MSG_NTF_NO_SUB 1, DAY_QUEUES 1, WEEK_QUEUES 1, "
                   "MONTH_QUEUES 1, DAY_NTFS 1, WEEK_NTFS 1, MONTH_NTFS 1, NTF_COUNT 1");
-    mem_assert_tag(nsub(&t.b, &n, &n.key), SX_R_SOK);
+    mem_assert_tag(mem_nsub(&t.b, &n), SX_R_SOK);
     assert_change(&t.m, &s, "NTF_SUB 1, NTF_SUBS 1, NTF_SUB_CLIENTS 1");
-    mem_assert_tag(nsub(&t.b, &n, &n.key), SX_R_SOK);
+    mem_assert_tag(mem_nsub(&t.b, &n), SX_R_SOK);
     assert_change(&t.m, &s, "NTF_SUB_DUPLICATE 1");
-    mem_assert_err(nsub(&t.b, &n, &n.dh), SX_ERR_AUTH);
+    wrong = n;
+    wrong.key = n.dh;
+    mem_assert_err(mem_nsub(&t.b, &wrong), SX_ERR_AUTH);
     assert_change(&t.m, &s, "NTF_SUB_AUTH 1");
     sx_peer_flush_ntfs(&t.b.peer);
     assert_change(&t.m, &s, "MSG_NTFS 1, MSG_NTFS_B 1, NTF_COUNT -1");
@@ -413,12 +391,12 @@ static void counts_notifications_that_are_lost(void **state)
     struct mem_two t;
     struct mem_queue q = { .rcv_id = { 0 } };
     struct sx_srv_cfg cfg = { .new_queues = true, .store = { .quota = SX_STORE_NTF_MAX + 2 } };
-    struct notifier n;
+    struct mem_ntf n;
 
     (void)state;
     mem_open_two(&t, &cfg);
     mem_new(&t.a, &q, SX_MODE_MESSAGING, false);
-    nkey(&t.a, &q, &n);
+    mem_nkey(&t.a, &q, &n);
     for (int i = 0; i < SX_STORE_NTF_MAX; i++)
         send_notifying(&t, &q);
     struct sx_snapshot s = read_now(&t.m);

@@ -101,6 +101,45 @@ static void walks_over_every_queue(void **state)
     sx_qstore_close(st);
 }
 
+static void make_queues(struct sx_store *st, unsigned count, uint32_t used_day)
+{
+    struct sx_queue_new n = describe();
+    struct sx_queue *q;
+
+    n.used_day = used_day;
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(sx_qstore_create(st, &n, &q), SX_ERR_NONE);
+        sx_queue_unref(q);
+    }
+}
+
+/* Or save would write a queue twice. `logged`: how often it was met. */
+static void walks_over_each_queue_once_while_others_come(void **state)
+{
+    enum { N = 8000 };
+    struct sx_store *st = open_store();
+    struct sx_queue *found[8];
+    size_t slices = 0, met = 0;
+
+    (void)state;
+    make_queues(st, N, 1);
+    for (unsigned shard = 0; shard < SX_STORE_SHARDS; shard++) {
+        size_t cursor = 0;
+        do {
+            size_t got = sx_qstore_walk(st, shard, &cursor, found, SX_COUNT(found));
+            for (size_t i = 0; i < got; i++) {
+                met += found[i]->used_day == 1;
+                assert_int_equal(found[i]->logged++, 0);
+                sx_queue_unref(found[i]);
+            }
+            if (slices++ < 60)
+                make_queues(st, 400, 2); /* the tables double twice */
+        } while (cursor != 0);
+    }
+    assert_int_equal(met, N);
+    sx_qstore_close(st);
+}
+
 static void a_creation_that_fails_leaves_nothing(void **state)
 {
     struct sx_store *st = open_store();
@@ -130,6 +169,39 @@ static void a_creation_that_fails_leaves_nothing(void **state)
     assert_int_equal(sx_qstore_create(st, &n, &q), SX_ERR_AUTH); /* the link id still is */
     assert_int_equal(sx_qstore_queues(st), 1);
     assert_null(sx_qstore_find(st, SX_BY_SND, sx_bytes(snd, 24)));
+    sx_qstore_close(st);
+}
+
+/* A message that one connection acknowledges may wait in the unread output of another one. */
+static void a_message_takes_memory_until_nobody_has_it(void **state)
+{
+    static const uint8_t body[1000];
+    struct sx_qstore_cfg cfg = { .quota = 100, .memory = 4 * sizeof(body) };
+    struct sx_queue_new n = describe();
+    struct sx_msg *waits;
+    struct sx_store *st;
+    struct sx_queue *q;
+    unsigned count = 0;
+    bool first;
+
+    (void)state;
+    assert_int_equal(sx_qstore_open(&cfg, &st), SIMPLEX_OK);
+    assert_int_equal(sx_qstore_create(st, &n, &q), SX_ERR_NONE);
+    simplex_bytes b = sx_bytes(body, sizeof(body));
+    sx_queue_lock(st, q);
+    while (sx_queue_push(st, q, b, false, 1, &first) == SX_ERR_NONE)
+        count++;
+    assert_in_range(count, 3, 4);
+    waits = sx_msg_ref(q->head);
+    assert_int_equal(sx_queue_pop(st, q, waits->id), SX_ERR_NONE);
+    assert_int_equal(sx_queue_push(st, q, b, false, 1, &first), SX_ERR_QUOTA);
+    sx_msg_unref(waits);
+    assert_int_equal(sx_queue_push(st, q, b, false, 1, &first), SX_ERR_NONE);
+    assert_int_equal(sx_queue_push(st, q, b, false, 1, &first), SX_ERR_QUOTA);
+    sx_queue_clear(st, q);
+    assert_int_equal(atomic_load(&st->memory_used), 0);
+    sx_queue_unlock(st, q);
+    sx_queue_unref(q);
     sx_qstore_close(st);
 }
 
@@ -234,39 +306,103 @@ static void assert_as_long(struct mem_client *c, simplex_bytes one, simplex_byte
         fail_msg("%s: %lld and %lld us", what, (long long)a, (long long)b);
 }
 
-/* AUTH takes as long for an unknown queue as for a wrong signature, of any kind for any key. */
+/* A queue that asks for a key of one kind, whoever sends a command. */
+struct victim {
+    struct mem_queue q;
+    struct sx_keypair ntf;
+    uint8_t ntf_id[24];
+};
+
+static void make_victim(struct mem_client *c, struct victim *v, enum sx_alg alg)
+{
+    struct sx_cmd nkey = { .tag = SX_NKEY };
+
+    memset(v, 0, sizeof(*v));
+    mem_keys(&v->q, alg);
+    assert_int_equal(sx_keypair_new(alg, &v->ntf), SIMPLEX_OK);
+    struct sx_cmd new = mem_new_cmd(&v->q, SX_MODE_MESSAGING, false);
+    const struct sx_rsp *r = mem_cmd(c, &v->q.rcv, sx_bytes(NULL, 0), &new);
+    mem_assert_tag(r, SX_R_IDS);
+    memcpy(v->q.rcv_id, r->ids.rcv_id.ptr, 24);
+    memcpy(v->q.snd_id, r->ids.snd_id.ptr, 24);
+    mem_assert_tag(mem_skey(c, &v->q), SX_R_OK);
+    nkey.nkey.auth = v->ntf.pub;
+    nkey.nkey.dh = v->q.dh.pub;
+    r = mem_cmd(c, &v->q.rcv, mem_rcv_id(&v->q), &nkey);
+    mem_assert_tag(r, SX_R_NID);
+    memcpy(v->ntf_id, r->nid.ntf_id.ptr, 24);
+}
+
+static const uint8_t *id_for(const struct victim *v, enum sx_cmd_tag tag)
+{
+    return tag == SX_SEND ? v->q.snd_id : tag == SX_NSUB ? v->ntf_id : v->q.rcv_id;
+}
+
+static const struct sx_keypair *key_for(const struct victim *v, enum sx_cmd_tag tag)
+{
+    return tag == SX_SEND ? &v->q.snd : tag == SX_NSUB ? &v->ntf : &v->q.rcv;
+}
+
+/* With a wrong signature of each of these kinds. A connection of its own keeps all its answers. */
+static void assert_queue_cannot_be_told(struct mem_server *m, const struct victim *v,
+                                        const struct sx_cmd *cmd, uint16_t version,
+                                        const enum sx_alg *kinds, size_t n_kinds)
+{
+    static const uint8_t unknown[24] = { 9 };
+    simplex_bytes id = sx_bytes(id_for(v, cmd->tag), 24);
+    const struct sx_keypair *right = key_for(v, cmd->tag);
+    struct mem_client c;
+
+    mem_connect(m, &c, 0, version);
+    for (size_t i = 0; i < n_kinds; i++) {
+        struct sx_keypair wrong;
+        struct mem_batch known, other;
+        char what[64];
+        assert_int_equal(sx_keypair_new(kinds[i], &wrong), SIMPLEX_OK);
+        mem_batch_open(&known, &c);
+        mem_batch_add(&known, &wrong, id, cmd);
+        mem_batch_open(&other, &c);
+        mem_batch_add(&other, &wrong, sx_bytes(unknown, 24), cmd);
+        snprintf(what, sizeof(what), "version %u, command %d, key %d, signature %d", version,
+                 cmd->tag, right->pub.alg, kinds[i]);
+        assert_as_long(&c, sx_wr_bytes(&known.w), sx_wr_bytes(&other.w), what);
+    }
+    assert_int_not_equal(mem_cmd(&c, right, id, cmd)->tag, SX_R_ERR); /* it was the signature */
+    mem_disconnect(&c);
+}
+
+/*
+ * AUTH takes as long for an unknown queue as for a wrong signature, of any kind for any key,
+ * whoever asks: recipient, sender, notification server. Authenticators came with version 7.
+ */
 static void auth_takes_the_same_time_whatever_is_wrong(void **state)
 {
     static const enum sx_alg alg[] = { SX_ED25519, SX_ED448, SX_X25519 };
+    static const enum sx_cmd_tag tags[] = { SX_QUE, SX_SUB, SX_SEND, SX_NSUB };
+    static const struct {
+        uint16_t version;
+        size_t n_alg;
+    } sessions[] = { { SX_SMP_MAX, 3 }, { 7, 3 }, { 6, 2 } };
+    struct victim victims[SX_COUNT(alg)];
     struct mem_server m;
     struct mem_client c;
-    struct sx_cmd que = { .tag = SX_QUE };
-    uint8_t unknown[24] = { 9 };
 
     (void)state;
     mem_open(&m, NULL);
     mem_connect(&m, &c, 0, 0);
-    for (size_t i = 0; i < SX_COUNT(alg); i++) {
-        struct mem_queue q = { .rcv_id = { 0 } };
-        mem_keys(&q, alg[i]);
-        struct sx_cmd new = mem_new_cmd(&q, SX_MODE_MESSAGING, false);
-        const struct sx_rsp *r = mem_cmd(&c, &q.rcv, sx_bytes(NULL, 0), &new);
-        mem_assert_tag(r, SX_R_IDS);
-        memcpy(q.rcv_id, r->ids.rcv_id.ptr, 24);
-        for (size_t k = 0; k < SX_COUNT(alg); k++) {
-            struct sx_keypair wrong;
-            struct mem_batch known, other;
-            assert_int_equal(sx_keypair_new(alg[k], &wrong), SIMPLEX_OK);
-            mem_batch_open(&known, &c);
-            mem_batch_add(&known, &wrong, mem_rcv_id(&q), &que);
-            mem_batch_open(&other, &c);
-            mem_batch_add(&other, &wrong, sx_bytes(unknown, 24), &que);
-            char what[32];
-            snprintf(what, sizeof(what), "key %zu, signature %zu", i, k);
-            assert_as_long(&c, sx_wr_bytes(&known.w), sx_wr_bytes(&other.w), what);
+    for (size_t i = 0; i < SX_COUNT(alg); i++)
+        make_victim(&c, &victims[i], alg[i]);
+    mem_disconnect(&c);
+    for (size_t s = 0; s < SX_COUNT(sessions); s++) {
+        for (size_t t = 0; t < SX_COUNT(tags); t++) {
+            struct sx_cmd cmd = { .tag = tags[t] };
+            if (cmd.tag == SX_SEND)
+                cmd.send.body = sx_str("text");
+            for (size_t i = 0; i < sessions[s].n_alg; i++)
+                assert_queue_cannot_be_told(&m, &victims[i], &cmd, sessions[s].version, alg,
+                                            sessions[s].n_alg);
         }
     }
-    mem_disconnect(&c);
     mem_close(&m);
 }
 
@@ -275,8 +411,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_queues_by_all_their_ids),
         cmocka_unit_test(walks_over_every_queue),
+        cmocka_unit_test(walks_over_each_queue_once_while_others_come),
         cmocka_unit_test(a_creation_that_fails_leaves_nothing),
         cmocka_unit_test(counts_messages_of_several_threads),
+        cmocka_unit_test(a_message_takes_memory_until_nobody_has_it),
         cmocka_unit_test(auth_takes_the_same_time_whatever_is_wrong),
     };
 

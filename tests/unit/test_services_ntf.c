@@ -30,19 +30,6 @@ static void close_world(struct world *w)
     mem_close(&w->m);
 }
 
-static simplex_bytes ntf_id(const struct mem_ntf *n)
-{
-    return sx_bytes(n->id, 24);
-}
-
-static void assert_sok(const struct sx_rsp *r, const struct mem_client *service)
-{
-    mem_assert_tag(r, SX_R_SOK);
-    assert_int_equal(r->sok.has_service_id, service != NULL);
-    if (service != NULL)
-        vec_assert_eq(r->sok.service_id, sx_bytes(service->client.service.id, 24), "service id");
-}
-
 /* A message that notifies. */
 static void notify(struct world *w, const struct mem_queue *q)
 {
@@ -53,28 +40,19 @@ static void notify(struct world *w, const struct mem_queue *q)
 
 static const struct sx_rsp *event(struct mem_client *c, enum sx_rsp_tag tag, simplex_bytes entity)
 {
-    const struct mem_item *i;
-
     sx_peer_flush_ntfs(&c->peer);
-    sx_peer_flush_ends(&c->peer);
-    i = mem_next(c);
-    assert_non_null(i);
-    mem_assert_tag(&i->rsp, tag);
-    assert_int_equal(i->t.corr_id.len, 0);
-    vec_assert_eq(i->t.entity_id, entity, "entity of an event");
-    return &i->rsp;
+    return mem_expect_ended(c, tag, entity);
 }
 
 static void expect_nmsg(struct mem_client *c, const struct mem_ntf *n)
 {
-    mem_assert_nmsg(event(c, SX_R_NMSG, ntf_id(n)), n);
+    mem_assert_nmsg(event(c, SX_R_NMSG, mem_ntf_id(n)), n);
 }
 
 static void expect_quiet(struct mem_client *c)
 {
     sx_peer_flush_ntfs(&c->peer);
-    sx_peer_flush_ends(&c->peer);
-    mem_assert_quiet(c);
+    mem_assert_not_ended(c);
 }
 
 static void make(struct world *w, struct mem_queue *q, struct mem_ntf *n)
@@ -99,19 +77,19 @@ static void notifiers_get_nmsg_end_and_deld(void **state)
     w.n.client.service = w.s.client.service; /* a signature of a service where there is none */
     mem_assert_err(mem_nsub(&w.n, &n), SX_ERR_SERVICE);
     w.n.client.service.role = 0;
-    assert_sok(mem_nsub(&w.n, &n), NULL);
+    mem_assert_sok(mem_nsub(&w.n, &n), NULL);
     notify(&w, &q);
     expect_nmsg(&w.n, &n);
-    assert_sok(mem_nsub(&w.n2, &n), NULL);
-    event(&w.n, SX_R_END, ntf_id(&n));
+    mem_assert_sok(mem_nsub(&w.n2, &n), NULL);
+    event(&w.n, SX_R_END, mem_ntf_id(&n));
     notify(&w, &q);
     expect_nmsg(&w.n2, &n);
     mem_assert_tag(mem_rcv(&w.a, &q, SX_NDEL), SX_R_OK);
-    event(&w.n2, SX_R_DELD, ntf_id(&n));
+    event(&w.n2, SX_R_DELD, mem_ntf_id(&n));
     notify(&w, &q);
     expect_quiet(&w.n2);
     mem_nkey(&w.a, &q, &n);
-    assert_sok(mem_nsub(&w.n, &n), NULL);
+    mem_assert_sok(mem_nsub(&w.n, &n), NULL);
     notify(&w, &q);
     expect_nmsg(&w.n, &n);
     expect_quiet(&w.n);
@@ -129,27 +107,25 @@ static void a_service_is_notified_for_its_queues(void **state)
     (void)state;
     open_world(&w);
     make(&w, &q, &n);
-    mem_assert_err(mem_unbound(&w.s, &n.key, ntf_id(&n), &nsub), SX_ERR_SERVICE);
-    assert_sok(mem_nsub(&w.s, &n), &w.s);
-    assert_sok(mem_nsub(&w.s, &n), &w.s);
+    mem_assert_err(mem_unbound(&w.s, &n.key, mem_ntf_id(&n), &nsub), SX_ERR_SERVICE);
+    mem_assert_sok(mem_nsub(&w.s, &n), &w.s);
+    mem_assert_sok(mem_nsub(&w.s, &n), &w.s);
     notify(&w, &q);
     expect_nmsg(&w.s, &n);
     /* another connection of the service */
-    assert_sok(mem_nsub(&w.s2, &n), &w.s2);
-    mem_assert_total(event(&w.s, SX_R_ENDS, sx_bytes(w.s.client.service.id, 24)), SX_R_ENDS, 1,
-                     n.id);
+    mem_assert_sok(mem_nsub(&w.s2, &n), &w.s2);
+    mem_assert_total(event(&w.s, SX_R_ENDS, mem_service_id(&w.s)), SX_R_ENDS, 1, n.id);
     notify(&w, &q);
     expect_nmsg(&w.s2, &n);
     mem_assert_tag(mem_rcv(&w.a, &q, SX_NDEL), SX_R_OK);
-    event(&w.s2, SX_R_DELD, ntf_id(&n));
+    event(&w.s2, SX_R_DELD, mem_ntf_id(&n));
     /* new notifiers of two queues */
     mem_nkey(&w.a, &q, &n);
     make(&w, &q2, &n2);
-    assert_sok(mem_nsub(&w.s2, &n), &w.s2);
-    assert_sok(mem_nsub(&w.s2, &n2), &w.s2);
+    mem_assert_sok(mem_nsub(&w.s2, &n), &w.s2);
+    mem_assert_sok(mem_nsub(&w.s2, &n2), &w.s2);
     mem_assert_total(mem_subs(&w.s), SX_R_SOKS, 2, n.id, n2.id);
-    mem_assert_total(event(&w.s2, SX_R_ENDS, sx_bytes(w.s.client.service.id, 24)), SX_R_ENDS, 2,
-                     n.id, n2.id);
+    mem_assert_total(event(&w.s2, SX_R_ENDS, mem_service_id(&w.s)), SX_R_ENDS, 2, n.id, n2.id);
     notify(&w, &q);
     expect_nmsg(&w.s, &n);
     notify(&w, &q2);
@@ -169,7 +145,7 @@ static void nsubs_brings_what_was_missed(void **state)
     open_world(&w);
     for (size_t i = 0; i < SX_COUNT(q); i++) {
         make(&w, &q[i], &n[i]);
-        assert_sok(mem_nsub(&w.s, &n[i]), &w.s);
+        mem_assert_sok(mem_nsub(&w.s, &n[i]), &w.s);
     }
     mem_disconnect(&w.s);
     for (size_t i = 0; i < SX_COUNT(q); i += 2)
@@ -184,14 +160,33 @@ static void nsubs_brings_what_was_missed(void **state)
     size_t got = 0;
     for (; (i = mem_next(&w.s)) != NULL; got++) {
         size_t k = 0;
-        while (!sx_bytes_eq(i->t.entity_id, ntf_id(&n[k])))
+        while (k < SX_COUNT(n) && !sx_bytes_eq(i->t.entity_id, mem_ntf_id(&n[k])))
             k++;
-        assert_int_equal(k % 2, 0);
+        assert_true(k < SX_COUNT(n) && k % 2 == 0);
         mem_assert_nmsg(&i->rsp, &n[k]);
     }
     assert_int_equal(got, SX_COUNT(q) / 2);
     notify(&w, &q[1]);
     expect_nmsg(&w.s, &n[1]);
+    close_world(&w);
+}
+
+/* What waits for the flush of a connection that loses the service goes to the one that has it. */
+static void notifications_go_to_the_connection_that_took_over(void **state)
+{
+    struct world w;
+    struct mem_queue q[2];
+    struct mem_ntf n[2];
+
+    (void)state;
+    open_world(&w);
+    for (size_t i = 0; i < 2; i++) {
+        make(&w, &q[i], &n[i]);
+        mem_assert_sok(mem_nsub(&w.s, &n[i]), &w.s);
+    }
+    notify(&w, &q[1]);
+    mem_assert_sok(mem_nsub(&w.s2, &n[0]), &w.s2);
+    expect_nmsg(&w.s2, &n[1]);
     close_world(&w);
 }
 
@@ -206,19 +201,19 @@ static void a_plain_notifier_takes_a_queue_back(void **state)
     open_world(&w);
     make(&w, &q, &n);
     make(&w, &q2, &n2);
-    assert_sok(mem_nsub(&w.s, &n), &w.s);
-    assert_sok(mem_nsub(&w.s, &n2), &w.s);
+    mem_assert_sok(mem_nsub(&w.s, &n), &w.s);
+    mem_assert_sok(mem_nsub(&w.s, &n2), &w.s);
     mem_disconnect(&w.s);
     mem_connect_service(&w.m, &w.s, 0, 0, &w.service.cert);
     mem_assert_total(mem_subs(&w.s), SX_R_SOKS, 2, n.id, n2.id);
-    assert_sok(mem_nsub(&w.n, &n), NULL);
-    event(&w.s, SX_R_END, ntf_id(&n));
+    mem_assert_sok(mem_nsub(&w.n, &n), NULL);
+    event(&w.s, SX_R_END, mem_ntf_id(&n));
     notify(&w, &q);
     expect_nmsg(&w.n, &n);
     expect_quiet(&w.s);
     /* a queue that goes takes its notifier along */
     mem_assert_tag(mem_rcv(&w.a, &q2, SX_DEL), SX_R_OK);
-    event(&w.s, SX_R_DELD, ntf_id(&n2));
+    event(&w.s, SX_R_DELD, mem_ntf_id(&n2));
     mem_assert_total(mem_subs(&w.s2), SX_R_SOKS, 0);
     close_world(&w);
 }
@@ -232,12 +227,12 @@ static void a_new_notifier_belongs_to_nobody(void **state)
     (void)state;
     open_world(&w);
     make(&w, &q, &n);
-    assert_sok(mem_nsub(&w.s, &n), &w.s);
+    mem_assert_sok(mem_nsub(&w.s, &n), &w.s);
     mem_disconnect(&w.s);
     mem_connect_service(&w.m, &w.s, 0, 0, &w.service.cert);
     mem_assert_total(mem_subs(&w.s), SX_R_SOKS, 1, n.id);
     mem_nkey(&w.a, &q, &n2);
-    event(&w.s, SX_R_DELD, ntf_id(&n));
+    event(&w.s, SX_R_DELD, mem_ntf_id(&n));
     mem_assert_total(mem_subs(&w.s2), SX_R_SOKS, 0);
     notify(&w, &q);
     expect_quiet(&w.s2);
@@ -268,7 +263,7 @@ static void a_subscribed_notifier_is_no_use_of_a_queue(void **state)
     uint32_t day = used_day(&w, &q);
     assert_int_equal(day, sx_day_of(w.m.now));
     w.m.now += INT64_C(86400000);
-    assert_sok(mem_nsub(&w.n, &n), NULL);
+    mem_assert_sok(mem_nsub(&w.n, &n), NULL);
     assert_int_equal(used_day(&w, &q), day);
     mem_assert_tag(mem_rcv(&w.a, &q, SX_OFF), SX_R_OK);
     assert_int_equal(used_day(&w, &q), day);
@@ -283,6 +278,7 @@ int main(void)
         cmocka_unit_test(notifiers_get_nmsg_end_and_deld),
         cmocka_unit_test(a_service_is_notified_for_its_queues),
         cmocka_unit_test(nsubs_brings_what_was_missed),
+        cmocka_unit_test(notifications_go_to_the_connection_that_took_over),
         cmocka_unit_test(a_plain_notifier_takes_a_queue_back),
         cmocka_unit_test(a_new_notifier_belongs_to_nobody),
         cmocka_unit_test(a_subscribed_notifier_is_no_use_of_a_queue),

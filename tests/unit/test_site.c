@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "site.h"
+#include "wire/server.h"
 
 #define FINGERPRINT "0123456789abcdefghijklmnopqrstuvwxyzABCDEF0="
 
@@ -59,7 +60,7 @@ static void the_page_says_what_the_ini_says(void **state)
          "[INFORMATION]\nsource_code: https://example.org/src\noperator: O\noperator_country: SE\n"
          "admin_email: admin@example.org\nhosting: H\n");
     const char *text = index_text();
-    HAS(text, "smp://" FINGERPRINT "@smp.example.org,[2001:db8::1]:5223,443</code>");
+    HAS(text, "smp://" FINGERPRINT "@smp.example.org,[2001:db8::1]</code>");
     HAS_NOT(text, "hunter2");
     HAS(text, "with a password");
     HAS(text, "queues and messages");
@@ -70,6 +71,37 @@ static void the_page_says_what_the_ini_says(void **state)
     HAS(text, "Administrator");
     HAS_NOT(text, "Complaints");
     sx_config_free(&c);
+}
+
+/* Clients take addresses with one port, or none, which means 5223. */
+static void the_address_is_one_that_clients_take(void **state)
+{
+    static const struct {
+        const char *ports, *written;
+        uint16_t port;
+    } rows[] = {
+        { "5223", "", 5223 },      { "5223,443", "", 5223 },      { "443,5223", "", 5223 },
+        { "7001", ":7001", 7001 }, { "7001,443", ":7001", 7001 },
+    };
+    char text[128], address[256];
+    struct sx_server server;
+    struct sx_wr w;
+
+    (void)state;
+    for (size_t i = 0; i < SX_COUNT(rows); i++) {
+        snprintf(text, sizeof(text), "[TRANSPORT]\nhost: smp.example.org,::1\nport: %s\n",
+                 rows[i].ports);
+        load(text);
+        sx_wr_fixed(&w, address, sizeof(address));
+        sx_site_address(&w, &c, FINGERPRINT);
+        assert_int_equal(sx_server_parse(sx_wr_bytes(&w), &server, NULL), SIMPLEX_OK);
+        assert_int_equal(sx_server_port(&server), rows[i].port);
+        sx_wr_u8(&w, 0);
+        snprintf(text, sizeof(text), "smp://" FINGERPRINT "@smp.example.org,[::1]%s",
+                 rows[i].written);
+        assert_string_equal(address, text);
+        sx_config_free(&c);
+    }
 }
 
 static void without_source_code_nothing_of_the_operator_is_shown(void **state)
@@ -245,6 +277,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_page_says_what_the_ini_says),
+        TEST(the_address_is_one_that_clients_take),
         TEST(without_source_code_nothing_of_the_operator_is_shown),
         TEST(values_cannot_become_markup),
         TEST(the_code_is_drawn_when_there_is_a_library_for_it),

@@ -164,7 +164,7 @@ static void refuses_a_second_server(void **state)
     assert_int_equal(sx_slog_sync(l), SIMPLEX_OK);
     assert_int_equal(open_log(NULL, false, &second), SIMPLEX_E_DB_LOCKED);
     assert_null(second);
-    assert_non_null(strstr(problem, "in use by another server"));
+    assert_non_null(strstr(problem, "in use by a running server"));
     assert_non_null(strstr(problem, pid));
     assert_file(T1);
     assert_int_equal(sx_slog_close(l), SIMPLEX_OK);
@@ -200,10 +200,40 @@ static void keeps_what_was_compacted(void **state)
     assert_file(T2 T3);
     assert_int_equal(files("smp-server-store.log.20"), 1);
     assert_false(exists("start"));
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 5; i++) {
+        write_text(NULL, T2 T3 T3);
         reopen();
+    }
     assert_int_equal(files("smp-server-store.log.20"), 6); /* none overwrites another */
     assert_file(T2 T3);
+}
+
+/* A start that fails later is tried again every two seconds, for ever. */
+static void keeps_no_copies_of_the_same(void **state)
+{
+    bool fired = true;
+
+    (void)state;
+    write_text(NULL, T1 T2);
+    for (int i = 0; i < 5; i++)
+        reopen();
+    assert_file(T1 T2);
+    assert_int_equal(files("smp-server-store.log"), 2); /* and its lock */
+    for (unsigned nth = 0; fired; nth++) {              /* nor is it lost at any step */
+        struct sx_slog *l;
+        clean(state);
+        write_text(NULL, T1 T2);
+        fault.at = nth;
+        fault.times = UINT_MAX - nth;
+        fault.error = EIO;
+        if (open_log(&faulty, false, &l) == SIMPLEX_OK)
+            (void)sx_slog_close(l);
+        fired = fault.fired;
+        no_fault();
+        reopen();
+        assert_file(T1 T2);
+        assert_false(exists("start"));
+    }
 }
 
 static void goes_back_to_the_log_of_an_interrupted_start(void **state)
@@ -277,6 +307,28 @@ static void starts_on_a_full_disk(void **state)
         assert_int_equal(day_of[3], 0);
     }
     assert_int_equal(used_old, 3); /* making the file, writing it, syncing it */
+}
+
+/* What was left out near the end is not damage when the log has grown behind it. */
+static void repairs_holes_of_a_log_that_goes_on_being_used(void **state)
+{
+    static const char holes[] = T1 "TIME \0\0\n" T2 "\0\n\n\0\0\0\n" T1 "torn";
+    struct sx_slog *l;
+
+    (void)state;
+    write_file(NULL, holes, sizeof(holes) - 1);
+    fault.at = 0;
+    fault.only = "pwrite";
+    fault.error = ENOSPC;
+    assert_int_equal(open_log(&faulty, false, &l), SIMPLEX_OK);
+    assert_non_null(strstr(warnings, "without compaction"));
+    for (size_t n = 0; n < SX_SLOG_TORN; n += strlen(T3))
+        assert_true(add(l, 3, 3));
+    assert_int_equal(sx_slog_close(l), SIMPLEX_OK);
+    no_fault();
+    reopen();
+    assert_string_equal(warnings, "");
+    assert_file(T1 T2 T3);
 }
 
 /* ---- backups ---- */
@@ -368,9 +420,11 @@ int main(void)
         cmocka_unit_test_setup(refuses_a_second_server, clean),
         cmocka_unit_test_setup(says_which_file_cannot_be_used, clean),
         cmocka_unit_test_setup(keeps_what_was_compacted, clean),
+        cmocka_unit_test_setup(keeps_no_copies_of_the_same, clean),
         cmocka_unit_test_setup(goes_back_to_the_log_of_an_interrupted_start, clean),
         cmocka_unit_test_setup(loses_nothing_when_a_start_crashes, clean),
         cmocka_unit_test_setup(starts_on_a_full_disk, clean),
+        cmocka_unit_test_setup(repairs_holes_of_a_log_that_goes_on_being_used, clean),
         cmocka_unit_test_setup(removes_old_backups_but_three, clean),
         cmocka_unit_test_setup(names_backups_like_the_reference, clean),
     };

@@ -144,8 +144,10 @@ static void lives_with_a_limit_of_the_file_size(void **state)
     bool more = add(l, 2, 2);
     simplex_rc again = sx_slog_recover(l);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    assert_int_equal(rc, SIMPLEX_E_DB_FULL);
-    assert_int_equal(again, SIMPLEX_E_DB_FULL);
+    /* Not every file system reserves room beyond the limit: then what could not be written was not
+     * taken either. */
+    assert_true(rc == SIMPLEX_E_DB_FULL || rc == SIMPLEX_OK);
+    assert_int_equal(again, rc);
     assert_false(more);
     assert_true(taken > 100 && taken < 400);
     assert_int_equal(sx_slog_recover(l), SIMPLEX_OK);

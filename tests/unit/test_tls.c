@@ -393,6 +393,34 @@ static void keys_are_updated_and_renegotiation_is_refused(void **state)
     SSL_free(ssl);
 }
 
+/* Each request for new keys is answered, and refused renegotiations are: a peer that sends many of
+ * them and reads nothing is left before the answers take much memory. */
+static void a_peer_that_makes_us_answer_must_read(void **state)
+{
+    (void)state;
+    for (int reads = 0; reads < 2; reads++) {
+        SSL *ssl = plain_peer(&certs, false);
+        struct sx_tls *s;
+        simplex_rc rc = SIMPLEX_OK;
+        assert_int_equal(sx_tls_new(server_ctx, NULL, &s), SIMPLEX_OK);
+        assert_int_equal(pump_plain(ssl, s), SIMPLEX_OK);
+        for (int i = 0; i < 5000 && rc == SIMPLEX_OK; i++) {
+            uint8_t got[64];
+            size_t n;
+            assert_int_equal(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+            assert_int_equal(SSL_do_handshake(ssl), 1);
+            assert_int_equal(from_plain(ssl, s), SIMPLEX_OK);
+            rc = sx_tls_read(s, got, sizeof got, &n);
+            assert_true(sx_tls_pending(s).len < 80000);
+            if (reads)
+                sx_tls_consume(s, sx_tls_pending(s).len);
+        }
+        assert_int_equal(rc, reads ? SIMPLEX_OK : SIMPLEX_E_TLS);
+        sx_tls_free(s);
+        SSL_free(ssl);
+    }
+}
+
 static void server_shows_the_certificates_of_a_service(void **state)
 {
     struct test_certs own;
@@ -572,6 +600,7 @@ int main(void)
         cmocka_unit_test(alpn_may_be_missing_but_not_unknown),
         cmocka_unit_test(client_hello_has_no_server_name_and_one_x448_share),
         cmocka_unit_test(server_asks_for_a_certificate_and_gives_no_ticket),
+        cmocka_unit_test(a_peer_that_makes_us_answer_must_read),
         cmocka_unit_test(server_shows_the_certificates_of_a_service),
         cmocka_unit_test(server_refuses_more_certificates_than_a_chain_has),
         cmocka_unit_test(tickets_of_other_servers_are_ignored),

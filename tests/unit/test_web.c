@@ -224,29 +224,29 @@ static struct sx_web *open_site(int64_t head_ms, int64_t stall_ms)
 
 static void wait_for_none(struct sx_web *w)
 {
-    for (int i = 0; i < 500 && sx_web_connections(w) > 0; i++)
+    for (int i = 0; i < 3000 && sx_web_connections(w) > 0; i++)
         usleep(10000);
     assert_int_equal(sx_web_connections(w), 0);
 }
 
 static void a_request_that_comes_byte_by_byte_is_not_waited_for(void **state)
 {
-    struct sx_web *w = open_site(1000, 60000);
+    struct sx_web *w = open_site(3000, 60000);
     int64_t began = sx_mono_ms();
 
     (void)state;
     assert_true(browser_open(&b, &http));
     browser_send(&b, "GET / HTTP/1.1\r\nX: ");
-    while (!browser_closed(&b, 50) && sx_mono_ms() - began < 10000)
+    while (!browser_closed(&b, 50) && sx_mono_ms() - began < 50000)
         browser_send(&b, "x");
     int64_t took = sx_mono_ms() - began;
-    assert_in_range(took, 900, 9999); /* not the 60 s of an answer */
+    assert_in_range(took, 2900, 49999); /* not the 60 s of an answer */
     browser_close(&b);
     /* Between two requests no longer either. */
     assert_true(browser_open(&b, &http));
     browser_send(&b, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_true(browser_read(&b, false));
-    assert_true(browser_closed(&b, 5000));
+    assert_true(browser_closed(&b, 30000));
     browser_close(&b);
     wait_for_none(w);
     sx_web_close(w);
@@ -264,7 +264,7 @@ static void an_answer_that_nobody_reads_is_given_up(void **state)
     close(root);
     assert_true(browser_open(&b, &http));
     browser_send(&b, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
-    for (int i = 0; i < 500 && sx_web_connections(w) == 0; i++)
+    for (int i = 0; i < 3000 && sx_web_connections(w) == 0; i++)
         usleep(10000);
     wait_for_none(w);
     browser_close(&b);
@@ -375,7 +375,7 @@ static void what_the_thread_has_no_time_for_is_not_kept(void **state)
     pthread_mutex_unlock(&held);
     assert_in_range(refused, HANDED - 128, HANDED - 16);
     assert_int_equal(sx_web_refused(w), refused);
-    for (int i = 0; i < 500 && sx_web_connections(w) < HANDED - refused; i++)
+    for (int i = 0; i < 3000 && sx_web_connections(w) < HANDED - refused; i++)
         usleep(10000);
     assert_int_equal(sx_web_connections(w), HANDED - refused);
     for (unsigned i = 0; i < HANDED; i++)

@@ -395,13 +395,6 @@ static void query_parameters_are_found_and_decoded(void **state)
     }
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    vec_free_all();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -420,5 +413,5 @@ int main(void)
 
     if (sx_crypto_init() != SIMPLEX_OK)
         return 1;
-    return cmocka_run_group_tests(tests, NULL, teardown);
+    return cmocka_run_group_tests(tests, NULL, vec_teardown);
 }

@@ -65,7 +65,8 @@ static void client_messages_round_trip(void **state)
     unsigned outer = 0, inner = 0;
 
     (void)state;
-    vec_each (row, vec_get(json, "client_message")) {
+    vec_each(row, vec_get(json, "client_message"))
+    {
         if (vec_opt(row, "version") != NULL) {
             replay_client_msg(row);
             outer++;
@@ -164,12 +165,14 @@ static void envelopes_round_trip(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each (row, rows) {
+    vec_each(row, rows)
+    {
         if (strcmp(vec_text(row, "kind"), "x448_keys_used") == 0)
             keys = row;
     }
     assert_non_null(keys);
-    vec_each (row, rows) {
+    vec_each(row, rows)
+    {
         struct sx_envelope e, got;
         struct sx_wr w;
 
@@ -207,7 +210,8 @@ static void again_receipts(const cJSON *row, struct sx_rd *r, struct sx_wr *w)
 {
     const cJSON *want;
 
-    vec_each (want, vec_get(row, "receipts")) {
+    vec_each(want, vec_get(row, "receipts"))
+    {
         struct sx_receipt x;
 
         sx_receipt_next(r, &x);
@@ -334,7 +338,8 @@ static void agent_messages_round_trip(void **state)
     unsigned n = 0, lists = 0;
 
     (void)state;
-    vec_each (row, vec_get(json, "agent_message")) {
+    vec_each(row, vec_get(json, "agent_message"))
+    {
         size_t i = kind_index(vec_text(row, "kind"));
         simplex_bytes bytes = vec_hex(row, "bytes");
         struct sx_agent_msg m;
@@ -401,7 +406,8 @@ static void queue_infos_of_each_version_round_trip(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each (row, vec_get(json, "smp_queue_info")) {
+    vec_each(row, vec_get(json, "smp_queue_info"))
+    {
         struct sx_queue_addr q, want;
         struct sx_rd r = sx_rd_init(vec_hex(row, "bytes"));
         struct sx_wr w;
@@ -428,7 +434,8 @@ static void queue_uris_of_each_range_round_trip_as_text_and_binary(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each (row, vec_get(json, "smp_queue_uri")) {
+    vec_each(row, vec_get(json, "smp_queue_uri"))
+    {
         struct sx_queue_addr q, want;
         struct sx_rd r = sx_rd_init(vec_hex(row, "bytes"));
         struct sx_wr w;
@@ -455,13 +462,6 @@ static void queue_uris_of_each_range_round_trip_as_text_and_binary(void **state)
     cJSON_Delete(json);
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    vec_free_all();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,5 +474,5 @@ int main(void)
 
     if (sx_crypto_init() != SIMPLEX_OK)
         return 1;
-    return cmocka_run_group_tests(tests, NULL, teardown);
+    return cmocka_run_group_tests(tests, NULL, vec_teardown);
 }

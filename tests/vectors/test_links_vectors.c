@@ -15,7 +15,8 @@ static void server_from(const cJSON *j, struct sx_server *s, bool *has_hash)
     simplex_bytes hash = vec_hex(j, "key_hash");
 
     memset(s, 0, sizeof *s);
-    vec_each (host, vec_get(j, "hosts")) {
+    vec_each(host, vec_get(j, "hosts"))
+    {
         assert_true(s->n_hosts < SX_HOSTS_MAX);
         assert_int_equal(sx_host_parse(sx_str(host->valuestring), &s->hosts[s->n_hosts++]),
                          SIMPLEX_OK);
@@ -64,8 +65,7 @@ static void link_from(const cJSON *j, struct sx_link *l)
         (struct sx_range){ (uint16_t)vec_int(j, "agent_min"), (uint16_t)vec_int(j, "agent_max") };
     l->queues = sx_calloc((size_t)cJSON_GetArraySize(queues), sizeof *l->queues);
     assert_non_null(l->queues);
-    vec_each (queue, queues)
-        queue_from(queue, &l->queues[l->n_queues++]);
+    vec_each(queue, queues) queue_from(queue, &l->queues[l->n_queues++]);
     if (vec_opt(j, "client_data") != NULL)
         assert_int_equal(sx_link_set_data(l, vec_hex(j, "client_data")), SIMPLEX_OK);
     if (contact)
@@ -166,7 +166,8 @@ static void full_links_round_trip_as_text_and_binary(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each (row, vec_get(json, "full_links")) {
+    vec_each(row, vec_get(json, "full_links"))
+    {
         const cJSON *fields = vec_get(row, "fields");
         simplex_bytes binary = vec_hex(row, "binary");
         bool ipv6 = strcmp(vec_text(row, "what"), "invitation, IPv6") == 0;
@@ -215,7 +216,8 @@ static void odd_full_links_are_read_like_the_reference(void **state)
     unsigned n = 0, rejected = 0, trimmed = 0;
 
     (void)state;
-    vec_each (row, vec_get(json, "full_link_texts")) {
+    vec_each(row, vec_get(json, "full_link_texts"))
+    {
         const char *what = vec_text(row, "what");
         const cJSON *result = vec_get(row, "result");
         struct sx_link l;
@@ -255,7 +257,8 @@ static void odd_queue_addresses_are_read_like_the_reference(void **state)
     unsigned n = 0, rejected = 0;
 
     (void)state;
-    vec_each (row, vec_get(json, "queue_uri_texts")) {
+    vec_each(row, vec_get(json, "queue_uri_texts"))
+    {
         const char *what = vec_text(row, "what");
         const cJSON *result = vec_get(row, "result");
         struct sx_queue_addr q, want;
@@ -329,7 +332,8 @@ static void short_links_round_trip_as_text_and_binary(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each (row, vec_get(json, "short_links")) {
+    vec_each(row, vec_get(json, "short_links"))
+    {
         const char *text = vec_text(row, "text");
         simplex_bytes binary = vec_hex(row, "binary");
         struct sx_short_link s, want;
@@ -370,7 +374,8 @@ static void odd_short_links_are_read_like_the_reference(void **state)
     unsigned n = 0, rejected = 0, trimmed = 0;
 
     (void)state;
-    vec_each (row, vec_get(json, "short_link_texts")) {
+    vec_each(row, vec_get(json, "short_link_texts"))
+    {
         const char *what = vec_text(row, "what");
         const cJSON *result = vec_get(row, "result");
         struct sx_short_link s, want;
@@ -410,19 +415,22 @@ static void links_to_preset_servers_are_shortened_and_restored(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each (row, vec_get(group, "presets")) {
+    vec_each(row, vec_get(group, "presets"))
+    {
         assert_true(n_presets < SX_COUNT(presets));
         assert_int_equal(sx_server_parse(sx_str(row->valuestring), &presets[n_presets++], NULL),
                          SIMPLEX_OK);
     }
-    vec_each (row, vec_get(group, "shorten")) {
+    vec_each(row, vec_get(group, "shorten"))
+    {
         assert_int_equal(sx_short_link_parse(sx_str(vec_text(row, "before")), &s), SIMPLEX_OK);
         sx_short_link_shorten(&s, presets, n_presets);
         assert_short_prints(&s, vec_text(row, "after"));
         n++;
     }
     assert_int_equal(n, 11);
-    vec_each (row, vec_get(group, "restore")) {
+    vec_each(row, vec_get(group, "restore"))
+    {
         assert_int_equal(sx_short_link_parse(sx_str(vec_text(row, "before")), &s), SIMPLEX_OK);
         sx_short_link_restore(&s, presets, n_presets);
         assert_short_prints(&s, vec_text(row, "after"));
@@ -441,7 +449,8 @@ static void link_keys_give_ids_and_encryption_keys(void **state)
     unsigned n = 0;
 
     (void)state;
-    vec_each (row, vec_get(json, "link_key_derivation")) {
+    vec_each(row, vec_get(json, "link_key_derivation"))
+    {
         const uint8_t *key = vec_hex(row, "link_key").ptr;
         struct sx_link_keys k;
 
@@ -548,7 +557,8 @@ static void link_data_is_made_and_read(void **state)
     unsigned n = 0, owned = 0;
 
     (void)state;
-    vec_each (row, vec_get(json, "link_data")) {
+    vec_each(row, vec_get(json, "link_data"))
+    {
         uint8_t fixed[SX_LINK_FIXED_STORED];
         uint8_t user[SX_LINK_USER_STORED];
         struct sx_short_link link = { 0 };
@@ -634,7 +644,8 @@ static void wrong_link_data_is_refused_for_the_right_reason(void **state)
     unsigned n = 0, good = 0;
 
     (void)state;
-    vec_each (row, vec_get(json, "link_data_checks")) {
+    vec_each(row, vec_get(json, "link_data_checks"))
+    {
         const cJSON *result = vec_get(row, "result");
         struct sx_link_data d;
         enum sx_link_fault fault;
@@ -659,13 +670,6 @@ static void wrong_link_data_is_refused_for_the_right_reason(void **state)
     cJSON_Delete(json);
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    vec_free_all();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -682,5 +686,5 @@ int main(void)
 
     if (sx_crypto_init() != SIMPLEX_OK)
         return 1;
-    return cmocka_run_group_tests(tests, NULL, teardown);
+    return cmocka_run_group_tests(tests, NULL, vec_teardown);
 }

@@ -88,9 +88,7 @@ static const cJSON *message_by_id(const cJSON *doc, const char *id)
 {
     const cJSON *m;
 
-    vec_each(m, vec_get(doc, "ratchet_messages"))
-        if (strcmp(vec_text(m, "id"), id) == 0)
-            return m;
+    vec_each(m, vec_get(doc, "ratchet_messages")) if (strcmp(vec_text(m, "id"), id) == 0) return m;
     fail_msg("no message %s", id);
     return NULL;
 }
@@ -111,7 +109,8 @@ static void op_encrypt(const cJSON *doc, const cJSON *op, struct sx_ratchet *r)
                      SIMPLEX_OK);
     sx_sha256(sx_bytes(key.emh, key.emh_len), h);
     vec_assert_eq(sx_bytes(h, 32), vec_hex(op, "header_sha256"), "header_sha256");
-    vec_each(m, vec_get(doc, "ratchet_messages")) {
+    vec_each(m, vec_get(doc, "ratchet_messages"))
+    {
         if (!sx_bytes_eq(vec_hex(m, "header"), sx_bytes(key.emh, key.emh_len)))
             continue;
         vec_assert_eq(sx_bytes(key.mk, 32), vec_hex(m, "msg_key"), "msg_key");
@@ -173,7 +172,8 @@ static void replay_side(const cJSON *doc, const cJSON *ops, struct restore rs, s
     cJSON *state = NULL, *copy = NULL;
     const cJSON *op;
 
-    vec_each(op, ops) {
+    vec_each(op, ops)
+    {
         const char *name = vec_text(op, "op");
         struct sx_ratchet r;
 
@@ -208,13 +208,13 @@ static void replay(const char *name, struct restore rs, struct counts want)
     const struct restore never = { NULL, 0, 0 };
     struct counts c = { 0 };
 
-    vec_each(m, vec_get(doc, "ratchet_messages")) {
+    vec_each(m, vec_get(doc, "ratchet_messages"))
+    {
         check_message(m);
         c.messages++;
     }
-    vec_each(side, vec_get(doc, "ratchets"))
-        replay_side(doc, side, rs.side != NULL && strcmp(rs.side, side->string) == 0 ? rs : never,
-                    &c);
+    vec_each(side, vec_get(doc, "ratchets")) replay_side(
+        doc, side, rs.side != NULL && strcmp(rs.side, side->string) == 0 ? rs : never, &c);
     cJSON_Delete(doc);
     assert_int_equal(c.messages, want.messages);
     assert_int_equal(c.inits, want.inits);
@@ -256,19 +256,12 @@ static int setup(void **state)
     return sx_crypto_init() == SIMPLEX_OK ? 0 : -1;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    vec_free_all();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(agents_with_pq_replay, teardown),
-        cmocka_unit_test_teardown(agents_without_pq_replay, teardown),
-        cmocka_unit_test_teardown(resynchronisation_replays, teardown),
+        cmocka_unit_test_teardown(agents_with_pq_replay, vec_teardown),
+        cmocka_unit_test_teardown(agents_without_pq_replay, vec_teardown),
+        cmocka_unit_test_teardown(resynchronisation_replays, vec_teardown),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -68,9 +68,11 @@ static void load_skipped(const cJSON *state, const struct stored *st, struct sx_
 {
     const cJSON *group, *n;
 
-    vec_each(group, vec_get(state, "skipped")) {
+    vec_each(group, vec_get(state, "skipped"))
+    {
         simplex_bytes hk = vec_hex(group, "hk");
-        vec_each(n, vec_get(group, "n")) {
+        vec_each(n, vec_get(group, "n"))
+        {
             size_t i = 0;
             while (i < st->n &&
                    (st->k[i].n != (uint32_t)n->valueint || memcmp(st->k[i].hk, hk.ptr, 32) != 0))
@@ -452,10 +454,9 @@ static simplex_bytes message_of(const cJSON *session, const cJSON *step)
 
     if (vec_opt(step, "encrypted") != NULL)
         return vec_hex(step, "encrypted");
-    vec_each(s, vec_get(session, "steps"))
-        if (strcmp(vec_text(s, "op"), "encrypt") == 0 &&
-            strcmp(vec_text(s, "msg"), vec_text(step, "msg")) == 0)
-            return vec_hex(s, "encrypted");
+    vec_each(s, vec_get(session, "steps")) if (strcmp(vec_text(s, "op"), "encrypt") == 0 &&
+                                               strcmp(vec_text(s, "msg"), vec_text(step, "msg")) ==
+                                                   0) return vec_hex(s, "encrypted");
     fail_msg("no message %s", vec_text(step, "msg"));
     return sx_bytes(NULL, 0);
 }
@@ -469,8 +470,10 @@ static void check_diff(const cJSON *step, const struct sx_ratchet *r,
     const cJSON *gone = cJSON_IsObject(d) ? vec_opt(d, "remove") : NULL;
     size_t added = 0;
 
-    vec_each(group, add) {
-        vec_each(k, vec_get(group, "keys")) {
+    vec_each(group, add)
+    {
+        vec_each(k, vec_get(group, "keys"))
+        {
             struct sx_skipped *s = &st->k[st->n++];
             assert_true(st->n <= SX_COUNT(st->k));
             to(s->hk, vec_hex(group, "hk"), 32);
@@ -534,7 +537,8 @@ static void replay(const cJSON *session, struct counts *c)
     }
     memset(st, 0, sizeof *st);
     check_x3dh(session);
-    vec_each(step, vec_get(session, "steps")) {
+    vec_each(step, vec_get(session, "steps"))
+    {
         const char *op = vec_text(step, "op");
         if (strcmp(op, "encrypt") == 0)
             step_encrypt(session, step, st, c);
@@ -554,7 +558,8 @@ static struct counts replay_file(const char *name)
     const cJSON *session;
     struct counts c = { 0 };
 
-    vec_each(session, vec_get(doc, "sessions")) {
+    vec_each(session, vec_get(doc, "sessions"))
+    {
         bool kem = cJSON_GetArraySize(vec_opt(session, "kem_states")) > 0;
         if (!kem || sx_kem_available())
             replay(session, &c);
@@ -647,20 +652,13 @@ static int setup(void **state)
     return sx_crypto_init() == SIMPLEX_OK ? 0 : -1;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    vec_free_all();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(version_2_sessions_replay, teardown),
-        cmocka_unit_test_teardown(version_3_sessions_replay, teardown),
-        cmocka_unit_test_teardown(pq_sessions_replay, teardown),
-        cmocka_unit_test_teardown(lost_message_after_switching_off_breaks_nothing, teardown),
+        cmocka_unit_test_teardown(version_2_sessions_replay, vec_teardown),
+        cmocka_unit_test_teardown(version_3_sessions_replay, vec_teardown),
+        cmocka_unit_test_teardown(pq_sessions_replay, vec_teardown),
+        cmocka_unit_test_teardown(lost_message_after_switching_off_breaks_nothing, vec_teardown),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

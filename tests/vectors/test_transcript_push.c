@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "agent/push.h"
+#include "agent/work.h"
 #include "support/agents.h"
 #include "support/transcript.h"
 
@@ -18,12 +19,6 @@ static struct {
     struct sx_conn c;
     struct sx_rcv_queue q;
 } p;
-
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
 
 /* The nth recorded transmission of this tag. */
 static struct sx_transmission recorded(const char *tag, int nth)

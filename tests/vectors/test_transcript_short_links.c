@@ -8,6 +8,10 @@
 #include <stdio.h>
 
 #include "agent/agent.h"
+#include "agent/event.h"
+#include "agent/handshake.h"
+#include "agent/links.h"
+#include "agent/work.h"
 #include "support/agents.h"
 #include "support/transcript.h"
 
@@ -19,12 +23,6 @@ static struct play {
     char dir[256];
     struct simplex_agent *a;
 } p;
-
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
 
 static int open_play(void **state)
 {

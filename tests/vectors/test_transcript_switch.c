@@ -7,6 +7,9 @@
 #include <stdio.h>
 
 #include "agent/agent.h"
+#include "agent/handshake.h"
+#include "agent/switch.h"
+#include "agent/work.h"
 #include "support/agents.h"
 #include "support/transcript.h"
 
@@ -18,12 +21,6 @@ static struct {
     struct simplex_agent *a;
     struct sx_conn c;
 } p;
-
-static void must(simplex_rc rc)
-{
-    if (rc != SIMPLEX_OK)
-        fail_msg("%s", simplex_rc_name(rc));
-}
 
 static simplex_bytes plain_of(int n)
 {
