@@ -8,12 +8,19 @@ dir=$(mktemp -d)
 pid=
 trap '[ -z "$pid" ] || kill "$pid"; rm -rf "$dir"' EXIT
 
+wait_for() { # PATTERN FILE
+    for _ in $(seq 600); do
+        ! grep -qs "$1" "$2" || return 0
+        sleep 0.1
+    done
+    echo "no line with $1 in $2:"
+    cat "$2"
+    exit 1
+}
+
 "$server" start --dir "$dir/id" --port 0 </dev/null >"$dir/log" 2>&1 &
 pid=$!
-for _ in $(seq 600); do
-    grep -q '^Server address' "$dir/log" && break
-    sleep 0.1
-done
+wait_for '^Server address' "$dir/log"
 address=$(grep -o 'smp://[^ ]*' "$dir/log" | head -n 1)
 
 fails() { # STATUS TEXT ARGUMENT...
@@ -46,16 +53,14 @@ PYTHON
 done
 grep -q running "$dir/progress"
 
-# Interrupted it says what was measured.
-"$load" -m cycle -c 2 -d 600 "$address" >"$dir/out" 2>"$dir/progress" &
+# Interrupted it says what was measured. In files of its own: until the program in the background has
+# opened them, those of the runs above are there, and tell of runs that are over.
+"$load" -m cycle -c 2 -d 600 "$address" >"$dir/measured" 2>"$dir/running" &
 interrupted=$!
-for _ in $(seq 600); do
-    grep -q running "$dir/progress" && break
-    sleep 0.1
-done
+wait_for running "$dir/running"
 kill -INT "$interrupted"
-wait "$interrupted" || { cat "$dir/progress" "$dir/out"; exit 1; }
-grep -q 'cycles' "$dir/out"
+wait "$interrupted" || { cat "$dir/running" "$dir/measured"; exit 1; }
+grep -q 'cycles' "$dir/measured"
 
 other=smp://AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=@127.0.0.1:${address##*:}
 fails 0 'Usage: smp-load' --help
