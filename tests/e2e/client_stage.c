@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #define TICK_MS 5
-#define PATIENCE_MS 15000 /* a machine may stand still: what is answered has its time */
+#define PATIENCE_MS 30000 /* a machine may stand still: what is answered has its time */
 
 struct client_stage t;
 

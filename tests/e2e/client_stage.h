@@ -55,7 +55,7 @@ void closed(void *user);
 
 void guard(int64_t ms); /* t.late after this time */
 void run_for(int64_t ms);
-#define GUARD_MS 20000
+#define GUARD_MS 40000
 #define RUN_UNTIL(condition)                                \
     do {                                                    \
         guard(GUARD_MS);                                    \

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* An empty label: the resolver of the system refuses it itself and asks nobody. */
+#define NO_NAME "no-such-host..invalid"
+
 /* ---- failing attempts ---- */
 
 static void failures_of_the_attempt_have_their_codes(void **state)
@@ -52,7 +55,7 @@ static void a_name_that_does_not_resolve_is_a_host_error(void **state)
 {
     (void)state;
     open_net();
-    client_of("no-such-host.invalid");
+    client_of(NO_NAME);
     assert_fails(SIMPLEX_E_HOST);
 }
 
@@ -70,7 +73,7 @@ static void all_hosts_are_tried(void **state)
 
     (void)state;
     open_net();
-    client_of("no-such-host.invalid,127.0.0.2,127.0.0.3,localhost");
+    client_of(NO_NAME ",127.0.0.2,127.0.0.3,localhost");
     send_cmd(SX_SUB, "a", &r);
     RUN_UNTIL(r.done);
     assert_int_equal(r.rc, SIMPLEX_OK);
@@ -82,7 +85,7 @@ static void a_silent_host_leaves_time_for_the_next(void **state)
     struct result r = { 0 };
 
     (void)state;
-    t.cfg.connect_timeout = 8000;
+    t.cfg.connect_timeout = 20000; /* 10 s for each */
     /* 127.0.0.2 accepts nothing but lets connections in: a listener that is never served */
     static uv_tcp_t silent;
     struct sockaddr_in at;
@@ -96,9 +99,10 @@ static void a_silent_host_leaves_time_for_the_next(void **state)
     client_of("127.0.0.2,127.0.0.1");
     int64_t begin = sx_mono_ms();
     send_cmd(SX_SUB, "a", &r);
+    RUN_UNTIL(t.peer.accepted > 0);
+    assert_in_range(sx_mono_ms() - begin, 9900, 19990);
     RUN_UNTIL(r.done);
     assert_int_equal(r.rc, SIMPLEX_OK);
-    assert_in_range(sx_mono_ms() - begin, 3900, 7990);
     uv_close((uv_handle_t *)&silent, NULL);
 }
 
@@ -205,11 +209,14 @@ static void reconnecting_abandons_an_attempt_that_hangs(void **state)
     t.peer.mode = PEER_SILENT;
     t.cfg.reconnect_first = 3000;
     open_client();
+    int64_t begin = sx_mono_ms();
     send_cmd(SX_SUB, "a", &r);
     RUN_UNTIL(t.peer.accepted == 1);
-    sx_net_reconnect(t.net); /* too young to be abandoned */
+    sx_net_reconnect(t.net); /* too young to be abandoned, unless the machine stood still */
+    bool young = sx_mono_ms() - begin < 3000;
     run_for(3050);
-    assert_int_equal(t.peer.accepted, 1);
+    if (young)
+        assert_int_equal(t.peer.accepted, 1);
     t.peer.mode = PEER_NORMAL;
     sx_net_reconnect(t.net);
     RUN_UNTIL(r.done);
@@ -224,10 +231,12 @@ static void reconnecting_probes_connections_that_are_up(void **state)
     open_client();
     sx_client_want(t.client, true);
     RUN_UNTIL(t.ups == 1);
+    int64_t begin = sx_mono_ms();
     sx_net_reconnect(t.net);
-    RUN_UNTIL(t.peer.commands == 1);
+    RUN_UNTIL(t.peer.commands == 1 || t.downs == 1);
     run_for(100);
-    assert_int_equal(t.downs, 0); /* it answered */
+    if (sx_mono_ms() - begin < 2000)  /* else the time limit may have been there before it */
+        assert_int_equal(t.downs, 0); /* it answered */
     t.peer.answer = silence;
     sx_net_reconnect(t.net);
     RUN_UNTIL(t.downs == 1);
@@ -245,7 +254,7 @@ static void pings_when_nothing_comes_and_gives_up_in_the_end(void **state)
     open_client();
     sx_client_want(t.client, true);
     RUN_UNTIL(t.ups == 1);
-    RUN_UNTIL(t.peer.commands == 3); /* pings, answered */
+    RUN_UNTIL(t.peer.commands >= 3); /* pings, answered */
     assert_int_equal(t.downs, 0);
     t.peer.answer = silence;
     unsigned before = t.peer.commands;
@@ -260,15 +269,15 @@ static void pings_when_nothing_comes_and_gives_up_in_the_end(void **state)
 
 static void leaves_a_session_that_answers_no_command(void **state)
 {
+    struct sx_cmd cmd = { .tag = SX_SEND };
     struct result r[3] = { 0 };
 
     (void)state;
-    t.cfg.command_timeout = 1000;
     go_up();
     t.peer.answer = silence;
     for (size_t i = 0; i < SX_COUNT(r); i++) {
         assert_int_equal(t.downs, 0);
-        send_cmd(SX_SEND, "x", &r[i]);
+        assert_int_equal(try_send(&cmd, "x", 300, &r[i]), SIMPLEX_OK);
         RUN_UNTIL(r[i].done);
         assert_int_equal(r[i].rc, SIMPLEX_E_TIMEOUT);
     }

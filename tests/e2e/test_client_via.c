@@ -185,7 +185,7 @@ static simplex_rc send_one(uint8_t entity)
 
 static void run_until(const unsigned *count, unsigned n)
 {
-    int64_t until = sx_mono_ms() + 20000;
+    int64_t until = sx_mono_ms() + 40000;
 
     while (*count < n) {
         if (sx_mono_ms() > until)
@@ -230,7 +230,7 @@ static void open_scene(uint16_t max)
 {
     static const struct sx_net_callbacks callbacks;
     struct sx_net_cfg cfg = {
-        .connect_timeout = 15000, .command_timeout = 3000, .reconnect_first = 20, .failed_cache = 20
+        .connect_timeout = 15000, .command_timeout = 6000, .reconnect_first = 20, .failed_cache = 20
     };
     struct sx_server proxy;
 
