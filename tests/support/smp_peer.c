@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "support/free_port.h"
+
 /* Nothing here asserts once a connection is open: tests make allocations fail under its feet. */
 
 struct peer_conn {
@@ -355,7 +357,7 @@ void peer_start(struct peer *p, uv_loop_t *loop, uint16_t port)
     memset(p, 0, sizeof(*p));
     (void)signal(SIGPIPE, SIG_IGN); /* it writes to clients that may have gone */
     p->loop = loop;
-    p->port = port;
+    p->port = port != 0 ? port : free_port(); /* also while it does not listen */
     sx_thread_ignore_sigpipe(); /* the loop runs here, and writes to clients that may be gone */
     test_certs_make(SX_ED25519, 2, &p->certs);
     assert_int_equal(sx_tls_ctx_server(sx_wr_bytes(&p->certs.chain_pem),
@@ -591,7 +593,7 @@ void proxy_start(struct proxy *p, uv_loop_t *loop)
     p->loop = loop;
     assert_int_equal(uv_tcp_init(loop, &p->listener), 0);
     p->listener.data = p;
-    assert_int_equal(uv_ip4_addr("127.0.0.1", 0, &at), 0);
+    assert_int_equal(uv_ip4_addr("127.0.0.1", free_port(), &at), 0);
     assert_int_equal(uv_tcp_bind(&p->listener, (const struct sockaddr *)&at, 0), 0);
     assert_int_equal(uv_listen((uv_stream_t *)&p->listener, 16, on_proxy_connection), 0);
     assert_int_equal(uv_tcp_getsockname(&p->listener, (struct sockaddr *)&at, &len), 0);
