@@ -329,6 +329,18 @@ static void a_second_opening_in_the_same_process_is_refused(void **state)
     ok(try_open(&cfg));
 }
 
+/* A failure that took long, each time, is one that waited for something. */
+static simplex_rc open_at_once(const struct sx_store_cfg *cfg, struct sx_store **s)
+{
+    for (int tries = 0; tries < 4; tries++) { /* a machine may stand still */
+        int64_t start = sx_mono_ms();
+        simplex_rc rc = sx_store_open(cfg, s);
+        if (rc == SIMPLEX_OK || sx_mono_ms() - start <= 4000)
+            return rc;
+    }
+    return SIMPLEX_E_TIMEOUT;
+}
+
 /* The child opens when told to, and answers with the result; nothing is shared with the parent. */
 struct child {
     pid_t pid;
@@ -350,12 +362,8 @@ static struct child start_child(const struct tmp *t)
         char byte;
         while (read(a[0], &byte, 1) == 1 && byte != 'q') {
             sx_store_close(s);
-            int64_t start = sx_mono_ms();
-            simplex_rc rc = byte == 'o' ? sx_store_open(&cfg, &s) : SIMPLEX_OK;
-            if (byte == 'c')
-                s = NULL;
-            if (rc != SIMPLEX_OK && sx_mono_ms() - start > 4000) /* it did not wait */
-                rc = SIMPLEX_E_TIMEOUT;
+            s = NULL;
+            simplex_rc rc = byte == 'o' ? open_at_once(&cfg, &s) : SIMPLEX_OK;
             if (write(b[1], &rc, sizeof rc) != sizeof rc)
                 break;
         }
