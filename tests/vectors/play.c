@@ -136,6 +136,8 @@ static bool answer(struct peer *peer, struct peer_conn *c, const struct sx_cmd *
     p.client = c;
     for (int n = 0; n < TAGS; n++)
         p.got[n] += cmd->tag == counted[n];
+    p.repeat_acked |= cmd->tag == SX_ACK &&
+                      sx_bytes_eq(cmd->ack.msg_id, sx_bytes(p.repeat_id, sizeof p.repeat_id));
     if (cmd->tag == SX_SEND && side_is("R") && !p.asked)
         check_request(cmd);
     if (cmd->tag == SX_SEND && side_is("AB"))

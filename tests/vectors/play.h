@@ -51,6 +51,8 @@ extern struct play {
     struct sx_x3dh_keys fresh;
     bool twice; /* each message comes once more, as noise repeats it */
     unsigned repeated;
+    uint8_t repeat_id[SX_NONCE_LEN]; /* of the server, for the last of them */
+    bool repeat_acked;
 } p;
 
 /* Where nothing may be asserted: on the agent's thread. */

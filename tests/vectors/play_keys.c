@@ -446,13 +446,12 @@ static simplex_rc get_queue(struct simplex_agent *a, void *arg)
  * with a new id of the server. */
 static void push_again(simplex_bytes entity, simplex_bytes ratchet_message)
 {
-    static uint8_t box[SX_BLOCK], plain[SX_BLOCK], id[SX_NONCE_LEN];
+    static uint8_t box[SX_BLOCK], plain[SX_BLOCK];
     struct sx_rsp msg = { .tag = SX_R_MSG };
     struct sx_rcv_queue q = { .rcv_id = { .len = (uint8_t)entity.len } };
     struct sx_snd_queue sender = { .client_version = SX_CLIENT_MAX };
     struct sx_box_key key;
     struct sx_wr body, w;
-    unsigned acks = p.got[4] + 1;
     int64_t until = sx_mono_ms() + WAIT_MS;
 
     memcpy(q.rcv_id.b, entity.ptr, entity.len);
@@ -462,18 +461,19 @@ static void push_again(simplex_bytes entity, simplex_bytes ratchet_message)
     must(sx_seal_again(&sender, ratchet_message, &body));
     sx_wr_fixed(&w, plain, sizeof plain);
     sx_rcv_msg_encode(&w, &(struct sx_rcv_msg){ .ts_s = 1, .body = sx_wr_bytes(&body) });
-    sx_random(id, sizeof id);
+    sx_random(p.repeat_id, sizeof p.repeat_id);
     sx_box_key_init(&key, q.srv_secret);
-    must(sx_box_seal_padded(&key, id, sx_wr_bytes(&w), SX_MSG_PADDED, box));
+    must(sx_box_seal_padded(&key, p.repeat_id, sx_wr_bytes(&w), SX_MSG_PADDED, box));
     sx_wr_free(&body);
-    msg.msg.msg_id = sx_bytes(id, sizeof id);
+    msg.msg.msg_id = sx_bytes(p.repeat_id, sizeof p.repeat_id);
     msg.msg.body = sx_bytes(box, SX_MSG_PADDED + SX_BOX_TAG);
+    p.repeat_acked = false; /* the ACK of the message itself may be on its way */
     peer_push(p.client, sx_bytes(NULL, 0), entity, &msg);
     p.repeated++;
     p.want[4]++;
-    while (p.got[4] < acks && sx_mono_ms() < until)
+    while (!p.repeat_acked && sx_mono_ms() < until)
         pump();
-    if (p.got[4] < acks)
+    if (!p.repeat_acked)
         fail_msg("%s: the repeat of message %u was not acknowledged", p.side, p.messages);
 }
 
