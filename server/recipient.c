@@ -197,8 +197,12 @@ static enum sx_err delete_acked(struct sx_run *r, const struct sx_sub *sub)
     simplex_bytes id = r->cmd->ack.msg_id;
     struct sx_msg *head = r->q->head;
 
-    if (head == NULL || !sx_bytes_eq(id, sx_bytes(head->id, sizeof(head->id))))
+    if (id.len == 0)
         return SX_ERR_NONE;
+    if (head == NULL || !sx_bytes_eq(id, sx_bytes(head->id, sizeof(head->id)))) {
+        r->q->staged = true; /* it went a moment ago: that may not be on disk yet */
+        return SX_ERR_NONE;
+    }
     sx_msg_ref(head);
     enum sx_err e = sx_queue_pop(r->srv->store, r->q, id.ptr);
     if (e == SX_ERR_NONE)

@@ -145,6 +145,71 @@ static void answers_of_a_commit_share_a_block(void **state)
     close_kept(&t);
 }
 
+static void take_new(struct kept *t, struct mem_queue *q)
+{
+    struct mem_batch b;
+
+    memset(q, 0, sizeof(*q));
+    mem_keys(q, SX_ED25519);
+    struct sx_cmd cmd = mem_new_cmd(q, SX_MODE_MESSAGING, true);
+    mem_batch_open(&b, &t->c);
+    mem_batch_add(&b, &q->rcv, sx_bytes(NULL, 0), &cmd);
+    mem_batch_run(&b);
+    wait_durable(t);
+    mem_take_ids(q, &mem_next(&t->c)->rsp);
+}
+
+static void ack(struct mem_client *c, const struct mem_queue *q, simplex_bytes id)
+{
+    struct sx_cmd cmd = { .tag = SX_ACK, .ack = { .msg_id = id } };
+
+    mem_run_ahead(c, &q->rcv, mem_rcv_id(q), &cmd);
+}
+
+/* Puts a message that both have and nobody has acknowledged: the one by SUB, the other by GET. */
+static simplex_bytes put_for_both(struct kept *t, struct mem_client *other,
+                                  const struct mem_queue *q)
+{
+    struct sx_cmd send = { .tag = SX_SEND, .send = { .body = sx_str("text") } };
+
+    mem_run_ahead(other, NULL, mem_snd_id(q), &send);
+    wait_durable(t);
+    mem_assert_tag(&mem_next(other)->rsp, SX_R_OK);
+    mem_settle(&t->m);
+    simplex_bytes id = mem_expect_msg(&t->c, q, "text");
+    mem_assert_msg(q, mem_rcv(other, q, SX_GET), "text");
+    return id;
+}
+
+/* Nothing was deleted by it: but what it says is deleted may be there again after a crash. */
+static void an_ack_waits_for_the_one_that_deleted_its_message(void **state)
+{
+    struct mem_client other;
+    struct mem_queue q;
+    struct kept t;
+    bool early = true;
+
+    (void)state;
+    open_kept(&t);
+    mem_connect(&t.m, &other, 1, 0);
+    take_new(&t, &q);
+    while (early) {
+        simplex_bytes id = put_for_both(&t, &other, &q);
+        uint64_t before = sx_persist_stamp(t.m.srv->store);
+        ack(&other, &q, id);
+        ack(&t.c, &q, id);
+        const struct mem_item *i = mem_next(&t.c);
+        early = committed_since(&t, before); /* just then: once more */
+        if (!early)
+            assert_null(i);
+        wait_durable(&t);
+        mem_assert_tag(&mem_next(&other)->rsp, SX_R_OK);
+        mem_assert_tag(&(i == NULL ? mem_next(&t.c) : i)->rsp, SX_R_OK);
+    }
+    mem_disconnect(&other);
+    close_kept(&t);
+}
+
 static atomic_int woken;
 
 static void count_wake(void *user)
@@ -182,6 +247,7 @@ int main(void)
         cmocka_unit_test(an_answer_waits_for_the_disk),
         cmocka_unit_test(a_block_that_left_early_is_not_waited_for),
         cmocka_unit_test(answers_of_a_commit_share_a_block),
+        cmocka_unit_test(an_ack_waits_for_the_one_that_deleted_its_message),
         cmocka_unit_test(a_hub_that_rests_is_not_woken_by_commits),
     };
 
