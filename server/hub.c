@@ -149,10 +149,10 @@ void sx_srv_expire_shard(struct sx_srv *s, unsigned shard)
             struct sx_queue *q = found[i];
             sx_queue_lock(s->store, q);
             unsigned had = q->count;
-            if (!q->deleted)
+            if (!q->deleted) /* or not yet complete: who makes it holds no lock */
                 sx_queue_expire(s->store, q, now);
             expired += had - q->count;
-            if (q->ntf != NULL) /* nobody may ever come for them */
+            if (!q->deleted && q->ntf != NULL) /* nobody may ever come for them */
                 ntfs += sx_notifier_expire(s->store, q->ntf, now);
             sx_queue_unlock(s->store, q);
             sx_queue_unref(q);

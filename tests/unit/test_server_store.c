@@ -264,6 +264,39 @@ static void counts_messages_of_several_threads(void **state)
     sx_qstore_close(st);
 }
 
+/* ---- a thread that looks through all queues, others that make some ---- */
+
+struct maker {
+    struct sx_store *st;
+    pthread_t thread;
+    atomic_bool done;
+};
+
+static void *make_main(void *arg)
+{
+    struct maker *m = arg;
+
+    make_queues(m->st, 5000, 1);
+    atomic_store(&m->done, true);
+    return NULL;
+}
+
+/* Those that are found before they are complete belong to whoever makes them. */
+static void leaves_queues_alone_that_are_being_made(void **state)
+{
+    struct mem_server m;
+
+    (void)state;
+    mem_open(&m, NULL);
+    struct maker t = { .st = m.srv->store };
+    assert_int_equal(pthread_create(&t.thread, NULL, make_main, &t), 0);
+    while (!atomic_load(&t.done))
+        sx_srv_expire(m.srv);
+    pthread_join(t.thread, NULL);
+    assert_int_equal(sx_qstore_queues(m.srv->store), 5000);
+    mem_close(&m);
+}
+
 /* ---- testTiming ---- */
 
 static int64_t time_of_auth(struct mem_client *c, simplex_bytes content)
@@ -415,6 +448,7 @@ int main(void)
         cmocka_unit_test(a_creation_that_fails_leaves_nothing),
         cmocka_unit_test(counts_messages_of_several_threads),
         cmocka_unit_test(a_message_takes_memory_until_nobody_has_it),
+        cmocka_unit_test(leaves_queues_alone_that_are_being_made),
         cmocka_unit_test(auth_takes_the_same_time_whatever_is_wrong),
     };
 
