@@ -235,10 +235,11 @@ static simplex_rc load_ntf(struct sx_store *st, simplex_bytes line, struct sx_ms
         return SIMPLEX_OK;
     }
     sx_queue_lock(st, q);
-    bool ok = q->ntf == NULL || sx_notifier_add(q->ntf, &like);
+    unsigned had = q->ntf->count; /* it was found by it, and nothing else runs yet */
+    bool ok = sx_notifier_add(q->ntf, &like);
+    count->loaded += q->ntf->count - had; /* none when the oldest one had to go */
     sx_queue_unlock(st, q);
     sx_queue_unref(q);
-    count->loaded += ok;
     return ok ? SIMPLEX_OK : SIMPLEX_E_NOMEM;
 }
 

@@ -283,6 +283,26 @@ static void notifications_survive_and_their_damage_stops_nothing(void **state)
     sx_queue_unref(q);
 }
 
+/* A notifier keeps the last ones; the number is what is there, which a gauge begins with. */
+static void notifications_beyond_those_that_are_kept_do_not_count(void **state)
+{
+    struct fixture *f = *state;
+    struct sx_errtext err = { NULL, 0 };
+    struct sx_queue *q = add_queue(f->st, true);
+    struct sx_msg m = { .ts_ms = 1700000000000 };
+    struct sx_msg_log_count c;
+
+    for (int i = 0; i < SX_STORE_NTF_MAX; i++)
+        assert_true(sx_notifier_add(q->ntf, &m));
+    assert_int_equal(sx_ntf_log_save(f->st, f->ntfs, &err), SIMPLEX_OK);
+    sx_ntf_free(sx_notifier_take(f->st, q->ntf, m.ts_ms));
+    assert_true(sx_notifier_add(q->ntf, &m));
+    assert_int_equal(sx_ntf_log_load(f->st, f->ntfs, &c, &err), SIMPLEX_OK);
+    assert_int_equal(q->ntf->count, SX_STORE_NTF_MAX);
+    assert_int_equal(c.loaded, SX_STORE_NTF_MAX - 1);
+    sx_queue_unref(q);
+}
+
 static void loading_survives_each_failed_malloc(void **state)
 {
     struct fixture *f = *state;
@@ -313,6 +333,7 @@ int main(void)
         WITH_FILES(a_torn_last_line_is_left_out_and_damage_elsewhere_stops),
         WITH_FILES(a_missing_file_is_no_error_and_an_unreadable_one_is),
         WITH_FILES(notifications_survive_and_their_damage_stops_nothing),
+        WITH_FILES(notifications_beyond_those_that_are_kept_do_not_count),
         WITH_FILES(loading_survives_each_failed_malloc),
     };
 
