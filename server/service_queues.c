@@ -105,8 +105,10 @@ struct sx_service *sx_queue_service(const struct sx_queue *q, bool ntf)
 enum sx_err sx_queue_set_service(struct sx_store *st, struct sx_queue *q, bool ntf,
                                  struct sx_service *svc)
 {
-    if (sx_queue_service(q, ntf) == svc)
+    if (sx_queue_service(q, ntf) == svc) {
+        q->staged = q->staged || svc != NULL; /* it may have joined a moment ago */
         return SX_ERR_NONE;
+    }
     enum sx_err e = svc == NULL ? SX_ERR_NONE : sx_service_record(st, svc);
     if (e != SX_ERR_NONE)
         return e;

@@ -213,6 +213,24 @@ static void every_change_asks_its_answer_to_wait(void **state)
     sx_qstore_close(st);
 }
 
+/* Another connection of the service may have been a moment faster. */
+static void a_repeated_association_waits_for_the_first(void **state)
+{
+    struct sx_store *st = open_store();
+    struct sx_queue *q;
+
+    (void)state;
+    assert_int_equal(create(st, &q), SX_ERR_NONE);
+    sx_queue_lock(st, q);
+    assert_int_equal(associate(st, q), SX_ERR_NONE);
+    q->staged = false;
+    assert_int_equal(associate(st, q), SX_ERR_NONE);
+    assert_true(q->staged);
+    sx_queue_unlock(st, q);
+    sx_queue_unref(q);
+    sx_qstore_close(st);
+}
+
 static void assert_unchanged(const struct sx_queue *q, const struct sx_queue *before)
 {
     assert_int_equal(q->count, before->count);
@@ -581,6 +599,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(changes_ask_their_answers_to_wait),
         T(every_change_asks_its_answer_to_wait),
+        T(a_repeated_association_waits_for_the_first),
         T(what_cannot_be_recorded_does_not_happen),
         T(opening_survives_each_failed_malloc),
         T(leaving_the_journal_keeps_what_the_file_has),
