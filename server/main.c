@@ -2,8 +2,10 @@
 /* The program smp-server: which command is meant. */
 #include "cli.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "crypto/crypto.h"
 #include "revision.h"
@@ -115,10 +117,22 @@ static void resolve_many_names(void)
     (void)setenv("UV_THREADPOOL_SIZE", "32", 0);
 }
 
+/* A file that gets the number of a standard stream that is closed would have all that is printed:
+ * the store log, for example, lines of the log. */
+static bool fill_standard_streams(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     struct sx_cli cli = { 0 };
 
+    if (!fill_standard_streams())
+        return SX_CLI_FAILED; /* there is nowhere to say so */
     resolve_many_names();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a limit of the size of files is met as a full disk */

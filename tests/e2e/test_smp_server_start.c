@@ -123,6 +123,44 @@ static void start_takes_its_directories_from_the_environment(void **state)
     stop_server(&p, SIGINT);
 }
 
+/* Until it can be connected to: there is no output to tell. */
+static void wait_for_port(void)
+{
+    struct smp_peer_cfg cfg = { .port = port };
+    int fd;
+
+    while ((fd = smp_peer_socket(&cfg)) < 0)
+        usleep(20000);
+    (void)close(fd);
+}
+
+/* Numbers of closed streams are those of the next files, which then would have what is printed. */
+static void start_keeps_output_out_of_its_files_when_streams_are_closed(void **state)
+{
+    static const char *const closed[] = { "exec \"$@\" <&-", "exec \"$@\" >&-",
+                                          "exec \"$@\" 2>&-", "exec \"$@\" <&- >&- 2>&-" };
+    struct program p;
+    struct stat st;
+    char log[160];
+
+    (void)state;
+    snprintf(log, sizeof(log), "%s/smp-server-store.log", state_dir);
+    init_server();
+    for (size_t i = 0; i < SX_COUNT(closed); i++) {
+        const char *const args[] = { "-c",       closed[i],  "sh",      SMP_SERVER, "start",
+                                     "--config", config_dir, "--state", state_dir,  NULL };
+        program_run(&p, "/bin/sh", args, NULL);
+        wait_for_port();
+        set_line("new_queues", "new_queues: maybe"); /* something to complain about */
+        assert_int_equal(kill(p.pid, SIGHUP), 0);
+        assert_int_equal(kill(p.pid, SIGTERM), 0);
+        assert_int_equal(program_end(&p), 0);
+        set_line("new_queues", "new_queues: on");
+        assert_int_equal(stat(log, &st), 0);
+        assert_int_equal(st.st_size, 0);
+    }
+}
+
 /* The pages of the site are in the state directory, which they must not make for everybody. */
 static void start_makes_a_state_directory_for_its_owner_alone(void **state)
 {
@@ -269,6 +307,7 @@ int main(void)
         TEST(the_proxy_can_be_switched_off),
         TEST(start_names_the_line_of_a_wrong_value),
         TEST(start_takes_its_directories_from_the_environment),
+        TEST(start_keeps_output_out_of_its_files_when_streams_are_closed),
         TEST(start_makes_a_state_directory_for_its_owner_alone),
         TEST(start_tells_of_messages_that_it_does_not_read),
         TEST(start_refuses_another_identity),
