@@ -34,6 +34,8 @@ struct sx_persist {
     struct sx_persist_cfg cfg; /* without dir, which is the caller's */
     char *path[SX_STATE_FILES];
     uint64_t loaded_ntfs; /* notifications found at the start */
+    bool log_was_empty;   /* when the start came to it */
+    size_t strangers;     /* messages in the journal whose queue is not in it */
     struct sx_compacting compact;
 };
 

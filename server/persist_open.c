@@ -97,12 +97,14 @@ static void done(void *user)
 
 static bool load_message(void *user, const uint8_t *rid, struct sx_msg *m)
 {
-    struct sx_store *st = user;
-    struct sx_queue *q = sx_qstore_find(st, SX_BY_RCV, sx_bytes(rid, SX_ID_LEN));
+    struct sx_persist *p = user;
+    struct sx_queue *q = sx_qstore_find(p->st, SX_BY_RCV, sx_bytes(rid, SX_ID_LEN));
 
-    if (q == NULL)
+    if (q == NULL) {
+        p->strangers++;
         return false;
-    sx_queue_restore(st, q, m);
+    }
+    sx_queue_restore(p->st, q, m);
     sx_queue_unref(q);
     return true;
 }
@@ -115,7 +117,7 @@ static simplex_rc open_journal(struct sx_persist *p, struct sx_errtext *err)
         .skip_damage = p->cfg.skip_damage,
         .stripes = p->st->stripe,
         .load = load_message,
-        .user = p->st,
+        .user = p,
         .warn = warn,
     };
 
@@ -136,6 +138,29 @@ static simplex_rc rename_to_bak(const char *path, struct sx_errtext *err)
     }
     sx_errtext_set(err, "cannot rename %s to .bak: %s", path, strerror(errno));
     return SIMPLEX_E_SYSTEM;
+}
+
+/*
+ * Messages of a deleted queue are met by the start after that, which has found its lines in the
+ * log. A log without any was emptied by something else (it was restored to a full disk), or that
+ * start was interrupted, which cannot be told apart: so they are kept for when the log is found.
+ */
+static simplex_rc open_own_journal(struct sx_persist *p, struct sx_errtext *err)
+{
+    const char *path = p->path[SX_FILE_JOURNAL];
+    simplex_rc rc = open_journal(p, err);
+
+    if (rc != SIMPLEX_OK || !p->log_was_empty || p->strangers == 0 || p->cfg.skip_damage)
+        return rc;
+    sx_log(SX_LOG_WARN,
+           "%s is empty, and in %s there are %zu messages of queues that are not in it: they are "
+           "kept, with .bak behind the name. If these queues were not deleted, stop the server, "
+           "restore the log from a backup and move the messages back",
+           p->path[SX_FILE_QUEUES], path, p->strangers);
+    sx_journal_close(p->journal);
+    p->journal = NULL;
+    rc = rename_to_bak(path, err);
+    return rc == SIMPLEX_OK ? open_journal(p, err) : rc;
 }
 
 /* Some file systems cannot: then the renames are durable when they are. */
@@ -290,6 +315,16 @@ static simplex_rc check_log_is_there(const struct sx_persist *p, struct sx_errte
     return SIMPLEX_OK;
 }
 
+/* Not while a start that was interrupted has left it under its other name. */
+static bool is_log_empty(const struct sx_persist *p)
+{
+    char start[SX_PATH_MAX];
+    struct stat st;
+
+    (void)snprintf(start, sizeof(start), "%s.start", p->path[SX_FILE_QUEUES]);
+    return stat(p->path[SX_FILE_QUEUES], &st) == 0 && st.st_size == 0 && access(start, F_OK) != 0;
+}
+
 static simplex_rc read_state(struct sx_persist *p, struct sx_errtext *err)
 {
     struct sx_load_cfg cfg = {
@@ -303,10 +338,11 @@ static simplex_rc read_state(struct sx_persist *p, struct sx_errtext *err)
         return SIMPLEX_E_SYSTEM;
     }
     simplex_rc rc = check_log_is_there(p, err);
+    p->log_was_empty = is_log_empty(p);
     if (rc == SIMPLEX_OK)
         rc = sx_store_load(p->st, &cfg, NULL, err, &p->log);
     if (rc == SIMPLEX_OK)
-        rc = p->cfg.messages == SX_KEEP_DISK ? open_journal(p, err) : leave_journal(p, err);
+        rc = p->cfg.messages == SX_KEEP_DISK ? open_own_journal(p, err) : leave_journal(p, err);
     if (rc == SIMPLEX_OK) {
         p->st->persist = p; /* what is loaded from now on is recorded */
         rc = load_saved(p, err);

@@ -415,6 +415,42 @@ static void a_missing_log_of_queues_does_not_cost_the_messages(void **state)
     sx_qstore_close(st);
 }
 
+static void remove_in_dir(const char *what)
+{
+    char command[128];
+
+    (void)snprintf(command, sizeof(command), "rm -rf '%s/%s'", dir, what);
+    assert_int_equal(system(command), 0);
+}
+
+/* As when the disk was full to which a backup was restored. */
+static void an_empty_log_of_queues_does_not_cost_the_messages(void **state)
+{
+    char path[128];
+    uint8_t rid[SX_ID_LEN];
+    struct sx_store *st;
+
+    (void)state;
+    (void)snprintf(path, sizeof(path), "%s/smp-server-store.log", dir);
+    leave_journal_and_file(rid);
+    rename_in_dir("smp-server-store.log", "whole");
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+    for (unsigned i = 0; i < 3; i++) { /* nor do the starts after the first */
+        st = open_store();
+        assert_int_equal(sx_qstore_messages(st), 0);
+        sx_qstore_close(st);
+    }
+    remove_in_dir("smp-server-journal");
+    rename_in_dir("smp-server-journal.bak", "smp-server-journal");
+    rename_in_dir("smp-server-messages.log.bak", "smp-server-messages.log");
+    rename_in_dir("whole", "smp-server-store.log");
+    st = open_store();
+    assert_both(st, rid);
+    sx_qstore_close(st);
+}
+
 static void without_restoring_messages_what_is_kept_stays_as_it_is(void **state)
 {
     uint8_t rid[SX_ID_LEN];
@@ -604,6 +640,7 @@ int main(void)
         T(opening_survives_each_failed_malloc),
         T(leaving_the_journal_keeps_what_the_file_has),
         T(a_missing_log_of_queues_does_not_cost_the_messages),
+        T(an_empty_log_of_queues_does_not_cost_the_messages),
         T(without_restoring_messages_what_is_kept_stays_as_it_is),
         T(a_directory_that_cannot_be_made_is_named),
         T(a_start_that_fails_leaves_the_messages_where_the_next_one_finds_them),
