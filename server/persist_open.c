@@ -163,6 +163,18 @@ static simplex_rc open_own_journal(struct sx_persist *p, struct sx_errtext *err)
     return rc == SIMPLEX_OK ? open_journal(p, err) : rc;
 }
 
+/* Under both names, until something else is written to the first. */
+static simplex_rc link_to_bak(const char *path, struct sx_errtext *err)
+{
+    char bak[SX_PATH_MAX];
+
+    (void)snprintf(bak, sizeof(bak), "%s.bak", path);
+    if ((unlink(bak) == 0 || errno == ENOENT) && link(path, bak) == 0)
+        return SIMPLEX_OK;
+    sx_errtext_set(err, "cannot keep %s as %s: %s", path, bak, strerror(errno));
+    return SIMPLEX_E_SYSTEM;
+}
+
 /* Some file systems cannot: then the renames are durable when they are. */
 static void sync_dir(const char *dir)
 {
@@ -182,6 +194,12 @@ static void report(const char *what, const struct sx_msg_log_count *c)
                c->loaded, c->known, c->no_queue);
 }
 
+/* The file of messages stays until it is written again. */
+static bool is_rewritten(const struct sx_persist *p)
+{
+    return p->cfg.messages == SX_KEEP_MEMORY && p->cfg.offline;
+}
+
 static simplex_rc load_saved(struct sx_persist *p, struct sx_errtext *err)
 {
     struct sx_msg_log_count messages, ntfs;
@@ -190,6 +208,9 @@ static simplex_rc load_saved(struct sx_persist *p, struct sx_errtext *err)
         return SIMPLEX_OK;
     simplex_rc rc =
         sx_msg_log_load(p->st, p->path[SX_FILE_MESSAGES], p->cfg.skip_damage, &messages, err);
+    /* What was left out is not in what maintenance will write in place of the file. */
+    if (rc == SIMPLEX_OK && is_rewritten(p) && messages.no_queue + messages.bad > 0)
+        rc = link_to_bak(p->path[SX_FILE_MESSAGES], err);
     if (rc == SIMPLEX_OK)
         rc = sx_ntf_log_load(p->st, p->path[SX_FILE_NTFS], &ntfs, err);
     if (rc != SIMPLEX_OK)
@@ -219,7 +240,7 @@ static simplex_rc retire_saved(const struct sx_persist *p, struct sx_errtext *er
 {
     simplex_rc rc = SIMPLEX_OK;
 
-    if (p->cfg.messages == SX_KEEP_NOT || (p->cfg.messages == SX_KEEP_MEMORY && p->cfg.offline))
+    if (p->cfg.messages == SX_KEEP_NOT || is_rewritten(p))
         return rc;
     rc = rename_to_bak(p->path[SX_FILE_NTFS], err);
     if (rc == SIMPLEX_OK)

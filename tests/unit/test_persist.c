@@ -415,6 +415,14 @@ static void a_missing_log_of_queues_does_not_cost_the_messages(void **state)
     sx_qstore_close(st);
 }
 
+static const char *in_dir(const char *name)
+{
+    static char path[128];
+
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return path;
+}
+
 static void remove_in_dir(const char *what)
 {
     char command[128];
@@ -426,15 +434,13 @@ static void remove_in_dir(const char *what)
 /* As when the disk was full to which a backup was restored. */
 static void an_empty_log_of_queues_does_not_cost_the_messages(void **state)
 {
-    char path[128];
     uint8_t rid[SX_ID_LEN];
     struct sx_store *st;
 
     (void)state;
-    (void)snprintf(path, sizeof(path), "%s/smp-server-store.log", dir);
     leave_journal_and_file(rid);
     rename_in_dir("smp-server-store.log", "whole");
-    FILE *f = fopen(path, "w");
+    FILE *f = fopen(in_dir("smp-server-store.log"), "w");
     assert_non_null(f);
     assert_int_equal(fclose(f), 0);
     for (unsigned i = 0; i < 3; i++) { /* nor do the starts after the first */
@@ -449,6 +455,27 @@ static void an_empty_log_of_queues_does_not_cost_the_messages(void **state)
     st = open_store();
     assert_both(st, rid);
     sx_qstore_close(st);
+}
+
+static void maintenance_keeps_the_file_of_messages_that_it_leaves_out(void **state)
+{
+    struct sx_persist_cfg cfg = { .dir = dir, .messages = SX_KEEP_MEMORY, .offline = true };
+    uint8_t rid[SX_ID_LEN];
+    struct sx_store *st;
+
+    (void)state;
+    leave_journal_and_file(rid);
+    remove_in_dir("smp-server-journal");
+    assert_int_equal(open_as(&cfg, &st), SIMPLEX_OK); /* nothing is left out */
+    sx_qstore_close(st);
+    assert_int_equal(access(in_dir("smp-server-messages.log.bak"), F_OK), -1);
+    assert_int_equal(truncate(in_dir("smp-server-store.log"), 0), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(open_as(&cfg, &st), SIMPLEX_OK);
+        sx_qstore_close(st);
+        assert_int_equal(lines_of("smp-server-messages.log"), 0);
+        assert_int_equal(lines_of("smp-server-messages.log.bak"), 1);
+    }
 }
 
 static void without_restoring_messages_what_is_kept_stays_as_it_is(void **state)
@@ -641,6 +668,7 @@ int main(void)
         T(leaving_the_journal_keeps_what_the_file_has),
         T(a_missing_log_of_queues_does_not_cost_the_messages),
         T(an_empty_log_of_queues_does_not_cost_the_messages),
+        T(maintenance_keeps_the_file_of_messages_that_it_leaves_out),
         T(without_restoring_messages_what_is_kept_stays_as_it_is),
         T(a_directory_that_cannot_be_made_is_named),
         T(a_start_that_fails_leaves_the_messages_where_the_next_one_finds_them),
