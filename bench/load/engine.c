@@ -58,6 +58,18 @@ static bool prepared(struct thread *t)
     return false;
 }
 
+/* The recipients' thread is the last: that of their senders may send more until it has seen that
+ * this phase has begun. */
+static bool drained(const struct thread *t)
+{
+    if (t->other != NULL && atomic_load(&t->other->finished) < LOAD_DRAIN)
+        return false;
+    for (unsigned i = 0; i < t->n_links; i++)
+        if (t->links[i].first != NULL) /* not written yet */
+            return false;
+    return work_pending(t) == 0;
+}
+
 static bool phase_done(struct thread *t)
 {
     switch (t->phase) {
@@ -71,7 +83,7 @@ static bool phase_done(struct thread *t)
         return t->o->mode == LOAD_CYCLE && t->o->messages > 0 &&
                (uint64_t)atomic_load(&t->owner->done) >= t->o->messages / t->groups;
     case LOAD_DRAIN:
-        return work_pending(t) == 0;
+        return drained(t);
     default:
         return false;
     }

@@ -41,7 +41,11 @@ for options in '-m cycle -c 4 -q 3 -w 2 --check' '-m cycle -c 8 -t 2 -n 50' \
     '-m cycle -c 8 -f 3 --check' '-m cycle -c 8 -t 4 -q 2 -w 2 -f 3 --check' \
     '-m cycle -s 16 --max-version 6' '-m idle -c 5' '-m storm -c 5' '-m subscribe -c 2 -q 100'; do
     # shellcheck disable=SC2086
-    "$load" $options -d 2 --json "$address" >"$dir/json" 2>"$dir/progress"
+    "$load" $options -d 2 --json "$address" >"$dir/json" 2>"$dir/progress" || {
+        echo "smp-load $options: status $?"
+        cat "$dir/progress" "$dir/json"
+        exit 1
+    }
     python3 - "$dir/json" <<'PYTHON'
 import json, sys
 r = json.load(open(sys.argv[1]))
