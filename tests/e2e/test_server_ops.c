@@ -196,12 +196,12 @@ static void writes_the_line_of_a_day_it_was_stopped_on(void **state)
     struct sx_errtext none = { NULL, 0 };
     struct sx_wr w;
     char path[SX_PATH_MAX], date[16];
-    time_t yesterday = time(NULL) - 86400;
-    struct timespec times[2] = { { .tv_sec = yesterday }, { .tv_sec = yesterday } };
 
     (void)state;
     open_server(&t);
     simplex_server_stop(t.s);
+    time_t yesterday = time(NULL) - 86400;
+    struct timespec times[2] = { { .tv_sec = yesterday }, { .tv_sec = yesterday } };
     assert_true(strftime(date, sizeof(date), "%Y-%m-%d", gmtime(&yesterday)) == 10);
     char text[200];
     snprintf(text, sizeof(text), "fromTime=%sT00:00:00Z\nqCreated=7\n", date);
