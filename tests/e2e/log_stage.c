@@ -10,6 +10,7 @@
 #include "simplex/server.h"
 #include "support/blocking_client.h"
 #include "support/certs.h"
+#include "support/free_port.h"
 
 #define PADDED 16226 /* content of the inner box of private routing */
 #define ONION "gmgcwwozqlkxknhkbhvvxtgwgf5bhlmcuxofr3mw2crm5vvm5pylxoid.onion"
@@ -405,6 +406,7 @@ static void use_the_proxy(struct smp_peer *p)
     char text[16];
 
     simplex_server_config_init(&cfg);
+    cfg.port = free_port(); /* nobody listens there when it is gone */
     assert_int_equal(simplex_server_start(&cfg, &relay), SIMPLEX_OK);
     simplex_server_fingerprint(relay, relay_hash);
     uint16_t at = simplex_server_port(relay);

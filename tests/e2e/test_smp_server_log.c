@@ -31,7 +31,8 @@ static void choose_ports(void)
     stage.web_port = free_port();
 }
 
-/* Everything that makes the server talk is on. patience_s: with silent clients. */
+/* Everything that makes the server talk is on, but what it says of a low limit of open files: a
+ * number there may be that of a port. patience_s: with silent clients. */
 static void write_ini(unsigned patience_s)
 {
     static const char ini[] =
@@ -41,7 +42,7 @@ static void write_ini(unsigned patience_s)
         "[INACTIVE_CLIENTS]\ndisconnect: on\nttl: %u\ncheck_interval: 1\n"
         "[WEB]\nstatic_path: %s/www\nhttp: %u\n"
         "[LIMITS]\nmessages_per_queue: " LOG_STAGE_QUOTA
-        "\nend_flush_seconds: 0\nntf_flush_seconds: 0\n";
+        "\nend_flush_seconds: 0\nntf_flush_seconds: 0\nmax_connections: 100\n";
     struct sx_errtext none = { 0 };
     char text[1024];
 
