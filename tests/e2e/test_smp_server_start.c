@@ -137,8 +137,8 @@ static void wait_for_port(void)
 /* Numbers of closed streams are those of the next files, which then would have what is printed. */
 static void start_keeps_output_out_of_its_files_when_streams_are_closed(void **state)
 {
-    static const char *const closed[] = { "exec \"$@\" <&-", "exec \"$@\" >&-",
-                                          "exec \"$@\" 2>&-", "exec \"$@\" <&- >&- 2>&-" };
+    static const char *const closed[] = { "exec \"$@\" <&-", "exec \"$@\" >&-", "exec \"$@\" 2>&-",
+                                          "exec \"$@\" <&- >&- 2>&-" };
     struct program p;
     struct stat st;
     char log[160];
