@@ -337,7 +337,8 @@ static simplex_rc say_unreadable(struct sx_config_reading *r, int e)
     const char *why = sx_file_error(e);
 
     if (e == ENOENT)
-        why = "there is no such file: run `smp-server init`";
+        why = "there is no such file: restore it from a backup, or run `smp-server init` for a new "
+              "server";
     else if (e == EACCES)
         why = "it may not be read: start as the user who owns it";
     else if (e == EFBIG)

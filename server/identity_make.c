@@ -4,9 +4,14 @@
 
 static simplex_rc cannot_make(const char *host, simplex_rc rc, struct sx_errtext *err)
 {
-    sx_errtext_set(err, "cannot make certificates for host %s: %s", host,
-                   rc == SIMPLEX_E_ARG ? "a common name has 1 to 64 characters, without spaces"
-                                       : simplex_rc_text(rc));
+    if (rc == SIMPLEX_E_ARG)
+        sx_errtext_set(err,
+                       "cannot make certificates for host \"%s\": give a name of 1 to 64 "
+                       "characters without spaces; a longer one can stand in `host` of "
+                       "smp-server.ini",
+                       host);
+    else
+        sx_errtext_set(err, "cannot make certificates for host %s: %s", host, simplex_rc_text(rc));
     return rc;
 }
 

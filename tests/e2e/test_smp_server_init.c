@@ -84,6 +84,19 @@ static void init_is_refused_where_a_server_is(void **state)
     assert_false(has_file("smp-server.ini"));
 }
 
+/* A certificate cannot name it, the address can. */
+static void init_says_what_to_do_with_a_long_name(void **state)
+{
+    static const char *const name =
+        "a-very-long-name-that-some-hosting-providers-give-to-machines.example.org";
+
+    (void)state;
+    assert_true(strlen(name) > 64);
+    expect(ARG("init", "-y", "-n", name), NULL, 1,
+           "a longer one can stand in `host` of smp-server.ini");
+    assert_false(has_file("ca.key"));
+}
+
 static void init_asks_what_options_do_not_say(void **state)
 {
     (void)state;
@@ -211,9 +224,13 @@ static void init_works_in_an_image_for_the_reference(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(init_makes_a_server_that_starts),          TEST(init_is_refused_where_a_server_is),
-        TEST(init_asks_what_options_do_not_say),        TEST(enter_takes_the_defaults),
-        TEST(init_takes_the_options_of_the_reference),  TEST(init_writes_what_users_may_know),
+        TEST(init_makes_a_server_that_starts),
+        TEST(init_is_refused_where_a_server_is),
+        TEST(init_says_what_to_do_with_a_long_name),
+        TEST(init_asks_what_options_do_not_say),
+        TEST(enter_takes_the_defaults),
+        TEST(init_takes_the_options_of_the_reference),
+        TEST(init_writes_what_users_may_know),
         TEST(init_works_in_an_image_for_the_reference),
     };
 
