@@ -10,6 +10,14 @@
 #include "agent/receive.h"
 #include "push_stage.h"
 
+/* With nothing on the server: of what the connection took to be made it may not have the ACK yet.
+ */
+static void connect_and_empty(void)
+{
+    duo_connect(&d);
+    expect_server_empty(&d.srv);
+}
+
 static void fetch_text(int64_t conn, const char *text)
 {
     fetch(conn);
@@ -53,6 +61,7 @@ static void an_extension_reads_the_message_without_taking_it(void **state)
     begin();
     duo_connect(&d);
     talk(&d.i, d.ic, &d.j, d.jc, "a step of the ratchet to come");
+    expect_server_empty(&d.srv);
     assert_int_equal(simplex_agent_peek(d.i.a, d.ic), SIMPLEX_E_PROHIBITED);
     reopen_to_look(true);
     assert_int_equal(simplex_agent_peek(d.i.a, 99), SIMPLEX_E_NOT_FOUND);
@@ -150,7 +159,7 @@ static void what_cannot_be_fetched_is_said(void **state)
 
     (void)state;
     begin();
-    duo_connect(&d);
+    connect_and_empty();
     conns[0] = d.ic;
     conns[1] = 4711;
     assert_int_equal(simplex_agent_fetch(d.i.a, conns, 2), SIMPLEX_OK);
@@ -188,6 +197,7 @@ static void several_connections_are_fetched_at_once(void **state)
     begin();
     for (int n = 0; n < 3; n++)
         connect_agents(&d.i, &d.j, SIMPLEX_PQ_OFF, &ic[n], &jc[n]);
+    expect_server_empty(&d.srv);
     reopen(true, false);
     send_text(&d.j, jc[0], "to the first");
     send_text(&d.j, jc[2], "to the third");
@@ -253,7 +263,7 @@ static void a_message_fetched_twice_is_shown_once(void **state)
 
     (void)state;
     begin();
-    duo_connect(&d);
+    connect_and_empty();
     reopen(true, false);
     send_text(&d.j, d.jc, "once");
     expect(&d.j, SIMPLEX_EV_SENT, d.jc);
@@ -491,6 +501,9 @@ static void a_fetch_without_memory_is_refused_or_has_its_end(void **state)
     (void)state;
     begin();
     duo_connect(&d);
+    agent_close(&d.j); /* nobody else is to meet the fault */
+    agent_close(&d.i);
+    expect_server_connections(&d.srv, 0);
     reopen(true, false);
     for (; x.fired; x.nth++) {
         assert_in_range(x.nth, 0, 50);
@@ -611,7 +624,7 @@ static void that_a_message_is_off_its_server_is_told_without_memory_too(void **s
 
     (void)state;
     begin();
-    duo_connect(&d);
+    connect_and_empty();
     reopen(true, false);
     d.i.errors_ok = d.j.errors_ok = true;
     for (; x.fired; x.nth++) {
@@ -687,7 +700,7 @@ static void a_fetch_goes_on_when_what_others_wrote_is_lost(void **state)
 
     (void)state;
     begin();
-    duo_connect(&d);
+    connect_and_empty();
     reopen(true, false);
     nothing_waits(d.ic);
     d.i.errors_ok = true;

@@ -74,6 +74,18 @@ void expect_server_queues(const struct test_server *t, size_t n)
     assert_int_equal(server_queues(t), n);
 }
 
+void expect_server_connections(const struct test_server *t, size_t n)
+{
+    simplex_server_counters c = { .size = sizeof c };
+
+    must(simplex_server_count(t->s, &c));
+    for (int ms = 0; ms < WAIT_MS && c.connections != n; ms += 10) {
+        (void)usleep(10000);
+        must(simplex_server_count(t->s, &c));
+    }
+    assert_int_equal(c.connections, n);
+}
+
 void expect_server_empty(const struct test_server *t)
 {
     simplex_server_counters c = { .size = sizeof c, .messages = 1 };

@@ -28,6 +28,7 @@ void server_start(struct test_server *t, const simplex_server_config *cfg); /* N
 void server_stop(struct test_server *t);
 size_t server_queues(const struct test_server *t);                /* that it holds */
 void expect_server_queues(const struct test_server *t, size_t n); /* waits for it */
+void expect_server_connections(const struct test_server *t, size_t n);
 void expect_server_empty(const struct test_server *t); /* waits until no message is on it */
 
 #define AGENT_KEY "0123456789abcdef0123456789abcdef" /* of their databases: a raw one */
