@@ -211,6 +211,7 @@ static void go_back_while_i_waits(struct duo *d)
     sync_ok(&d->i, d->ic, true);
     expect_sync(&d->j, d->jc, SIMPLEX_SYNC_AGREED, SIMPLEX_OK);
     await_delivery(&d->i, d->ic);
+    expect_server_empty(&d->srv);
     put_back(&d->j);
 }
 
