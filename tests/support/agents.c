@@ -180,7 +180,8 @@ simplex_event *wait_event(struct test_agent *t, int32_t kind, int64_t conn)
         int64_t left = until - sx_mono_ms();
         simplex_rc rc = simplex_agent_next_event(t->a, left > 0 ? left : 0, &ev);
         if (rc != SIMPLEX_OK)
-            fail_msg("no event of kind %d within %d ms (%s)", kind, WAIT_MS, simplex_rc_name(rc));
+            fail_msg("%s: no event of kind %d within %d ms (%s)", t->db, kind, WAIT_MS,
+                     simplex_rc_name(rc));
         if (matches(ev, kind, conn))
             break;
         if (simplex_event_kind(ev) == SIMPLEX_EV_ERR && !t->errors_ok)
