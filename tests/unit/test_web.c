@@ -229,6 +229,19 @@ static void wait_for_none(struct sx_web *w)
     assert_int_equal(sx_web_connections(w), 0);
 }
 
+/* A machine may stand still for as long as a request may take: then once more. */
+static bool open_and_ask(void)
+{
+    for (int tries = 0; tries < 4; tries++) {
+        assert_true(browser_open(&b, &http));
+        browser_send(&b, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        if (browser_read(&b, false))
+            return true;
+        browser_close(&b);
+    }
+    return false;
+}
+
 static void a_request_that_comes_byte_by_byte_is_not_waited_for(void **state)
 {
     struct sx_web *w = open_site(3000, 60000);
@@ -243,9 +256,7 @@ static void a_request_that_comes_byte_by_byte_is_not_waited_for(void **state)
     assert_in_range(took, 2900, 49999); /* not the 60 s of an answer */
     browser_close(&b);
     /* Between two requests no longer either. */
-    assert_true(browser_open(&b, &http));
-    browser_send(&b, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_true(browser_read(&b, false));
+    assert_true(open_and_ask());
     assert_true(browser_closed(&b, 30000));
     browser_close(&b);
     wait_for_none(w);
