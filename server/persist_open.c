@@ -421,6 +421,15 @@ simplex_rc sx_persist_save(struct sx_store *st, struct sx_errtext *err)
     return first_error(rc, sx_ntf_log_save(st, p->path[SX_FILE_NTFS], err));
 }
 
+/* The committing thread does this when it has time, which maintenance does not give it: damage that
+ * was left out would be met again by the next start. */
+static void tidy_now(struct sx_persist *p)
+{
+    if (p->cfg.offline && p->journal != NULL)
+        while (sx_journal_tidy(p->journal)) {
+        }
+}
+
 simplex_rc sx_persist_close(struct sx_store *st)
 {
     char text[512] = "";
@@ -431,7 +440,9 @@ simplex_rc sx_persist_close(struct sx_store *st)
         return SIMPLEX_OK;
     simplex_rc rc = sx_commit_close(p->commit);
     p->commit = NULL;
-    if (rc != SIMPLEX_OK)
+    if (rc == SIMPLEX_OK)
+        tidy_now(p);
+    else
         sx_log(SX_LOG_ERROR, "the last changes could not be written: %s", sx_file_rc_text(rc));
     simplex_rc saved = sx_persist_save(st, &err);
     if (saved != SIMPLEX_OK)

@@ -478,6 +478,55 @@ static void maintenance_keeps_the_file_of_messages_that_it_leaves_out(void **sta
     }
 }
 
+static void damage(const char *name, long at)
+{
+    FILE *f = fopen(in_dir(name), "r+b");
+
+    assert_non_null(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    int c = fgetc(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    assert_int_equal(fputc(c ^ 1, f), c ^ 1);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* More than is copied out of a file at a time. */
+static void leave_large_journal(unsigned messages)
+{
+    static uint8_t body[16000];
+    struct sx_store *st = open_store();
+    struct sx_queue *q;
+    bool first;
+
+    for (unsigned i = 0; i < messages; i++) {
+        assert_int_equal(create(st, &q), SX_ERR_NONE);
+        sx_queue_lock(st, q);
+        assert_int_equal(sx_queue_push(st, q, sx_bytes(body, sizeof(body)), false, 1, &first),
+                         SX_ERR_NONE);
+        sx_queue_unlock(st, q);
+        sx_queue_unref(q);
+    }
+    sx_qstore_close(st);
+}
+
+static void maintenance_leaves_damage_out_for_good(void **state)
+{
+    struct sx_persist_cfg cfg = {
+        .dir = dir, .messages = SX_KEEP_DISK, .offline = true, .skip_damage = true
+    };
+    struct sx_store *st;
+
+    (void)state;
+    leave_large_journal(200);
+    damage("smp-server-journal/0000000001.seg", 100);
+    assert_int_equal(open_state(SX_KEEP_DISK, &st), SIMPLEX_E_DB_DAMAGED);
+    assert_int_equal(open_as(&cfg, &st), SIMPLEX_OK);
+    sx_qstore_close(st);
+    st = open_store();
+    assert_int_equal(sx_qstore_messages(st), 199);
+    sx_qstore_close(st);
+}
+
 static void without_restoring_messages_what_is_kept_stays_as_it_is(void **state)
 {
     uint8_t rid[SX_ID_LEN];
@@ -669,6 +718,7 @@ int main(void)
         T(a_missing_log_of_queues_does_not_cost_the_messages),
         T(an_empty_log_of_queues_does_not_cost_the_messages),
         T(maintenance_keeps_the_file_of_messages_that_it_leaves_out),
+        T(maintenance_leaves_damage_out_for_good),
         T(without_restoring_messages_what_is_kept_stays_as_it_is),
         T(a_directory_that_cannot_be_made_is_named),
         T(a_start_that_fails_leaves_the_messages_where_the_next_one_finds_them),
