@@ -7,11 +7,12 @@ static void run_fault(struct sim_node *n, void *arg)
 {
     const bool *of_store = arg;
 
-    if (*of_store)
-        sx_store_fault(n->a->store, 1 + sim_below(50),
-                       sim_chance(50) ? SIMPLEX_E_DB_FULL : SIMPLEX_E_DB_IO);
-    else
+    if (*of_store) { /* compilers differ in which argument comes first */
+        simplex_rc why = sim_chance(50) ? SIMPLEX_E_DB_FULL : SIMPLEX_E_DB_IO;
+        sx_store_fault(n->a->store, 1 + sim_below(50), why);
+    } else {
         sx_fault_malloc(sim_below(300));
+    }
 }
 
 bool faults_fail(struct sim_node *n)
