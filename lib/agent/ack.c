@@ -44,12 +44,30 @@ static void unlink_out(struct simplex_agent *a, struct sx_ack *k)
     *p = k->next;
 }
 
-/* Unanswered on a session that lives: subscribing again delivers the message again. */
+/* The application waits for nothing in this queue any more: what drains it may ask. */
+static void let_drain(struct simplex_agent *a, struct sx_rt_rcvq *q)
+{
+    struct sx_rt_conn *w = q->draining ? sx_rt_conn_get(a, q->conn, false) : NULL;
+
+    q->unacked = q->draining = false;
+    if (w != NULL) {
+        w->waiting = false;
+        w->delay = w->elapsed = 0;
+        w->dirty = true;
+        a->work = true;
+    }
+}
+
+/* Unanswered on a session that lives: subscribing again delivers the message again, unless the
+ * server had taken the ACK, which then nothing else would tell. */
 static void ask_again(struct simplex_agent *a, const struct sx_ack *k)
 {
     struct sx_rt_rcvq *q = sx_rt_rcvq_by_id(a, k->queue);
 
-    if (q == NULL || q->sub != SX_SUB_ACTIVE || !sx_client_is_up(q->server->client))
+    if (q == NULL)
+        return;
+    let_drain(a, q);
+    if (q->sub != SX_SUB_ACTIVE || !sx_client_is_up(q->server->client))
         return;
     sx_rt_sub_set(q, SX_SUB_PENDING);
     sx_subscribe_server(a, q->server);
@@ -58,18 +76,11 @@ static void ask_again(struct simplex_agent *a, const struct sx_ack *k)
 void sx_nothing_shown(struct simplex_agent *a, int64_t queue)
 {
     struct sx_rt_rcvq *q = sx_rt_rcvq_by_id(a, queue);
-    struct sx_rt_conn *w = q != NULL && q->draining ? sx_rt_conn_get(a, q->conn, false) : NULL;
 
-    if (q != NULL) {
-        q->unacked = q->draining = false;
-        q->held_since = 0;
-    }
-    if (w != NULL) {
-        w->waiting = false;
-        w->delay = w->elapsed = 0;
-        w->dirty = true;
-        a->work = true;
-    }
+    if (q == NULL)
+        return;
+    let_drain(a, q);
+    q->held_since = 0;
 }
 
 static bool wanted(struct simplex_agent *a, int64_t queue)

@@ -156,6 +156,31 @@ static void a_slow_reader_misses_nothing(void **state)
     trio_close(&t);
 }
 
+/* The answer to the ACK of the last message in the old queue comes too late: the session goes on,
+ * and the server has nothing more to deliver again. */
+static void an_ack_whose_answer_is_lost_does_not_hold_the_end_up(void **state)
+{
+    struct trio t;
+
+    (void)state;
+    trio_open(&t, NULL);
+    t.d.i.cfg.command_timeout = 2000;
+    agent_reopen(&t.d.i);
+    start_move(&t.d.i, t.d.ic, t.address);
+    expect_switch(&t.d.j, t.d.jc, SIMPLEX_SWITCH_SND, SIMPLEX_SWITCH_STARTED);
+    (void)send_text(&t.d.j, t.d.jc, "the last there");
+    int64_t last = see_text(&t.d.i, t.d.ic, "the last there");
+    expect_switch(&t.d.j, t.d.jc, SIMPLEX_SWITCH_SND, SIMPLEX_SWITCH_CONFIRMED);
+    expect_switch(&t.d.j, t.d.jc, SIMPLEX_SWITCH_SND, SIMPLEX_SWITCH_SECURED);
+    expect_switch(&t.d.j, t.d.jc, SIMPLEX_SWITCH_SND, SIMPLEX_SWITCH_COMPLETED);
+    forwarder_set(&t.d.fi, FORWARD_STALL);
+    assert_int_equal(simplex_agent_ack(t.d.i.a, t.d.ic, last), SIMPLEX_OK);
+    usleep(3000000); /* after the ACK is given up, before the SUB that asks again is */
+    forwarder_set(&t.d.fi, FORWARD);
+    expect_moved(&t.d.i, t.d.ic, SIMPLEX_SWITCH_RCV);
+    trio_close(&t);
+}
+
 /* ---- servers that are gone ---- */
 
 static void the_new_server_away_holds_nothing_up(void **state)
@@ -389,6 +414,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(both_sides_move_at_once),
         cmocka_unit_test(messages_flow_both_ways_during_moves),
         cmocka_unit_test(a_slow_reader_misses_nothing),
+        cmocka_unit_test(an_ack_whose_answer_is_lost_does_not_hold_the_end_up),
         cmocka_unit_test(the_new_server_away_holds_nothing_up),
         cmocka_unit_test(the_old_server_gone_ends_the_move_with_an_error),
         cmocka_unit_test(a_server_that_is_not_there_is_replaced_by_another),
